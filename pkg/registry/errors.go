@@ -1,0 +1,71 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+// The sentinels that callers tell apart. Those of storage and placement pass
+// through: storage.ErrMismatch, storage.ErrRange, storage.ErrUnreachable, placement.ErrNoReadyBackend, …
+var (
+	// ErrInvalid: the caller's input is wrong. Always an *InvalidError.
+	ErrInvalid = errors.New("invalid input")
+	// ErrNotFound: there is no such package, blob, session or backend (or the caller may not know of it).
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: what is there already says otherwise. Always a *ConflictError.
+	ErrConflict = errors.New("conflict")
+	// ErrPublished: the session is sealed.
+	ErrPublished = errors.New("the upload session is published")
+	// ErrExpired: the session's time is over.
+	ErrExpired = errors.New("the upload session has expired")
+	// ErrIncomplete: files are declared whose bytes were not sent. Always an *IncompleteError.
+	ErrIncomplete = errors.New("bytes are missing")
+	// ErrNoReadyBackend and ErrNoRule are the routing table's.
+	ErrNoReadyBackend = placement.ErrNoReadyBackend
+	ErrNoRule         = placement.ErrNoRule
+	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
+	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
+	// ErrUnavailable: the blob's backend is not declared or not reachable now.
+	ErrUnavailable = errors.New("the backend that holds the blob is not available")
+)
+
+// InvalidError names the field (dotted, camelCase: "files[3].path") and what was expected.
+type InvalidError struct{ Field, Message string }
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Message }
+
+// Is makes it an ErrInvalid.
+func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// Invalid makes an *InvalidError.
+func Invalid(field, format string, args ...any) error {
+	return &InvalidError{field, fmt.Sprintf(format, args...)}
+}
+
+// ConflictError names the field that disagrees with what is there.
+type ConflictError struct {
+	Field, Message string
+	// Existing is the manifest that the version has, where that is the conflict.
+	Existing digest.Digest
+}
+
+func (e *ConflictError) Error() string { return e.Field + ": " + e.Message }
+
+// Is makes it an ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// IncompleteError lists the first paths without bytes.
+type IncompleteError struct {
+	Count int
+	Paths []string // at most 10
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("files: %d declared without bytes, first %q", e.Count, e.Paths)
+}
+
+// Is makes it an ErrIncomplete.
+func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }

@@ -1,0 +1,93 @@
+package registry
+
+import (
+	"mime"
+	"regexp"
+	"unicode/utf8"
+)
+
+// namePattern: a letter or digit, then letters, digits and ". _ -"; no
+// two dots together. Within what an OCI repository segment and tag, a file
+// name and a URL path segment all allow, but for case.
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.[A-Za-z0-9_-])*$`)
+
+// versionPattern also allows "+" (semantic versioning, section 10).
+var versionPattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_+-]|\.[A-Za-z0-9_+-])*$`)
+
+const nameWords = `begin with a letter or digit and go on with letters, digits, "_", "-" and single dots`
+
+// ValidateName checks one of producer, name and retentionClass; field says which.
+func ValidateName(field, value string) error {
+	return validatePattern(field, value, namePattern, nameWords)
+}
+
+// ValidateVersion checks a version.
+func ValidateVersion(value string) error {
+	return validatePattern("version", value, versionPattern, nameWords+` and "+"`)
+}
+
+func validatePattern(field, value string, pattern *regexp.Regexp, words string) error {
+	if value == "" {
+		return Invalid(field, "must not be empty")
+	}
+	if len(value) > MaxFieldLength {
+		return Invalid(field, "must be at most %d bytes, is %d", MaxFieldLength, len(value))
+	}
+	if !pattern.MatchString(value) {
+		return Invalid(field, "%q must %s", value, words)
+	}
+	return nil
+}
+
+// Validate checks the three parts.
+func (r PackageRef) Validate() error {
+	if err := ValidateName("producer", r.Producer); err != nil {
+		return err
+	}
+	if err := ValidateName("name", r.Name); err != nil {
+		return err
+	}
+	return ValidateVersion(r.Version)
+}
+
+// Validate checks everything that needs no database, and fills the default tier.
+func (o *OpenUpload) Validate() error {
+	if err := o.PackageRef.Validate(); err != nil {
+		return err
+	}
+	if err := ValidateName("retentionClass", o.RetentionClass); err != nil {
+		return err
+	}
+	switch o.Tier {
+	case "":
+		o.Tier = TierHot
+	case TierHot, TierWarm, TierCold:
+	default:
+		return Invalid("tier", "%.40q must be hot, warm or cold", string(o.Tier))
+	}
+	if err := validateMediaType("mediaType", o.MediaType); err != nil {
+		return err
+	}
+	if len(o.Annotations) > MaxAnnotations {
+		return Invalid("annotations", "must be at most %d, are %d", MaxAnnotations, len(o.Annotations))
+	}
+	for key, value := range o.Annotations {
+		if key == "" || len(key) > MaxAnnotationKey || !utf8.ValidString(key) {
+			return Invalid("annotations", "the key %.60q must be 1 to %d bytes of UTF-8", key, MaxAnnotationKey)
+		}
+		if len(value) > MaxAnnotationValue || !utf8.ValidString(value) {
+			return Invalid("annotations", "the value of %q must be at most %d bytes of UTF-8", key, MaxAnnotationValue)
+		}
+	}
+	return nil
+}
+
+func validateMediaType(field, value string) error {
+	if value == "" {
+		return nil
+	}
+	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" {
+		return Invalid(field, "%.60q is not a media type (RFC 6838)", value)
+	}
+	return nil
+}

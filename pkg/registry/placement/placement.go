@@ -1,0 +1,121 @@
+// Package placement holds the words in which the registry asks where bytes go
+// and a routing table answers. It is a leaf: registry and routing both import
+// it, and neither imports the other.
+package placement
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Placer is what the registry needs of a routing table. All methods may be
+// called concurrently, are answered from memory and never block.
+type Placer interface {
+	// Place chooses the backend for a new package. ErrNoRule if no rule
+	// matches, ErrNoReadyBackend (a *NotReadyError) if the matching rule has none that can take it.
+	Place(req Request) (Backend, error)
+	// Explain says what Place would do now, and why.
+	Explain(req Request) Explanation
+	// Open returns the backend with the recorded id, whatever policy says
+	// now. ErrUnknownBackend if no declared backend has that id.
+	Open(id string) (Backend, error)
+	// Backends lists every declared backend by name.
+	Backends() []Backend
+}
+
+// Errors of a Placer.
+var (
+	ErrNoRule         = errors.New("no routing rule matches")
+	ErrNoReadyBackend = errors.New("no backend of the matching rule is ready")
+	ErrUnknownBackend = errors.New("no declared backend has this id")
+)
+
+// Request is what a rule can match on.
+type Request struct {
+	Producer       string `json:"producer"`
+	RetentionClass string `json:"retentionClass"`
+}
+
+// Backend is one declared backend as the last reconciliation left it.
+type Backend struct {
+	// ID is the UUID of the marker object; "" until it was read or written.
+	ID string `json:"id"`
+	// Name of the StorageBackend.
+	Name string `json:"name"`
+	// Driver is "s3" or "local".
+	Driver string `json:"driver"`
+	// Ready: may take new bytes. A backend that is not ready may still be read.
+	Ready bool `json:"ready"`
+	// ReadOnly backends take no new bytes by declaration.
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// Reason is the CamelCase reason of the first broken condition, Message its text.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// LastProbe is when the state above was found out.
+	LastProbe time.Time `json:"lastProbe,omitzero"`
+	// Store reaches the bytes; nil where it could not be opened.
+	Store storage.Store `json:"-"`
+}
+
+// Explanation says which rule takes a request and what became of each backend.
+type Explanation struct {
+	Request Request `json:"request"`
+	// Policy and Rule (its index, from 0) that matched. Policy is "" for the
+	// implicit rule: with no policy and one backend, everything goes there.
+	Policy string `json:"policy,omitempty"`
+	Rule   int    `json:"rule"`
+	// Backend that would take the bytes, "" if none would.
+	Backend   string `json:"backend,omitempty"`
+	BackendID string `json:"backendId,omitempty"`
+	// Considered lists the rule's backends in order of preference.
+	Considered []Considered `json:"considered"`
+	// Reason is one sentence.
+	Reason string `json:"reason"`
+}
+
+// Considered is one backend of the matching rule and why it was taken or passed over.
+type Considered struct {
+	Backend string `json:"backend"`
+	Taken   bool   `json:"taken"`
+	Reason  string `json:"reason"`
+}
+
+// NotReadyError carries the explanation of a placement that found no ready
+// backend. errors.Is(err, ErrNoReadyBackend) holds.
+type NotReadyError struct{ Explanation Explanation }
+
+func (e *NotReadyError) Error() string {
+	return ErrNoReadyBackend.Error() + ": " + e.Explanation.Reason
+}
+
+// Is makes it an ErrNoReadyBackend.
+func (e *NotReadyError) Is(target error) bool { return target == ErrNoReadyBackend }
+
+// Registrar records a backend's identity; the registry satisfies it, whoever
+// reconciles backends calls it.
+type Registrar interface {
+	// RegisterBackend reads the marker of b, or writes it if there is none and
+	// logs v1.backend.registered, and returns the backend's id. A marker of another log or of another
+	// place is a *ForeignMarkerError: nothing may be written there. place describes
+	// where the bytes are in words without secrets (s3://bucket/prefix at endpoint; a folder).
+	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
+	// Findings returns what verification last found in the backend.
+	Findings(ctx context.Context, id string) (Findings, error)
+}
+
+// ErrForeignMarker: the place belongs to another log or another backend.
+var ErrForeignMarker = errors.New("the place belongs to another log or backend")
+
+// Findings summarizes the locations of one backend.
+type Findings struct {
+	// Locations that the log names live, and those found failed.
+	Live, Failed int64
+	// Corrupt and Missing split Failed.
+	Corrupt, Missing int64
+	// OldestVerified is when the location that was verified longest ago was
+	// last read; zero if one never was. LastVerified is the newest.
+	OldestVerified, LastVerified time.Time
+}

@@ -1,0 +1,99 @@
+// Package registry keeps packages: it takes upload sessions in, has their
+// bytes stored where the routing table says, publishes them into the event
+// log, and serves them back.
+//
+// Service is the implementation and the only orchestrator; httpapi.Client is
+// the same interfaces over HTTP.
+package registry
+
+import (
+	"context"
+	"io"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Registry is everything a client can ask for. All methods may be called
+// concurrently. Errors wrap the sentinels of errors.go; what the caller got
+// wrong is an *InvalidError that names the field.
+type Registry interface {
+	Uploads
+	Packages
+	Blobs
+	Events
+	Backends
+}
+
+// Uploads takes packages in. A session that is not published has no effect.
+type Uploads interface {
+	// OpenUpload starts a session and fixes its placement. ErrNoReadyBackend
+	// if no backend can take it now, a *ConflictError if the version is taken
+	// by another retention class or tier; a version that is taken is otherwise
+	// found out at Publish, where the same content is no conflict.
+	OpenUpload(ctx context.Context, req OpenUpload) (Upload, error)
+	// GetUpload returns a session's state. ErrNotFound, ErrExpired.
+	GetUpload(ctx context.Context, id string) (Upload, error)
+	// DeclareFiles adds files to the session, all or none, and answers which
+	// of them need their bytes sent. Declaring a file again in the same words is no error.
+	DeclareFiles(ctx context.Context, id string, files []FileDeclaration) (Declared, error)
+	// PutFile stores one file's bytes. A path that was not declared is
+	// declared by it. The bytes are durable when it returns. A *storage.MismatchError
+	// if they are not what was declared. Sending a stored file again is no error if the bytes are the same.
+	PutFile(ctx context.Context, id, path string, content Content) (UploadedFile, error)
+	// Publish seals the session. Again, it gives the same answer. manifest may
+	// be nil; else it is what the client computed, and anything but the bytes that the server computes is an *InvalidError.
+	Publish(ctx context.Context, id string, manifest []byte) (Publication, error)
+	// AbandonUpload ends a session that is not published. Missing is success; ErrPublished.
+	AbandonUpload(ctx context.Context, id string) error
+}
+
+// Packages tells what was published.
+type Packages interface {
+	// ListPackages pages through publications in order of producer, name, version.
+	ListPackages(ctx context.Context, filter PackageFilter) (PackagePage, error)
+	// GetPackage returns one. ErrNotFound.
+	GetPackage(ctx context.Context, ref PackageRef) (Package, error)
+	// GetManifest returns a manifest's canonical CBOR by its SHA-256. ErrNotFound.
+	GetManifest(ctx context.Context, name digest.Digest) ([]byte, error)
+}
+
+// Blobs serves bytes.
+type Blobs interface {
+	// HeadBlob describes a blob by its SHA-256 or BLAKE3. ErrNotFound.
+	HeadBlob(ctx context.Context, name digest.Digest) (BlobInfo, error)
+	// OpenBlob opens a blob or a part of it (rng nil: all) by its SHA-256 or BLAKE3. Bytes are not
+	// hashed on the way out: the reader checks them. storage.ErrRange, ErrNotFound.
+	OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, BlobInfo, error)
+	// FindFile returns one file of a package. ErrNotFound.
+	FindFile(ctx context.Context, ref PackageRef, path string) (FileInfo, error)
+}
+
+// Events reads the log.
+type Events interface {
+	// ReadEvents returns at most limit events (0: DefaultEventPage) after the
+	// position. A position past the head is an *InvalidError on "after".
+	ReadEvents(ctx context.Context, after uint64, limit int) (EventPage, error)
+	// FollowEvents calls yield for each event after the position, and for
+	// each new one as it is appended, until ctx ends or yield fails; it returns that error.
+	FollowEvents(ctx context.Context, after uint64, yield func(Event) error) error
+	// LogHead returns the log's identity and last position.
+	LogHead(ctx context.Context) (LogHead, error)
+}
+
+// Backends tells where bytes are, would go, and whether they are intact.
+type Backends interface {
+	// ListBackends lists every declared backend by name.
+	ListBackends(ctx context.Context) ([]BackendStatus, error)
+	// GetBackend finds one by name or id. ErrNotFound.
+	GetBackend(ctx context.Context, nameOrID string) (BackendStatus, error)
+	// Explain says where a new package would go, and why.
+	Explain(ctx context.Context, req placement.Request) (placement.Explanation, error)
+	// VerifyBackend re-reads every object that the log says is in the backend
+	// and logs what it finds. progress may be nil; it is called from one
+	// goroutine. An aborted run returns its error and the report so far; what it had found by then stands.
+	VerifyBackend(ctx context.Context, nameOrID string, progress func(VerifyReport)) (VerifyReport, error)
+	// Health summarizes the whole.
+	Health(ctx context.Context) (Health, error)
+}

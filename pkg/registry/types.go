@@ -1,0 +1,245 @@
+package registry
+
+import (
+	"encoding/json"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+// PackageRef names a package version: producer/name@version.
+type PackageRef struct {
+	Producer string `json:"producer"`
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+}
+
+func (r PackageRef) String() string { return r.Producer + "/" + r.Name + "@" + r.Version }
+
+// ParsePackageRef reads producer/name@version. *InvalidError if it is not one.
+func ParsePackageRef(text string) (PackageRef, error) {
+	producer, rest, slash := strings.Cut(text, "/")
+	name, version, at := strings.Cut(rest, "@")
+	ref := PackageRef{producer, name, version}
+	if !slash || !at {
+		return ref, Invalid("package", "%.200q is not of the form producer/name@version", text)
+	}
+	return ref, ref.Validate()
+}
+
+// Tier is how soon bytes must be back: a wish that a backend maps to its means.
+type Tier string
+
+// The tiers.
+const (
+	TierHot  Tier = "hot"
+	TierWarm Tier = "warm"
+	TierCold Tier = "cold"
+)
+
+// OpenUpload is what a session is opened with.
+type OpenUpload struct {
+	PackageRef
+	RetentionClass string            `json:"retentionClass"`
+	Tier           Tier              `json:"tier,omitempty"`      // default hot
+	MediaType      string            `json:"mediaType,omitempty"` // of the package
+	Annotations    map[string]string `json:"annotations,omitempty"`
+}
+
+// Upload states.
+const (
+	UploadOpen      = "open"
+	UploadPublished = "published"
+)
+
+// Upload is a session.
+type Upload struct {
+	ID string `json:"id"`
+	OpenUpload
+	Backend   string    `json:"backend"`   // name of the placement
+	BackendID string    `json:"backendId"` // its id
+	State     string    `json:"state"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	Files     int       `json:"files"`   // declared so far
+	Missing   int       `json:"missing"` // of them, without bytes
+}
+
+// FileDeclaration is a file that the package will have.
+type FileDeclaration struct {
+	// Path: relative, "/"-separated, UTF-8; see manifest.ValidatePath.
+	Path string `json:"path"`
+	// Size in bytes; nil if not known yet.
+	Size *int64 `json:"size,omitempty"`
+	// Digests as far as known. With a SHA-256 and a size, bytes that are there already need not be sent.
+	Digests    digest.Dual `json:"digests,omitzero"`
+	Executable bool        `json:"executable,omitempty"`
+	MediaType  string      `json:"mediaType,omitempty"`
+}
+
+// Declared answers a declaration.
+type Declared struct {
+	// Send lists the declared paths whose bytes are needed, sorted.
+	Send []string `json:"send"`
+	// Files declared in the session so far.
+	Files int `json:"files"`
+}
+
+// Content is the body of one PutFile.
+type Content struct {
+	Reader  io.Reader
+	Size    int64       // storage.UnknownSize if not known
+	Digests digest.Dual // as far as known
+	// Executable applies if the path was not declared.
+	Executable bool
+}
+
+// UploadedFile is a file whose bytes are stored.
+type UploadedFile struct {
+	Path    string      `json:"path"`
+	Size    int64       `json:"size"`
+	Digests digest.Dual `json:"digests"`
+}
+
+// Publication is the answer to Publish.
+type Publication struct {
+	PackageRef
+	ManifestDigest digest.Digest `json:"manifestDigest"`
+	Position       uint64        `json:"position"` // of v1.package.published
+	Backend        string        `json:"backend"`  // name at publish
+	BackendID      string        `json:"backendId"`
+	Files          int           `json:"files"`
+	Bytes          int64         `json:"bytes"`
+}
+
+// Package is one published version.
+type Package struct {
+	PackageRef
+	ManifestDigest digest.Digest     `json:"manifestDigest"`
+	ManifestSize   int64             `json:"manifestSize"`
+	RetentionClass string            `json:"retentionClass"`
+	Tier           Tier              `json:"tier"`
+	MediaType      string            `json:"mediaType,omitempty"`
+	Annotations    map[string]string `json:"annotations,omitempty"`
+	Files          int               `json:"files"`
+	Bytes          int64             `json:"bytes"` // sum over its files
+	Position       uint64            `json:"position"`
+	Published      time.Time         `json:"published"`
+	Actor          string            `json:"actor"`
+	// BackendID is where publish placed it; Backend is that backend's name today, "" if none has the id.
+	BackendID string `json:"backendId"`
+	Backend   string `json:"backend,omitempty"`
+}
+
+// PackageFilter narrows a listing; empty fields match all.
+type PackageFilter struct {
+	Producer, Name, RetentionClass string
+	// After continues behind the Next of an earlier page.
+	After string
+	// Limit is the page's size; 0 is DefaultPackagePage.
+	Limit int
+}
+
+// PackagePage is part of a listing.
+type PackagePage struct {
+	Packages []Package `json:"packages"`
+	Next     string    `json:"next,omitempty"` // "" at the end
+}
+
+// FileInfo is one file of a published package.
+type FileInfo struct {
+	Path       string      `json:"path"`
+	Size       int64       `json:"size"`
+	Digests    digest.Dual `json:"digests"`
+	Executable bool        `json:"executable,omitempty"`
+	MediaType  string      `json:"mediaType,omitempty"`
+}
+
+// BlobInfo describes a blob.
+type BlobInfo struct {
+	Digests digest.Dual `json:"digests"`
+	Size    int64       `json:"size"`
+}
+
+// Event is one record of the log as clients see it.
+type Event struct {
+	Position uint64    `json:"position"`
+	Time     time.Time `json:"time"`
+	Kind     string    `json:"kind"`
+	Actor    string    `json:"actor"`
+	Subject  string    `json:"subject"`
+	// Payload is the event in JSON. The manifest inside v1.package.published
+	// is left out: it has an address of its own.
+	Payload json.RawMessage `json:"payload"`
+	// Hash of this record and of the one before it; see eventlog.Record.
+	Hash     digest.Digest `json:"hash"`
+	Previous digest.Digest `json:"previous"`
+}
+
+// LogHead identifies the log and its end.
+type LogHead struct {
+	LogID    string `json:"logId"`
+	Position uint64 `json:"position"`
+}
+
+// EventPage is part of the log.
+type EventPage struct {
+	LogID  string  `json:"logId"`
+	Head   uint64  `json:"head"`
+	Events []Event `json:"events"`
+}
+
+// BackendStatus is a declared backend and what is known of its contents.
+type BackendStatus struct {
+	placement.Backend
+	// Verified is "Unknown" if nothing in it was ever verified, "False" if a location is failed, else "True".
+	Verified string             `json:"verified"`
+	Findings placement.Findings `json:"findings"`
+}
+
+// VerifyReport is how far a verification has come, or what it found.
+type VerifyReport struct {
+	Backend   string `json:"backend"`
+	BackendID string `json:"backendId"`
+	// Objects and Bytes that the log says are there.
+	Objects int64 `json:"objects"`
+	Bytes   int64 `json:"bytes"`
+	// Checked so far, and what became of them.
+	CheckedObjects int64 `json:"checkedObjects"`
+	CheckedBytes   int64 `json:"checkedBytes"`
+	Verified       int64 `json:"verified"`
+	Corrupt        int64 `json:"corrupt"`
+	Missing        int64 `json:"missing"`
+	// Unreachable could not be read: no finding about the bytes.
+	Unreachable int64 `json:"unreachable"`
+	// Failed lists the first 100 corrupt or missing blobs.
+	Failed []FailedLocation `json:"failed,omitempty"`
+	Done   bool             `json:"done"`
+	// Error says why an unfinished run ended.
+	Error string `json:"error,omitempty"`
+}
+
+// FailedLocation is one finding.
+type FailedLocation struct {
+	SHA256 digest.Digest `json:"sha256"`
+	Reason string        `json:"reason"` // corrupt or missing
+	Detail string        `json:"detail,omitempty"`
+}
+
+// Health states.
+const (
+	HealthOK       = "ok"
+	HealthDegraded = "degraded"
+)
+
+// Health is the answer of /v1/health.
+type Health struct {
+	Status string `json:"status"` // ok or degraded
+	// Reasons says in a sentence each what is not right.
+	Reasons  []string        `json:"reasons"`
+	Log      LogHead         `json:"log"`
+	Backends []BackendStatus `json:"backends"`
+}

@@ -1,0 +1,12 @@
+package manifest
+
+const (
+	// MaxFiles in one package: at about 160 bytes a file, a manifest of 16 MB.
+	MaxFiles = 100_000
+	// MaxSize of an encoded manifest in bytes; what is read of a client's.
+	MaxSize = 64 << 20
+	// MaxPathLength in bytes; below PATH_MAX (4096) with room for the folder pulled into.
+	MaxPathLength = 1024
+	// MaxSegmentLength in bytes; NAME_MAX of Linux file systems.
+	MaxSegmentLength = 255
+)

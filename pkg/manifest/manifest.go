@@ -1,0 +1,174 @@
+// Package manifest encodes what a package is: the canonical CBOR list of its
+// files. Same content, same bytes, same digest, whenever and wherever it was
+// made: it holds no times, no retention, no location.
+//
+// Format, schema version 1, as CDDL (RFC 8610); the encoding is that of
+// package canonical:
+//
+//	manifest = {
+//	  "schemaVersion": 1,
+//	  "producer": tstr, "name": tstr, "version": tstr,
+//	  ? "mediaType": tstr,
+//	  ? "annotations": { + tstr => tstr },
+//	  "files": [ * file ],               ; by path, bytewise
+//	}
+//	file = {
+//	  "path": tstr, "size": uint,
+//	  "sha256": bstr .size 32, "blake3": bstr .size 32,
+//	  ? "executable": true,
+//	  ? "mediaType": tstr,
+//	}
+//
+// Optional fields that are empty are absent. A field that is not listed is
+// refused, so a change of this list is a new schema version.
+package manifest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/canonical"
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// SchemaVersion is the one that Encode writes and Decode reads.
+const SchemaVersion = 1
+
+// MediaType of an encoded manifest over HTTP.
+const MediaType = "application/vnd.artifactstore.manifest.v1+cbor"
+
+// Manifest is the content of a package version.
+type Manifest struct {
+	Producer    string            `json:"producer"`
+	Name        string            `json:"name"`
+	Version     string            `json:"version"`
+	MediaType   string            `json:"mediaType,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Files       []File            `json:"files"`
+}
+
+// File is one file of it. Size is in bytes; both digests are always known.
+type File struct {
+	Path       string      `json:"path"`
+	Size       int64       `json:"size"`
+	Digests    digest.Dual `json:"digests"`
+	Executable bool        `json:"executable,omitempty"`
+	MediaType  string      `json:"mediaType,omitempty"`
+}
+
+type wireManifest struct {
+	SchemaVersion int               `cbor:"schemaVersion"`
+	Producer      string            `cbor:"producer"`
+	Name          string            `cbor:"name"`
+	Version       string            `cbor:"version"`
+	MediaType     string            `cbor:"mediaType,omitempty"`
+	Annotations   map[string]string `cbor:"annotations,omitempty"`
+	Files         []wireFile        `cbor:"files"`
+}
+
+type wireFile struct {
+	Path       string `cbor:"path"`
+	Size       int64  `cbor:"size"`
+	SHA256     []byte `cbor:"sha256"`
+	BLAKE3     []byte `cbor:"blake3"`
+	Executable bool   `cbor:"executable,omitempty"`
+	MediaType  string `cbor:"mediaType,omitempty"`
+}
+
+// Encode sorts m.Files by path and returns the one encoding of m. Errors are
+// *InvalidError. Names and media types are the registry's business; paths,
+// sizes and digests are checked here.
+func Encode(m *Manifest) ([]byte, error) {
+	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	if err := m.validate(); err != nil {
+		return nil, err
+	}
+	wire := wireManifest{
+		SchemaVersion: SchemaVersion, Producer: m.Producer, Name: m.Name, Version: m.Version,
+		MediaType: m.MediaType, Annotations: m.Annotations, Files: make([]wireFile, len(m.Files)),
+	}
+	for i, f := range m.Files {
+		wire.Files[i] = wireFile{f.Path, f.Size, f.Digests.SHA256.Bytes(), f.Digests.BLAKE3.Bytes(), f.Executable, f.MediaType}
+	}
+	data, err := canonical.Marshal(wire)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the manifest: %w", err)
+	}
+	if len(data) > MaxSize {
+		return nil, invalid("files", "make a manifest of %d bytes; it must be at most %d", len(data), MaxSize)
+	}
+	return data, nil
+}
+
+// Decode reads an encoding. Anything but the one encoding of a valid manifest
+// is an *InvalidError on "manifest" or on the field inside it.
+func Decode(data []byte) (*Manifest, error) {
+	if len(data) > MaxSize {
+		return nil, invalid("manifest", "must be at most %d bytes, is %d", MaxSize, len(data))
+	}
+	var wire wireManifest
+	if err := canonical.Unmarshal(data, &wire); err != nil {
+		return nil, invalid("manifest", "%v", err)
+	}
+	if wire.SchemaVersion != SchemaVersion {
+		return nil, invalid("manifest.schemaVersion", "must be %d, is %d", SchemaVersion, wire.SchemaVersion)
+	}
+	m := &Manifest{
+		Producer: wire.Producer, Name: wire.Name, Version: wire.Version,
+		MediaType: wire.MediaType, Annotations: wire.Annotations, Files: make([]File, len(wire.Files)),
+	}
+	for i, f := range wire.Files {
+		sha, err := digest.FromBytes(digest.SHA256, f.SHA256)
+		if err != nil {
+			return nil, invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
+		}
+		b3, err := digest.FromBytes(digest.BLAKE3, f.BLAKE3)
+		if err != nil {
+			return nil, invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
+		}
+		m.Files[i] = File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType}
+	}
+	// Catches what is canonical CBOR and yet not ours: files out of order, an
+	// optional field that is present and empty.
+	again, err := Encode(m)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, data) {
+		return nil, invalid("manifest", "is not the canonical encoding of its content (files out of order, or an empty optional field)")
+	}
+	return m, nil
+}
+
+// Digest names an encoded manifest, as any blob.
+func Digest(encoded []byte) digest.Digest { return digest.New(digest.SHA256, sha256.Sum256(encoded)) }
+
+// Bytes is the sum of the sizes of all files.
+func (m *Manifest) Bytes() int64 {
+	var sum int64
+	for _, f := range m.Files {
+		sum += f.Size
+	}
+	return sum
+}
+
+func (m *Manifest) validate() error {
+	if len(m.Files) > MaxFiles {
+		return invalid("files", "must be at most %d, are %d", MaxFiles, len(m.Files))
+	}
+	for i, f := range m.Files {
+		if err := ValidatePath(f.Path); err != nil {
+			return invalid(fmt.Sprintf("files[%d].path", i), "%s", err.(*InvalidError).Message)
+		}
+		if f.Size < 0 {
+			return invalid(fmt.Sprintf("files[%d].size", i), "must not be negative, is %d", f.Size)
+		}
+		if f.Digests.SHA256.Algorithm() != digest.SHA256 || f.Digests.BLAKE3.Algorithm() != digest.BLAKE3 {
+			return invalid(fmt.Sprintf("files[%d].digests", i), "must have a sha256 and a blake3")
+		}
+	}
+	return checkPaths(m.Files)
+}

@@ -1,0 +1,78 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// InvalidError names the field (dotted, as in JSON) and what was expected.
+type InvalidError struct{ Field, Message string }
+
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Message }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{field, fmt.Sprintf(format, args...)}
+}
+
+// ValidatePath returns nil if path can name a file of a package on every
+// system that pulls it: relative, "/" between segments, UTF-8 without control
+// characters, no "." or "..", within the limits. Otherwise an *InvalidError on
+// "path". Case is kept and tells files apart.
+func ValidatePath(path string) error {
+	switch {
+	case path == "":
+		return invalid("path", "must not be empty")
+	case len(path) > MaxPathLength:
+		return invalid("path", "must be at most %d bytes, is %d", MaxPathLength, len(path))
+	case !utf8.ValidString(path):
+		return invalid("path", "%q must be UTF-8", path)
+	case strings.HasPrefix(path, "/"):
+		return invalid("path", "%q must be relative", path)
+	case strings.Contains(path, `\`):
+		return invalid("path", "%q must not contain a backslash", path)
+	case strings.ContainsFunc(path, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+		return invalid("path", "%q must not contain control characters", path)
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		switch {
+		case segment == "":
+			return invalid("path", "%q must not have an empty segment", path)
+		case segment == "." || segment == "..":
+			return invalid("path", "%q must not have a segment %q", path, segment)
+		case len(segment) > MaxSegmentLength:
+			return invalid("path", "the segment %.40q… must be at most %d bytes, is %d", segment, MaxSegmentLength, len(segment))
+		}
+	}
+	return nil
+}
+
+// FoldPath returns the form under which two paths are the same file on systems
+// that normalize names: Unicode NFC. Case is kept.
+func FoldPath(path string) string { return norm.NFC.String(path) }
+
+// checkPaths finds the first pair among sorted files that cannot stand beside
+// each other: the same path, the same after NFC, or a file that is also a folder.
+func checkPaths(files []File) error {
+	seen := make(map[string]int, len(files))
+	for i, file := range files {
+		if first, taken := seen[FoldPath(file.Path)]; taken {
+			if files[first].Path == file.Path {
+				return invalid(fmt.Sprintf("files[%d].path", i), "%q is there twice", file.Path)
+			}
+			return invalid(fmt.Sprintf("files[%d].path", i), "%q and %q are equal after Unicode normalization (NFC)", file.Path, files[first].Path)
+		}
+		seen[FoldPath(file.Path)] = i
+	}
+	for i, file := range files {
+		folded := FoldPath(file.Path)
+		for at := strings.LastIndexByte(folded, '/'); at > 0; at = strings.LastIndexByte(folded[:at], '/') {
+			if other, taken := seen[folded[:at]]; taken {
+				return invalid(fmt.Sprintf("files[%d].path", i), "%q needs a folder where %q is a file", file.Path, files[other].Path)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+// Package v1alpha1 holds the kinds of the API group artifactstore.dev:
+// StorageBackend (where bytes may live) and RoutingPolicy (which packages go
+// where). Nothing here does anything.
+//
+// +kubebuilder:object:generate=true
+// +groupName=artifactstore.dev
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// GroupVersion is the group and version of every kind here.
+var GroupVersion = schema.GroupVersion{Group: "artifactstore.dev", Version: "v1alpha1"}
+
+// AddToScheme registers the kinds.
+func AddToScheme(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(GroupVersion, &StorageBackend{}, &StorageBackendList{}, &RoutingPolicy{}, &RoutingPolicyList{})
+	metav1.AddToGroupVersion(scheme, GroupVersion)
+	return nil
+}

@@ -1,0 +1,254 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Condition types of a StorageBackend, in the order in which they are found
+// out: the first that is not True tells the story, and those behind it are Unknown.
+const (
+	ConditionCredentialsResolved = "CredentialsResolved"
+	ConditionReachable           = "Reachable"
+	ConditionWritable            = "Writable"
+	ConditionVerified            = "Verified"
+	ConditionReady               = "Ready"
+)
+
+// Finalizer keeps a StorageBackend until the log names no live location in it.
+const Finalizer = "artifactstore.dev/live-locations"
+
+// Access says whether new bytes may be stored.
+// +kubebuilder:validation:Enum=ReadWrite;ReadOnly
+type Access string
+
+// The two ways of access.
+const (
+	ReadWrite Access = "ReadWrite"
+	ReadOnly  Access = "ReadOnly"
+)
+
+// StorageBackend declares one place for bytes: a bucket (or a prefix of one) or a folder.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sb,categories=artifactstore
+// +kubebuilder:printcolumn:name="Driver",type=string,JSONPath=`.status.driver`
+// +kubebuilder:printcolumn:name="Access",type=string,JSONPath=`.spec.access`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`,priority=1
+// +kubebuilder:printcolumn:name="Place",type=string,JSONPath=`.status.place`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be at most 63 characters"
+type StorageBackend struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec StorageBackendSpec `json:"spec"`
+	// +optional
+	Status StorageBackendStatus `json:"status,omitempty"`
+}
+
+// StorageBackendSpec is what is wanted.
+// +kubebuilder:validation:XValidation:rule="has(self.s3) != has(self.local)",message="exactly one of s3 and local must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.s3) == has(oldSelf.s3)",message="the kind of storage is immutable: stored bytes stay where they are; declare another StorageBackend"
+type StorageBackendSpec struct {
+	// S3 is a bucket behind the S3 protocol.
+	// +optional
+	S3 *S3Spec `json:"s3,omitempty"`
+	// Local is a folder.
+	// +optional
+	Local *LocalSpec `json:"local,omitempty"`
+	// Access: a ReadOnly backend serves what it holds and takes no new bytes.
+	// +kubebuilder:default=ReadWrite
+	// +optional
+	Access Access `json:"access,omitempty"`
+	// Probe says how often the place is tried.
+	// +kubebuilder:default={}
+	// +optional
+	Probe ProbeSpec `json:"probe,omitempty"`
+}
+
+// ProbeSpec: each probe puts, reads, heads and deletes one object of 1 KiB.
+// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval"
+type ProbeSpec struct {
+	// Interval between two probes, 5s to 24h. A jitter of 10 % is added.
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="must be from 5s to 24h"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+	// Timeout of one probe as a whole, 1s to 5m.
+	// +kubebuilder:default="15s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// FailureThreshold is how many probes in a row must be lost before a
+	// backend that was Ready is no longer; it applies where the place did not
+	// answer, not where it answered no.
+	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=20
+	// +optional
+	FailureThreshold int32 `json:"failureThreshold,omitempty"`
+	// Suspend stops probing; the last state stands.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// LocalSpec is a folder that every replica sees.
+type LocalSpec struct {
+	// Path of the folder. It lies beneath the manager's local root; outside a
+	// cluster a relative one is taken from the data directory.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="path is immutable: stored bytes stay where they are; declare another StorageBackend"
+	// +kubebuilder:validation:XValidation:rule="!self.split('/').exists(s, s == '..')",message="path must not contain '..'"
+	// +required
+	Path string `json:"path"`
+}
+
+// S3Spec is a bucket and how to reach it. Endpoint, region and credentials may
+// change as long as they lead to the same place; bucket and keyPrefix may not.
+// +kubebuilder:validation:XValidation:rule="has(self.keyPrefix) == has(oldSelf.keyPrefix)",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
+// +kubebuilder:validation:XValidation:rule="has(self.accessKeyRef) == has(self.secretKeyRef)",message="accessKeyRef and secretKeyRef must be set together"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTokenRef) || has(self.accessKeyRef)",message="sessionTokenRef needs accessKeyRef and secretKeyRef"
+type S3Spec struct {
+	// EndpointURL of the server, http or https, without path. Empty is AWS.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != '')",message="endpointURL must be an http or https URL with a host"
+	// +optional
+	EndpointURL string `json:"endpointURL,omitempty"`
+	// Region to sign for.
+	// +kubebuilder:default=us-east-1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9-]*$`
+	// +optional
+	Region string `json:"region,omitempty"`
+	// Bucket; it is never created.
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]*[a-z0-9]$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
+	// +required
+	Bucket string `json:"bucket"`
+	// KeyPrefix stands before every key, without slash at either end.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
+	// +optional
+	KeyPrefix string `json:"keyPrefix,omitempty"`
+	// AccessKeyRef and SecretKeyRef hold the credentials. Without them the
+	// SDK's own chain is used, where the manager allows ambient credentials.
+	// +optional
+	AccessKeyRef *ValueRef `json:"accessKeyRef,omitempty"`
+	// +optional
+	SecretKeyRef *ValueRef `json:"secretKeyRef,omitempty"`
+	// SessionTokenRef holds the token of temporary credentials.
+	// +optional
+	SessionTokenRef *ValueRef `json:"sessionTokenRef,omitempty"`
+	// StorageClass of every object; empty is the server's default.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]*$`
+	// +optional
+	StorageClass string `json:"storageClass,omitempty"`
+	// SSE asks the server to encrypt at rest.
+	// +kubebuilder:validation:Enum=None;SSE-S3
+	// +kubebuilder:default=None
+	// +optional
+	SSE string `json:"sse,omitempty"`
+	// MultipartThresholdBytes is the size above which an object is sent in parts, 5 MiB to 5 GiB.
+	// +kubebuilder:default=16777216
+	// +kubebuilder:validation:Minimum=5242880
+	// +kubebuilder:validation:Maximum=5368709120
+	// +optional
+	MultipartThresholdBytes int64 `json:"multipartThresholdBytes,omitempty"`
+	// MultipartChunkBytes is the size of a part, 5 MiB to 64 MiB. An object
+	// has at most 10,000 parts; larger objects get larger parts.
+	// +kubebuilder:default=8388608
+	// +kubebuilder:validation:Minimum=5242880
+	// +kubebuilder:validation:Maximum=67108864
+	// +optional
+	MultipartChunkBytes int64 `json:"multipartChunkBytes,omitempty"`
+	// CABundleRef holds PEM certificates that are trusted beside none other.
+	// +optional
+	CABundleRef *ValueRef `json:"caBundleRef,omitempty"`
+	// ForcePathStyle puts the bucket into the path. Default: true where endpointURL is set.
+	// +optional
+	ForcePathStyle *bool `json:"forcePathStyle,omitempty"`
+	// Checksums says when the SDK adds checksums of its own; our own are always made.
+	// +kubebuilder:validation:Enum=Auto;WhenRequired;WhenSupported
+	// +kubebuilder:default=Auto
+	// +optional
+	Checksums string `json:"checksums,omitempty"`
+	// RequestTimeout bounds the wait for an answer's header, 1s to 10m.
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m"
+	// +optional
+	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
+	// MaxConnections to the endpoint at once.
+	// +kubebuilder:default=64
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1024
+	// +optional
+	MaxConnections int32 `json:"maxConnections,omitempty"`
+}
+
+// ValueRef says where a value comes from: a key of a Secret of the same
+// namespace in a cluster; an environment variable or a file outside one.
+// +kubebuilder:validation:XValidation:rule="[has(self.name) || has(self.key), has(self.env), has(self.file)].filter(x, x).size() == 1 && has(self.name) == has(self.key)",message="exactly one of name with key, env and file must be set"
+type ValueRef struct {
+	// Name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Key in the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Key string `json:"key,omitempty"`
+	// Env is the name of an environment variable of the manager.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Env string `json:"env,omitempty"`
+	// File is the path of a file that the manager can read.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	File string `json:"file,omitempty"`
+}
+
+// StorageBackendStatus is what was found. What changes all the time (latency,
+// objects and bytes held) is a metric instead.
+type StorageBackendStatus struct {
+	// ObservedGeneration is the generation that the conditions speak of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// ID is the UUID in the place's marker object; events name the backend by it.
+	// +optional
+	ID string `json:"id,omitempty"`
+	// Driver is s3 or local.
+	// +optional
+	Driver string `json:"driver,omitempty"`
+	// Place says where the bytes are, without secrets.
+	// +optional
+	Place string `json:"place,omitempty"`
+	// LastVerified is when an object was last re-read and hashed.
+	// +optional
+	LastVerified *metav1.Time `json:"lastVerified,omitempty"`
+	// Conditions: CredentialsResolved, Reachable, Writable, Verified, Ready.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// StorageBackendList is a list.
+// +kubebuilder:object:root=true
+type StorageBackendList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []StorageBackend `json:"items"`
+}

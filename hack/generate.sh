@@ -1,0 +1,19 @@
+#!/bin/sh
+# Regenerates what controller-gen makes from the Go types: deepcopy methods,
+# CRDs and the manager's Role. Run it after a change in api/ or of an RBAC marker.
+# CONTROLLER_GEN names the program; by default the one that hack/build-tools.sh builds.
+set -eu
+cd "$(dirname "$0")/.."
+gen=${CONTROLLER_GEN:-}
+if [ -z "$gen" ]; then
+	for candidate in bin/controller-gen bin/tools/*/controller-gen; do
+		if [ -x "$candidate" ]; then gen=$candidate; fi
+	done
+fi
+if [ ! -x "$gen" ]; then
+	echo "controller-gen is not there: run hack/build-tools.sh first" >&2
+	exit 1
+fi
+"$gen" object paths=./api/...
+"$gen" crd paths=./api/... output:crd:artifacts:config=config/crd
+"$gen" rbac:roleName=artifact-store-manager,fileName=role.yaml paths=./controllers/... output:rbac:artifacts:config=config/rbac

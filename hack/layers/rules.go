@@ -1,0 +1,92 @@
+package layers
+
+// A package is named by its folder; "x/..." is x and everything below. The
+// longest name that fits a package is its row.
+
+// imports is the import table: what a package may import of this module.
+// Files of tests are not held to it; those of test suites (storagetest, …) are.
+var imports = map[string][]string{
+	// Words and encodings: they know nothing of the rest.
+	"pkg/digest":    {},
+	"pkg/canonical": {},
+	"pkg/manifest":  {"pkg/canonical", "pkg/digest"},
+
+	// Storage knows no packages, no log and no registry. Drivers do not know
+	// each other; backends is the only list of them.
+	"pkg/storage":              {"pkg/digest"},
+	"pkg/storage/...":          {"pkg/digest", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
+	"pkg/storage/buffer":       {},
+	"pkg/storage/internal/...": {"pkg/digest", "pkg/storage", "pkg/storage/buffer"},
+	"pkg/storage/backends":     {"pkg/digest", "pkg/storage/..."},
+
+	// The log holds opaque payloads; only database knows which engine it is.
+	"pkg/database/...": {"pkg/database/..."},
+	"pkg/eventlog/...": {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog"},
+
+	// What registry and routing have in common. Neither imports the other.
+	"pkg/registry/placement": {"pkg/storage"},
+	"pkg/routing/...":        {"pkg/digest", "pkg/registry/placement", "pkg/routing", "pkg/storage"},
+
+	// The registry orchestrates; it knows no driver, no routing table and no
+	// Kubernetes. Its parts do not know it.
+	"pkg/registry": {
+		"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage",
+		"pkg/registry/event", "pkg/registry/placement", "pkg/registry/retention",
+		"pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
+	},
+	"pkg/registry/event":     {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
+	"pkg/registry/view":      {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
+	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
+	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
+	"pkg/registry/retention": {"pkg/digest"},
+	"pkg/registry/httpapi":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/storage"},
+	// A suite for every implementation of Registry: it needs a place for bytes.
+	"pkg/registry/registrytest": {
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",
+		"pkg/registry", "pkg/registry/placement", "pkg/registry/view",
+	},
+
+	// Kubernetes: types only, then what turns them into routing tables. The
+	// drivers are there for their Config types: Open is only called on backends.
+	"api/...": {},
+	"controllers/...": {
+		"api/...", "controllers/...", "pkg/digest", "pkg/registry/placement", "pkg/routing",
+		"pkg/storage", "pkg/storage/backends", "pkg/storage/buffer", "pkg/storage/local", "pkg/storage/probe", "pkg/storage/s3",
+	},
+
+	// The programs. The manager wires everything; the CLI is a client.
+	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
+	"cmd/artifactstore": {
+		"pkg/database", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
+		"pkg/registry/placement", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
+	},
+
+	// Keeps libraries in go.mod until they are used.
+	"internal_deps_tmp": {},
+
+	// Proof and tools.
+	"hack/...": {"..."},
+	"test/...": {"..."},
+}
+
+// confined says which packages alone may import a library, or anything below
+// it. What is not listed may be imported by all.
+var confined = map[string][]string{
+	"k8s.io":                         {"api/...", "controllers/...", "cmd/manager/..."},
+	"sigs.k8s.io/controller-runtime": {"api/...", "controllers/...", "cmd/manager/..."},
+	"github.com/aws":                 {"pkg/storage/s3", "pkg/storage/backends"},
+	"github.com/jackc/pgx":           {"pkg/database/..."},
+	"modernc.org/sqlite":             {"pkg/database/..."},
+	"github.com/danielgtaylor/huma":  {"pkg/registry/httpapi"},
+	"github.com/spf13":               {"cmd/..."},
+	"flag":                           {"cmd/..."},
+	"testing":                        {"pkg/eventlog/eventlogtest", "pkg/registry/registrytest", "pkg/storage/storagetest"},
+}
+
+// exempt are held to no rule about libraries and environment: they are
+// programs around the product, not the product.
+var exempt = []string{"hack/...", "internal_deps_tmp", "test/..."}
+
+// environment: only these packages may read environment variables. Controllers
+// do so for the variables that a StorageBackend outside a cluster refers to.
+var environment = []string{"cmd/...", "controllers"}

@@ -1,0 +1,66 @@
+// Package database opens SQLite or PostgreSQL, migrates, and runs
+// transactions. It is the only place that knows which engine it is.
+//
+// One set of SQL text serves both engines: parameters are $1, $2, …;
+// columns are BIGINT, TEXT and BYTEA; ON CONFLICT and RETURNING work, FOR
+// UPDATE does not (update the row first instead). TEXT cannot hold NUL, and a
+// nil []byte is NULL.
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// Engine names what is behind a DB. Only messages and tests should need it.
+type Engine string
+
+// The engines.
+const (
+	SQLite     Engine = "sqlite"
+	PostgreSQL Engine = "postgresql"
+)
+
+// ErrUnknownOutcome: the connection was lost, or time ran out, while COMMIT
+// was under way. The transaction may or may not have been committed.
+var ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
+
+// ErrClosed: the DB was closed.
+var ErrClosed = errors.New("the database is closed")
+
+// Tx runs statements inside a transaction. Like *sql.Tx, it may be used by one
+// goroutine at a time, and Rows must be closed before the next statement.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// DB is an open database. All methods may be called concurrently.
+//
+// Reads and writes have connections of their own, so a Read inside a Write
+// (which does not see that Write's changes) cannot wait for itself. A Write
+// inside a Write can: do not.
+type DB struct {
+	engine Engine
+	write  *sql.DB
+	read   *sql.DB
+	redact func(error) error
+	groups *group
+}
+
+// Engine says what is behind it.
+func (db *DB) Engine() Engine { return db.engine }
+
+// Ping finds out whether the database answers.
+func (db *DB) Ping(ctx context.Context) error {
+	return db.redact(db.read.PingContext(ctx))
+}
+
+// Close waits for the transactions of Group that are under way, then closes
+// all connections. Transactions of Read and Write must have ended.
+func (db *DB) Close() error {
+	db.groups.Close()
+	return db.redact(errors.Join(db.read.Close(), db.write.Close()))
+}

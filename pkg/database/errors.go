@@ -1,0 +1,87 @@
+package database
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+func beginError(err error) error {
+	if err.Error() == "sql: database is closed" { // database/sql has no sentinel for it
+		err = ErrClosed
+	}
+	return fmt.Errorf("beginning a transaction: %w", err)
+}
+
+// lostError: the connection ended before COMMIT, and with it the transaction.
+type lostError struct{ cause error }
+
+func (e *lostError) Error() string { return e.cause.Error() }
+func (e *lostError) Unwrap() error { return e.cause }
+
+// markLost makes err a *lostError if the connection it came over is closed.
+// Asking the connection is surer than to guess from the error, which may be fn's own.
+func markLost(conn *sql.Conn, err error) error {
+	if err == nil {
+		return nil
+	}
+	lost := false
+	rawErr := conn.Raw(func(inner any) error {
+		if pg, ok := inner.(*stdlib.Conn); ok {
+			lost = pg.Conn().IsClosed()
+		}
+		return nil
+	})
+	if lost || errors.Is(rawErr, sql.ErrConnDone) || errors.Is(rawErr, driver.ErrBadConn) {
+		return &lostError{err}
+	}
+	return err
+}
+
+// retryable is a positive list. It is asked only about errors from before
+// COMMIT, or after which the database says that it rolled back.
+func retryable(err error) bool {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		code := lite.Code() & 0xff // extended codes keep the primary one in the low byte
+		return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_LOCKED
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case "40001", "40P01": // serialization_failure, deadlock_detected
+			return true
+		case "57P01", "57P02", "57P03", "53300": // shutdown, crash, starting up, too many connections
+			return true
+		}
+	}
+	_, lost := errors.AsType[*lostError](err)
+	return lost
+}
+
+// rolledBack says whether the database itself has told that this COMMIT
+// failed and everything was undone. A positive list: a connection that ends,
+// a shutdown, or an I/O error while the log is synced tells nothing.
+func rolledBack(err error) bool {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch lite.Code() & 0xff {
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL:
+			return true
+		}
+		return false
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case "40001", "40P01", "40002": // serialization_failure, deadlock_detected, transaction_integrity_constraint_violation
+			return true
+		}
+		return strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "25") // deferred constraint; transaction state
+	}
+	return errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, sql.ErrTxDone)
+}

@@ -1,0 +1,74 @@
+// Package gather lets concurrent calls share one piece of work: whoever comes
+// while a batch is under way joins the next one, and nobody waits on a timer.
+package gather
+
+import (
+	"errors"
+	"sync"
+)
+
+// ErrClosed: Close was called.
+var ErrClosed = errors.New("closed")
+
+// Queue runs batches of T one after the other, in order of arrival, on a
+// goroutine that lives only while there is work.
+type Queue[T any] struct {
+	run func([]T)
+	max int
+
+	mu      sync.Mutex
+	idle    sync.Cond // of mu: running became false
+	waiting []T
+	running bool
+	closed  bool
+}
+
+// New makes a queue; run gets 1 to max items, and is never called concurrently.
+func New[T any](max int, run func([]T)) *Queue[T] {
+	q := &Queue[T]{run: run, max: max}
+	q.idle.L = &q.mu
+	return q
+}
+
+// Add hands an item over and returns at once. run tells the caller, by means
+// of the item, when it is done. ErrClosed.
+func (q *Queue[T]) Add(item T) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	q.waiting = append(q.waiting, item)
+	if !q.running {
+		q.running = true
+		go q.drain()
+	}
+	return nil
+}
+
+func (q *Queue[T]) drain() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) > 0 {
+		n := min(len(q.waiting), q.max)
+		batch := q.waiting[:n:n]
+		q.waiting = q.waiting[n:]
+		q.mu.Unlock()
+		q.run(batch)
+		clear(batch) // the backing array outlives the batch
+		q.mu.Lock()
+	}
+	q.waiting = nil
+	q.running = false
+	q.idle.Broadcast()
+}
+
+// Close refuses further items and waits until those that were added are done.
+func (q *Queue[T]) Close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for q.running {
+		q.idle.Wait()
+	}
+}

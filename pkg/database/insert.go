@@ -1,0 +1,71 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// InsertRows inserts rows, each with a value for each column, by few
+// statements within the engines' limits on parameters. suffix ("" or "ON
+// CONFLICT …") ends each statement; with DO UPDATE no two rows may have the
+// same key, because they may share a statement. Table, columns and suffix are
+// SQL text: never from a request. Returns how many rows were inserted or updated.
+func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows [][]any, suffix string) (int64, error) {
+	if len(columns) == 0 || len(columns) > maxParameters {
+		return 0, fmt.Errorf("inserting into %s: %d columns, expected 1 to %d", table, len(columns), maxParameters)
+	}
+	perStatement := maxParameters / len(columns)
+	var total int64
+	var full string // the text for perStatement rows, which the drivers prepare once
+	for len(rows) > 0 {
+		n := min(len(rows), perStatement)
+		query := full
+		if n < perStatement || full == "" {
+			query = insertText(table, columns, n, suffix)
+		}
+		if n == perStatement {
+			full = query
+		}
+		args := make([]any, 0, n*len(columns))
+		for _, row := range rows[:n] {
+			if len(row) != len(columns) {
+				return total, fmt.Errorf("inserting into %s: a row of %d values for %d columns", table, len(row), len(columns))
+			}
+			args = append(args, row...)
+		}
+		result, err := tx.ExecContext(ctx, query, args...)
+		if err != nil {
+			return total, fmt.Errorf("inserting into %s: %w", table, err)
+		}
+		affected, err := result.RowsAffected()
+		if err != nil {
+			return total, fmt.Errorf("inserting into %s: %w", table, err)
+		}
+		total += affected
+		rows = rows[n:]
+	}
+	return total, nil
+}
+
+func insertText(table string, columns []string, rows int, suffix string) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
+	parameter := 0
+	for row := range rows {
+		if row > 0 {
+			b.WriteString(", ")
+		}
+		for column := range columns {
+			b.WriteString([]string{"(", ", "}[min(column, 1)])
+			parameter++
+			b.WriteString("$" + strconv.Itoa(parameter))
+		}
+		b.WriteByte(')')
+	}
+	if suffix != "" {
+		b.WriteString(" " + suffix)
+	}
+	return b.String()
+}

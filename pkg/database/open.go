@@ -1,0 +1,178 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
+)
+
+var errScheme = errors.New("--database: expected sqlite:///path or postgres://user:password@host:port/database")
+
+// Open connects to the database that the URL names, and creates a SQLite file
+// that does not exist (its folder must).
+//
+//	sqlite:///abs/path    sqlite://relative/path    postgres://user:password@host:port/database?sslmode=…
+//
+// SQLite runs in WAL mode with synchronous=FULL: what is committed survives a
+// power cut. No error of this package contains the URL's password.
+func Open(ctx context.Context, rawURL string) (*DB, error) {
+	scheme, rest, found := strings.Cut(rawURL, "://")
+	var db *DB
+	var err error
+	switch {
+	case found && scheme == "sqlite":
+		db, err = openSQLite(ctx, rest)
+	case found && (scheme == "postgres" || scheme == "postgresql"):
+		db, err = openPostgreSQL(ctx, rawURL)
+	default:
+		return nil, errScheme
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.groups = newGroup(db)
+	return db, nil
+}
+
+func openSQLite(ctx context.Context, escaped string) (*DB, error) {
+	path, err := url.PathUnescape(escaped)
+	if err != nil || path == "" || strings.ContainsAny(escaped, "?#") || strings.Contains(path, "\x00") {
+		return nil, fmt.Errorf("--database: expected sqlite:///path, with ? # and %% percent-encoded and no parameters, not %.200q", "sqlite://"+escaped)
+	}
+	if path == ":memory:" || strings.HasPrefix(path, "file:") {
+		return nil, fmt.Errorf("--database: sqlite needs the path of a file, not %.200q", path)
+	}
+	// The driver splits at the first "?"; SQLite decodes the rest of a file: URI.
+	name := "file:" + (&url.URL{Path: path}).EscapedPath()
+	if !strings.HasPrefix(path, "/") {
+		name = "file:" + strings.TrimPrefix((&url.URL{Path: path}).EscapedPath(), "./")
+	}
+	pragmas := url.Values{"_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first: the others may have to wait
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}}
+	pragmas.Set("_txlock", "immediate")
+	writer, err := sql.Open("sqlite", name+"?"+pragmas.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	writer.SetMaxOpenConns(1)
+	writer.SetMaxIdleConns(1)
+	pragmas.Set("_query_only", "1")
+	pragmas.Set("_txlock", "deferred")
+	reader, err := sql.Open("sqlite", name+"?"+pragmas.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, writer.Close()))
+	}
+	reader.SetMaxOpenConns(maxReaders)
+	reader.SetMaxIdleConns(maxReaders)
+	db := &DB{engine: SQLite, write: writer, read: reader, redact: func(err error) error { return err }}
+	// Switching a new file to WAL is refused at once, whatever the busy timeout, while another process does the same.
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for wait := firstBackoff; ; wait *= 2 {
+		err = errors.Join(writer.PingContext(ctx), reader.PingContext(ctx))
+		if err == nil {
+			return db, nil
+		}
+		if !retryable(err) || !sleep(ctx, wait) {
+			return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, reader.Close(), writer.Close()))
+		}
+	}
+}
+
+func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
+	parsed, err := url.Parse(rawURL)
+	if err != nil {
+		// The parser's error quotes what it stumbled over, which may be the password.
+		return nil, errors.New("--database: this postgres:// URL cannot be parsed: percent-encode special characters of user and password")
+	}
+	redact := redactor(parsed)
+	config, err := pgx.ParseConfig(rawURL)
+	if err != nil {
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner
+		}
+		return nil, fmt.Errorf("--database: %w", redact(err))
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "artifact-store"
+	}
+	pool := func(size int) *sql.DB {
+		db := stdlib.OpenDB(*config)
+		db.SetMaxOpenConns(size)
+		db.SetMaxIdleConns(size)
+		db.SetConnMaxIdleTime(5 * time.Minute)
+		return db
+	}
+	db := &DB{engine: PostgreSQL, write: pool(maxWriters), read: pool(maxReaders), redact: redact}
+	if err := db.write.PingContext(ctx); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", parsed.Redacted(), redact(errors.Join(err, db.read.Close(), db.write.Close())))
+	}
+	return db, nil
+}
+
+// redactor returns what masks the URL's passwords in an error; one that has none passes unchanged.
+func redactor(parsed *url.URL) func(error) error {
+	var secrets []string
+	if password, set := parsed.User.Password(); set && password != "" {
+		secrets = append(secrets, password, url.QueryEscape(password), url.PathEscape(password))
+		if _, escaped, found := strings.Cut(parsed.User.String(), ":"); found {
+			secrets = append(secrets, escaped)
+		}
+	}
+	query := parsed.Query()
+	for _, key := range []string{"password", "sslpassword"} {
+		for _, value := range query[key] {
+			if value != "" {
+				secrets = append(secrets, value, url.QueryEscape(value))
+			}
+		}
+		if query.Has(key) {
+			query.Set(key, "xxxxx")
+		}
+	}
+	parsed.RawQuery = query.Encode() // so that Redacted masks these too
+	return func(err error) error {
+		if err == nil {
+			return nil
+		}
+		masked := err.Error()
+		for _, secret := range secrets {
+			masked = strings.ReplaceAll(masked, secret, "xxxxx")
+		}
+		if masked == err.Error() {
+			return err
+		}
+		return &redactedError{masked, err}
+	}
+}
+
+// redactedError keeps errors.Is of the sentinels below it, but does not
+// unwrap: whoever prints the chain must not find the password.
+type redactedError struct {
+	text  string
+	cause error
+}
+
+func (e *redactedError) Error() string        { return e.text }
+func (e *redactedError) Is(target error) bool { return errors.Is(e.cause, target) }
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,157 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Read runs fn in one read-only transaction. All its statements see the same
+// snapshot, which the first of them takes. fn may be run again after a lost connection.
+func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
+	options := sql.TxOptions{ReadOnly: true}
+	if db.engine == PostgreSQL {
+		options.Isolation = sql.LevelRepeatableRead
+	}
+	return db.retry(ctx, func() error {
+		conn, err := db.read.Conn(ctx)
+		if err != nil {
+			return beginError(err)
+		}
+		defer conn.Close()
+		tx, err := conn.BeginTx(ctx, &options)
+		if err != nil {
+			return markLost(conn, err)
+		}
+		defer tx.Rollback() // there is nothing to commit
+		return markLost(conn, fn(tx))
+	})
+}
+
+// Write runs fn in one transaction and commits it if fn returns nil. When it
+// returns nil the changes are durable; ErrUnknownOutcome if they may or may
+// not be; any other error if nothing was changed.
+//
+// fn must have no effect outside the transaction: after a deadlock or a
+// connection lost before COMMIT it is run again, a bounded number of times.
+// A context that ends while COMMIT is under way does not break it off.
+//
+// On SQLite it is the only writer. On PostgreSQL it is READ COMMITTED: what fn
+// reads may be changed by another writer before it commits, unless fn has
+// first locked a row that the other one locks too (by an UPDATE).
+func (db *DB) Write(ctx context.Context, fn func(tx Tx) error) error {
+	return db.retry(ctx, func() error { return db.writeOnce(ctx, fn) })
+}
+
+func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
+	conn, err := db.write.Conn(ctx)
+	if err != nil {
+		return beginError(err)
+	}
+	defer conn.Close()
+	// database/sql and the drivers would let the caller's context break off
+	// the COMMIT, and nobody could say what became of it.
+	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel() // also rolls back, if fn panics
+	tx, err := conn.BeginTx(txCtx, nil)
+	if err != nil {
+		return markLost(conn, err)
+	}
+	err = fn(tx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if db.engine == PostgreSQL { // the other side may not answer at all
+		timer := time.AfterFunc(finishTimeout, cancel)
+		defer timer.Stop()
+	}
+	if err != nil {
+		_ = tx.Rollback() // if it fails the connection is gone, and the transaction with it
+		return markLost(conn, err)
+	}
+	if err := tx.Commit(); err != nil {
+		// Whatever state it is in, this connection is not used again.
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		if rolledBack(err) {
+			return fmt.Errorf("committing: %w", err)
+		}
+		return &unknownOutcomeError{err}
+	}
+	return nil
+}
+
+// unknownOutcomeError is an ErrUnknownOutcome that does not unwrap to its
+// cause, so that nothing takes it for an error that may be retried.
+type unknownOutcomeError struct{ cause error }
+
+func (e *unknownOutcomeError) Error() string {
+	return ErrUnknownOutcome.Error() + ": " + e.cause.Error()
+}
+func (e *unknownOutcomeError) Is(target error) bool { return target == ErrUnknownOutcome }
+
+// retry runs attempt until it ends otherwise than by an error after which
+// nothing can have been committed and another try may go better.
+func (db *DB) retry(ctx context.Context, attempt func() error) error {
+	wait := firstBackoff
+	for n := 1; ; n++ {
+		err := attempt()
+		if err == nil || n == maxAttempts || errors.Is(err, ErrUnknownOutcome) || !retryable(err) {
+			return db.redact(err)
+		}
+		if !sleep(ctx, wait/2+rand.N(wait)) {
+			return db.redact(err)
+		}
+		wait *= 2
+	}
+}
+
+// Savepoint runs fn so that its failure undoes fn's writes and nothing else of
+// the transaction, and returns fn's error. If even that undoing fails, the
+// transaction is lost: the error is then a *BrokenError, and the caller must
+// return it from the transaction's function.
+func Savepoint(ctx context.Context, tx Tx, fn func() error) error {
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT member"); err != nil {
+		return &BrokenError{err}
+	}
+	if cause := fn(); cause != nil {
+		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"); err != nil {
+			return &BrokenError{cause}
+		}
+		return cause
+	}
+	if _, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT member"); err != nil {
+		return &BrokenError{err}
+	}
+	return nil
+}
+
+// BrokenError: the transaction as a whole is lost, by this error.
+type BrokenError struct{ Cause error }
+
+func (e *BrokenError) Error() string { return "the transaction broke: " + e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *BrokenError) Unwrap() error { return e.Cause }
+
+// Detached is tx, but no statement is broken off when its context ends: on
+// both engines that would take the whole transaction with it, and with it the
+// others that share the transaction.
+func Detached(tx Tx) Tx { return detached{tx} }
+
+type detached struct{ tx Tx }
+
+func (d detached) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return d.tx.ExecContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (d detached) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return d.tx.QueryContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (d detached) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return d.tx.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+}

@@ -1,0 +1,109 @@
+// Package eventlog keeps an append-only log of events in a database: gap-free
+// positions from 1 in commit order, each record chained to the one before it
+// by a hash. What the events mean is not its business: payloads are opaque.
+//
+// A record's hash is the SHA-256 of this array of seven elements in
+// deterministic CBOR (RFC 8949, section 4.2.1):
+//
+//	[ position  unsigned integer
+//	, time      integer, microseconds since 1970-01-01T00:00:00Z
+//	, kind      text
+//	, actor     text
+//	, subject   text
+//	, payload   bytes
+//	, previous  bytes (32): the hash of the record before, zeros for the first ]
+//
+// The encoding never changes: a log is kept for ever.
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+)
+
+var (
+	// ErrUnknownOutcome: the connection was lost during COMMIT. Whether the
+	// events were appended can only be found out by reading the log.
+	ErrUnknownOutcome = database.ErrUnknownOutcome
+	// ErrPastHead: a position is asked for that the log has not reached.
+	ErrPastHead = errors.New("the position is past the head of the event log")
+	// ErrInvalidEvent: an event breaks a limit.
+	ErrInvalidEvent = errors.New("invalid event")
+	// ErrBroken: the log in the database is not a chain from 1 to its head.
+	ErrBroken = errors.New("the event log is broken")
+	// ErrClosed: the Log was closed.
+	ErrClosed = errors.New("the event log is closed")
+)
+
+// Event is what Append is given.
+type Event struct {
+	// Kind says what happened: v1.<noun>.<past participle>.
+	Kind string
+	// Actor says who did it; may be empty.
+	Actor string
+	// Subject says what it happened to; may be empty.
+	Subject string
+	// Payload is opaque. The log does not change it, and keeps no reference to the slice.
+	Payload []byte
+}
+
+// Record is an event that has its place in the log.
+type Record struct {
+	// Position from 1, without gaps, in commit order.
+	Position uint64
+	// Time in UTC, in whole microseconds; never before the Time of the record before.
+	Time time.Time
+	Event
+	// Previous is the Hash of the record before; zeros for the first.
+	Previous [32]byte
+	// Hash of this record, see the package comment.
+	Hash [32]byte
+}
+
+// Head is the end of a log.
+type Head struct {
+	// LogID is a UUID made when the log was.
+	LogID string
+	// Position and Hash of the last record; 0 and zeros while there is none.
+	Position uint64
+	Hash     [32]byte
+}
+
+// Apply folds a record into the views, in the transaction that appends it. An
+// error undoes the command that the record belongs to. It must depend on the
+// record and the views only, so that a rebuild gives the same rows.
+type Apply func(ctx context.Context, tx database.Tx, rec Record) error
+
+// Decide checks the preconditions of a command, under the lock of the head
+// row, and returns the events that follow from it: none is allowed. What it
+// reads cannot be changed by another command until it is committed. It may be
+// run again, so it must have no effect but through tx.
+type Decide func(ctx context.Context, tx database.Tx) ([]Event, error)
+
+func (e Event) validate() error {
+	texts := []struct {
+		name, value string
+		max         int
+	}{{"kind", e.Kind, MaxKindLength}, {"actor", e.Actor, MaxActorLength}, {"subject", e.Subject, MaxSubjectLength}}
+	for _, text := range texts {
+		if len(text.value) > text.max {
+			return fmt.Errorf("%w: the %s is %d bytes long, at most %d are allowed", ErrInvalidEvent, text.name, len(text.value), text.max)
+		}
+		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+			return fmt.Errorf("%w: the %s is not UTF-8 without NUL", ErrInvalidEvent, text.name)
+		}
+	}
+	if e.Kind == "" {
+		return fmt.Errorf("%w: it has no kind", ErrInvalidEvent)
+	}
+	if len(e.Payload) > MaxPayloadBytes {
+		return fmt.Errorf("%w: the payload is %d bytes long, at most %d are allowed", ErrInvalidEvent, len(e.Payload), MaxPayloadBytes)
+	}
+	return nil
+}

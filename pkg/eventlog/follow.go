@@ -1,0 +1,44 @@
+package eventlog
+
+import (
+	"context"
+	"time"
+)
+
+// Follow calls yield for each record after the position, in order and once,
+// and then for each new one, whichever process appends it, until ctx ends or
+// yield fails; it returns that error. ErrPastHead.
+func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error) error {
+	poll := firstPoll
+	for {
+		grown := l.growth() // before the page is read, so that no append falls in between
+		records, err := l.Read(ctx, after, MaxPage)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
+		}
+		for _, record := range records {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := yield(record); err != nil {
+				return err
+			}
+			after = record.Position
+		}
+		if len(records) > 0 {
+			poll = firstPoll
+			continue
+		}
+		timer := time.NewTimer(poll)
+		select {
+		case <-grown:
+		case <-timer.C:
+			poll = min(2*poll, slowestPoll)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}

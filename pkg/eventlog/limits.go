@@ -1,0 +1,35 @@
+package eventlog
+
+import "time"
+
+// Limits on one event, checked by Append. Past them it is an ErrInvalidEvent.
+const (
+	// MaxKindLength, MaxActorLength and MaxSubjectLength in bytes.
+	MaxKindLength    = 128
+	MaxActorLength   = 512
+	MaxSubjectLength = 1024
+	// MaxPayloadBytes: a publication carries its manifest, of at most 32 MiB,
+	// and a little more; both engines keep a value whole in memory, so it cannot be much larger.
+	MaxPayloadBytes = 40 << 20
+	// MaxEventsPerCommand that one Decide may return.
+	MaxEventsPerCommand = 10_000
+)
+
+// Limits on a page of Read.
+const (
+	// MaxPage is the most records of a page.
+	MaxPage = 1000
+	// MaxPageBytes of payload end a page early, after at least one record.
+	MaxPageBytes = 32 << 20
+)
+
+const (
+	// maxCommands share a commit.
+	maxCommands = 256
+	// maxBatchBytes of payload end a batch: the next commands get a commit of their own.
+	maxBatchBytes = 64 << 20
+	// Follow looks for the appends of other processes this often: first when
+	// something has just happened, slowest when nothing has for a while.
+	firstPoll   = 100 * time.Millisecond
+	slowestPoll = time.Second
+)

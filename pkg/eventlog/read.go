@@ -1,0 +1,132 @@
+package eventlog
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+)
+
+// Head returns where the log ends now.
+func (l *Log) Head(ctx context.Context) (Head, error) {
+	var head Head
+	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
+		head, err = HeadTx(ctx, tx)
+		return err
+	})
+	return head, err
+}
+
+// HeadTx returns where the log ends in the snapshot of tx.
+func HeadTx(ctx context.Context, tx database.Tx) (Head, error) {
+	var head Head
+	var hash []byte
+	err := tx.QueryRowContext(ctx, "SELECT log_id, position, hash FROM log_head WHERE id = 1").Scan(&head.LogID, &head.Position, &hash)
+	if err != nil {
+		return Head{}, fmt.Errorf("reading the head of the event log: %w", err)
+	}
+	copy(head.Hash[:], hash)
+	return head, nil
+}
+
+// Read returns records after the position, in order: at most limit (1 to
+// MaxPage; beyond is cut), and fewer if their payloads exceed MaxPageBytes,
+// but at least one if there is any. ErrPastHead.
+func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]Record, error) {
+	var records []Record
+	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
+		records, err = ReadTx(ctx, tx, after, limit)
+		return err
+	})
+	return records, err
+}
+
+// ReadOne returns the record at a position. ErrPastHead, also for position 0.
+func (l *Log) ReadOne(ctx context.Context, position uint64) (Record, error) {
+	if position == 0 {
+		return Record{}, fmt.Errorf("%w: positions begin at 1", ErrPastHead)
+	}
+	records, err := l.Read(ctx, position-1, 1)
+	if err != nil {
+		return Record{}, err
+	}
+	if len(records) == 0 {
+		return Record{}, fmt.Errorf("%w: %d", ErrPastHead, position)
+	}
+	return records[0], nil
+}
+
+// ReadTx is Read in the snapshot of tx.
+func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Record, error) {
+	head, err := HeadTx(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if after > head.Position || after > math.MaxInt64 {
+		return nil, fmt.Errorf("%w: %d, the head is %d", ErrPastHead, after, head.Position)
+	}
+	if after == head.Position {
+		return nil, nil
+	}
+	last, err := pageEnd(ctx, tx, after, min(max(limit, 1), MaxPage))
+	if err != nil {
+		return nil, fmt.Errorf("reading the event log: %w", err)
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT position, time, kind, actor, subject, previous, hash, payload
+		FROM events WHERE position > $1 AND position <= $2 ORDER BY position`, int64(after), last)
+	if err != nil {
+		return nil, fmt.Errorf("reading the event log: %w", err)
+	}
+	defer rows.Close()
+	var records []Record
+	for rows.Next() {
+		record, err := scanRecord(rows)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, record)
+	}
+	return records, rows.Err()
+}
+
+// pageEnd finds the last position of a page by the payloads' lengths: a driver
+// that has begun to receive payloads would receive them all.
+func pageEnd(ctx context.Context, tx database.Tx, after uint64, limit int) (int64, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT position, length(payload) FROM events WHERE position > $1 ORDER BY position LIMIT $2",
+		int64(after), limit)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	last, total := int64(after), int64(0)
+	for rows.Next() {
+		var position, size int64
+		if err := rows.Scan(&position, &size); err != nil {
+			return 0, err
+		}
+		if total += size; total > MaxPageBytes && last > int64(after) {
+			break
+		}
+		last = position
+	}
+	return last, rows.Err()
+}
+
+func scanRecord(rows *sql.Rows) (Record, error) {
+	var r Record
+	var micros int64
+	var previous, hash []byte
+	if err := rows.Scan(&r.Position, &micros, &r.Kind, &r.Actor, &r.Subject, &previous, &hash, &r.Payload); err != nil {
+		return Record{}, fmt.Errorf("reading the event log: %w", err)
+	}
+	if len(previous) != len(r.Previous) || len(hash) != len(r.Hash) {
+		return Record{}, fmt.Errorf("%w: the hashes of record %d are %d and %d bytes long", ErrBroken, r.Position, len(previous), len(hash))
+	}
+	copy(r.Previous[:], previous)
+	copy(r.Hash[:], hash)
+	r.Time = time.UnixMicro(micros).UTC()
+	return r, nil
+}

@@ -112,10 +112,13 @@ var ErrForeignMarker = errors.New("the place belongs to another log or backend")
 // Findings summarizes the locations of one backend.
 type Findings struct {
 	// Locations that the log names live, and those found failed.
-	Live, Failed int64
+	Live   int64 `json:"live"`
+	Failed int64 `json:"failed"`
 	// Corrupt and Missing split Failed.
-	Corrupt, Missing int64
+	Corrupt int64 `json:"corrupt"`
+	Missing int64 `json:"missing"`
 	// OldestVerified is when the location that was verified longest ago was
 	// last read; zero if one never was. LastVerified is the newest.
-	OldestVerified, LastVerified time.Time
+	OldestVerified time.Time `json:"oldestVerified,omitzero"`
+	LastVerified   time.Time `json:"lastVerified,omitzero"`
 }

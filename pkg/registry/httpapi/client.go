@@ -1,0 +1,234 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+const (
+	// connectionsPerServer: what a push or pull keeps open between files.
+	connectionsPerServer = 32
+	// attempts at a call that may be repeated; waits of retryWait and twice that lie between.
+	attempts  = 3
+	retryWait = 100 * time.Millisecond
+	// maxAnswer bounds a JSON answer, in bytes: 100,000 paths of 1 KiB.
+	maxAnswer = 128 << 20
+	// maxProblem bounds a problem, in bytes.
+	maxProblem = 1 << 20
+	// expectFrom is the body size, in bytes, from which the server is asked
+	// whether it wants the body at all.
+	expectFrom = 1 << 20
+)
+
+// ClientOptions of NewClient; the zero value works.
+type ClientOptions struct {
+	// UserAgent is sent along; "" is "artifact-store".
+	UserAgent string
+	// Token is sent as a bearer token, if it is not empty.
+	Token string
+	// Transport makes the connections; nil is one of its own. Tests and TLS settings need it.
+	Transport http.RoundTripper
+}
+
+// Client is a registry over HTTP. All methods may be called concurrently.
+// Errors are those of the registry: a problem becomes the typed error that it
+// was made from, or a *RemoteError. Calls that may be repeated are, up to three times,
+// when the connection failed; an answer is never asked for again.
+type Client struct {
+	base      *url.URL // without a slash at the end
+	http      *http.Client
+	userAgent string
+	token     string
+}
+
+var _ registry.Registry = (*Client)(nil)
+
+// NewClient returns a Client of the server at baseURL (http or https, a host,
+// and the path that the server is mounted at, if any). It does not connect.
+func NewClient(baseURL string, opts ClientOptions) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
+		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		return nil, registry.Invalid("server", "must be http://host[:port] or https://host[:port], without user, query and fragment")
+	}
+	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), ""
+	c := &Client{base: base, userAgent: opts.UserAgent, token: opts.Token}
+	if c.userAgent == "" {
+		c.userAgent = "artifact-store"
+	}
+	transport := opts.Transport
+	if transport == nil {
+		transport = newTransport()
+	}
+	c.http = &http.Client{
+		Transport: transport,
+		// No address here redirects; a token must not follow one elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+// Close releases idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func newTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns = 4 * connectionsPerServer
+	transport.MaxIdleConnsPerHost = connectionsPerServer
+	transport.IdleConnTimeout = IdleTimeout / 2 // before the server does
+	transport.DisableCompression = true         // digests are of what is on the wire
+	transport.WriteBufferSize = 64 << 10
+	transport.ReadBufferSize = 64 << 10
+	transport.ExpectContinueTimeout = 2 * time.Second
+	return transport
+}
+
+// call is one request.
+type call struct {
+	method string
+	path   string // escaped, below the base
+	query  url.Values
+	header http.Header
+	// body makes the body, anew for each attempt; nil is none. length is in bytes, -1 if not known.
+	body   func() (io.Reader, error)
+	length int64
+	// repeat: the call may be sent again after a failed connection.
+	repeat bool
+}
+
+// do sends the call until a server answers, and returns its answer if it is a
+// success. The caller closes the body.
+func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		response, err := c.send(ctx, call)
+		if err == nil {
+			if response.StatusCode < 200 || response.StatusCode > 299 {
+				return nil, remoteError(response)
+			}
+			return response, nil
+		}
+		if !call.repeat || attempt == attempts || ctx.Err() != nil || !connectionFailed(err) {
+			return nil, fmt.Errorf("asking the registry: %w", err)
+		}
+		select {
+		case <-time.After(retryWait << (attempt - 1)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
+	var body io.Reader
+	if call.body != nil {
+		var err error
+		if body, err = call.body(); err != nil {
+			return nil, err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, call.method, c.address(call).String(), body)
+	if err != nil {
+		return nil, err
+	}
+	request.URL = c.address(call) // parsing the text again would lose which escapes were meant
+	for name, values := range call.header {
+		request.Header[name] = values
+	}
+	request.Header.Set("User-Agent", c.userAgent)
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if call.body != nil {
+		request.ContentLength = call.length
+		if call.length == 0 {
+			request.Body = http.NoBody // sends Content-Length: 0, where an empty reader would be sent chunked
+		}
+		if call.length < 0 || call.length >= expectFrom {
+			request.Header.Set("Expect", "100-continue")
+		}
+	}
+	return c.http.Do(request)
+}
+
+func (c *Client) address(call call) *url.URL {
+	address := *c.base
+	decoded, err := url.PathUnescape(call.path)
+	if err != nil {
+		decoded = call.path // cannot be: every path is escaped here
+	}
+	address.RawPath = address.EscapedPath() + call.path
+	address.Path += decoded
+	address.RawQuery = call.query.Encode()
+	return &address
+}
+
+// ask is do with JSON both ways; send and into may be nil.
+func (c *Client) ask(ctx context.Context, call call, send, into any) error {
+	if send != nil {
+		data, err := json.Marshal(send)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		call.setBytes("application/json", data)
+	}
+	if call.header == nil {
+		call.header = http.Header{}
+	}
+	call.header.Set("Accept", "application/json")
+	response, err := c.do(ctx, call)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return readJSON(response.Body, into)
+}
+
+func readJSON(body io.Reader, into any) error {
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("reading the registry's answer: %w", err)
+	}
+	io.Copy(io.Discard, io.LimitReader(body, 1<<10)) //nolint:errcheck // to its end, so that the connection is used again
+	return nil
+}
+
+func (c *call) setBytes(contentType string, data []byte) {
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	c.header.Set("Content-Type", contentType)
+	c.body = func() (io.Reader, error) { return bytes.NewReader(data), nil }
+	c.length = int64(len(data))
+}
+
+// connectionFailed lists the failures after which no server has answered: it
+// was not there, or closed before the first byte of an answer.
+func connectionFailed(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
+}
+
+// segment escapes one path segment.
+func segment(value string) string {
+	if value == "." || value == ".." {
+		return escapePath(value)
+	}
+	return url.PathEscape(value)
+}

@@ -1,0 +1,265 @@
+// Package httpapi is the registry over HTTP: Handler serves a
+// registry.Registry, Client is one that asks a server. docs/api/http.md is the
+// reference for other clients, /openapi.json its machine form.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+// Options of NewHandler; the zero value serves.
+type Options struct {
+	// Logger takes what clients are not told; nil is slog.Default().
+	Logger *slog.Logger
+	// Metrics is served at /metrics and gets the handler's own; nil is a new one.
+	Metrics *prometheus.Registry
+	// Ready answers /readyz; its error's text is shown to whoever asks. nil is always ready.
+	Ready func(context.Context) error
+	// Context ends the streams (events, verifications) when the server is to
+	// stop: http.Server.Shutdown would wait for them. nil never does.
+	Context context.Context
+	// Version of the program, shown in /openapi.json.
+	Version string
+}
+
+// NewHandler serves reg. It may be used by many servers at once.
+func NewHandler(reg registry.Registry, opts Options) http.Handler {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = prometheus.NewRegistry()
+	}
+	if opts.Context == nil {
+		opts.Context = context.Background()
+	}
+	h := &handler{registry: reg, opts: opts, metrics: newMetrics(opts.Metrics), mux: http.NewServeMux(), files: map[string]byteHandler{}}
+	api := h.newAPI()
+	h.registerOperations(api)
+	for _, route := range h.byteRoutes() {
+		h.add(api, route)
+	}
+	h.openapi = specification(api)
+	h.mux.HandleFunc("/", h.noRoute)
+	return h
+}
+
+// byteHandler answers by itself or returns an error, which is answered for it.
+type byteHandler func(w *responseWriter, r *http.Request) error
+
+// route is one address that is served without huma, and its documentation.
+type route struct {
+	operation huma.Operation // Method and Path are the route
+	serve     byteHandler
+}
+
+type handler struct {
+	registry registry.Registry
+	opts     Options
+	metrics  *metrics
+	mux      *http.ServeMux
+	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
+	openapi  []byte
+}
+
+// byteRoutes lists what moves bytes or streams: a framework's limits on bodies
+// and time do not fit them.
+func (h *handler) byteRoutes() []route {
+	metricsHandler := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
+	return []route{
+		{declareOperation, h.declareFiles},
+		{putFileOperation, h.putFile},
+		{progressOperation, h.fileProgress},
+		{appendOperation, h.appendFile},
+		{publishOperation, h.publish},
+		{getFileOperation, h.getPackageFile},
+		{headFileOperation, h.getPackageFile},
+		{getManifestOperation, h.getManifest},
+		{getBlobOperation, h.getBlob},
+		{headBlobOperation, h.getBlob},
+		{eventsOperation, h.getEvents},
+		{verifyOperation, h.verifyBackend},
+		{livezOperation, func(w *responseWriter, _ *http.Request) error { return sendText(w, "ok\n") }},
+		{readyzOperation, h.readyz},
+		{metricsOperation, func(w *responseWriter, r *http.Request) error { metricsHandler.ServeHTTP(w, r); return nil }},
+		{openapiOperation, func(w *responseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Type", "application/openapi+json")
+			_, err := w.Write(h.openapi)
+			return err
+		}},
+	}
+}
+
+func (h *handler) add(api huma.API, route route) {
+	op := route.operation
+	document(api, op)
+	if _, isFile := fileAddresses[op.Path]; isFile {
+		h.files[op.Method+" "+op.Path] = route.serve
+		return
+	}
+	if op.Method == http.MethodHead {
+		return // ServeMux gives HEAD to GET
+	}
+	h.mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
+		h.run(route.serve, w.(*responseWriter), r)
+	})
+}
+
+func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
+	began, length := time.Now(), r.ContentLength
+	control := http.NewResponseController(inner)
+	w := &responseWriter{ResponseWriter: inner, control: control, metrics: h.metrics}
+	h.metrics.began(r)
+	defer func() { h.metrics.ended(r, length, w.status, began) }()
+	defer h.recover(w, r)
+
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store") // what may be kept says so
+
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		body := &bodyReader{body: r.Body, control: control, metrics: h.metrics}
+		r.Body = body
+		defer body.left()
+	}
+	h.dispatch(w, r)
+}
+
+// dispatch sends a request to its handler. A file's path is taken from the
+// address as it was sent: ServeMux would clean "a//b" and "a/../b" by a
+// redirect, and turn what must be refused into the address of another file.
+func (h *handler) dispatch(w *responseWriter, r *http.Request) {
+	escaped := r.URL.EscapedPath()
+	if address, ok := splitFileAddress(escaped); ok {
+		r.Pattern = address.pattern
+		serve, ok := h.files[r.Method+" "+address.pattern]
+		if !ok {
+			h.fail(w, r, h.methodProblem(w, h.fileMethods(address.pattern)))
+			return
+		}
+		for field, value := range address.values {
+			r.SetPathValue(field, value)
+		}
+		if address.err != nil {
+			h.fail(w, r, address.err)
+			return
+		}
+		h.run(serve, w, r)
+		return
+	}
+	if !isClean(escaped) {
+		h.fail(w, r, registry.Invalid("path", `the address must not have empty segments, "." or ".."`))
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+func (h *handler) run(serve byteHandler, w *responseWriter, r *http.Request) {
+	if err := serve(w, r); err != nil {
+		h.fail(w, r, err)
+	}
+}
+
+// fail answers err. If the answer has begun, the connection is broken off, so
+// that the client does not take a part for the whole.
+func (h *handler) fail(w *responseWriter, r *http.Request, err error) {
+	body, _ := r.Body.(*bodyReader)
+	switch {
+	case clientGone(r.Context(), err):
+		w.status = 499 // for the metrics only; nginx's "client closed request"
+		return
+	case w.status != 0:
+		h.opts.Logger.WarnContext(r.Context(), "answer broken off", "route", r.Pattern, "sent", w.sent, "error", err)
+		panic(http.ErrAbortHandler)
+	case body != nil && body.err != nil:
+		h.explain(r, bodyProblem(body.err), err).write(w)
+	default:
+		h.explain(r, problemOf(err), err).write(w)
+	}
+}
+
+// explain gives a problem its request id, and logs the detail of a fault of ours under it.
+func (h *handler) explain(r *http.Request, p *Problem, err error) *Problem {
+	answer := *p
+	answer.RequestID = newRequestID()
+	if p.Status >= http.StatusInternalServerError {
+		h.opts.Logger.ErrorContext(r.Context(), "request failed", "requestId", answer.RequestID,
+			"method", r.Method, "route", r.Pattern, "status", p.Status, "error", err)
+	}
+	return &answer
+}
+
+func (h *handler) recover(w *responseWriter, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(cause)
+	}
+	h.opts.Logger.ErrorContext(r.Context(), "handler panicked", "route", r.Pattern, "cause", cause, "stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	h.explain(r, problemInternal.problem(""), errors.New("panic")).write(w)
+}
+
+// noRoute tells a wrong method from a wrong address.
+func (h *handler) noRoute(inner http.ResponseWriter, r *http.Request) {
+	w := inner.(*responseWriter)
+	r.Pattern = ""
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, pattern := h.mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		h.fail(w, r, h.methodProblem(w, allowed))
+		return
+	}
+	h.fail(w, r, problemAddress.problem(""))
+}
+
+func (h *handler) fileMethods(pattern string) []string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch} {
+		if _, ok := h.files[method+" "+pattern]; ok {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}
+
+func (h *handler) methodProblem(w http.ResponseWriter, allowed []string) *Problem {
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return problemMethod.problem("allowed: " + strings.Join(allowed, ", "))
+}
+
+func (h *handler) readyz(w *responseWriter, r *http.Request) error {
+	if h.opts.Context.Err() != nil {
+		return problemStopping.problem("")
+	}
+	if h.opts.Ready != nil {
+		if err := h.opts.Ready(r.Context()); err != nil {
+			return problemNotReady.problem(err.Error())
+		}
+	}
+	return sendText(w, "ok\n")
+}
+
+func byteCount(n int64) string { return strconv.FormatInt(n, 10) + " bytes" }

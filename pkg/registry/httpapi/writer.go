@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"io"
+	"math"
+	"net/http"
+	"time"
+)
+
+// responseWriter counts what is sent and ends an answer that nobody reads. It
+// hands files through to net/http's ReadFrom, so that sendfile stays possible.
+// For one goroutine at a time.
+type responseWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	metrics *metrics
+	status  int   // 0 until the header is sent
+	sent    int64 // body bytes
+	renewed time.Time
+}
+
+func (w *responseWriter) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 { // an informational answer is not the answer
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *responseWriter) Write(p []byte) (int, error) {
+	w.begin()
+	n, err := w.ResponseWriter.Write(p)
+	w.count(int64(n))
+	return n, err
+}
+
+// ReadFrom sends src, in pieces whose deadline is renewed in between. A
+// LimitedReader is opened up, because the kernel's fast path looks through one
+// of them only, and the pieces are made of one.
+func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
+	from, outer := src, (*io.LimitedReader)(nil)
+	left := int64(math.MaxInt64)
+	if limited, ok := src.(*io.LimitedReader); ok {
+		from, left, outer = limited.R, limited.N, limited
+	}
+	var total int64
+	for left > 0 {
+		w.begin()
+		piece := io.LimitedReader{R: from, N: min(left, writeChunk)}
+		asked := piece.N
+		n, err := io.Copy(w.ResponseWriter, &piece)
+		total, left = total+n, left-n
+		if outer != nil {
+			outer.N -= n
+		}
+		w.count(n)
+		if err != nil || n < asked {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// begin notes that the header goes out, and renews the deadline (a wish: not every writer has one).
+func (w *responseWriter) begin() {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if now := time.Now(); now.Sub(w.renewed) > StallTimeout/8 {
+		w.renewed = now
+		w.control.SetWriteDeadline(now.Add(StallTimeout)) //nolint:errcheck
+	}
+}
+
+func (w *responseWriter) count(n int64) {
+	w.sent += n
+	w.metrics.sent.Add(float64(n))
+}
+
+// Flush sends what is buffered.
+func (w *responseWriter) Flush() {
+	w.begin()
+	w.control.Flush() //nolint:errcheck // the next write says so
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+var (
+	_ io.ReaderFrom = (*responseWriter)(nil)
+	_ http.Flusher  = (*responseWriter)(nil)
+)
+
+// bodyReader counts what comes in, ends a body that stops coming, and
+// remembers why reading ended: that is the client's doing, whatever the layers
+// below make of it.
+type bodyReader struct {
+	body    io.ReadCloser
+	control *http.ResponseController
+	metrics *metrics
+	renewed time.Time
+	ended   bool
+	err     error // why reading ended, nil at the regular end
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(b.renewed) > StallTimeout/8 {
+		b.renewed = now
+		b.control.SetReadDeadline(now.Add(StallTimeout)) //nolint:errcheck // a wish, as above
+	}
+	n, err := b.body.Read(p)
+	b.metrics.received.Add(float64(n))
+	if err != nil {
+		b.ended = true
+		b.release()
+		if err != io.EOF {
+			b.err = err
+		}
+	}
+	return n, err
+}
+
+// release takes the deadline back: net/http goes on reading the connection to
+// learn that the client left, and must not take a slow answer for that.
+func (b *bodyReader) release() {
+	if !b.renewed.IsZero() {
+		b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a wish, as above
+		b.renewed = time.Time{}
+	}
+}
+
+// left is called when the handler is done. net/http then reads on a little, to
+// keep the connection: a client that has stopped must not hold it.
+func (b *bodyReader) left() {
+	if !b.ended {
+		b.control.SetReadDeadline(time.Now().Add(drainTimeout)) //nolint:errcheck // a wish, as above
+	}
+}
+
+func (b *bodyReader) Close() error { return b.body.Close() }

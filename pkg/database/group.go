@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-
-	"github.com/coulomb/artifact-store/pkg/database/gather"
 )
 
 // Group is Write for small changes: concurrent calls share a transaction, and
@@ -19,17 +17,17 @@ import (
 // A context that ends before fn has begun takes the call out; after that it
 // does not break anything off, also not the statements that fn runs.
 func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error {
-	m := &member{gather.NewCall(ctx), fn}
+	m := &member{NewCall(ctx), fn}
 	if err := db.groups.Add(m); err != nil {
 		return ErrClosed
 	}
 	return m.Wait()
 }
 
-type group = gather.Queue[*member]
+type group = Queue[*member]
 
 func newGroup(db *DB) *group {
-	return gather.New(maxGroup, func(members []*member) { db.runGroup(members) })
+	return NewQueue(maxGroup, func(members []*member) { db.runGroup(members) })
 }
 
 func (db *DB) runGroup(members []*member) {
@@ -68,7 +66,7 @@ func isBroken(err error) bool {
 }
 
 type member struct {
-	*gather.Call
+	*Call
 	run func(tx Tx) error
 }
 

@@ -9,12 +9,11 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/database/gather"
 )
 
 // command is one call of Append.
 type command struct {
-	*gather.Call
+	*database.Call
 	decide  Decide
 	records []Record
 	err     error
@@ -29,7 +28,7 @@ type command struct {
 // A context that ends before decide has begun takes the call out; after that
 // nothing breaks it off. ErrUnknownOutcome, ErrInvalidEvent, ErrClosed.
 func (l *Log) Append(ctx context.Context, decide Decide) ([]Record, error) {
-	c := &command{Call: gather.NewCall(ctx), decide: decide}
+	c := &command{Call: database.NewCall(ctx), decide: decide}
 	if err := l.queue.Add(c); err != nil {
 		return nil, ErrClosed
 	}

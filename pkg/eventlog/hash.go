@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/coulomb/artifact-store/pkg/canonical"
 )
 
 // preimage is what a record's hash covers, in this order, for ever.
@@ -19,22 +19,16 @@ type preimage struct {
 	Previous []byte
 }
 
-var encoding = func() cbor.EncMode {
-	options := cbor.CoreDetEncOptions()
-	options.NilContainers = cbor.NilContainerAsEmpty // no payload is an empty one, not null
-	mode, err := options.EncMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return mode
-}()
-
 // ComputeHash returns what Hash must be, given the other fields.
 func (r Record) ComputeHash() ([32]byte, error) {
-	encoded, err := encoding.Marshal(preimage{
+	payload := r.Payload
+	if payload == nil {
+		payload = []byte{} // no payload is an empty one, not null
+	}
+	encoded, err := canonical.Marshal(preimage{
 		Position: r.Position, Time: r.Time.UnixMicro(),
 		Kind: r.Kind, Actor: r.Actor, Subject: r.Subject,
-		Payload: r.Payload, Previous: r.Previous[:],
+		Payload: payload, Previous: r.Previous[:],
 	})
 	if err != nil {
 		return [32]byte{}, fmt.Errorf("encoding record %d: %w", r.Position, err)

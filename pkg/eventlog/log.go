@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/database/gather"
 )
 
 // payload stands last: on SQLite the other columns are then read without it.
@@ -40,7 +39,7 @@ type Log struct {
 	apply Apply
 	now   func() time.Time
 	id    string
-	queue *gather.Queue[*command]
+	queue *database.Queue[*command]
 
 	mu    sync.Mutex
 	grown chan struct{} // closed, and replaced, when something was appended by this process
@@ -68,7 +67,7 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
-	l.queue = gather.New(maxCommands, l.runCommands)
+	l.queue = database.NewQueue(maxCommands, l.runCommands)
 	return l, nil
 }
 

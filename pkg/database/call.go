@@ -1,11 +1,11 @@
-package gather
+package database
 
 import (
 	"context"
 	"sync/atomic"
 )
 
-// Call is one caller's wait for its item in a batch. The batch's function
+// Call is one caller's wait for its item in a batch of a Queue. The batch's function
 // calls Begin, and if that says true, Finish once.
 type Call struct {
 	ctx   context.Context
@@ -15,9 +15,9 @@ type Call struct {
 }
 
 const (
-	waiting = iota
-	running
-	gone
+	callWaiting = iota
+	callBegun
+	callGone
 )
 
 // NewCall makes one for a caller with this context.
@@ -33,7 +33,7 @@ func (c *Call) Begin() bool {
 	if c.ctx.Err() != nil {
 		return false
 	}
-	return c.state.CompareAndSwap(waiting, running)
+	return c.state.CompareAndSwap(callWaiting, callBegun)
 }
 
 // Finish answers the caller.
@@ -50,7 +50,7 @@ func (c *Call) Wait() error {
 		return c.err
 	case <-c.ctx.Done():
 	}
-	if c.state.CompareAndSwap(waiting, gone) {
+	if c.state.CompareAndSwap(callWaiting, callGone) {
 		return c.ctx.Err()
 	}
 	<-c.done

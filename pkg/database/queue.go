@@ -1,16 +1,9 @@
-// Package gather lets concurrent calls share one piece of work: whoever comes
-// while a batch is under way joins the next one, and nobody waits on a timer.
-package gather
+package database
 
-import (
-	"errors"
-	"sync"
-)
+import "sync"
 
-// ErrClosed: Close was called.
-var ErrClosed = errors.New("closed")
-
-// Queue runs batches of T one after the other, in order of arrival, on a
+// Queue lets concurrent calls share a piece of work: whoever comes while a
+// batch is under way joins the next one, and nobody waits on a timer. It runs batches of T one after the other, in order of arrival, on a
 // goroutine that lives only while there is work.
 type Queue[T any] struct {
 	run func([]T)
@@ -23,8 +16,8 @@ type Queue[T any] struct {
 	closed  bool
 }
 
-// New makes a queue; run gets 1 to max items, and is never called concurrently.
-func New[T any](max int, run func([]T)) *Queue[T] {
+// NewQueue makes a queue; run gets 1 to max items, and is never called concurrently.
+func NewQueue[T any](max int, run func([]T)) *Queue[T] {
 	q := &Queue[T]{run: run, max: max}
 	q.idle.L = &q.mu
 	return q

@@ -57,7 +57,7 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/database", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
 		"pkg/registry/placement", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 

@@ -1,0 +1,74 @@
+# Every target works on a fresh Debian with Go, git and make; what else is
+# needed is built or installed by the target itself.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One set of flags everywhere, so that all commands share the build cache.
+export CGO_ENABLED := 0
+GOFLAGS_ALL := -trimpath -buildvcs=false
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
+
+# How long all tests may take together with their builds.
+TEST_TIMEOUT ?= 20m
+TEST_PACKAGES ?= ./...
+
+# Folders that hold generated files.
+GENERATED := api config
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/manager and bin/artifactstore
+	go build $(GOFLAGS_ALL) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/manager ./cmd/artifactstore
+
+.PHONY: run
+run: build ## Start the embedded registry, push docs/ and pull it back, keep serving (DATA_DIR, LISTEN)
+	@exec hack/run-embedded.sh
+
+.PHONY: test
+test: parts ## Run every test, on real servers that this starts
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
+		go test $(GOFLAGS_ALL) -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+
+.PHONY: parts
+parts: # What tests run against: kube-apiserver and etcd, an S3 server, PostgreSQL.
+	hack/build-tools.sh kubernetes versitygw postgresql
+
+.PHONY: bench
+bench: parts ## Measure speed and memory against the bare parts, as ratios
+	go test $(GOFLAGS_ALL) -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench/...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	hack/build-tools.sh dev
+	@unformatted="$$(gofmt -l api cmd controllers hack pkg test)"; \
+		if [ -n "$$unformatted" ]; then echo "gofmt these files:"; echo "$$unformatted"; exit 1; fi
+	go vet $(GOFLAGS_ALL) ./...
+	bin/staticcheck ./...
+
+.PHONY: generate
+generate: ## Regenerate CRDs, RBAC, deepcopy and what else is made from the code
+	hack/build-tools.sh dev
+	hack/generate.sh
+
+.PHONY: verify
+verify: ## Regenerate, and fail if anything differs from what is committed
+	@before="$$(mktemp -d)"; trap 'rm -rf "$$before"' EXIT; \
+		cp -R $(GENERATED) "$$before"; \
+		$(MAKE) --no-print-directory generate; \
+		for folder in $(GENERATED); do \
+			diff -r "$$before/$$folder" "$$folder" || { echo "$$folder: run make generate and commit the result"; exit 1; }; \
+		done; echo "generated files are up to date"
+
+.PHONY: tools
+tools: ## Build the pinned tools and test servers into bin/
+	hack/build-tools.sh kubernetes versitygw dev postgresql
+
+.PHONY: clean
+clean: ## Remove what was built, and the data of make run
+	rm -rf bin .run

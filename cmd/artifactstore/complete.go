@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+const (
+	// completionTimeout: a shell that hangs on Tab is worse than no proposals.
+	completionTimeout = 2 * time.Second
+	// completionPage bounds how many packages are proposed.
+	completionPage = 200
+)
+
+// complete proposes fixed values for a flag. The flag exists: a mistake here
+// is one of programming and shows in every test.
+func complete(command *cobra.Command, flag string, values ...string) {
+	must(command.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+func require(command *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		must(command.MarkFlagRequired(flag))
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// completeBackends asks the registry for the names of its backends.
+func (a *app) completeBackends(command *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return a.propose(command, func(ctx context.Context, client registry.Registry) (names []string, err error) {
+		backends, err := client.ListBackends(ctx)
+		for _, backend := range backends {
+			if strings.HasPrefix(backend.Name, prefix) {
+				names = append(names, backend.Name)
+			}
+		}
+		return names, err
+	})
+}
+
+// completePackages proposes P/N@V for the first argument. What stands before
+// the slash narrows the question to that producer.
+func (a *app) completePackages(command *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.propose(command, func(ctx context.Context, client registry.Registry) (names []string, err error) {
+		filter := registry.PackageFilter{Limit: completionPage}
+		if producer, _, found := strings.Cut(prefix, "/"); found {
+			filter.Producer = producer
+		}
+		page, err := client.ListPackages(ctx, filter)
+		for _, p := range page.Packages {
+			if name := p.PackageRef.String(); strings.HasPrefix(name, prefix) {
+				names = append(names, name)
+			}
+		}
+		return names, err
+	})
+}
+
+func (a *app) propose(command *cobra.Command, ask func(context.Context, registry.Registry) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	ctx := command.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	client, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, err := ask(ctx, client)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// startDeadline bounds how long a manager may take until its backends are ready.
+const startDeadline = 30 * time.Second
+
+// TestEmbedded runs scripts against a real manager with its own data, started
+// by the command "manager start" from the script's config folder.
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/embedded",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "manager": manager, "damage": damage, "eventually": eventually,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Values[processKey{}] = new(process)
+			return nil
+		},
+	})
+}
+
+// buildManager builds the server once for all scripts.
+var buildManager = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(buildDir, "manager")
+	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "../manager").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("building the manager: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+type processKey struct{}
+
+// process is the manager of one script.
+type process struct {
+	command *exec.Cmd
+	log     *os.File
+}
+
+var servedAt = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
+
+// manager start BACKENDS starts it and waits until that many are ready, then
+// points the CLI at it; manager stop ends it and wants a clean end.
+func manager(ts *testscript.TestScript, neg bool, args []string) {
+	p := ts.Value(processKey{}).(*process)
+	switch {
+	case !neg && len(args) == 2 && args[0] == "start" && p.command == nil:
+		p.start(ts, args[1])
+	case !neg && len(args) == 1 && args[0] == "stop" && p.command != nil:
+		ts.Check(p.stop())
+	default:
+		ts.Fatalf("usage: manager start BACKENDS | manager stop")
+	}
+}
+
+func (p *process) start(ts *testscript.TestScript, backends string) {
+	path, err := buildManager()
+	ts.Check(err)
+	p.log, err = os.Create(ts.MkAbs("manager.log"))
+	ts.Check(err)
+	p.command = exec.Command(path, "--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0")
+	p.command.Stdout, p.command.Stderr = p.log, p.log
+	ts.Check(p.command.Start())
+	ts.Defer(func() { _ = p.stop() }) // a script that failed need not end cleanly
+	var server string
+	waitFor(ts, func() error {
+		text := ts.ReadFile("manager.log")
+		if server = servedAt.FindString(text); server == "" {
+			return fmt.Errorf("the manager does not say where it serves:\n%s", text)
+		}
+		return nil
+	})
+	ts.Setenv(serverEnv, server)
+	waitFor(ts, func() error {
+		client, err := connect(server)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), startDeadline)
+		defer cancel()
+		list, err := client.ListBackends(ctx)
+		ready := 0
+		for _, backend := range list {
+			if backend.Ready {
+				ready++
+			}
+		}
+		if fmt.Sprint(ready) != backends {
+			err = fmt.Errorf("%d backends are ready, want %s: %+v (%v)", ready, backends, list, err)
+		}
+		return err
+	})
+}
+
+func (p *process) stop() error {
+	if p.command == nil {
+		return nil
+	}
+	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	err := p.command.Wait()
+	p.command = nil
+	p.log.Close()
+	return err
+}
+
+// waitFor polls until check returns nil or the deadline is over.
+func waitFor(ts *testscript.TestScript, check func() error) {
+	deadline := time.Now().Add(startDeadline)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for err := check(); err != nil; err = check() {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
+		<-tick.C
+	}
+}
+
+// eventually TEXT PROGRAM ARG... runs the program until its output contains the text.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually TEXT PROGRAM ARG...")
+	}
+	waitFor(ts, func() error {
+		_ = ts.Exec(args[1], args[2:]...) // what it prints counts, not how it ends
+		if out := ts.ReadFile("stdout"); !strings.Contains(out, args[0]) {
+			return fmt.Errorf("%q is not in what %v prints:\n%s", args[0], args[1:], out)
+		}
+		return nil
+	})
+}
+
+// damage flip|remove FOLDER SHA256 changes a bit of a stored blob, or removes
+// it, behind the manager's back.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: damage flip|remove FOLDER SHA256")
+	}
+	hex := strings.TrimPrefix(args[2], "sha256:")
+	path := filepath.Join(ts.MkAbs(args[1]), "sha256", hex[0:2], hex[2:4], hex)
+	if args[0] == "remove" {
+		ts.Check(os.Remove(path))
+		return
+	}
+	content, err := os.ReadFile(path)
+	ts.Check(err)
+	content[len(content)/2] ^= 1
+	ts.Check(os.Remove(path)) // stored blobs are not writable, nor may they be
+	ts.Check(os.WriteFile(path, content, 0o444))
+}

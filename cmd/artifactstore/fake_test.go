@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// memory is a registry of one session at a time that keeps everything in
+// memory and can be told to misbehave. Other methods than those below are nil
+// and panic: push and pull need no more.
+type memory struct {
+	registry.Registry
+
+	mu        sync.Mutex
+	open      registry.OpenUpload
+	declared  map[string]registry.FileDeclaration
+	blobs     map[digest.Digest][]byte
+	published map[registry.PackageRef][]byte // manifests
+	received  []string                       // paths, in the order in which they came
+	abandoned int
+
+	// Misbehaviour; nil does nothing.
+	onPut     func(path string)                 // before the bytes are read
+	onDeclare func(*registry.Declared)          // changes the answer
+	onPublish func(*registry.Publication)       // changes the answer
+	onBlob    func([]byte) []byte               // changes what is sent back
+	onRead    func([]byte) []byte               // changes the manifest that is sent back
+	announce  func(digest.Digest) digest.Digest // changes the manifest's name
+}
+
+func newMemory() *memory {
+	return &memory{blobs: map[digest.Digest][]byte{}, published: map[registry.PackageRef][]byte{}}
+}
+
+// appOn returns an app whose registry is m, and what it prints.
+func appOn(t *testing.T, m *memory) (*app, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	return &app{
+		environment: environment{stdin: bytes.NewReader(nil), stdout: &out, stderr: io.Discard, getenv: func(string) string { return "" }},
+		output:      formatJSON,
+		connect:     func(string) (registry.Registry, error) { return m, nil },
+	}, &out
+}
+
+func (m *memory) OpenUpload(_ context.Context, req registry.OpenUpload) (registry.Upload, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open, m.declared = req, map[string]registry.FileDeclaration{}
+	return registry.Upload{ID: "session", OpenUpload: req, Backend: "primary", State: registry.UploadOpen}, nil
+}
+
+func (m *memory) DeclareFiles(_ context.Context, _ string, files []registry.FileDeclaration) (registry.Declared, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var answer registry.Declared
+	for _, f := range files {
+		m.declared[f.Path] = f
+		if _, there := m.blobs[f.Digests.SHA256]; !there {
+			answer.Send = append(answer.Send, f.Path)
+		}
+	}
+	slices.Sort(answer.Send)
+	answer.Files = len(files)
+	if m.onDeclare != nil {
+		m.onDeclare(&answer)
+	}
+	return answer, nil
+}
+
+func (m *memory) PutFile(_ context.Context, _, path string, content registry.Content) (registry.UploadedFile, error) {
+	if m.onPut != nil {
+		m.onPut(path)
+	}
+	body, err := io.ReadAll(content.Reader)
+	if err != nil {
+		return registry.UploadedFile{}, err
+	}
+	sum := digest.Of(body)
+	if err := (storage.Source{Size: content.Size, Want: content.Digests}).Check(sum, int64(len(body))); err != nil {
+		return registry.UploadedFile{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.blobs[sum.SHA256] = body
+	m.received = append(m.received, path)
+	return registry.UploadedFile{Path: path, Size: content.Size, Digests: sum}, nil
+}
+
+func (m *memory) Publish(_ context.Context, _ string, sent []byte) (registry.Publication, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	computed := manifest.Manifest{Producer: m.open.Producer, Name: m.open.Name, Version: m.open.Version, Annotations: m.open.Annotations}
+	for _, f := range m.declared {
+		if _, there := m.blobs[f.Digests.SHA256]; !there {
+			return registry.Publication{}, &registry.IncompleteError{Count: 1, Paths: []string{f.Path}}
+		}
+		computed.Files = append(computed.Files, manifest.File{Path: f.Path, Size: *f.Size, Digests: f.Digests, Executable: f.Executable})
+	}
+	encoded, err := manifest.Encode(&computed)
+	if err != nil {
+		return registry.Publication{}, err
+	}
+	if !bytes.Equal(encoded, sent) {
+		return registry.Publication{}, registry.Invalid("manifest", "is not the one computed")
+	}
+	m.published[m.open.PackageRef] = encoded
+	answer := registry.Publication{
+		PackageRef: m.open.PackageRef, ManifestDigest: manifest.Digest(encoded), Position: 7,
+		Backend: "primary", Files: len(computed.Files), Bytes: computed.Bytes(),
+	}
+	if m.onPublish != nil {
+		m.onPublish(&answer)
+	}
+	return answer, nil
+}
+
+func (m *memory) AbandonUpload(context.Context, string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.abandoned++
+	return nil
+}
+
+func (m *memory) GetPackage(_ context.Context, ref registry.PackageRef) (registry.Package, error) {
+	encoded, there := m.published[ref]
+	if !there {
+		return registry.Package{}, registry.ErrNotFound
+	}
+	name := manifest.Digest(encoded)
+	if m.announce != nil {
+		name = m.announce(name)
+	}
+	return registry.Package{PackageRef: ref, ManifestDigest: name}, nil
+}
+
+func (m *memory) GetManifest(context.Context, digest.Digest) ([]byte, error) {
+	for _, encoded := range m.published {
+		if m.onRead != nil {
+			encoded = m.onRead(bytes.Clone(encoded))
+		}
+		return encoded, nil
+	}
+	return nil, registry.ErrNotFound
+}
+
+func (m *memory) OpenBlob(_ context.Context, name digest.Digest, _ *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	body, there := m.blobs[name]
+	if !there {
+		return nil, registry.BlobInfo{}, registry.ErrNotFound
+	}
+	if m.onBlob != nil {
+		body = m.onBlob(bytes.Clone(body))
+	}
+	return io.NopCloser(bytes.NewReader(body)), registry.BlobInfo{Size: int64(len(body))}, nil
+}

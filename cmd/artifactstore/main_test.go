@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+// buildDir holds programs that tests build, while they run.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	testscript.Main(withBuildDir{m}, map[string]func(){"artifactstore": main})
+}
+
+// withBuildDir cleans up after all tests: testscript.Main does not return.
+type withBuildDir struct{ tests *testing.M }
+
+func (m withBuildDir) Run() int {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "artifactstore-test-"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(buildDir)
+	return m.tests.Run()
+}
+
+// TestLocal runs what needs no registry. The address given leads nowhere, so
+// that nothing on this machine is asked by accident.
+func TestLocal(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/local",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "encode": encode},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv(serverEnv, "http://127.0.0.1:1")
+			return nil
+		},
+	})
+}
+
+// exits CODE PROGRAM ARG... runs the program and wants exactly this exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	code := "0"
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := err.(interface{ ExitCode() int })
+		if !ok {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		code = strconv.Itoa(exit.ExitCode())
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// encode DIR FILE writes the manifest of p/n@v with the content of DIR.
+func encode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: encode DIR FILE")
+	}
+	files, err := collectFiles([]string{ts.MkAbs(args[0])}, false)
+	ts.Check(err)
+	ts.Check(hashFiles(context.Background(), files, 0, &meter{}))
+	ref := registry.PackageRef{Producer: "p", Name: "n", Version: "v"}
+	encoded, err := encodeManifest(registry.OpenUpload{PackageRef: ref}, files)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), encoded, 0o644))
+}

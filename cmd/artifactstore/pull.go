@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+type pullOptions struct {
+	dir         string
+	force       bool
+	concurrency int
+}
+
+func (a *app) pullCommand() *cobra.Command {
+	var o pullOptions
+	command := &cobra.Command{
+		Use:   "pull PRODUCER/NAME@VERSION",
+		Short: "Fetch a package and check both digests of every file",
+		Long: `Fetch every file of a package into a folder. Each file is written under a
+temporary name, checked against both digests, and only then given its own. Files
+that are there already and right are kept; one that differs is refused, before
+anything is fetched, unless --force.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePackages,
+		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.pull(ctx, o, args[0]) }),
+	}
+	flags := command.Flags()
+	flags.StringVarP(&o.dir, "directory", "d", ".", "folder to write into; made if missing")
+	flags.BoolVar(&o.force, "force", false, "overwrite files that differ")
+	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched at a time")
+	must(command.MarkFlagDirname("directory"))
+	return command
+}
+
+// pulled is what pull prints.
+type pulled struct {
+	registry.PackageRef
+	ManifestDigest digest.Digest `json:"manifestDigest"`
+	Directory      string        `json:"directory"`
+	Files          int           `json:"files"`
+	Bytes          int64         `json:"bytes"`
+	FetchedFiles   int           `json:"fetchedFiles"`
+	FetchedBytes   int64         `json:"fetchedBytes"`
+	KeptFiles      int           `json:"keptFiles"`
+}
+
+func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
+	ref, err := registry.ParsePackageRef(name)
+	if err != nil {
+		return asUsage(err)
+	}
+	if o.concurrency < 1 {
+		return usage("concurrency: must be at least 1, is %d", o.concurrency)
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	encoded, m, err := readManifest(ctx, client, ref)
+	if err != nil {
+		return err
+	}
+	target, err := openTarget(o.dir)
+	if err != nil {
+		return err
+	}
+	defer target.close()
+	missing, err := target.compare(ctx, m.Files, o.force)
+	if err != nil {
+		return err
+	}
+	var fetched int64
+	for _, f := range missing {
+		fetched += f.Size
+	}
+	progress := a.meter("fetching", fetched)
+	err = target.fetch(ctx, client, missing, o.concurrency, progress)
+	progress.finish()
+	if err != nil {
+		return err
+	}
+	result := pulled{
+		PackageRef: ref, ManifestDigest: manifest.Digest(encoded), Directory: o.dir,
+		Files: len(m.Files), Bytes: m.Bytes(),
+		FetchedFiles: len(missing), FetchedBytes: fetched, KeptFiles: len(m.Files) - len(missing),
+	}
+	return a.print(result, func(w *tabwriter.Writer) {
+		field(w, "package", result.PackageRef)
+		field(w, "manifest", result.ManifestDigest)
+		field(w, "directory", result.Directory)
+		field(w, "files", result.Files)
+		field(w, "bytes", result.Bytes)
+		field(w, "fetched", fmt.Sprintf("%d files, %d bytes", result.FetchedFiles, result.FetchedBytes))
+		field(w, "kept", fmt.Sprintf("%d files", result.KeptFiles))
+	})
+}
+
+// readManifest fetches the manifest that the registry announces for ref, and
+// takes nothing of it on trust: not its bytes, not the name inside it.
+func readManifest(ctx context.Context, client registry.Packages, ref registry.PackageRef) ([]byte, *manifest.Manifest, error) {
+	pkg, err := client.GetPackage(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	encoded, err := client.GetManifest(ctx, pkg.ManifestDigest)
+	if err != nil {
+		return nil, nil, err
+	}
+	if got := manifest.Digest(encoded); got != pkg.ManifestDigest {
+		return nil, nil, integrity("manifest of "+ref.String(), "announced as %s, its bytes are %s", pkg.ManifestDigest, got)
+	}
+	m, err := manifest.Decode(encoded)
+	if err != nil {
+		return nil, nil, integrity("manifest of "+ref.String(), "%v", err)
+	}
+	if inside := (registry.PackageRef{Producer: m.Producer, Name: m.Name, Version: m.Version}); inside != ref {
+		return nil, nil, integrity("manifest of "+ref.String(), "is that of %s", inside)
+	}
+	return encoded, m, nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+// defaultConcurrency is how many files are on the way at a time.
+const defaultConcurrency = 8
+
+type pushOptions struct {
+	registry.OpenUpload
+	tier           string
+	followSymlinks bool
+	concurrency    int
+}
+
+func (a *app) pushCommand() *cobra.Command {
+	var o pushOptions
+	command := &cobra.Command{
+		Use:   "push DIR|FILE...",
+		Short: "Publish a folder's content, or files, as a package",
+		Long: `Publish the content of DIR (paths relative to it), or each FILE under its base
+name, as the package producer/name@version. Bytes that the registry has already
+are not sent. Publishing the same content again is no error.`,
+		Example: "  artifactstore push ./dist --producer ci --name webapp --version 1.4.2 --retention-class release",
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    a.verb(func(ctx context.Context, args []string) error { return a.push(ctx, o, args) }),
+	}
+	flags := command.Flags()
+	flags.StringVar(&o.Producer, "producer", "", "who hands the package over")
+	flags.StringVar(&o.Name, "name", "", "the package's name")
+	flags.StringVar(&o.Version, "version", "", "the package's version")
+	flags.StringVar(&o.RetentionClass, "retention-class", "", "how long to keep it")
+	flags.StringVar(&o.tier, "tier", string(registry.TierHot), "how soon it must be back: hot, warm or cold")
+	flags.StringVar(&o.MediaType, "media-type", "", "media type of the package")
+	flags.StringToStringVar(&o.Annotations, "annotation", nil, "key=value, recorded in the manifest; may be repeated")
+	flags.BoolVar(&o.followSymlinks, "follow-symlinks", false, "take what symbolic links point to, instead of refusing them")
+	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files sent at a time")
+	require(command, "producer", "name", "version", "retention-class")
+	complete(command, "tier", string(registry.TierHot), string(registry.TierWarm), string(registry.TierCold))
+	return command
+}
+
+// pushed is what push prints.
+type pushed struct {
+	registry.Publication
+	SentFiles   int   `json:"sentFiles"`
+	SentBytes   int64 `json:"sentBytes"`
+	ReusedFiles int   `json:"reusedFiles"`
+	ReusedBytes int64 `json:"reusedBytes"`
+}
+
+func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
+	o.Tier = registry.Tier(o.tier)
+	if err := o.OpenUpload.Validate(); err != nil {
+		return asUsage(err)
+	}
+	if o.concurrency < 1 {
+		return usage("concurrency: must be at least 1, is %d", o.concurrency)
+	}
+	files, err := collectFiles(args, o.followSymlinks)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s: holds no files", args[0])
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	hashing := a.meter("hashing", totalSize(files))
+	err = hashFiles(ctx, files, keepBudget, hashing)
+	hashing.finish()
+	if err != nil {
+		return err
+	}
+	encoded, err := encodeManifest(o.OpenUpload, files)
+	if err != nil {
+		return err
+	}
+	result, err := a.publish(ctx, client, o, files, encoded)
+	if err != nil {
+		return err
+	}
+	return a.print(result, func(w *tabwriter.Writer) {
+		field(w, "package", result.PackageRef)
+		field(w, "manifest", result.ManifestDigest)
+		field(w, "backend", result.Backend)
+		field(w, "position", result.Position)
+		field(w, "files", result.Files)
+		field(w, "bytes", result.Bytes)
+		field(w, "sent", fmt.Sprintf("%d files, %d bytes", result.SentFiles, result.SentBytes))
+		field(w, "reused", fmt.Sprintf("%d files, %d bytes", result.ReusedFiles, result.ReusedBytes))
+	})
+}
+
+func encodeManifest(o registry.OpenUpload, files []localFile) ([]byte, error) {
+	m := manifest.Manifest{
+		Producer: o.Producer, Name: o.Name, Version: o.Version,
+		MediaType: o.MediaType, Annotations: o.Annotations, Files: make([]manifest.File, len(files)),
+	}
+	for i := range files {
+		m.Files[i] = files[i].manifestFile()
+	}
+	return manifest.Encode(&m)
+}

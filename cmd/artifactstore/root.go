@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+const (
+	defaultServer = "http://127.0.0.1:8080"
+	serverEnv     = "ARTIFACTSTORE_SERVER"
+)
+
+// environment is what a process is given, so that a test can give another.
+type environment struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
+// app is one run of the program.
+type app struct {
+	environment
+	server  string
+	output  format
+	connect func(server string) (registry.Registry, error)
+	// started is set when a verb's own code begins: any error before that is
+	// cobra's about flags and arguments, so wrong usage.
+	started bool
+}
+
+// run executes the command line and returns the exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	a := &app{environment: env, output: formatTable, connect: connect}
+	root := a.root()
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.started {
+		err = asUsage(err)
+	}
+	code := exitCode(err)
+	if code == exitFailed && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
+		fmt.Fprintf(a.stderr, "artifactstore: %s\n", oneLine(err))
+	}
+	if code == exitUsage {
+		a.printUsage(command)
+	}
+	return code
+}
+
+// printUsage lists the commands of a group, and one line for a verb.
+func (a *app) printUsage(command *cobra.Command) {
+	if command.HasAvailableSubCommands() {
+		fmt.Fprint(a.stderr, command.UsageString())
+		return
+	}
+	fmt.Fprintf(a.stderr, "usage: %s\nSee %s --help.\n", command.UseLine(), command.CommandPath())
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "artifactstore",
+		Short: "Keep packages of files where their bytes can be proven intact",
+		Long: `artifactstore pushes packages (producer/name@version) to a registry, pulls them
+back, and asks it what it keeps, where, and whether that is still intact.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	server := a.getenv(serverEnv)
+	if server == "" {
+		server = defaultServer
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets the default")
+	flags.VarP(&a.output, "output", "o", "table, json or yaml")
+	complete(root, "output", "table", "json", "yaml")
+	group(root)
+	root.AddCommand(
+		a.pushCommand(), a.pullCommand(), a.showCommand(), a.listCommand(),
+		a.eventsCommand(), a.backendsCommand(), a.routingCommand(),
+		a.digestCommand(), a.manifestCommand(), a.storageCommand(),
+		a.viewsCommand(), a.healthCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// group makes a command that only holds others ask for one of them.
+func group(command *cobra.Command) {
+	command.Args = cobra.NoArgs
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		return usage("%s needs a command", command.CommandPath())
+	}
+}
+
+// verb marks the point from which errors are no longer about the command line.
+func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error {
+		a.started = true
+		return do(command.Context(), args)
+	}
+}
+
+// client makes a client of the server that was named; nothing is sent yet.
+func (a *app) client() (registry.Registry, error) { return a.connect(a.server) }

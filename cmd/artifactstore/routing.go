@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+func (a *app) routingCommand() *cobra.Command {
+	command := &cobra.Command{Use: "routing", Short: "Ask where packages go"}
+	group(command)
+	command.AddCommand(a.routingExplainCommand())
+	return command
+}
+
+func (a *app) routingExplainCommand() *cobra.Command {
+	var request placement.Request
+	command := &cobra.Command{
+		Use:   "explain",
+		Short: "Say which rule and backend would take a new package, and why",
+		Args:  cobra.NoArgs,
+		RunE:  a.verb(func(ctx context.Context, _ []string) error { return a.routingExplain(ctx, request) }),
+	}
+	command.Flags().StringVar(&request.Producer, "producer", "", "who would hand the package over")
+	command.Flags().StringVar(&request.RetentionClass, "retention-class", "", "its retention class")
+	require(command, "producer", "retention-class")
+	return command
+}
+
+func (a *app) routingExplain(ctx context.Context, request placement.Request) error {
+	if err := registry.ValidateName("producer", request.Producer); err != nil {
+		return asUsage(err)
+	}
+	if err := registry.ValidateName("retentionClass", request.RetentionClass); err != nil {
+		return asUsage(err)
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	e, err := client.Explain(ctx, request)
+	if err != nil {
+		return err
+	}
+	return a.print(e, func(w *tabwriter.Writer) {
+		rule := "implicit (no policy, one backend)"
+		if e.Policy != "" {
+			rule = fmt.Sprintf("%s, rule %d", e.Policy, e.Rule)
+		}
+		field(w, "rule", rule)
+		field(w, "backend", dash(e.Backend))
+		field(w, "reason", e.Reason)
+		for _, c := range e.Considered {
+			verdict := "passed over"
+			if c.Taken {
+				verdict = "taken"
+			}
+			field(w, "considered", fmt.Sprintf("%s\t%s\t%s", c.Backend, verdict, c.Reason))
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+func (a *app) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show PRODUCER/NAME@VERSION",
+		Short:             "Describe one package",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePackages,
+		RunE:              a.verb(a.show),
+	}
+}
+
+func (a *app) show(ctx context.Context, args []string) error {
+	ref, err := registry.ParsePackageRef(args[0])
+	if err != nil {
+		return asUsage(err)
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	p, err := client.GetPackage(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return a.print(p, func(w *tabwriter.Writer) {
+		field(w, "package", p.PackageRef)
+		field(w, "manifest", fmt.Sprintf("%s (%d bytes)", p.ManifestDigest, p.ManifestSize))
+		field(w, "media type", p.MediaType)
+		field(w, "retention class", p.RetentionClass)
+		field(w, "tier", p.Tier)
+		field(w, "files", p.Files)
+		field(w, "bytes", p.Bytes)
+		field(w, "backend", backendName(p.Backend, p.BackendID))
+		field(w, "position", p.Position)
+		field(w, "published", p.Published.Format(time.RFC3339))
+		field(w, "actor", p.Actor)
+		for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
+			field(w, "annotation "+key, p.Annotations[key])
+		}
+	})
+}
+
+// backendName says a backend's name; the id of one that is not declared any more.
+func backendName(name, id string) string {
+	if name == "" && id != "" {
+		return id + " (not declared)"
+	}
+	return name
+}

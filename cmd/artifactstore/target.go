@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+const (
+	fileMode       = 0o644
+	executableMode = 0o755
+	folderMode     = 0o755
+)
+
+// target is the folder that a package is pulled into. Everything goes through
+// an os.Root: no path and no symbolic link in the folder leads outside.
+type target struct {
+	name string
+	root *os.Root
+	// staging is a folder inside it for what is not checked yet: on the same
+	// file system, so that a rename ends the work on a file.
+	staging string
+	folders sync.Map // made already
+}
+
+// openTarget makes the folder if it is missing.
+func openTarget(dir string) (*target, error) {
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &target{name: dir, root: root, staging: ".artifactstore-pull-" + uuid.NewString()}, nil
+}
+
+// close removes what was staged and not finished.
+func (t *target) close() {
+	_ = t.root.RemoveAll(t.staging) // best effort: it is ours alone and harmless
+	t.root.Close()
+}
+
+func (t *target) display(path string) string { return filepath.Join(t.name, filepath.FromSlash(path)) }
+
+// compare returns the files that have to be fetched. One that is there and
+// right is kept (its executable bit is set right); one that differs is an
+// error unless force.
+func (t *target) compare(ctx context.Context, files []manifest.File, force bool) ([]manifest.File, error) {
+	var missing []manifest.File
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		info, err := t.root.Lstat(f.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, f)
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
+		case info.IsDir():
+			return nil, fmt.Errorf("%s: is a folder, and a file in the package", t.display(f.Path))
+		}
+		same, err := t.same(f, info)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
+		}
+		switch {
+		case same && (info.Mode()&0o111 != 0) == f.Executable:
+		case same:
+			if err := t.root.Chmod(f.Path, modeOf(f)); err != nil {
+				return nil, err
+			}
+		case force:
+			missing = append(missing, f)
+		default:
+			return nil, fmt.Errorf("%s: is there and differs from the package (--force overwrites)", t.display(f.Path))
+		}
+	}
+	return missing, nil
+}
+
+// same reports whether the file on disk has the bytes of f.
+func (t *target) same(f manifest.File, info fs.FileInfo) (bool, error) {
+	if !info.Mode().IsRegular() || info.Size() != f.Size {
+		return false, nil
+	}
+	file, err := t.root.Open(f.Path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	sum, n, err := digest.Copy(io.Discard, file)
+	return err == nil && n == f.Size && sum == f.Digests, err
+}
+
+func modeOf(f manifest.File) fs.FileMode {
+	if f.Executable {
+		return executableMode
+	}
+	return fileMode
+}
+
+// fetch brings the files, several at a time, and stops at the first that fails.
+func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manifest.File, concurrency int, progress *meter) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := t.root.Mkdir(t.staging, 0o700); err != nil {
+		return err
+	}
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for i, f := range files {
+		if working.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			return named(t.display(f.Path), t.fetchOne(working, client, f, path.Join(t.staging, strconv.Itoa(i)), progress))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// fetchOne writes to a temporary name, checks, and only then renames.
+func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest.File, staged string, progress *meter) error {
+	body, _, err := client.OpenBlob(ctx, f.Digests.SHA256, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	file, err := t.root.OpenFile(staged, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if err != nil {
+		return err
+	}
+	err = receive(file, progress.reader(body), f)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err == nil && f.Executable {
+		err = t.root.Chmod(staged, executableMode)
+	}
+	if err == nil {
+		err = t.makeFolder(path.Dir(f.Path))
+	}
+	if err == nil {
+		err = t.root.Rename(staged, f.Path)
+	}
+	return err
+}
+
+// makeFolder makes a folder and those above it once.
+func (t *target) makeFolder(dir string) error {
+	if _, made := t.folders.Load(dir); made {
+		return nil
+	}
+	if err := t.root.MkdirAll(dir, folderMode); err != nil {
+		return err
+	}
+	t.folders.Store(dir, nil)
+	return nil
+}
+
+var smallBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// receive copies exactly the bytes of f from body to file, or fails: with an
+// integrity failure if the body ended well and was something else.
+func receive(file io.Writer, body io.Reader, f manifest.File) error {
+	// One byte more than expected is enough to know that the body is too long.
+	body = io.LimitReader(body, f.Size+1)
+	var (
+		sum digest.Dual
+		n   int64
+		err error
+	)
+	if f.Size <= smallFile {
+		buffer := smallBuffers.Get().(*bytes.Buffer)
+		defer smallBuffers.Put(buffer)
+		buffer.Reset()
+		if n, err = buffer.ReadFrom(body); err == nil {
+			sum = digest.Of(buffer.Bytes())
+			_, err = file.Write(buffer.Bytes())
+		}
+	} else {
+		sum, n, err = digest.Copy(file, body)
+	}
+	if err != nil {
+		return err
+	}
+	if err := (storage.Source{Size: f.Size, Want: f.Digests}).Check(sum, n); err != nil {
+		return fmt.Errorf("what the registry sent: %w", err)
+	}
+	return nil
+}

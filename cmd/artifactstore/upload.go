@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+// abandonTimeout bounds the last request of a push that failed, which is sent
+// even when the push was interrupted.
+const abandonTimeout = 5 * time.Second
+
+// publish takes hashed files through one upload session. A session that does
+// not end in a publication is abandoned; what it stored is collected later.
+func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
+	session, err := client.OpenUpload(ctx, o.OpenUpload)
+	if err != nil {
+		return pushed{}, err
+	}
+	result, err := a.fillAndSeal(ctx, client, session, o, files, encoded)
+	if err != nil {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+		defer cancel()
+		// Only the first failure is worth telling: the session ends by itself anyway.
+		_ = client.AbandonUpload(ending, session.ID)
+		return pushed{}, err
+	}
+	return result, nil
+}
+
+func (a *app) fillAndSeal(ctx context.Context, client registry.Registry, session registry.Upload, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
+	declared, err := client.DeclareFiles(ctx, session.ID, declarations(files))
+	if err != nil {
+		return pushed{}, err
+	}
+	wanted, err := pick(files, declared.Send)
+	if err != nil {
+		return pushed{}, err
+	}
+	if err := a.send(ctx, client, session.ID, wanted, o.concurrency); err != nil {
+		return pushed{}, err
+	}
+	publication, err := client.Publish(ctx, session.ID, encoded)
+	if err != nil {
+		return pushed{}, err
+	}
+	if ours := manifest.Digest(encoded); publication.ManifestDigest != ours {
+		return pushed{}, integrity(publication.PackageRef.String(), "the registry published manifest %s, ours is %s", publication.ManifestDigest, ours)
+	}
+	result := pushed{Publication: publication, SentFiles: len(wanted), ReusedFiles: len(files) - len(wanted)}
+	for _, f := range wanted {
+		result.SentBytes += f.size()
+	}
+	result.ReusedBytes = totalSize(files) - result.SentBytes
+	return result, nil
+}
+
+func declarations(files []localFile) []registry.FileDeclaration {
+	out := make([]registry.FileDeclaration, len(files))
+	for i := range files {
+		f := &files[i]
+		size := f.size()
+		out[i] = registry.FileDeclaration{Path: f.path, Size: &size, Digests: f.digests, Executable: f.executable}
+	}
+	return out
+}
+
+// pick finds the files that the registry asks for. Only declared paths are
+// ever sent, whatever the answer says.
+func pick(files []localFile, send []string) ([]*localFile, error) {
+	byPath := make(map[string]*localFile, len(files))
+	for i := range files {
+		byPath[files[i].path] = &files[i]
+	}
+	wanted := make([]*localFile, 0, len(send))
+	for _, path := range send {
+		f, ok := byPath[path]
+		if !ok {
+			return nil, fmt.Errorf("the registry asks for %q, which was not declared", path)
+		}
+		delete(byPath, path) // asked for twice is sent once
+		wanted = append(wanted, f)
+	}
+	return wanted, nil
+}
+
+// send puts the files, several at a time, large ones first so that none of
+// them is still on its way alone at the end.
+func (a *app) send(ctx context.Context, client registry.Uploads, session string, files []*localFile, concurrency int) error {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b *localFile) int { return cmp.Compare(b.size(), a.size()) })
+	var total int64
+	for _, f := range files {
+		total += f.size()
+	}
+	progress := a.meter("sending", total)
+	defer progress.finish()
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, f := range files {
+		if working.Err() != nil {
+			break
+		}
+		group.Go(func() error { return f.put(working, client, session, progress) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// put sends one file: from memory if its bytes are there, else from disk.
+func (f *localFile) put(ctx context.Context, client registry.Uploads, session string, progress *meter) error {
+	content := registry.Content{Size: f.size(), Digests: f.digests, Executable: f.executable}
+	if f.content != nil {
+		content.Reader = progress.reader(bytes.NewReader(f.content))
+		_, err := client.PutFile(ctx, session, f.path, content)
+		f.content = nil // sent, or the push fails: either way no longer needed
+		return named(f.name, err)
+	}
+	file, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	// An unwrapped *os.File can be sent by the kernel without a copy here.
+	content.Reader = progress.reader(file)
+	_, err = client.PutFile(ctx, session, f.path, content)
+	if err != nil && ctx.Err() == nil && !f.unchanged(file) {
+		// The registry's complaint about digest or length is a consequence.
+		return &changedError{f.name}
+	}
+	return named(f.name, err)
+}
+
+// named says which file an error is about. An interruption is about none.
+func named(name string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}

@@ -1,0 +1,139 @@
+#!/bin/bash
+# Builds the pinned tools and test servers from their Go modules into
+# bin/tools/<name>-<version>/, and installs PostgreSQL where it is missing.
+#
+#   hack/build-tools.sh [kubernetes|versitygw|dev|postgresql]...   (none: all)
+#   hack/build-tools.sh --path NAME                                prints the folder of NAME's programs
+#
+# What is there and up to date is skipped: a stamp in each folder has the hash
+# of the module's go.mod and go.sum and of this script. Two runs at once wait
+# for each other. Where KUBEBUILDER_ASSETS is set, kubernetes is skipped.
+set -euo pipefail
+root="$(cd "$(dirname "$0")/.." && pwd)"
+tools="$root/bin/tools"
+
+export CGO_ENABLED=0 GOWORK=off
+
+# pinned MODULE PATH: the version that hack/tools/MODULE/go.mod requires of PATH.
+pinned() {
+	awk -v path="$2" '{ sub(/^require /, "") } $1 == path && $2 ~ /^v/ { print $2; exit }' "$root/hack/tools/$1/go.mod"
+}
+
+fingerprint() {
+	cat "$root/hack/tools/$1/go.mod" "$root/hack/tools/$1/go.sum" "$root/hack/build-tools.sh" | sha256sum | cut -d' ' -f1
+}
+
+# folder NAME: where its programs are, or will be.
+folder() {
+	local version
+	case "$1" in
+	kubernetes) version="$(pinned kubernetes k8s.io/kubernetes)" ;;
+	versitygw) version="$(pinned versitygw github.com/versity/versitygw)" ;;
+	dev) version="$(sha256sum <"$root/hack/tools/dev/go.mod" | cut -c1-12)" ;; # several programs, no common version
+	postgresql)
+		postgresql_folder || return 1
+		return
+		;;
+	*)
+		echo "unknown tool $1: expected kubernetes, versitygw, dev or postgresql" >&2
+		return 2
+		;;
+	esac
+	[ -n "$version" ] || { echo "hack/tools/$1/go.mod pins no version" >&2; return 1; }
+	echo "$tools/$1-$version"
+}
+
+# Debian keeps the server's programs out of PATH, in a folder for each version: the newest.
+postgresql_folder() {
+	local found
+	found="$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)" || true
+	[ -n "$found" ] || found="$(command -v initdb || true)"
+	[ -n "$found" ] && dirname "$found"
+}
+
+# gobuild NAME OUT LDFLAGS PACKAGE...
+gobuild() {
+	local module="$root/hack/tools/$1" out="$2" ldflags="$3"
+	shift 3
+	(cd "$module" && go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$out" "$@")
+}
+
+build_kubernetes() {
+	local version major minor flags=""
+	version="$(pinned kubernetes k8s.io/kubernetes)"
+	IFS=. read -r major minor _ <<<"${version#v}"
+	for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+		flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
+	done
+	gobuild kubernetes "$1/etcd" "" go.etcd.io/etcd/server/v3 # the package's last element is v3
+	gobuild kubernetes "$1/" "$flags" k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+build_versitygw() {
+	gobuild versitygw "$1/" "-X main.Version=$(pinned versitygw github.com/versity/versitygw)" github.com/versity/versitygw/cmd/versitygw
+}
+
+build_dev() {
+	gobuild dev "$1/" "" honnef.co/go/tools/cmd/staticcheck sigs.k8s.io/controller-tools/cmd/controller-gen
+}
+
+# stable_links NAME FOLDER: paths for Makefiles and editors that do not change with the version.
+stable_links() {
+	[ "$1" = dev ] || return 0
+	local program
+	for program in staticcheck controller-gen; do
+		ln -sfn "tools/$(basename "$2")/$program" "$root/bin/$program"
+	done
+}
+
+ensure() {
+	local name="$1" out stamp
+	out="$(folder "$name")"
+	stamp="$(fingerprint "$name")"
+	if [ "$(cat "$out/.stamp" 2>/dev/null)" != "$stamp" ]; then
+		echo "building $name into ${out#"$root"/}" >&2
+		rm -rf "$out.new"
+		mkdir -p "$out.new"
+		"build_$name" "$out.new"
+		mkdir -p "$out"
+		mv -f "$out.new"/* "$out/" # renames: a running program keeps its file
+		rmdir "$out.new"
+		echo "$stamp" >"$out/.stamp" # last: it says that all is there
+	fi
+	stable_links "$name" "$out"
+}
+
+ensure_postgresql() {
+	postgresql_folder >/dev/null && return
+	local as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || { echo "PostgreSQL is missing: as root, apt-get install postgresql" >&2; return 1; }
+		as_root=(sudo)
+	fi
+	echo "installing postgresql" >&2
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql >&2
+	postgresql_folder >/dev/null
+}
+
+if [ "${1:-}" = --path ]; then
+	folder "${2:?a name}"
+	exit
+fi
+[ $# -gt 0 ] || set -- kubernetes versitygw dev postgresql
+mkdir -p "$tools"
+exec 9>"$tools/.lock"
+flock 9
+for name in "$@"; do
+	case "$name" in
+	postgresql) ensure_postgresql ;;
+	kubernetes)
+		if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+			echo "kubernetes: skipped, KUBEBUILDER_ASSETS is set" >&2
+		else
+			ensure kubernetes
+		fi
+		;;
+	*) ensure "$name" ;;
+	esac
+done

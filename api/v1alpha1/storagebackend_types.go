@@ -127,7 +127,7 @@ type S3Spec struct {
 	// Bucket; it is never created.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]*[a-z0-9]$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +required
 	Bucket string `json:"bucket"`
@@ -149,7 +149,7 @@ type S3Spec struct {
 	SessionTokenRef *ValueRef `json:"sessionTokenRef,omitempty"`
 	// StorageClass of every object; empty is the server's default.
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:Pattern=`^([A-Z0-9][A-Z0-9_]*)?$`
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
 	// SSE asks the server to encrypt at rest.
@@ -176,7 +176,9 @@ type S3Spec struct {
 	// ForcePathStyle puts the bucket into the path. Default: true where endpointURL is set.
 	// +optional
 	ForcePathStyle *bool `json:"forcePathStyle,omitempty"`
-	// Checksums says when the SDK adds checksums of its own; our own are always made.
+	// Checksums says what proves a part of a large object on its way: the
+	// signed SHA-256 that S3 requires (WhenRequired), or a checksum header that
+	// is cheaper and that not every server checks (WhenSupported). Auto lets the driver choose.
 	// +kubebuilder:validation:Enum=Auto;WhenRequired;WhenSupported
 	// +kubebuilder:default=Auto
 	// +optional

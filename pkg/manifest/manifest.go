@@ -163,8 +163,8 @@ func (m *Manifest) validate() error {
 		if err := ValidatePath(f.Path); err != nil {
 			return invalid(fmt.Sprintf("files[%d].path", i), "%s", err.(*InvalidError).Message)
 		}
-		if f.Size < 0 {
-			return invalid(fmt.Sprintf("files[%d].size", i), "must not be negative, is %d", f.Size)
+		if f.Size < 0 || f.Size > MaxFileSize {
+			return invalid(fmt.Sprintf("files[%d].size", i), "must be 0 to %d bytes, is %d", int64(MaxFileSize), f.Size)
 		}
 		if f.Digests.SHA256.Algorithm() != digest.SHA256 || f.Digests.BLAKE3.Algorithm() != digest.BLAKE3 {
 			return invalid(fmt.Sprintf("files[%d].digests", i), "must have a sha256 and a blake3")

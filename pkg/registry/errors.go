@@ -69,3 +69,13 @@ func (e *IncompleteError) Error() string {
 
 // Is makes it an ErrIncomplete.
 func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }
+
+// OffsetError: bytes were sent for another place than where the file ends.
+type OffsetError struct{ Want, Got int64 }
+
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("uploadOffset: the next byte is %d, these begin at %d", e.Want, e.Got)
+}
+
+// Is makes it an ErrConflict.
+func (e *OffsetError) Is(target error) bool { return target == ErrConflict }

@@ -20,6 +20,7 @@ import (
 // wrong is an *InvalidError that names the field.
 type Registry interface {
 	Uploads
+	Resumes
 	Packages
 	Blobs
 	Events
@@ -47,6 +48,21 @@ type Uploads interface {
 	Publish(ctx context.Context, id string, manifest []byte) (Publication, error)
 	// AbandonUpload ends a session that is not published. Missing is success; ErrPublished.
 	AbandonUpload(ctx context.Context, id string) error
+}
+
+// Resumes takes a file in several requests, so that one that broke off goes on
+// where it was. What arrived is kept in pieces and joined at the end, which
+// costs a second write: PutFile is the faster way while it lasts.
+type Resumes interface {
+	// FileProgress returns how much of a file has arrived. ErrNotFound if it
+	// was neither declared nor begun.
+	FileProgress(ctx context.Context, id, path string) (FileProgress, error)
+	// AppendFile adds bytes at the offset, which must be the one that
+	// FileProgress gives (*OffsetError). With complete they are the last: the
+	// file is joined, checked against every digest and size that was declared or is in content, and stored as by PutFile;
+	// if it does not match, what arrived is dropped. content.Size is of these bytes alone. If the reader breaks off, what came before is
+	// kept and the error is storage.ErrSource.
+	AppendFile(ctx context.Context, id, path string, offset int64, complete bool, content Content) (FileProgress, error)
 }
 
 // Packages tells what was published.

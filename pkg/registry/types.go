@@ -104,6 +104,19 @@ type UploadedFile struct {
 	Digests digest.Dual `json:"digests"`
 }
 
+// FileProgress is how far a file has come.
+type FileProgress struct {
+	Path string `json:"path"`
+	// Offset is how many bytes have arrived.
+	Offset int64 `json:"offset"`
+	// Size in bytes, nil until known.
+	Size *int64 `json:"size,omitempty"`
+	// Complete: all bytes are stored and verified.
+	Complete bool `json:"complete"`
+	// Digests of the whole file as far as known.
+	Digests digest.Dual `json:"digests,omitzero"`
+}
+
 // Publication is the answer to Publish.
 type Publication struct {
 	PackageRef

@@ -1,0 +1,123 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// What BackendStatus.Verified says.
+const (
+	VerifiedTrue    = "True"
+	VerifiedFalse   = "False"
+	VerifiedUnknown = "Unknown"
+)
+
+// ListBackends implements Backends.
+func (s *Service) ListBackends(ctx context.Context) ([]BackendStatus, error) {
+	declared := s.placer.Backends()
+	all := make([]BackendStatus, 0, len(declared))
+	for _, b := range declared {
+		status, err := s.backendStatus(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, status)
+	}
+	return all, nil
+}
+
+// GetBackend implements Backends.
+func (s *Service) GetBackend(ctx context.Context, nameOrID string) (BackendStatus, error) {
+	b, err := s.findBackend(nameOrID)
+	if err != nil {
+		return BackendStatus{}, err
+	}
+	return s.backendStatus(ctx, b)
+}
+
+func (s *Service) findBackend(nameOrID string) (placement.Backend, error) {
+	for _, b := range s.placer.Backends() {
+		if b.Name == nameOrID || b.ID == nameOrID && b.ID != "" {
+			return b, nil
+		}
+	}
+	return placement.Backend{}, fmt.Errorf("backend %.100q: %w", nameOrID, ErrNotFound)
+}
+
+func (s *Service) backendStatus(ctx context.Context, b placement.Backend) (BackendStatus, error) {
+	findings, err := s.Findings(ctx, b.ID)
+	return BackendStatus{Backend: b, Verified: verified(findings), Findings: findings}, err
+}
+
+// verified: one failed location is False; nothing ever looked at proves nothing.
+func verified(f placement.Findings) string {
+	switch {
+	case f.Failed > 0:
+		return VerifiedFalse
+	case f.LastVerified.IsZero():
+		return VerifiedUnknown
+	}
+	return VerifiedTrue
+}
+
+// Findings implements placement.Registrar.
+func (s *Service) Findings(ctx context.Context, id string) (answer placement.Findings, err error) {
+	if id == "" {
+		return answer, nil
+	}
+	err = s.read(ctx, func(tx database.Tx) error {
+		f, err := view.FindFindings(ctx, tx, id)
+		answer = placement.Findings{
+			Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, LastVerified: f.Newest,
+		}
+		if f.NeverChecked == 0 {
+			answer.OldestVerified = f.Oldest
+		}
+		return err
+	})
+	return answer, err
+}
+
+// Explain implements Backends.
+func (s *Service) Explain(_ context.Context, req placement.Request) (placement.Explanation, error) {
+	if err := ValidateName("producer", req.Producer); err != nil {
+		return placement.Explanation{}, err
+	}
+	if err := ValidateName("retentionClass", req.RetentionClass); err != nil {
+		return placement.Explanation{}, err
+	}
+	return s.placer.Explain(req), nil
+}
+
+// Health implements Backends.
+func (s *Service) Health(ctx context.Context) (Health, error) {
+	head, err := s.LogHead(ctx)
+	if err != nil {
+		return Health{}, err
+	}
+	backends, err := s.ListBackends(ctx)
+	if err != nil {
+		return Health{}, err
+	}
+	health := Health{Status: HealthOK, Reasons: []string{}, Log: head, Backends: backends}
+	if len(backends) == 0 {
+		health.Reasons = append(health.Reasons, "no backend is declared")
+	}
+	for _, b := range backends {
+		if !b.Ready {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s is not ready: %s: %s", b.Name, b.Reason, b.Message))
+		}
+		if b.Findings.Failed > 0 {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d locations failed verification (%d corrupt, %d missing)",
+				b.Name, b.Findings.Failed, b.Findings.Corrupt, b.Findings.Missing))
+		}
+	}
+	if len(health.Reasons) > 0 {
+		health.Status = HealthDegraded
+	}
+	return health, nil
+}

@@ -1,0 +1,179 @@
+// Package event is what can happen to packages, backends and locations, and
+// how that is written into the log.
+//
+// Evolution: the log is kept for ever, so a payload that was ever written must
+// stay readable. A kind's fields never change their meaning and are never
+// removed. A new optional field may be added if its absence means what was
+// meant before; anything else is a new kind ("v2.…"). A binary that meets a
+// kind or a field that it does not know stops with ErrUnknown rather than fold
+// what it does not understand: upgrade every replica before the new field is
+// written.
+//
+// Payloads are CBOR maps in the encoding of package canonical. Digests are
+// byte strings of 32 bytes, ids are UUIDs in text.
+package event
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/canonical"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+)
+
+// The kinds.
+const (
+	KindBackendRegistered = "v1.backend.registered"
+	KindPackagePublished  = "v1.package.published"
+	KindLocationVerified  = "v1.storage.location_verified"
+	KindLocationFailed    = "v1.storage.location_failed"
+)
+
+// MaxVerifiedDigests is how many digests one LocationVerified carries at most.
+const MaxVerifiedDigests = 1000
+
+// Why a location failed.
+const (
+	ReasonCorrupt = "corrupt" // the bytes are there and are not what they should be
+	ReasonMissing = "missing" // the place answered that there is no such object
+)
+
+// ErrUnknown: the record is of a kind, or has a field, that this version does not know.
+var ErrUnknown = errors.New("event of an unknown kind or shape")
+
+// Payload is one of the types below.
+type Payload interface {
+	// Kind is the name under which it is logged.
+	Kind() string
+	// Subject names what it happened to: a package, a backend's id or a digest.
+	Subject() string
+}
+
+// BackendRegistered: a place was marked as a backend of this log.
+type BackendRegistered struct {
+	BackendID string `cbor:"backendId" json:"backendId"`
+	Name      string `cbor:"name" json:"name"`     // of the StorageBackend then
+	Driver    string `cbor:"driver" json:"driver"` // s3 or local
+	Place     string `cbor:"place" json:"place"`   // bucket and prefix, or folder, in words
+}
+
+// PackagePublished: a package version was sealed; every blob of it, its
+// manifest among them, has a live location in each of Backends.
+type PackagePublished struct {
+	Producer       string   `cbor:"producer"`
+	Name           string   `cbor:"name"`
+	Version        string   `cbor:"version"`
+	RetentionClass string   `cbor:"retentionClass"`
+	Tier           string   `cbor:"tier"`
+	Backends       []string `cbor:"backends"` // ids
+	// Manifest is the encoded manifest itself, so that the log alone says what was published.
+	Manifest []byte `cbor:"manifest"`
+}
+
+// LocationVerified: these blobs were re-read from the backend and both digests were right.
+type LocationVerified struct {
+	BackendID string   `cbor:"backendId"`
+	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxVerifiedDigests, in the order of reading
+}
+
+// LocationFailed: the blob was re-read from the backend, and is corrupt or missing.
+type LocationFailed struct {
+	BackendID string `cbor:"backendId"`
+	SHA256    []byte `cbor:"sha256"`
+	Reason    string `cbor:"reason"` // ReasonCorrupt or ReasonMissing
+	Detail    string `cbor:"detail,omitempty"`
+}
+
+// Kind implements Payload.
+func (BackendRegistered) Kind() string { return KindBackendRegistered }
+
+// Kind implements Payload.
+func (PackagePublished) Kind() string { return KindPackagePublished }
+
+// Kind implements Payload.
+func (LocationVerified) Kind() string { return KindLocationVerified }
+
+// Kind implements Payload.
+func (LocationFailed) Kind() string { return KindLocationFailed }
+
+// Subject is the backend's id.
+func (e BackendRegistered) Subject() string { return e.BackendID }
+
+// Subject is producer/name@version.
+func (e PackagePublished) Subject() string { return e.Producer + "/" + e.Name + "@" + e.Version }
+
+// Subject is the backend's id.
+func (e LocationVerified) Subject() string { return e.BackendID }
+
+// Subject is the digest.
+func (e LocationFailed) Subject() string { return text(e.SHA256) }
+
+// New encodes a payload for the log.
+func New(actor string, payload Payload) (eventlog.Event, error) {
+	data, err := canonical.Marshal(payload)
+	if err != nil {
+		return eventlog.Event{}, fmt.Errorf("encoding %s: %w", payload.Kind(), err)
+	}
+	return eventlog.Event{Kind: payload.Kind(), Actor: actor, Subject: payload.Subject(), Payload: data}, nil
+}
+
+// Decode reads a record's payload. ErrUnknown for what this version does not know.
+func Decode(e eventlog.Event) (Payload, error) {
+	switch e.Kind {
+	case KindBackendRegistered:
+		return decode[BackendRegistered](e)
+	case KindPackagePublished:
+		return decode[PackagePublished](e)
+	case KindLocationVerified:
+		return decode[LocationVerified](e)
+	case KindLocationFailed:
+		return decode[LocationFailed](e)
+	}
+	return nil, fmt.Errorf("%q: %w", e.Kind, ErrUnknown)
+}
+
+func decode[P Payload](e eventlog.Event) (Payload, error) {
+	var payload P
+	if err := canonical.Unmarshal(e.Payload, &payload); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", e.Kind, ErrUnknown, err)
+	}
+	return payload, nil
+}
+
+// Describe returns a payload as clients see it in JSON: digests in text, and
+// the manifest by its digest, counts and sizes.
+func Describe(payload Payload) (any, error) {
+	switch p := payload.(type) {
+	case BackendRegistered:
+		return p, nil
+	case PackagePublished:
+		m, err := manifest.Decode(p.Manifest)
+		if err != nil {
+			return nil, fmt.Errorf("manifest in %s of %s: %w", p.Kind(), p.Subject(), err)
+		}
+		return map[string]any{
+			"producer": p.Producer, "name": p.Name, "version": p.Version,
+			"retentionClass": p.RetentionClass, "tier": p.Tier, "backends": p.Backends,
+			"manifestDigest": manifest.Digest(p.Manifest), "files": len(m.Files), "bytes": m.Bytes(),
+		}, nil
+	case LocationVerified:
+		digests := make([]string, len(p.SHA256))
+		for i, sum := range p.SHA256 {
+			digests[i] = text(sum)
+		}
+		return map[string]any{"backendId": p.BackendID, "digests": digests}, nil
+	case LocationFailed:
+		return map[string]any{"backendId": p.BackendID, "digest": text(p.SHA256), "reason": p.Reason, "detail": p.Detail}, nil
+	}
+	return nil, fmt.Errorf("%T: %w", payload, ErrUnknown)
+}
+
+func text(sum []byte) string {
+	d, err := digest.FromBytes(digest.SHA256, sum)
+	if err != nil {
+		return ""
+	}
+	return d.String()
+}

@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// marker is the content of a place's identity object, in JSON for whoever
+// opens the bucket in ten years. Fields may be added, never changed.
+type marker struct {
+	Format    string `json:"format"` // markerFormat
+	LogID     string `json:"logId"`
+	BackendID string `json:"backendId"`
+	Created   string `json:"created"` // RFC 3339
+	Note      string `json:"note"`
+}
+
+const (
+	markerFormat = "artifactstore.dev/identity/v1"
+	markerNote   = "This place belongs to an artifact-store. Do not delete: without this object nothing is written here any more."
+)
+
+// RegisterBackend implements placement.Registrar. Order of writes: the marker,
+// then the event; after a crash between them the next call logs what the
+// marker says.
+func (s *Service) RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (string, error) {
+	found, err := b.ReadMarker(ctx)
+	if errors.Is(err, storage.ErrNotFound) {
+		found, err = s.createMarker(ctx, name, place, b)
+	}
+	if err != nil {
+		return "", err
+	}
+	var m marker
+	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
+		return "", fmt.Errorf("%w: the identity object at %s cannot be read as one", placement.ErrForeignMarker, place)
+	}
+	if m.LogID != s.log.ID() {
+		return "", fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, s.log.ID())
+	}
+	return m.BackendID, s.logBackend(ctx, event.BackendRegistered{BackendID: m.BackendID, Name: name, Driver: driver, Place: place})
+}
+
+// createMarker marks a place as new, unless the log says that it is not: then
+// its content is gone, and a new identity would hide that.
+func (s *Service) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
+	var known view.Backend
+	err := s.db.Read(ctx, func(tx database.Tx) (err error) {
+		known, err = view.FindBackendWithContent(ctx, tx, name, place)
+		return err
+	})
+	if err == nil {
+		return nil, fmt.Errorf("%w: %s has no identity object, but the log says that the backend %s holds blobs there; restore the object or the content",
+			placement.ErrForeignMarker, place, known.ID)
+	}
+	if !errors.Is(err, view.ErrNotFound) {
+		return nil, err
+	}
+	data, err := json.MarshalIndent(marker{
+		Format: markerFormat, LogID: s.log.ID(), BackendID: uuid.NewString(),
+		Created: s.now().UTC().Format("2006-01-02T15:04:05Z07:00"), Note: markerNote,
+	}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return b.CreateMarker(ctx, append(data, '\n'))
+}
+
+func (s *Service) logBackend(ctx context.Context, registered event.BackendRegistered) error {
+	known := func(ctx context.Context, tx database.Tx) (bool, error) {
+		_, err := view.FindBackend(ctx, tx, registered.BackendID)
+		if errors.Is(err, view.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	// Looked up first without the head's lock: this runs at every probe.
+	var done bool
+	if err := s.db.Read(ctx, func(tx database.Tx) (err error) {
+		done, err = known(ctx, tx)
+		return err
+	}); err != nil || done {
+		return err
+	}
+	logged, err := event.New("operator", registered)
+	if err != nil {
+		return err
+	}
+	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		if done, err := known(ctx, tx); err != nil || done {
+			return nil, err
+		}
+		return []eventlog.Event{logged}, nil
+	})
+	return err
+}

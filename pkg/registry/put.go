@@ -1,0 +1,126 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// PutFile implements Uploads. Order of writes: the declared file (the intent)
+// stands before the bytes, and the bytes are durable before they are recorded.
+func (s *Service) PutFile(ctx context.Context, id, path string, content Content) (UploadedFile, error) {
+	if err := validatePath("path", path); err != nil {
+		return UploadedFile{}, err
+	}
+	if err := validateDigests("digests", content.Digests); err != nil {
+		return UploadedFile{}, err
+	}
+	if content.Size < storage.UnknownSize || content.Size > manifest.MaxFileSize {
+		return UploadedFile{}, Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
+	}
+	session, file, err := s.declaredFile(ctx, id, path, content)
+	if err != nil {
+		return UploadedFile{}, err
+	}
+	src, err := source(file, content)
+	if err != nil {
+		return UploadedFile{}, err
+	}
+	store, err := s.writable(session.BackendID, session.BackendName)
+	if err != nil {
+		return UploadedFile{}, err
+	}
+	info, err := store.Put(ctx, src)
+	if err != nil {
+		return UploadedFile{}, fmt.Errorf("storing %q in %s: %w", path, session.BackendName, err)
+	}
+	err = s.db.Group(ctx, func(tx database.Tx) error {
+		if file.Digests != info.Digests || file.Size != info.Size {
+			if err := upload.SetContent(ctx, tx, id, path, info.Size, info.Digests); err != nil {
+				return err
+			}
+		}
+		return upload.InsertBlobs(ctx, tx, id, []upload.Blob{{Digests: info.Digests, Size: info.Size, Source: upload.SourceSent}})
+	})
+	return UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, err
+}
+
+// declaredFile finds the file's declaration, and makes one if there is none.
+func (s *Service) declaredFile(ctx context.Context, id, path string, content Content) (session upload.Session, file upload.File, err error) {
+	err = s.db.Read(ctx, func(tx database.Tx) error {
+		if session, err = s.openSession(ctx, tx, id); err != nil {
+			return err
+		}
+		file, err = upload.GetFile(ctx, tx, id, path)
+		return err
+	})
+	if !errors.Is(err, upload.ErrNotFound) {
+		return session, file, err
+	}
+	declaration := FileDeclaration{Path: path, Digests: content.Digests, Executable: content.Executable}
+	if content.Size != storage.UnknownSize {
+		declaration.Size = &content.Size
+	}
+	if _, err := s.DeclareFiles(ctx, id, []FileDeclaration{declaration}); err != nil {
+		return session, file, pathField(err)
+	}
+	return session, upload.File{Path: path, Size: content.Size, Digests: content.Digests, Executable: content.Executable}, nil
+}
+
+// pathField renames the field of an error about the one file of a declaration
+// that the caller did not write.
+func pathField(err error) error {
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
+		return &InvalidError{Field: "path", Message: invalid.Message}
+	}
+	return err
+}
+
+// source joins what was declared with what this request says of the bytes.
+func source(file upload.File, content Content) (storage.Source, error) {
+	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests}
+	if content.Size != storage.UnknownSize {
+		if src.Size != storage.UnknownSize && src.Size != content.Size {
+			return src, Invalid("size", "%d bytes are being sent, %d were declared", content.Size, src.Size)
+		}
+		src.Size = content.Size
+	}
+	for _, d := range []struct {
+		field          string
+		want           *digest.Digest
+		sent, declared digest.Digest
+	}{
+		{"digests.sha256", &src.Want.SHA256, content.Digests.SHA256, file.Digests.SHA256},
+		{"digests.blake3", &src.Want.BLAKE3, content.Digests.BLAKE3, file.Digests.BLAKE3},
+	} {
+		if d.sent.IsZero() {
+			continue
+		}
+		if !d.declared.IsZero() && d.declared != d.sent {
+			return src, Invalid(d.field, "%s is being sent, %s was declared", d.sent, d.declared)
+		}
+		*d.want = d.sent
+	}
+	return src, nil
+}
+
+// writable opens the backend that a session was placed on.
+func (s *Service) writable(backendID, name string) (storage.Store, error) {
+	backend, err := s.placer.Open(backendID)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s (%s): %w", ErrUnavailable, name, backendID, err)
+	case backend.Store == nil:
+		return nil, fmt.Errorf("%w: %s: %s", ErrUnavailable, backend.Name, backend.Message)
+	case backend.ReadOnly:
+		return nil, fmt.Errorf("%w: %s is read-only now", ErrUnavailable, backend.Name)
+	}
+	return backend.Store, nil
+}

@@ -1,0 +1,218 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// partSize is the most that a broken connection can lose beyond what had
+// arrived of the piece under way, and what a driver holds in memory for one.
+const partSize = 8 << 20
+
+// FileProgress implements Resumes.
+func (s *Service) FileProgress(ctx context.Context, id, path string) (progress FileProgress, err error) {
+	if err := validatePath("path", path); err != nil {
+		return progress, err
+	}
+	err = s.read(ctx, func(tx database.Tx) error {
+		if _, err := s.session(ctx, tx, id); err != nil {
+			return err
+		}
+		progress, err = fileProgress(ctx, tx, id, path)
+		return err
+	})
+	return progress, err
+}
+
+func fileProgress(ctx context.Context, tx database.Tx, id, path string) (FileProgress, error) {
+	file, err := upload.GetFile(ctx, tx, id, path)
+	if err != nil {
+		return FileProgress{}, err
+	}
+	progress := FileProgress{Path: path, Digests: file.Digests}
+	if file.Size != upload.UnknownSize {
+		progress.Size = &file.Size
+	}
+	if !file.Digests.SHA256.IsZero() {
+		if progress.Complete, err = upload.HasContent(ctx, tx, id, file.Digests.SHA256); err != nil {
+			return progress, err
+		}
+		if progress.Complete {
+			progress.Offset = max(file.Size, 0)
+			return progress, nil
+		}
+	}
+	parts, err := upload.ListParts(ctx, tx, id, path)
+	progress.Offset = end(parts)
+	return progress, err
+}
+
+func end(parts []upload.Part) int64 {
+	if len(parts) == 0 {
+		return 0
+	}
+	last := parts[len(parts)-1]
+	return last.Start + last.Size
+}
+
+// AppendFile implements Resumes.
+func (s *Service) AppendFile(ctx context.Context, id, path string, offset int64, complete bool, content Content) (FileProgress, error) {
+	if err := validatePath("path", path); err != nil {
+		return FileProgress{}, err
+	}
+	if err := validateDigests("digests", content.Digests); err != nil {
+		return FileProgress{}, err
+	}
+	declaration := Content{Size: storage.UnknownSize, Digests: content.Digests, Executable: content.Executable}
+	session, file, err := s.declaredFile(ctx, id, path, declaration)
+	if err != nil {
+		return FileProgress{}, err
+	}
+	progress, err := s.FileProgress(ctx, id, path)
+	if err != nil {
+		return progress, err
+	}
+	if progress.Complete {
+		return progress, &ConflictError{Field: "path", Message: fmt.Sprintf("%q is complete", path)}
+	}
+	if offset != progress.Offset {
+		return progress, &OffsetError{Want: progress.Offset, Got: offset}
+	}
+	limit := int64(manifest.MaxFileSize)
+	if file.Size != upload.UnknownSize {
+		limit = file.Size
+	}
+	store, err := s.writable(session.BackendID, session.BackendName)
+	if err != nil {
+		return progress, err
+	}
+	if progress.Offset, err = s.keepParts(ctx, id, path, store, offset, limit, content); err != nil || !complete {
+		return progress, err
+	}
+	return s.joinParts(ctx, id, path, store, declaration)
+}
+
+// keepParts stores what content gives as parts, and returns where the file
+// ends now; also when the reader breaks off.
+func (s *Service) keepParts(ctx context.Context, id, path string, store storage.Store, offset, limit int64, content Content) (int64, error) {
+	body := &brokenOff{from: content.Reader}
+	received := int64(0)
+	for body.err == nil {
+		// One byte more than the limit shows that there is too much.
+		part := io.LimitReader(body, min(partSize, limit-offset+1))
+		info, err := store.Put(ctx, storage.Source{Reader: part, Size: storage.UnknownSize})
+		if err != nil {
+			return offset, fmt.Errorf("storing a part of %q: %w", path, err)
+		}
+		if info.Size == 0 {
+			break
+		}
+		if offset+info.Size > limit {
+			return offset, Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
+		}
+		if err := s.db.Group(ctx, func(tx database.Tx) error {
+			return upload.InsertPart(ctx, tx, id, path, upload.Part{Start: offset, Size: info.Size, SHA256: info.Digests.SHA256})
+		}); err != nil {
+			return offset, err
+		}
+		offset += info.Size
+		received += info.Size
+	}
+	if body.err != nil && body.err != io.EOF {
+		return offset, fmt.Errorf("%w: %w", storage.ErrSource, body.err)
+	}
+	if content.Size != storage.UnknownSize && content.Size != received {
+		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, content.Size, received)
+	}
+	return offset, nil
+}
+
+// brokenOff gives what its reader gave before it failed as if that were all,
+// and keeps the error, so that a store keeps those bytes.
+type brokenOff struct {
+	from io.Reader
+	err  error
+}
+
+func (b *brokenOff) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, io.EOF
+	}
+	n, err := b.from.Read(p)
+	if b.err = err; err != nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// joinParts stores the file that its parts make.
+func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, whole Content) (FileProgress, error) {
+	var parts []upload.Part
+	if err := s.read(ctx, func(tx database.Tx) (err error) {
+		parts, err = upload.ListParts(ctx, tx, id, path)
+		return err
+	}); err != nil {
+		return FileProgress{}, err
+	}
+	joined := &partReader{ctx: ctx, store: store, parts: parts}
+	defer joined.Close() //nolint:errcheck // it is only read
+	whole.Reader, whole.Size = joined, end(parts)
+	_, err := s.PutFile(ctx, id, path, whole)
+	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, ErrInvalid) {
+		return FileProgress{}, err // the parts stay, so that the end can be tried again
+	}
+	// Their objects are orphans now, and collected as such.
+	if dropped := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path) }); err == nil {
+		err = dropped
+	}
+	if err != nil {
+		return FileProgress{}, err
+	}
+	return s.FileProgress(ctx, id, path)
+}
+
+// partReader reads parts one after the other.
+type partReader struct {
+	ctx   context.Context
+	store storage.Store
+	parts []upload.Part
+	open  io.ReadCloser
+}
+
+func (r *partReader) Read(p []byte) (int, error) {
+	for {
+		if r.open == nil {
+			if len(r.parts) == 0 {
+				return 0, io.EOF
+			}
+			body, _, err := r.store.Get(r.ctx, r.parts[0].SHA256, nil)
+			if err != nil {
+				return 0, fmt.Errorf("reading a part back: %w", err)
+			}
+			r.open, r.parts = body, r.parts[1:]
+		}
+		n, err := r.open.Read(p)
+		if err == io.EOF {
+			err = r.open.Close()
+			r.open = nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Close ends the part being read.
+func (r *partReader) Close() error {
+	if r.open == nil {
+		return nil
+	}
+	return r.open.Close()
+}

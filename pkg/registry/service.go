@@ -1,0 +1,156 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// Options of a Service.
+type Options struct {
+	// Database holds log, views and scratch. The Service does not close it.
+	Database *database.DB
+	// Placer answers where bytes go.
+	Placer placement.Placer
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger gets what no caller sees; nil is slog.Default().
+	Logger *slog.Logger
+	// UploadLifetime is how long a session stays open after its last
+	// declaration; 0 is the constant UploadLifetime.
+	UploadLifetime time.Duration
+}
+
+// Service is the registry. Several processes may run one each on one database.
+type Service struct {
+	db       *database.DB
+	log      *eventlog.Log
+	placer   placement.Placer
+	now      func() time.Time
+	logger   *slog.Logger
+	lifetime time.Duration
+
+	verifying sync.Map // backend id -> struct{}, of runs in this process
+	stop      context.CancelFunc
+	janitor   sync.WaitGroup
+}
+
+var (
+	_ Registry            = (*Service)(nil)
+	_ placement.Registrar = (*Service)(nil)
+)
+
+// Open brings the tables up to date and starts the Service. Close ends it.
+func Open(ctx context.Context, o Options) (*Service, error) {
+	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.logger == nil {
+		s.logger = slog.Default()
+	}
+	if s.lifetime == 0 {
+		s.lifetime = UploadLifetime
+	}
+	if err := errors.Join(view.Migrate(ctx, s.db), upload.Migrate(ctx, s.db)); err != nil {
+		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
+	}
+	var err error
+	if s.log, err = eventlog.Open(ctx, s.db, view.Apply, s.now); err != nil {
+		return nil, fmt.Errorf("opening the event log: %w", err)
+	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.janitor.Go(func() { s.sweepSessions(ctx) })
+	return s, nil
+}
+
+// Close waits for appends under way and ends the Service.
+func (s *Service) Close() error {
+	s.stop()
+	s.janitor.Wait()
+	return s.log.Close()
+}
+
+const (
+	// janitorInterval: expired sessions are only scratch, so nothing hurries.
+	janitorInterval = 5 * time.Minute
+	// expiredKept is how long an expired session still answers "expired"
+	// rather than "not found".
+	expiredKept = 24 * time.Hour
+	// sessionsPerSweep bounds one transaction.
+	sessionsPerSweep = 20
+)
+
+// sweepSessions removes sessions whose time is long over.
+func (s *Service) sweepSessions(ctx context.Context) {
+	ticker := time.NewTicker(janitorInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := s.deleteExpired(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Warn("removing expired upload sessions", "error", err)
+		}
+	}
+}
+
+func (s *Service) deleteExpired(ctx context.Context) error {
+	for {
+		n := 0
+		err := s.db.Write(ctx, func(tx database.Tx) error {
+			ids, err := upload.ListExpired(ctx, tx, s.now().Add(-expiredKept), sessionsPerSweep)
+			n = len(ids)
+			for _, id := range ids {
+				err = errors.Join(err, upload.Delete(ctx, tx, id))
+			}
+			return err
+		})
+		if err != nil || n < sessionsPerSweep {
+			return err
+		}
+	}
+}
+
+type actorKey struct{}
+
+// Anonymous is the actor where none was set.
+const Anonymous = "anonymous"
+
+// WithActor names who asks: what events are logged under.
+func WithActor(ctx context.Context, actor string) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+func actorOf(ctx context.Context) string {
+	if actor, ok := ctx.Value(actorKey{}).(string); ok && actor != "" {
+		return actor
+	}
+	return Anonymous
+}
+
+// read runs fn in one snapshot and turns "no such row" into ErrNotFound.
+func (s *Service) read(ctx context.Context, fn func(tx database.Tx) error) error {
+	return mapError(s.db.Read(ctx, fn))
+}
+
+func mapError(err error) error {
+	switch {
+	case errors.Is(err, view.ErrNotFound), errors.Is(err, upload.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, upload.ErrNotOpen):
+		return ErrPublished
+	}
+	return err
+}

@@ -1,0 +1,167 @@
+package upload
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+)
+
+// UnknownSize is the size of a file that was declared without one.
+const UnknownSize int64 = -1
+
+// File is a declared file.
+type File struct {
+	Path       string
+	Size       int64       // UnknownSize until known
+	Digests    digest.Dual // as far as known
+	Executable bool
+	MediaType  string
+}
+
+// Blob sources.
+const (
+	SourceSent   = "sent"
+	SourceReused = "reused"
+)
+
+// Blob is content that the session has.
+type Blob struct {
+	Digests digest.Dual
+	Size    int64
+	Source  string
+}
+
+// InsertFiles declares files, none of which may be declared yet.
+func InsertFiles(ctx context.Context, tx database.Tx, id string, files []File) error {
+	rows := make([][]any, len(files))
+	for i, f := range files {
+		executable := 0
+		if f.Executable {
+			executable = 1
+		}
+		rows[i] = []any{id, f.Path, manifest.FoldPath(f.Path), f.Size, nullable(f.Digests.SHA256), nullable(f.Digests.BLAKE3), executable, f.MediaType}
+	}
+	_, err := database.InsertRows(ctx, tx, "upload_files",
+		[]string{"upload_id", "path", "folded", "size", "sha256", "blake3", "executable", "media_type"}, rows, "")
+	return err
+}
+
+// SetContent records what a file that was declared without digests turned out to be.
+func SetContent(ctx context.Context, tx database.Tx, id, path string, size int64, digests digest.Dual) error {
+	_, err := tx.ExecContext(ctx, `UPDATE upload_files SET size = $1, sha256 = $2, blake3 = $3 WHERE upload_id = $4 AND path = $5`,
+		size, digests.SHA256.Bytes(), digests.BLAKE3.Bytes(), id, path)
+	return err
+}
+
+// InsertBlobs records content that the open session has; content that it
+// already sent stays as it is.
+func InsertBlobs(ctx context.Context, tx database.Tx, id string, blobs []Blob) error {
+	rows := make([][]any, len(blobs))
+	for i, b := range blobs {
+		rows[i] = []any{id, b.Digests.SHA256.Bytes(), b.Digests.BLAKE3.Bytes(), b.Size, b.Source}
+	}
+	_, err := database.InsertRows(ctx, tx, "upload_blobs", []string{"upload_id", "sha256", "blake3", "size", "source"}, rows,
+		`ON CONFLICT (upload_id, sha256) DO UPDATE SET source = excluded.source WHERE upload_blobs.source <> 'sent'`)
+	return err
+}
+
+// IsOpen reports whether the session is there and open, with its row locked
+// against Seal until the transaction ends where the engine has row locks.
+func IsOpen(ctx context.Context, tx database.Tx, id string) (bool, error) {
+	result, err := tx.ExecContext(ctx, `UPDATE uploads SET state = state WHERE id = $1 AND state = 'open'`, id)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
+const fileColumns = `f.path, f.size, f.sha256, f.blake3, f.executable, f.media_type`
+
+func scanFile(row interface{ Scan(...any) error }) (File, error) {
+	var (
+		f          File
+		sha, b3    []byte
+		executable int
+	)
+	if err := row.Scan(&f.Path, &f.Size, &sha, &b3, &executable, &f.MediaType); err != nil {
+		return f, err
+	}
+	f.Executable = executable != 0
+	var err error
+	f.Digests, err = bothNullable(sha, b3)
+	return f, err
+}
+
+// GetFile returns one declared file; ErrNotFound.
+func GetFile(ctx context.Context, tx database.Tx, id, path string) (File, error) {
+	f, err := scanFile(tx.QueryRowContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1 AND path = $2`, id, path))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return f, err
+}
+
+// ListFiles returns all declared files by path.
+func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var files []File
+	for rows.Next() {
+		f, err := scanFile(rows)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, rows.Err()
+}
+
+// ListBlobs returns the content that the session has, by SHA-256.
+func ListBlobs(ctx context.Context, tx database.Tx, id string) (map[digest.Digest]Blob, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT sha256, blake3, size, source FROM upload_blobs WHERE upload_id = $1`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	blobs := make(map[digest.Digest]Blob)
+	for rows.Next() {
+		var (
+			b       Blob
+			sha, b3 []byte
+		)
+		if err := rows.Scan(&sha, &b3, &b.Size, &b.Source); err != nil {
+			return nil, err
+		}
+		if b.Digests, err = bothNullable(sha, b3); err != nil {
+			return nil, err
+		}
+		blobs[b.Digests.SHA256] = b
+	}
+	return blobs, rows.Err()
+}
+
+// DropBlobs forgets content that was reused and is not there any more.
+func DropBlobs(ctx context.Context, tx database.Tx, id string, gone []digest.Digest) error {
+	for _, d := range gone {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_blobs WHERE upload_id = $1 AND sha256 = $2 AND source = 'reused'`, id, d.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Count returns how many files are declared, and how many of them have no
+// content yet.
+func Count(ctx context.Context, tx database.Tx, id string) (files, missing int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), COUNT(*) - COUNT(b.sha256) FROM upload_files f
+		LEFT JOIN upload_blobs b ON b.upload_id = f.upload_id AND b.sha256 = f.sha256 WHERE f.upload_id = $1`, id).Scan(&files, &missing)
+	return files, missing, err
+}

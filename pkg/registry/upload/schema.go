@@ -1,0 +1,68 @@
+// Package upload keeps upload sessions: scratch, beside the log and its views.
+// Losing these tables loses sessions that were not published, nothing else.
+//
+// A declared file is also the intent that stands before its Put: as long as
+// its row is there, no one may collect an object of that digest as an orphan.
+package upload
+
+import (
+	"context"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+)
+
+var schema = []string{`
+CREATE TABLE uploads (
+	id              TEXT PRIMARY KEY,
+	producer        TEXT   NOT NULL,
+	name            TEXT   NOT NULL,
+	version         TEXT   NOT NULL,
+	retention_class TEXT   NOT NULL,
+	tier            TEXT   NOT NULL,
+	media_type      TEXT   NOT NULL,
+	annotations     TEXT   NOT NULL, -- JSON object
+	backend_id      TEXT   NOT NULL, -- the placement, fixed at open
+	backend_name    TEXT   NOT NULL,
+	actor           TEXT   NOT NULL,
+	state           TEXT   NOT NULL, -- open or published
+	created_us      BIGINT NOT NULL,
+	expires_us      BIGINT NOT NULL
+);
+CREATE INDEX uploads_expires ON uploads (expires_us);
+
+CREATE TABLE upload_files (
+	upload_id  TEXT   NOT NULL,
+	path       TEXT   NOT NULL,
+	folded     TEXT   NOT NULL, -- the path in Unicode NFC
+	size       BIGINT NOT NULL, -- -1 until known
+	sha256     BYTEA,           -- NULL until known
+	blake3     BYTEA,           -- NULL until known
+	executable BIGINT NOT NULL,
+	media_type TEXT   NOT NULL,
+	PRIMARY KEY (upload_id, path)
+);
+CREATE UNIQUE INDEX upload_files_folded ON upload_files (upload_id, folded);
+
+-- Bytes that the session has, by content: files that share bytes share a row.
+CREATE TABLE upload_blobs (
+	upload_id TEXT   NOT NULL,
+	sha256    BYTEA  NOT NULL,
+	blake3    BYTEA  NOT NULL,
+	size      BIGINT NOT NULL,
+	source    TEXT   NOT NULL, -- 'sent': stored in the placement by this session; 'reused': another package's
+	PRIMARY KEY (upload_id, sha256)
+);
+
+-- Pieces of files that are sent in several requests.
+CREATE TABLE upload_parts (
+	upload_id TEXT   NOT NULL,
+	path      TEXT   NOT NULL,
+	start     BIGINT NOT NULL, -- offset in the file
+	size      BIGINT NOT NULL,
+	sha256    BYTEA  NOT NULL, -- of the piece
+	PRIMARY KEY (upload_id, path, start)
+);
+`}
+
+// Migrate creates the tables that are missing.
+func Migrate(ctx context.Context, db *database.DB) error { return db.Migrate(ctx, "upload", schema) }

@@ -1,0 +1,139 @@
+package upload
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// States of a session.
+const (
+	StateOpen      = "open"
+	StatePublished = "published"
+)
+
+// ErrNotFound: there is no such session (any more).
+var ErrNotFound = errors.New("no such upload session")
+
+// ErrNotOpen: the session was published meanwhile.
+var ErrNotOpen = errors.New("the upload session is not open")
+
+// Session is a row of uploads.
+type Session struct {
+	ID                      string
+	Producer, Name, Version string
+	RetentionClass, Tier    string
+	MediaType               string
+	Annotations             map[string]string
+	BackendID, BackendName  string
+	Actor, State            string
+	Created, Expires        time.Time
+}
+
+const sessionColumns = `id, producer, name, version, retention_class, tier, media_type, annotations, backend_id, backend_name, actor, state, created_us, expires_us`
+
+// Create inserts a session.
+func Create(ctx context.Context, tx database.Tx, s Session) error {
+	annotations, err := json.Marshal(s.Annotations)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO uploads (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		s.ID, s.Producer, s.Name, s.Version, s.RetentionClass, s.Tier, s.MediaType, string(annotations), s.BackendID, s.BackendName,
+		s.Actor, StateOpen, s.Created.UnixMicro(), s.Expires.UnixMicro())
+	return err
+}
+
+// Get returns a session. ErrNotFound.
+func Get(ctx context.Context, tx database.Tx, id string) (Session, error) {
+	var (
+		s                Session
+		annotations      string
+		created, expires int64
+	)
+	err := tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id).Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
+		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s, ErrNotFound
+	}
+	if err != nil {
+		return s, err
+	}
+	s.Created, s.Expires = time.UnixMicro(created).UTC(), time.UnixMicro(expires).UTC()
+	return s, json.Unmarshal([]byte(annotations), &s.Annotations)
+}
+
+// Extend moves the end of an open session.
+func Extend(ctx context.Context, tx database.Tx, id string, expires time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET expires_us = $1 WHERE id = $2 AND state = 'open'`, expires.UnixMicro(), id)
+	return err
+}
+
+// Seal marks a session published. ErrNotOpen if it is not open.
+func Seal(ctx context.Context, tx database.Tx, id string) error {
+	result, err := tx.ExecContext(ctx, `UPDATE uploads SET state = 'published' WHERE id = $1 AND state = 'open'`, id)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(ErrNotOpen, err)
+	}
+	return nil
+}
+
+// Delete removes a session and all that belongs to it.
+func Delete(ctx context.Context, tx database.Tx, id string) error {
+	for _, table := range []string{"upload_files WHERE upload_id", "upload_blobs WHERE upload_id", "upload_parts WHERE upload_id", "uploads WHERE id"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` = $1`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListExpired returns sessions whose time was over at the given time, at most limit.
+func ListExpired(ctx context.Context, tx database.Tx, at time.Time, limit int) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM uploads WHERE expires_us <= $1 ORDER BY expires_us LIMIT $2`, at.UnixMicro(), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+func fromNullable(algorithm digest.Algorithm, sum []byte) (digest.Digest, error) {
+	if sum == nil {
+		return digest.Digest{}, nil
+	}
+	return digest.FromBytes(algorithm, sum)
+}
+
+func nullable(d digest.Digest) any {
+	if d.IsZero() {
+		return nil
+	}
+	return d.Bytes()
+}
+
+func bothNullable(sha, b3 []byte) (digest.Dual, error) {
+	s, err := fromNullable(digest.SHA256, sha)
+	if err != nil {
+		return digest.Dual{}, fmt.Errorf("scratch: %w", err)
+	}
+	b, err := fromNullable(digest.BLAKE3, b3)
+	return digest.Dual{SHA256: s, BLAKE3: b}, err
+}

@@ -1,0 +1,311 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// OpenUpload implements Uploads.
+func (s *Service) OpenUpload(ctx context.Context, req OpenUpload) (Upload, error) {
+	if err := req.Validate(); err != nil {
+		return Upload{}, err
+	}
+	backend, err := s.placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
+	if err != nil {
+		return Upload{}, err
+	}
+	now := s.now().UTC()
+	session := upload.Session{
+		ID: uuid.NewString(), Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
+		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
+		BackendID: backend.ID, BackendName: backend.Name, Actor: actorOf(ctx), State: upload.StateOpen,
+		Created: now, Expires: now.Add(s.lifetime),
+	}
+	err = s.db.Write(ctx, func(tx database.Tx) error {
+		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
+		if err == nil {
+			if err := sameTerms(session, taken); err != nil {
+				return err
+			}
+		} else if !errors.Is(err, view.ErrNotFound) {
+			return err
+		}
+		return upload.Create(ctx, tx, session)
+	})
+	if err != nil {
+		return Upload{}, err
+	}
+	return describe(session, 0, 0), nil
+}
+
+// sameTerms refuses to publish a version again under other terms than it has.
+func sameTerms(session upload.Session, taken view.Package) error {
+	if session.RetentionClass != taken.RetentionClass {
+		return &ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
+			Message: fmt.Sprintf("the version is published under the retention class %s, not %s", taken.RetentionClass, session.RetentionClass)}
+	}
+	if session.Tier != taken.Tier {
+		return &ConflictError{Field: "tier", Existing: taken.ManifestDigest,
+			Message: fmt.Sprintf("the version is published under the tier %s, not %s", taken.Tier, session.Tier)}
+	}
+	return nil
+}
+
+func describe(session upload.Session, files, missing int) Upload {
+	return Upload{
+		ID: session.ID,
+		OpenUpload: OpenUpload{
+			PackageRef:     PackageRef{session.Producer, session.Name, session.Version},
+			RetentionClass: session.RetentionClass, Tier: Tier(session.Tier), MediaType: session.MediaType, Annotations: session.Annotations,
+		},
+		Backend: session.BackendName, BackendID: session.BackendID, State: session.State,
+		Created: session.Created, Expires: session.Expires, Files: files, Missing: missing,
+	}
+}
+
+// GetUpload implements Uploads.
+func (s *Service) GetUpload(ctx context.Context, id string) (answer Upload, err error) {
+	err = s.read(ctx, func(tx database.Tx) error {
+		session, err := s.session(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		files, missing, err := upload.Count(ctx, tx, id)
+		answer = describe(session, files, missing)
+		return err
+	})
+	return answer, err
+}
+
+// session returns a session that is published or still has time.
+func (s *Service) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	session, err := upload.Get(ctx, tx, id)
+	if err != nil {
+		return session, mapError(err)
+	}
+	if session.State == upload.StateOpen && !s.now().Before(session.Expires) {
+		return session, ErrExpired
+	}
+	return session, nil
+}
+
+// openSession is session for callers that are about to change it.
+func (s *Service) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	session, err := s.session(ctx, tx, id)
+	if err == nil && session.State != upload.StateOpen {
+		err = ErrPublished
+	}
+	return session, err
+}
+
+// lockSession is openSession that also keeps the session from being published
+// by another process until the transaction ends.
+func (s *Service) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	if _, err := upload.IsOpen(ctx, tx, id); err != nil {
+		return upload.Session{}, err
+	}
+	return s.openSession(ctx, tx, id)
+}
+
+// AbandonUpload implements Uploads.
+func (s *Service) AbandonUpload(ctx context.Context, id string) error {
+	return s.db.Write(ctx, func(tx database.Tx) error {
+		switch _, err := s.lockSession(ctx, tx, id); {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case err != nil && !errors.Is(err, ErrExpired):
+			return err
+		}
+		return upload.Delete(ctx, tx, id)
+	})
+}
+
+// DeclareFiles implements Uploads.
+func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []FileDeclaration) (answer Declared, err error) {
+	files, err := checkDeclarations(declarations)
+	if err != nil {
+		return answer, err
+	}
+	err = s.db.Write(ctx, func(tx database.Tx) error {
+		session, err := s.lockSession(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		fresh, total, err := s.newFiles(ctx, tx, id, files)
+		if err != nil {
+			return err
+		}
+		if err := upload.InsertFiles(ctx, tx, id, fresh); err != nil {
+			return err
+		}
+		if err := s.reuse(ctx, tx, session, fresh); err != nil {
+			return err
+		}
+		have, err := upload.ListBlobs(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		answer = Declared{Send: toSend(files, have), Files: total}
+		return upload.Extend(ctx, tx, id, s.now().Add(s.lifetime))
+	})
+	return answer, err
+}
+
+// checkDeclarations validates what needs no database.
+func checkDeclarations(declarations []FileDeclaration) ([]upload.File, error) {
+	if len(declarations) > MaxFilesInOneUpload {
+		return nil, Invalid("files", "must be at most %d, are %d", MaxFilesInOneUpload, len(declarations))
+	}
+	files := make([]upload.File, len(declarations))
+	folded := make(map[string]int, len(declarations))
+	content := make(map[digest.Digest]int, len(declarations))
+	for i, d := range declarations {
+		field := func(name string) string { return fmt.Sprintf("files[%d].%s", i, name) }
+		if err := validatePath(field("path"), d.Path); err != nil {
+			return nil, err
+		}
+		if first, taken := folded[manifest.FoldPath(d.Path)]; taken {
+			return nil, Invalid(field("path"), "%q is equal to files[%d].path (paths are compared in Unicode NFC)", d.Path, first)
+		}
+		folded[manifest.FoldPath(d.Path)] = i
+		f := upload.File{Path: d.Path, Size: upload.UnknownSize, Digests: d.Digests, Executable: d.Executable, MediaType: d.MediaType}
+		if d.Size != nil {
+			if f.Size = *d.Size; f.Size < 0 || f.Size > manifest.MaxFileSize {
+				return nil, Invalid(field("size"), "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), f.Size)
+			}
+		}
+		if err := validateDigests(field("digests"), d.Digests); err != nil {
+			return nil, err
+		}
+		if err := validateMediaType(field("mediaType"), d.MediaType); err != nil {
+			return nil, err
+		}
+		if sha := d.Digests.SHA256; !sha.IsZero() {
+			if first, known := content[sha]; known && (files[first].Size != f.Size || files[first].Digests != f.Digests) {
+				return nil, Invalid(field("digests"), "has the sha256 of files[%d] and another size or blake3", first)
+			}
+			content[sha] = i
+		}
+		files[i] = f
+	}
+	return files, nil
+}
+
+func validatePath(field, path string) error {
+	var invalid *manifest.InvalidError
+	if errors.As(manifest.ValidatePath(path), &invalid) {
+		return &InvalidError{Field: field, Message: invalid.Message}
+	}
+	return nil
+}
+
+func validateDigests(field string, d digest.Dual) error {
+	if a := d.SHA256.Algorithm(); a != "" && a != digest.SHA256 {
+		return Invalid(field+".sha256", "must be a sha256, is %s", d.SHA256)
+	}
+	if a := d.BLAKE3.Algorithm(); a != "" && a != digest.BLAKE3 {
+		return Invalid(field+".blake3", "must be a blake3, is %s", d.BLAKE3)
+	}
+	return nil
+}
+
+// newFiles returns those of files that the session does not have, and how many it then has.
+func (s *Service) newFiles(ctx context.Context, tx database.Tx, id string, files []upload.File) ([]upload.File, int, error) {
+	known, err := upload.ListFiles(ctx, tx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(known) == 0 {
+		return files, len(files), nil
+	}
+	byFolded := make(map[string]upload.File, len(known))
+	for _, f := range known {
+		byFolded[manifest.FoldPath(f.Path)] = f
+	}
+	var fresh []upload.File
+	for i, f := range files {
+		old, taken := byFolded[manifest.FoldPath(f.Path)]
+		switch {
+		case !taken:
+			fresh = append(fresh, f)
+		case old.Path != f.Path:
+			return nil, 0, Invalid(fmt.Sprintf("files[%d].path", i), "%q and the declared %q are equal after Unicode normalization (NFC)", f.Path, old.Path)
+		case !agree(f, old):
+			return nil, 0, &ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q was declared in this session in other words", f.Path)}
+		}
+	}
+	if len(known)+len(fresh) > MaxFilesInOneUpload {
+		return nil, 0, Invalid("files", "must be at most %d in one session, would be %d", MaxFilesInOneUpload, len(known)+len(fresh))
+	}
+	return fresh, len(known) + len(fresh), nil
+}
+
+// agree reports whether a new declaration says nothing that the old one, or
+// the bytes that came for it, contradict.
+func agree(declared, old upload.File) bool {
+	return declared.Executable == old.Executable && declared.MediaType == old.MediaType &&
+		(declared.Size == upload.UnknownSize || declared.Size == old.Size) &&
+		(declared.Digests.IsZero() || declared.Digests.Matches(old.Digests))
+}
+
+// reuse marks content that the session's producer has published before.
+func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
+	var digests []digest.Digest
+	for _, f := range files {
+		if !f.Digests.SHA256.IsZero() {
+			digests = append(digests, f.Digests.SHA256)
+		}
+	}
+	slices.SortFunc(digests, func(a, b digest.Digest) int { x, y := a.Sum(), b.Sum(); return slices.Compare(x[:], y[:]) })
+	reusable, err := view.FindReusable(ctx, tx, session.Producer, slices.Compact(digests))
+	if err != nil {
+		return err
+	}
+	for i, f := range files {
+		r, ok := reusable[f.Digests.SHA256]
+		if ok && (!f.Digests.Matches(r.Digests) || f.Size != upload.UnknownSize && f.Size != r.Size) {
+			return Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with another size or blake3", r.Digests.SHA256, r.Size)
+		}
+	}
+	blobs := make([]upload.Blob, 0, len(reusable))
+	for _, r := range reusable {
+		if slices.ContainsFunc(r.Backends, s.canRead) {
+			blobs = append(blobs, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceReused})
+		}
+	}
+	return upload.InsertBlobs(ctx, tx, session.ID, blobs)
+}
+
+func (s *Service) canRead(backendID string) bool {
+	b, err := s.placer.Open(backendID)
+	return err == nil && b.Store != nil
+}
+
+// toSend lists, sorted, one path for each content that the session lacks.
+func toSend(files []upload.File, have map[digest.Digest]upload.Blob) []string {
+	send := []string{}
+	asked := make(map[digest.Digest]bool)
+	for _, f := range files {
+		sha := f.Digests.SHA256
+		if !sha.IsZero() {
+			if _, there := have[sha]; there || asked[sha] {
+				continue
+			}
+			asked[sha] = true
+		}
+		send = append(send, f.Path)
+	}
+	slices.Sort(send)
+	return send
+}

@@ -1,0 +1,139 @@
+package view
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+)
+
+// States of a location.
+const (
+	StateLive   = "live"
+	StateFailed = "failed"
+)
+
+// Apply folds one record into the views, in the transaction in which it is
+// appended or replayed. It depends on the record and the views alone: no
+// clock, no randomness, no scratch.
+func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
+	payload, err := event.Decode(rec.Event)
+	if err != nil {
+		return fmt.Errorf("event %d: %w", rec.Position, err)
+	}
+	switch p := payload.(type) {
+	case event.BackendRegistered:
+		err = insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
+			[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}}, "")
+	case event.PackagePublished:
+		err = applyPublished(ctx, tx, rec, p)
+	case event.LocationVerified:
+		err = applyVerified(ctx, tx, rec, p)
+	case event.LocationFailed:
+		_, err = tx.ExecContext(ctx, `UPDATE storage_locations
+			SET changed = CASE WHEN state = 'failed' AND reason = $1 THEN changed ELSE $2 END,
+			    state = 'failed', reason = $1, detail = $3, checked = $2, checked_us = $4
+			WHERE backend_id = $5 AND sha256 = $6`,
+			p.Reason, rec.Position, p.Detail, rec.Time.UnixMicro(), p.BackendID, p.SHA256)
+	default:
+		err = fmt.Errorf("%s has no fold", rec.Kind)
+	}
+	if err != nil {
+		return fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
+	}
+	return nil
+}
+
+func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
+	m, err := manifest.Decode(p.Manifest)
+	if err != nil {
+		return err
+	}
+	if len(p.Backends) == 0 {
+		return fmt.Errorf("%s names no backend", p.Subject())
+	}
+	annotations := []byte("{}")
+	if len(m.Annotations) > 0 {
+		if annotations, err = json.Marshal(m.Annotations); err != nil { // sorts the keys
+			return err
+		}
+	}
+	if err := insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"},
+		[][]any{{rec.Position, p.Producer, p.Name, p.Version, manifest.Digest(p.Manifest).Bytes(), len(p.Manifest),
+			p.RetentionClass, p.Tier, m.MediaType, string(annotations), len(m.Files), m.Bytes(), rec.Time.UnixMicro(), rec.Actor, p.Backends[0]}}, ""); err != nil {
+		return err
+	}
+
+	files := make([][]any, len(m.Files))
+	blobs := make([][]any, 0, len(m.Files)+1)
+	locations := make([][]any, 0, (len(m.Files)+1)*len(p.Backends))
+	seen := make(map[digest.Digest]bool, len(m.Files)+1)
+	add := func(d digest.Dual, size int64) {
+		if seen[d.SHA256] {
+			return // a blob is one row, however many files share it
+		}
+		seen[d.SHA256] = true
+		sha := d.SHA256.Bytes()
+		blobs = append(blobs, []any{sha, d.BLAKE3.Bytes(), size})
+		for _, id := range p.Backends {
+			locations = append(locations, []any{id, sha, StateLive, "", "", rec.Position, 0, 0})
+		}
+	}
+	for i, f := range m.Files {
+		executable := 0
+		if f.Executable {
+			executable = 1
+		}
+		files[i] = []any{rec.Position, i, f.Path, f.Digests.SHA256.Bytes(), executable, f.MediaType}
+		add(f.Digests, f.Size)
+	}
+	add(digest.Of(p.Manifest), int64(len(p.Manifest)))
+
+	if err := insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type"}, files, ""); err != nil {
+		return err
+	}
+	if err := insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
+		return err
+	}
+	// A location that had failed is live again: its bytes were stored anew.
+	return insert(ctx, tx, "storage_locations",
+		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, locations,
+		`ON CONFLICT (backend_id, sha256) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
+		 WHERE storage_locations.state <> 'live'`)
+}
+
+func applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationVerified) error {
+	args := []any{rec.Position, rec.Time.UnixMicro(), p.BackendID}
+	for _, sum := range p.SHA256 {
+		args = append(args, sum)
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE storage_locations
+		SET changed = CASE WHEN state = 'live' THEN changed ELSE $1 END,
+		    state = 'live', reason = '', detail = '', checked = $1, checked_us = $2
+		WHERE backend_id = $3 AND sha256 IN (`+placeholders(4, len(p.SHA256))+`)`, args...)
+	return err
+}
+
+// placeholders returns "$first, $first+1, …", n of them.
+func placeholders(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", first+i)
+	}
+	return b.String()
+}
+
+func insert(ctx context.Context, tx database.Tx, table string, columns []string, rows [][]any, suffix string) error {
+	_, err := database.InsertRows(ctx, tx, table, columns, rows, suffix)
+	return err
+}

@@ -1,0 +1,203 @@
+package view
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// Blob is a row of blobs.
+type Blob struct {
+	Digests digest.Dual
+	Size    int64
+}
+
+// Location is where a blob is.
+type Location struct{ BackendID, State string }
+
+// FindBlob returns a blob by either digest, and its locations, live ones first.
+// ErrNotFound.
+func FindBlob(ctx context.Context, tx database.Tx, name digest.Digest) (Blob, []Location, error) {
+	column := "sha256"
+	if name.Algorithm() == digest.BLAKE3 {
+		column = "blake3"
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state
+		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
+		WHERE b.`+column+` = $1 ORDER BY CASE l.state WHEN 'live' THEN 0 ELSE 1 END, l.changed, l.backend_id`, name.Bytes())
+	var blob Blob
+	locations, err := collect(rows, err, func(rows *sql.Rows) (Location, error) {
+		var (
+			l       Location
+			sha, b3 []byte
+		)
+		if err := rows.Scan(&sha, &b3, &blob.Size, &l.BackendID, &l.State); err != nil {
+			return l, err
+		}
+		var err error
+		blob.Digests, err = dual(sha, b3)
+		return l, err
+	})
+	if err == nil && len(locations) == 0 {
+		err = ErrNotFound
+	}
+	return blob, locations, err
+}
+
+// inChunks calls query for at most 500 digests at a time.
+func inChunks(digests []digest.Digest, query func(chunk []digest.Digest) error) error {
+	const most = 500
+	for len(digests) > 0 {
+		n := min(most, len(digests))
+		if err := query(digests[:n]); err != nil {
+			return err
+		}
+		digests = digests[n:]
+	}
+	return nil
+}
+
+// FindReusable tells which of the digests a producer need not send: blobs of
+// packages that it published itself, with a live location. What others
+// published is not told: the answer must not tell a stranger what is stored.
+// The result maps the SHA-256 to the blob and the ids of the backends that have it.
+func FindReusable(ctx context.Context, tx database.Tx, producer string, digests []digest.Digest) (map[digest.Digest]Reusable, error) {
+	all := make(map[digest.Digest]Reusable)
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := []any{producer}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id
+			FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
+			WHERE b.sha256 IN (`+placeholders(2, len(chunk))+`) AND l.state = 'live'
+			AND EXISTS (SELECT 1 FROM package_files f JOIN packages p ON p.position = f.package WHERE f.sha256 = b.sha256 AND p.producer = $1)`, args...)
+		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+			var (
+				sha, b3 []byte
+				size    int64
+				backend string
+			)
+			if err := rows.Scan(&sha, &b3, &size, &backend); err != nil {
+				return struct{}{}, err
+			}
+			both, err := dual(sha, b3)
+			if err != nil {
+				return struct{}{}, err
+			}
+			r := all[both.SHA256]
+			r.Blob, r.Backends = Blob{both, size}, append(r.Backends, backend)
+			all[both.SHA256] = r
+			return struct{}{}, nil
+		})
+		return err
+	})
+	return all, err
+}
+
+// Reusable is a blob and the backends that have it live.
+type Reusable struct {
+	Blob
+	Backends []string
+}
+
+// CountLive returns how many of the digests have a live location in the backend.
+func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (int, error) {
+	sum := 0
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := []any{backendID}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		var n int
+		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM storage_locations WHERE backend_id = $1 AND state = 'live' AND sha256 IN (`+
+			placeholders(2, len(chunk))+`)`, args...).Scan(&n)
+		sum += n
+		return err
+	})
+	return sum, err
+}
+
+// Findings are counts over the locations of one backend.
+type Findings struct {
+	Live, Corrupt, Missing int64
+	NeverChecked           int64
+	Oldest, Newest         time.Time // of the checks; zero if there was none
+}
+
+// FindFindings counts. A backend without locations has zero counts.
+func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findings, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT state, reason, COUNT(*), CAST(SUM(CASE WHEN checked = 0 THEN 1 ELSE 0 END) AS BIGINT),
+		COALESCE(MIN(CASE WHEN checked = 0 THEN NULL ELSE checked_us END), 0), MAX(checked_us)
+		FROM storage_locations WHERE backend_id = $1 GROUP BY state, reason`, backendID)
+	var f Findings
+	_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		var (
+			state, reason              string
+			n, never, oldest, newestUS int64
+		)
+		if err := rows.Scan(&state, &reason, &n, &never, &oldest, &newestUS); err != nil {
+			return struct{}{}, err
+		}
+		switch {
+		case state == StateLive:
+			f.Live += n
+		case reason == "missing":
+			f.Missing += n
+		default:
+			f.Corrupt += n
+		}
+		f.NeverChecked += never
+		if at := time.UnixMicro(oldest).UTC(); oldest != 0 && (f.Oldest.IsZero() || at.Before(f.Oldest)) {
+			f.Oldest = at
+		}
+		if at := time.UnixMicro(newestUS).UTC(); newestUS != 0 && at.After(f.Newest) {
+			f.Newest = at
+		}
+		return struct{}{}, nil
+	})
+	return f, err
+}
+
+// CountLocations returns how many objects, and of how many bytes, a backend should hold.
+func CountLocations(ctx context.Context, tx database.Tx, backendID string) (objects, bytes int64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
+		WHERE l.backend_id = $1`, backendID).Scan(&objects, &bytes)
+	return objects, bytes, err
+}
+
+// ToCheck is a location to re-read.
+type ToCheck struct {
+	Blob
+	// Checked is the position of the last finding; with the SHA-256 it is the cursor.
+	Checked uint64
+}
+
+// ListToCheck returns at most limit locations of a backend whose last finding
+// is not newer than upTo, oldest first (never checked: before all), behind the
+// cursor (nil: from the start).
+func ListToCheck(ctx context.Context, tx database.Tx, backendID string, upTo uint64, after *ToCheck, limit int) ([]ToCheck, error) {
+	query := `SELECT b.sha256, b.blake3, b.size, l.checked FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
+		WHERE l.backend_id = $1 AND l.checked <= $2`
+	args := []any{backendID, upTo, limit}
+	if after != nil {
+		query += ` AND (l.checked, l.sha256) > ($4, $5)`
+		args = append(args, after.Checked, after.Digests.SHA256.Bytes())
+	}
+	rows, err := tx.QueryContext(ctx, query+` ORDER BY l.checked, l.sha256 LIMIT $3`, args...)
+	return collect(rows, err, func(rows *sql.Rows) (ToCheck, error) {
+		var (
+			c       ToCheck
+			sha, b3 []byte
+		)
+		if err := rows.Scan(&sha, &b3, &c.Size, &c.Checked); err != nil {
+			return c, err
+		}
+		var err error
+		c.Digests, err = dual(sha, b3)
+		return c, err
+	})
+}

@@ -1,0 +1,176 @@
+package view
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// ErrNotFound: the views have no such row.
+var ErrNotFound = errors.New("no such row in the views")
+
+// Package is a row of packages.
+type Package struct {
+	Position                uint64
+	Producer, Name, Version string
+	ManifestDigest          digest.Digest
+	ManifestSize            int64
+	RetentionClass, Tier    string
+	MediaType               string
+	Annotations             map[string]string
+	Files                   int
+	Bytes                   int64
+	Published               time.Time
+	Actor, BackendID        string
+}
+
+const packageColumns = `position, producer, name, version, manifest_sha256, manifest_size, retention_class, tier,
+	media_type, annotations, files, bytes, published_us, actor, backend_id`
+
+func scanPackage(row interface{ Scan(...any) error }) (Package, error) {
+	var (
+		p           Package
+		sum         []byte
+		annotations string
+		published   int64
+	)
+	if err := row.Scan(&p.Position, &p.Producer, &p.Name, &p.Version, &sum, &p.ManifestSize, &p.RetentionClass, &p.Tier,
+		&p.MediaType, &annotations, &p.Files, &p.Bytes, &published, &p.Actor, &p.BackendID); err != nil {
+		return p, found(err)
+	}
+	p.Published = time.UnixMicro(published).UTC()
+	var err error
+	if p.ManifestDigest, err = digest.FromBytes(digest.SHA256, sum); err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal([]byte(annotations), &p.Annotations)
+}
+
+func found(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// FindPackage returns one version. ErrNotFound.
+func FindPackage(ctx context.Context, tx database.Tx, producer, name, version string) (Package, error) {
+	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE producer = $1 AND name = $2 AND version = $3`, producer, name, version))
+}
+
+// FindManifest returns a package that has the manifest. ErrNotFound.
+func FindManifest(ctx context.Context, tx database.Tx, manifest digest.Digest) (Package, error) {
+	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE manifest_sha256 = $1 ORDER BY position LIMIT 1`, manifest.Bytes()))
+}
+
+// Filter narrows ListPackages; empty strings match all. After, if set, is the
+// last row of the page before.
+type Filter struct {
+	Producer, Name, RetentionClass string
+	After                          *[3]string // producer, name, version
+	Limit                          int
+}
+
+// ListPackages returns a page in the database's text order of producer, name, version.
+func ListPackages(ctx context.Context, tx database.Tx, f Filter) ([]Package, error) {
+	query := `SELECT ` + packageColumns + ` FROM packages WHERE 1 = 1`
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	if f.Producer != "" {
+		query += ` AND producer = ` + arg(f.Producer)
+	}
+	if f.Name != "" {
+		query += ` AND name = ` + arg(f.Name)
+	}
+	if f.RetentionClass != "" {
+		query += ` AND retention_class = ` + arg(f.RetentionClass)
+	}
+	if f.After != nil {
+		query += ` AND (producer, name, version) > (` + arg(f.After[0]) + `, ` + arg(f.After[1]) + `, ` + arg(f.After[2]) + `)`
+	}
+	rows, err := tx.QueryContext(ctx, query+` ORDER BY producer, name, version LIMIT `+arg(f.Limit), args...)
+	return collect(rows, err, func(rows *sql.Rows) (Package, error) { return scanPackage(rows) })
+}
+
+// collect reads all rows and closes them.
+func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// File is a row of package_files with its blob.
+type File struct {
+	Path       string
+	Size       int64
+	Digests    digest.Dual
+	Executable bool
+	MediaType  string
+}
+
+// FindFile returns one file of a package. ErrNotFound.
+func FindFile(ctx context.Context, tx database.Tx, producer, name, version, path string) (File, error) {
+	var (
+		f          = File{Path: path}
+		sha, b3    []byte
+		executable int
+	)
+	if err := tx.QueryRowContext(ctx, `SELECT b.sha256, b.blake3, b.size, f.executable, f.media_type
+		FROM packages p JOIN package_files f ON f.package = p.position JOIN blobs b ON b.sha256 = f.sha256
+		WHERE p.producer = $1 AND p.name = $2 AND p.version = $3 AND f.path = $4`, producer, name, version, path).
+		Scan(&sha, &b3, &f.Size, &executable, &f.MediaType); err != nil {
+		return f, found(err)
+	}
+	f.Executable = executable != 0
+	var err error
+	f.Digests, err = dual(sha, b3)
+	return f, err
+}
+
+func dual(sha, b3 []byte) (digest.Dual, error) {
+	s, err := digest.FromBytes(digest.SHA256, sha)
+	if err != nil {
+		return digest.Dual{}, err
+	}
+	b, err := digest.FromBytes(digest.BLAKE3, b3)
+	return digest.Dual{SHA256: s, BLAKE3: b}, err
+}
+
+// Backend is a row of backends.
+type Backend struct{ ID, Name, Driver, Place string }
+
+// FindBackend returns a registered backend by its id. ErrNotFound.
+func FindBackend(ctx context.Context, tx database.Tx, id string) (Backend, error) {
+	b := Backend{ID: id}
+	err := tx.QueryRowContext(ctx, `SELECT name, driver, place FROM backends WHERE id = $1`, id).Scan(&b.Name, &b.Driver, &b.Place)
+	return b, found(err)
+}
+
+// FindBackendWithContent returns the last backend that was registered at a
+// place under a name and holds locations. ErrNotFound.
+func FindBackendWithContent(ctx context.Context, tx database.Tx, name, place string) (Backend, error) {
+	b := Backend{Name: name, Place: place}
+	err := tx.QueryRowContext(ctx, `SELECT id, driver FROM backends b WHERE name = $1 AND place = $2
+		AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id)
+		ORDER BY registered DESC LIMIT 1`, name, place).Scan(&b.ID, &b.Driver)
+	return b, found(err)
+}

@@ -1,0 +1,177 @@
+// Package buffer provides one budget of fixed-size buffers for a whole
+// process: what uploads hold in memory is bounded by it, whatever the number
+// of clients and the size of what they send.
+//
+// # Why waiting uploads cannot lock each other out
+//
+// Uploads wait for buffers in the order in which they asked, and every upload
+// keeps one of two habits:
+//
+//   - It asks once, for all that it will hold (GetN), and asks for nothing
+//     more until that is returned.
+//   - It asks for more only when each buffer that it holds is on its way to a
+//     server (or a disk) by a worker that needs no further buffer and returns
+//     it when done. A worker ends, because its requests have a time-out.
+//
+// So whoever waits in Get or GetN waits for buffers that come back without
+// anyone's needing another one: there is no cycle. TryGetN never waits and may
+// be called holding anything.
+package buffer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Defaults for a container of 256 MiB.
+const (
+	DefaultTotal = 96 << 20
+	DefaultEach  = 8 << 20
+)
+
+// Pool hands out buffers of one size, at most a fixed number at a time. All
+// methods may be called concurrently.
+type Pool struct {
+	each  int
+	count int
+
+	mu      sync.Mutex
+	free    [][]byte // last in, first out: the warmest pages are used again
+	out     int      // buffers that are handed out
+	waiting []*waiter
+}
+
+type waiter struct {
+	n     int
+	ready chan [][]byte // has room for the one answer
+}
+
+// New returns a Pool of total/each buffers of each bytes, at least one. Memory
+// is taken when it is first needed and then kept.
+func New(total, each int64) *Pool {
+	if each <= 0 {
+		each = DefaultEach
+	}
+	return &Pool{each: int(each), count: int(max(1, total/each))}
+}
+
+// Default returns a Pool with the default sizes.
+func Default() *Pool { return New(DefaultTotal, DefaultEach) }
+
+// Each returns the size of one buffer in bytes.
+func (p *Pool) Each() int64 { return int64(p.each) }
+
+// Count returns how many buffers there are.
+func (p *Pool) Count() int { return p.count }
+
+// InUse returns how many buffers are handed out now.
+func (p *Pool) InUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out
+}
+
+// Get waits for one buffer, of Each bytes with any content. The error is the
+// context's.
+func (p *Pool) Get(ctx context.Context) ([]byte, error) {
+	got, err := p.GetN(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	return got[0], nil
+}
+
+// GetN waits until n buffers are free at once and takes them; those who asked
+// earlier come first, however much they want. An n beyond Count is an error at
+// once.
+func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) {
+	if n > p.count {
+		return nil, fmt.Errorf("%d buffers of %d bytes wanted, the budget has %d", n, p.each, p.count)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if len(p.waiting) == 0 && p.out+n <= p.count {
+		got := p.take(n)
+		p.mu.Unlock()
+		return got, nil
+	}
+	w := &waiter{n, make(chan [][]byte, 1)}
+	p.waiting = append(p.waiting, w)
+	p.mu.Unlock()
+
+	select {
+	case got := <-w.ready:
+		return got, nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	for i, other := range p.waiting {
+		if other == w {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			// Whoever stood behind may fit where w did not.
+			p.serve()
+			p.mu.Unlock()
+			return nil, ctx.Err()
+		}
+	}
+	p.mu.Unlock()
+	// It was served in the same moment: give everything back.
+	p.PutN(<-w.ready)
+	return nil, ctx.Err()
+}
+
+// TryGetN takes n buffers if they are free and nobody waits; else nil.
+func (p *Pool) TryGetN(n int) [][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 || p.out+n > p.count {
+		return nil
+	}
+	return p.take(n)
+}
+
+// Put returns a buffer. It must not be used afterwards.
+func (p *Pool) Put(buf []byte) {
+	if cap(buf) < p.each {
+		panic("buffer: Put of what Get did not give")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, buf[:p.each])
+	p.out--
+	p.serve()
+}
+
+// PutN returns several buffers.
+func (p *Pool) PutN(bufs [][]byte) {
+	for _, buf := range bufs {
+		p.Put(buf)
+	}
+}
+
+// take hands out n buffers that the budget has room for. mu is held.
+func (p *Pool) take(n int) [][]byte {
+	p.out += n
+	got := make([][]byte, 0, n)
+	for range n {
+		if last := len(p.free) - 1; last >= 0 {
+			got = append(got, p.free[last])
+			p.free = p.free[:last]
+		} else {
+			got = append(got, make([]byte, p.each))
+		}
+	}
+	return got
+}
+
+// serve answers waiters in order, as far as the budget goes. mu is held.
+func (p *Pool) serve() {
+	for len(p.waiting) > 0 && p.out+p.waiting[0].n <= p.count {
+		w := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		w.ready <- p.take(w.n)
+	}
+}

@@ -1,0 +1,50 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+var errNotFolder = syscall.ENOTDIR
+
+// kinds maps what the operating system says, once.
+var kinds = []struct {
+	errno  error
+	kind   error
+	reason string
+	words  string
+}{
+	{fs.ErrNotExist, storage.ErrNoPlace, storage.ReasonFolderNotFound, "it does not exist"},
+	{syscall.ENOTDIR, storage.ErrNoPlace, storage.ReasonFolderNotFound, "it is not a folder"},
+	{syscall.EROFS, storage.ErrDenied, storage.ReasonReadOnly, "the file system is read-only"},
+	{fs.ErrPermission, storage.ErrDenied, storage.ReasonAccessDenied, "permission denied"},
+	{syscall.ENOSPC, storage.ErrFull, storage.ReasonFull, "no space is left"},
+	{syscall.EDQUOT, storage.ErrFull, storage.ReasonFull, "the quota is used up"},
+	{syscall.EFBIG, storage.ErrTooLarge, storage.ReasonTooLarge, "larger than the file system can hold"},
+	{syscall.ESTALE, storage.ErrUnreachable, storage.ReasonConnectionLost, "the network file system lost it"},
+	{syscall.ENOTCONN, storage.ErrUnreachable, storage.ReasonConnectionLost, "the network file system is not connected"},
+	{syscall.ETIMEDOUT, storage.ErrUnreachable, storage.ReasonTimedOut, "the network file system did not answer"},
+}
+
+// placeError says which attempt failed and why; nil for nil.
+func placeError(attempt, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.errno) {
+			return &storage.PlaceError{Kind: k.kind, Reason: k.reason,
+				Message: fmt.Sprintf("%s %s: %s", attempt, name, k.words)}
+		}
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return &storage.PlaceError{Reason: storage.ReasonUnknown,
+			Message: fmt.Sprintf("%s %s: %s", attempt, name, errno.Error()), Cause: errno}
+	}
+	return fmt.Errorf("%s %s: %w", attempt, name, err)
+}

@@ -1,0 +1,171 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Get implements storage.Store. The reader is an io.WriterTo that lets
+// io.Copy to a connection use sendfile.
+func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, storage.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, storage.Info{}, err
+	}
+	key := storage.Key(name)
+	file, err := b.root.Open(key)
+	if err != nil {
+		return nil, storage.Info{}, b.readError("open", key, err)
+	}
+	r, info, err := newReader(file, name, rng)
+	if err != nil {
+		file.Close() //nolint:errcheck // opened for reading only
+		return nil, storage.Info{}, b.readError("read", key, err)
+	}
+	return r, info, nil
+}
+
+func newReader(file *os.File, name digest.Digest, rng *storage.Range) (*reader, storage.Info, error) {
+	stat, err := file.Stat()
+	if err != nil {
+		return nil, storage.Info{}, err
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, storage.Info{}, fs.ErrNotExist
+	}
+	all := storage.Range{Length: stat.Size()}
+	if rng == nil {
+		rng = &all
+	}
+	if err := rng.Within(stat.Size()); err != nil {
+		return nil, storage.Info{}, err
+	}
+	if rng.Offset > 0 {
+		if _, err := file.Seek(rng.Offset, io.SeekStart); err != nil {
+			return nil, storage.Info{}, err
+		}
+	}
+	return &reader{file: file, rest: io.LimitedReader{R: file, N: rng.Length}}, infoOf(name, stat), nil
+}
+
+// Head implements storage.Store.
+func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return storage.Info{}, err
+	}
+	key := storage.Key(name)
+	stat, err := b.root.Stat(key)
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return storage.Info{}, b.readError("look at", key, err)
+	}
+	return infoOf(name, stat), nil
+}
+
+// Delete implements storage.Store.
+func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	key := storage.Key(name)
+	err := b.root.Remove(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(b.root, path.Dir(key))
+	}
+	return placeError("delete "+key+" in", b.config.Place(), err)
+}
+
+// List implements storage.Store: folders come sorted, and so do the names in
+// each, which is the order of the digests.
+func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		tree := b.root.FS()
+		err := fs.WalkDir(tree, string(digest.SHA256), func(key string, entry fs.DirEntry, err error) error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // nothing stored yet, or removed meanwhile
+			}
+			if err != nil {
+				return placeError("list "+key+" in", b.config.Place(), err)
+			}
+			name, ok := storage.ParseKey(key)
+			if !ok || !entry.Type().IsRegular() {
+				return nil
+			}
+			stat, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return placeError("look at "+key+" in", b.config.Place(), err)
+			}
+			if !yield(infoOf(name, stat), nil) {
+				return fs.SkipAll
+			}
+			return nil
+		})
+		if err != nil {
+			yield(storage.Info{}, err)
+		}
+	}
+}
+
+func infoOf(name digest.Digest, stat fs.FileInfo) storage.Info {
+	return storage.Info{Digests: digest.Dual{SHA256: name}, Size: stat.Size(), Modified: stat.ModTime()}
+}
+
+// readError tells a missing blob, the usual case, from faults of the place.
+func (b *Backend) readError(attempt, key string, err error) error {
+	switch {
+	case errors.Is(err, storage.ErrRange):
+		return fmt.Errorf("%s: %w", key, err)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, rootErr := os.Stat(b.config.Place()); rootErr != nil {
+			return placeError(attempt+" "+key+" in", b.config.Place(), rootErr)
+		}
+		return fmt.Errorf("%s: %w", key, storage.ErrNotFound)
+	}
+	return placeError(attempt+" "+key+" in", b.config.Place(), err)
+}
+
+// reader gives exactly the bytes of the range, or an error.
+type reader struct {
+	file *os.File
+	rest io.LimitedReader
+}
+
+var _ io.WriterTo = (*reader)(nil)
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.rest.Read(p)
+	if err == io.EOF && r.rest.N > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// WriteTo hands w the very types that net/http and net know how to sendfile.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, &r.rest)
+	if err == nil && r.rest.N > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (r *reader) Close() error { return r.file.Close() }

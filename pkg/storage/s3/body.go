@@ -1,0 +1,174 @@
+package s3
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+// space is pooled memory for one part, or for a whole small blob: as many
+// buffers as it takes. It goes back to the pool when its last holder lets go.
+type space struct {
+	pool    *buffer.Pool
+	bufs    [][]byte
+	filled  int64
+	holders atomic.Int32
+}
+
+// buffersFor returns how many buffers hold size bytes; an empty blob takes one.
+func (b *Backend) buffersFor(size int64) int {
+	each := b.pool.Each()
+	return int(max(1, (size+each-1)/each))
+}
+
+// newSpace waits for memory for size bytes, all at once.
+func (b *Backend) newSpace(ctx context.Context, size int64) (*space, error) {
+	bufs, err := b.pool.GetN(ctx, b.buffersFor(size))
+	if err != nil {
+		return nil, err
+	}
+	return asSpace(b.pool, bufs), nil
+}
+
+func asSpace(pool *buffer.Pool, bufs [][]byte) *space {
+	s := &space{pool: pool, bufs: bufs}
+	s.holders.Store(1)
+	return s
+}
+
+// fill reads up to limit bytes into the space and says whether the source ended.
+func (s *space) fill(limit int64, read func([]byte) (int, bool, error)) (end bool, err error) {
+	for _, buf := range s.bufs {
+		if s.filled == limit {
+			break
+		}
+		var n int
+		n, end, err = read(buf[:min(int64(len(buf)), limit-s.filled)])
+		s.filled += int64(n)
+		if end || err != nil {
+			break
+		}
+	}
+	return end, err
+}
+
+// pieces returns the bytes in order. An empty space has one empty piece.
+func (s *space) pieces() [][]byte {
+	var pieces [][]byte
+	rest := s.filled
+	for _, buf := range s.bufs {
+		n := min(int64(len(buf)), rest)
+		if n == 0 && len(pieces) > 0 {
+			break
+		}
+		pieces = append(pieces, buf[:n])
+		rest -= n
+	}
+	return pieces
+}
+
+func (s *space) hold() { s.holders.Add(1) }
+
+func (s *space) release() {
+	if s.holders.Add(-1) == 0 {
+		s.pool.PutN(s.bufs)
+	}
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// crc32c returns the CRC-32C of the bytes as its header carries it (about
+// 20 GB/s: the processor has an instruction for it).
+func (s *space) crc32c() string {
+	var sum uint32
+	for _, piece := range s.pieces() {
+		sum = crc32.Update(sum, castagnoli, piece)
+	}
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
+
+// sha256 returns the SHA-256 of the bytes as a signature carries it.
+func (s *space) sha256() string {
+	hash := sha256.New()
+	for _, piece := range s.pieces() {
+		hash.Write(piece)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// errRevoked ends a body whose buffers went back to the pool.
+var errRevoked = errors.New("the request is over")
+
+// body reads pieces as a request's body, again from the start for a retry.
+//
+// http.Transport may go on reading a body after the request has returned (an
+// answer that came early, a cancelled context). revoke makes that end before
+// the buffers are used for another upload, whose bytes would go out otherwise.
+type body struct {
+	mu      sync.Mutex
+	pieces  [][]byte
+	size    int64
+	at      int64
+	revoked bool
+}
+
+func newBody(pieces [][]byte) *body {
+	b := &body{pieces: pieces}
+	for _, piece := range pieces {
+		b.size += int64(len(piece))
+	}
+	return b
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.revoked {
+		return 0, errRevoked
+	}
+	if b.at >= b.size {
+		return 0, io.EOF
+	}
+	skip := b.at
+	for _, piece := range b.pieces {
+		if skip < int64(len(piece)) {
+			n := copy(p, piece[skip:])
+			b.at += int64(n)
+			return n, nil
+		}
+		skip -= int64(len(piece))
+	}
+	return 0, io.EOF
+}
+
+func (b *body) Seek(offset int64, whence int) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += b.at
+	case io.SeekEnd:
+		offset += b.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the start of a body")
+	}
+	b.at = offset
+	return offset, nil
+}
+
+func (b *body) revoke() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.revoked = true
+	b.pieces = nil
+}

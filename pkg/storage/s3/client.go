@@ -1,0 +1,160 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+)
+
+const (
+	maxAttempts = 4
+	maxBackoff  = 5 * time.Second
+	// ioBuffer is what one system call moves. Measured on loopback: 4 KiB,
+	// the default, costs a fifth of the throughput; beyond 64 KiB gains nothing.
+	ioBuffer = 64 << 10
+	// idleConnections that are kept for the next request.
+	idleConnections = 64
+)
+
+// newClient returns an SDK client that works with every server we know: no
+// trailing checksums (WhenRequired), no reading of the environment or of
+// files, no redirects (they would carry the signature elsewhere).
+func newClient(config Config) (*s3.Client, func(), error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(config.CABundle) > 0 {
+		trust.RootCAs = x509.NewCertPool()
+		trust.RootCAs.AppendCertsFromPEM(config.CABundle)
+	}
+	dialer := &net.Dialer{Timeout: min(config.RequestTimeout, 10*time.Second), KeepAlive: 30 * time.Second}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &stallConn{conn, config.RequestTimeout}, nil
+		},
+		TLSClientConfig:       trust,
+		TLSHandshakeTimeout:   min(config.RequestTimeout, 10*time.Second),
+		ResponseHeaderTimeout: 0, // stallConn does it, and lets what moves go on
+		MaxConnsPerHost:       config.MaxConnections,
+		MaxIdleConnsPerHost:   min(idleConnections, config.MaxConnections),
+		// Well before stallConn would end them under a new request.
+		IdleConnTimeout: min(config.RequestTimeout/2, time.Minute),
+		WriteBufferSize: ioBuffer,
+		ReadBufferSize:  ioBuffer,
+		// HTTP/2 would put all parts on one connection.
+		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
+		DisableCompression: true,
+	}
+	options := s3.Options{
+		Region:       config.Region,
+		UsePathStyle: *config.ForcePathStyle,
+		Credentials:  credentials(config),
+		HTTPClient: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+		// Bodies are at most a part long, and what would refuse a part has
+		// refused the request that began the upload.
+		ContinueHeaderThresholdBytes: -1,
+		Logger:                       logging.Nop{},
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = maxAttempts
+			o.MaxBackoff = maxBackoff
+			// The SDK's budget of retries is one for the client's life
+			// and hides the cause when it is spent.
+			o.RateLimiter = ratelimit.None
+		}),
+	}
+	if config.EndpointURL != "" {
+		options.BaseEndpoint = &config.EndpointURL
+	}
+	return s3.New(options), transport.CloseIdleConnections, nil
+}
+
+// errNoCredentials: ambient credentials are allowed, and there are none.
+var errNoCredentials = errors.New("no credentials in the environment")
+
+// credentials gives those of the config, else, where that is allowed, those of
+// the environment at the time of the request.
+func credentials(config Config) aws.CredentialsProvider {
+	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		if !config.AccessKey.IsZero() {
+			return aws.Credentials{
+				AccessKeyID:     config.AccessKey.Reveal(),
+				SecretAccessKey: config.SecretKey.Reveal(),
+				SessionToken:    config.SessionToken.Reveal(),
+			}, nil
+		}
+		ambient := aws.Credentials{
+			AccessKeyID:     os.Getenv("AWS_ACCESS_KEY_ID"),
+			SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+			SessionToken:    os.Getenv("AWS_SESSION_TOKEN"),
+		}
+		if !config.AllowAmbientCredentials || !ambient.HasKeys() {
+			return aws.Credentials{}, errNoCredentials
+		}
+		return ambient, nil
+	})
+}
+
+// stallConn ends when nothing moved for the time-out, in whichever direction a
+// request is: a server that was stopped keeps its connections open for ever.
+type stallConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c *stallConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// Write also moves the deadline of the Read that waits for the answer.
+func (c *stallConn) Write(p []byte) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// payloadHash makes the signer use a hash that is known already instead of
+// reading the body once more.
+type payloadHash string
+
+// unsigned leaves the body out of the signature; what proves it then is a
+// checksum header, which the signature covers.
+const unsigned payloadHash = "UNSIGNED-PAYLOAD"
+
+func (payloadHash) ID() string { return (&v4.ComputePayloadSHA256{}).ID() }
+
+func (h payloadHash) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+	return next.HandleFinalize(v4.SetPayloadHash(ctx, string(h)), in)
+}
+
+// option is for one call of the client.
+func (h payloadHash) option(o *s3.Options) {
+	o.APIOptions = append(o.APIOptions[:len(o.APIOptions):len(o.APIOptions)], func(stack *middleware.Stack) error {
+		_, err := stack.Finalize.Swap(h.ID(), h)
+		return err
+	})
+}

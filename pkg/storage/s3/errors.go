@@ -1,0 +1,179 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"syscall"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// finding is what an answer or a failure means.
+type finding struct {
+	kind   error
+	reason string
+	words  string
+}
+
+// byCode maps the codes of the servers' error bodies: never their texts, which
+// are empty on some.
+var byCode = map[string]finding{
+	"NoSuchBucket":      {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the bucket does not exist"},
+	"InvalidBucketName": {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the server refuses the bucket's name"},
+	"NoSuchKey":         {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
+	"NotFound":          {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
+	"InvalidRange":      {storage.ErrRange, storage.ReasonInvalidRequest, storage.ErrRange.Error()},
+
+	"InvalidAccessKeyId":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
+	"XAdminUserNotFound":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
+	"SignatureDoesNotMatch": {storage.ErrDenied, storage.ReasonSecretKeyWrong, "the secret key does not belong to the access key"},
+	"ExpiredToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token has expired"},
+	"InvalidToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is not valid"},
+	"AccessDenied":          {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
+	"Forbidden":             {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
+	"AllAccessDisabled":     {storage.ErrDenied, storage.ReasonAccessDenied, "access is disabled"},
+	"UserSuspended":         {storage.ErrDenied, storage.ReasonAccessDenied, "the user is suspended"},
+	"MethodNotAllowed":      {storage.ErrDenied, storage.ReasonAccessDenied, "the verb is not allowed"},
+
+	"RequestTimeTooSkewed":         {storage.ErrDenied, storage.ReasonClockSkewed, "the clocks differ by more than 15 minutes"},
+	"AuthorizationHeaderMalformed": {storage.ErrDenied, storage.ReasonRegionWrong, "the server signs for another region"},
+	"PermanentRedirect":            {storage.ErrDenied, storage.ReasonRegionWrong, "the bucket is in another region"},
+	"IllegalLocationConstraint":    {storage.ErrDenied, storage.ReasonRegionWrong, "the bucket is in another region"},
+
+	"QuotaExceeded":                  {storage.ErrFull, storage.ReasonFull, "the quota is used up"},
+	"XMinioStorageFull":              {storage.ErrFull, storage.ReasonFull, "no space is left"},
+	"XMinioAdminBucketQuotaExceeded": {storage.ErrFull, storage.ReasonFull, "the quota is used up"},
+	"EntityTooLarge":                 {storage.ErrTooLarge, storage.ReasonTooLarge, storage.ErrTooLarge.Error()},
+
+	"SlowDown":           {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
+	"ServiceUnavailable": {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
+	"TooManyRequests":    {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
+	"RequestTimeout":     {storage.ErrUnreachable, storage.ReasonTimedOut, "the body did not arrive in time"},
+
+	"BadDigest":                   damaged,
+	"InvalidDigest":               damaged,
+	"IncompleteBody":              damaged,
+	"XAmzContentSHA256Mismatch":   damaged,
+	"XAmzContentChecksumMismatch": damaged,
+}
+
+var damaged = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
+
+// codePattern keeps anything but a code out of messages.
+var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// failed turns what the SDK returned into a *storage.PlaceError, once, at the
+// edge; nil stays nil. The SDK's text is dropped: it may hold URLs and headers.
+func (b *Backend) failed(ctx context.Context, verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s on %s: %w", verb, b.place, context.Canceled)
+	}
+	f := find(err)
+	var cause error
+	if ctx.Err() != nil {
+		f = finding{storage.ErrUnreachable, storage.ReasonTimedOut, "no answer in the time allowed"}
+		cause = ctx.Err()
+	}
+	return &storage.PlaceError{
+		Kind: f.kind, Reason: f.reason, Cause: cause,
+		Message: fmt.Sprintf("%s in bucket %s on %s: %s", verb, b.config.Bucket, b.place, f.words),
+	}
+}
+
+func find(err error) finding {
+	var answer *smithyhttp.ResponseError
+	answered := errors.As(err, &answer) && answer.Response != nil && answer.HTTPStatusCode() != 0
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		if f, ok := byCode[api.ErrorCode()]; ok {
+			return f
+		}
+	}
+	if answered {
+		return findByStatus(answer.HTTPStatusCode(), api)
+	}
+	if errors.Is(err, errNoCredentials) {
+		return finding{storage.ErrDenied, storage.ReasonCredentialsFailed, errNoCredentials.Error()}
+	}
+	return findConnection(err)
+}
+
+func findByStatus(status int, api smithy.APIError) finding {
+	words := fmt.Sprintf("the server answered %d", status)
+	if api != nil && codePattern.MatchString(api.ErrorCode()) {
+		words += " " + api.ErrorCode()
+	}
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return finding{storage.ErrDenied, storage.ReasonAccessDenied, words}
+	case status == http.StatusInsufficientStorage:
+		return finding{storage.ErrFull, storage.ReasonFull, words}
+	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
+		return finding{storage.ErrThrottled, storage.ReasonThrottled, words}
+	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
+		return finding{storage.ErrDenied, storage.ReasonRegionWrong, words}
+	case status >= 500:
+		return finding{storage.ErrUnreachable, storage.ReasonServerFailed, words}
+	}
+	return finding{nil, storage.ReasonInvalidRequest, words}
+}
+
+// findConnection tells apart why no answer came.
+func findConnection(err error) finding {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+		timeout   net.Error
+	)
+	unreachable := func(reason, words string) finding { return finding{storage.ErrUnreachable, reason, words} }
+	switch {
+	case errors.As(err, &dns):
+		return unreachable(storage.ReasonNameNotResolved, "the host's name is not known")
+	case errors.As(err, &authority):
+		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is signed by an unknown authority")
+	case errors.As(err, &host):
+		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is for another host")
+	case errors.As(err, &invalid), errors.As(err, &verify):
+		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is not valid")
+	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
+		return unreachable(storage.ReasonTLSFailed, "the server does not speak TLS as we do")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return unreachable(storage.ReasonConnectionRefused, "the connection was refused")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return unreachable(storage.ReasonTimedOut, "no answer in time")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return unreachable(storage.ReasonConnectionLost, "the connection broke off")
+	case errors.As(err, new(*smithyhttp.RequestSendError)):
+		return unreachable(storage.ReasonConnectionLost, "the request could not be sent")
+	case errors.As(err, new(*smithy.DeserializationError)):
+		return unreachable(storage.ReasonServerFailed, "the answer is not one of an S3 server")
+	}
+	return finding{nil, storage.ReasonUnknown, "the request failed in a way that has no name"}
+}
+
+// statusOf returns the answer's status, 0 if there was no answer.
+func statusOf(err error) int {
+	var answer *smithyhttp.ResponseError
+	if errors.As(err, &answer) && answer.Response != nil {
+		return answer.HTTPStatusCode()
+	}
+	return 0
+}

@@ -1,0 +1,56 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// ReadMarker implements storage.Marked.
+func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
+	answer, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey)})
+	if err != nil {
+		if find(err).kind == storage.ErrNotFound && ctx.Err() == nil {
+			return nil, fmt.Errorf("%s: %w", storage.MarkerKey, storage.ErrNotFound)
+		}
+		return nil, b.failed(ctx, "get the marker", err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // read to its end
+	marker, err := io.ReadAll(io.LimitReader(answer.Body, storage.MaxMarkerSize))
+	return marker, b.failed(ctx, "get the marker", err)
+}
+
+// CreateMarker implements storage.Marked. The conditional write lets one of
+// several writers win on every server that knows it (all that were measured);
+// on others the last one does. Reading back tells the truth on both, once
+// those who race have written.
+func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) {
+	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
+		return there, err
+	}
+	sum := sha256.Sum256(marker)
+	input := &s3.PutObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey), IfNoneMatch: aws.String("*"),
+		Body: bytes.NewReader(marker), ContentType: aws.String("application/json"),
+	}
+	_, err := b.client.PutObject(ctx, input, payloadHash(hex.EncodeToString(sum[:])).option)
+	if statusOf(err) == http.StatusNotImplemented {
+		input.IfNoneMatch, input.Body = nil, bytes.NewReader(marker)
+		_, err = b.client.PutObject(ctx, input, payloadHash(hex.EncodeToString(sum[:])).option)
+	}
+	taken := isCode(err, "PreconditionFailed", "ConditionalRequestConflict")
+	if err != nil && !taken {
+		return nil, b.failed(ctx, "put the marker", err)
+	}
+	return b.ReadMarker(ctx)
+}

@@ -1,0 +1,163 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
+)
+
+const (
+	// cleanUpTime is what removing a failed upload may take after the
+	// caller's context is over.
+	cleanUpTime   = 30 * time.Second
+	abortAttempts = 5
+)
+
+// cleanUp returns a context that outlives the caller's.
+func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+}
+
+// putParts sends the source in parts, those in begun first, which are full and
+// which it releases. The order matters: all parts there, both digests agree,
+// and only then the object appears.
+func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.Intake, begun []*space) (storage.Info, error) {
+	defer func() {
+		for _, s := range begun {
+			s.release()
+		}
+	}()
+	next := func(ctx context.Context) (*space, error) {
+		if len(begun) > 0 {
+			first := begun[0]
+			begun = begun[1:]
+			return first, nil
+		}
+		return b.newSpace(ctx, b.config.MultipartChunkBytes)
+	}
+	if !src.Want.SHA256.IsZero() {
+		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), src, in, next)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		return b.confirm(ctx, got, in.Size())
+	}
+	staging := storage.StagingPrefix + "/" + uuid.NewString()
+	// Also after an error: an answer to Complete that got lost leaves an object.
+	defer b.discard(ctx, staging)
+	got, err := b.uploadTo(ctx, staging, src, in, next)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if err := b.promote(ctx, staging, got.SHA256, in.Size()); err != nil {
+		return storage.Info{}, err
+	}
+	return b.confirm(ctx, got, in.Size())
+}
+
+// uploadTo makes an object of the source, or none.
+func (b *Backend) uploadTo(ctx context.Context, key string, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
+	u, err := b.begin(ctx, key)
+	if err != nil {
+		return digest.Dual{}, err
+	}
+	got, err := u.send(ctx, in, next)
+	if err == nil {
+		err = src.Check(got, in.Size())
+	}
+	if err == nil {
+		err = u.complete(ctx)
+	}
+	if err != nil {
+		u.abort(ctx)
+		return digest.Dual{}, err
+	}
+	return got, nil
+}
+
+// confirm looks whether the server has made of the parts what it was given;
+// one request, on large blobs only. An object of another length is removed.
+func (b *Backend) confirm(ctx context.Context, got digest.Dual, size int64) (storage.Info, error) {
+	info, err := b.Head(ctx, got.SHA256)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if info.Size != size {
+		b.discard(ctx, storage.Key(got.SHA256))
+		return storage.Info{}, &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed,
+			Message: fmt.Sprintf("the server on %s made %d bytes of %d", b.place, info.Size, size)}
+	}
+	info.Digests = got
+	return info, nil
+}
+
+// promote has the server copy verified bytes from staging to their key.
+func (b *Backend) promote(ctx context.Context, staging string, name digest.Digest, size int64) error {
+	from := b.copySource(staging)
+	if size > b.maxCopy {
+		return b.promoteParts(ctx, from, name, size)
+	}
+	_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key(storage.Key(name)), CopySource: from,
+		StorageClass:         types.StorageClass(b.config.StorageClass),
+		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
+	})
+	return b.failed(ctx, "copy", err)
+}
+
+// promoteParts is promote for what is too large for one request.
+func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, size int64) error {
+	u, err := b.begin(ctx, storage.Key(name))
+	if err != nil {
+		return err
+	}
+	for number, at := int32(1), int64(0); at < size; number, at = number+1, at+b.copyPart {
+		last := min(at+b.copyPart, size) - 1
+		copied, err := b.client.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
+			Bucket: &b.config.Bucket, Key: u.key, UploadId: u.id, PartNumber: &number,
+			CopySource: from, CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", at, last)),
+		})
+		if err != nil {
+			u.abort(ctx)
+			return b.failed(ctx, "copy a part", err)
+		}
+		part := types.CompletedPart{PartNumber: aws.Int32(number)}
+		if copied.CopyPartResult != nil {
+			part.ETag, part.ChecksumCRC32C = copied.CopyPartResult.ETag, copied.CopyPartResult.ChecksumCRC32C
+		}
+		u.add(part)
+	}
+	if err := u.complete(ctx); err != nil {
+		u.abort(ctx)
+		return err
+	}
+	return nil
+}
+
+// copySource names an object as the x-amz-copy-source header wants it.
+func (b *Backend) copySource(key string) *string {
+	segments := strings.Split(b.config.Bucket+"/"+*b.key(key), "/")
+	for i, segment := range segments {
+		segments[i] = url.PathEscape(segment)
+	}
+	return aws.String(strings.Join(segments, "/"))
+}
+
+// discard deletes an object on the caller's account, also when ctx is over.
+// What it cannot delete is an orphan, and found as such.
+func (b *Backend) discard(ctx context.Context, key string) {
+	ctx, cancel := cleanUp(ctx)
+	defer cancel()
+	b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
+}

@@ -1,0 +1,111 @@
+package s3
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
+)
+
+// Put implements storage.Store. Info.Modified is zero for a blob that went up
+// in one request: the answer does not tell it.
+func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
+	in := intake.New(src)
+	switch {
+	case src.Size == storage.UnknownSize:
+		return b.putUnknownSize(ctx, src, in)
+	case src.Size > MaxParts*b.config.MultipartChunkBytes:
+		return storage.Info{}, errTooManyParts
+	case src.Size >= b.config.MultipartThresholdBytes || b.buffersFor(src.Size) > b.pool.Count():
+		return b.putParts(ctx, src, in, nil)
+	}
+	held, err := b.newSpace(ctx, src.Size)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	defer held.release()
+	// At least one byte is asked for, so that an empty blob is seen to end.
+	if _, err := held.fill(max(1, src.Size), func(p []byte) (int, bool, error) { return in.Fill(ctx, p) }); err != nil {
+		return storage.Info{}, err
+	}
+	return b.putWhole(ctx, src, held.pieces())
+}
+
+// putUnknownSize holds what comes until it ends or reaches the threshold. It
+// waits for the first part's memory only, holding none; for more it does not
+// wait, so that it cannot stand in the way of others who do: when none is
+// free it begins the upload in parts early.
+func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *intake.Intake) (storage.Info, error) {
+	var held []*space
+	defer func() {
+		for _, s := range held {
+			s.release()
+		}
+	}()
+	chunk := b.config.MultipartChunkBytes
+	for size := int64(0); size == 0 || size+chunk <= b.config.MultipartThresholdBytes; size += chunk {
+		next, err := b.nextHeld(ctx, chunk, len(held) == 0)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		if next == nil {
+			break
+		}
+		held = append(held, next)
+		end, err := next.fill(chunk, func(p []byte) (int, bool, error) { return in.Fill(ctx, p) })
+		if err != nil {
+			return storage.Info{}, err
+		}
+		if end {
+			var pieces [][]byte
+			for _, s := range held {
+				pieces = append(pieces, s.pieces()...)
+			}
+			return b.putWhole(ctx, src, pieces)
+		}
+	}
+	begun := held
+	held = nil // they belong to the parts now
+	return b.putParts(ctx, src, in, begun)
+}
+
+// nextHeld waits for memory if it may, else takes what is free: nil for none.
+func (b *Backend) nextHeld(ctx context.Context, size int64, wait bool) (*space, error) {
+	if wait {
+		return b.newSpace(ctx, size)
+	}
+	bufs := b.pool.TryGetN(b.buffersFor(size))
+	if bufs == nil {
+		return nil, nil
+	}
+	return asSpace(b.pool, bufs), nil
+}
+
+// putWhole stores bytes that lie in memory, in one request under the signed
+// SHA-256 that names them.
+func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]byte) (storage.Info, error) {
+	got := intake.Hash(pieces...)
+	content := newBody(pieces)
+	defer content.revoke()
+	if err := src.Check(got, content.size); err != nil {
+		return storage.Info{}, err
+	}
+	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key(storage.Key(got.SHA256)),
+		Body: content, ContentLength: &content.size,
+		ContentType:          aws.String(contentType),
+		StorageClass:         types.StorageClass(b.config.StorageClass),
+		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
+	}, payloadHash(got.SHA256.Hex()).option)
+	if err != nil {
+		return storage.Info{}, b.failed(ctx, "put", err)
+	}
+	return storage.Info{Digests: got, Size: content.size}, nil
+}
+
+// contentType of every object: what a blob means, the registry knows.
+const contentType = "application/octet-stream"

@@ -1,0 +1,111 @@
+// Package s3 keeps blobs in a bucket of any server that speaks Amazon's S3
+// protocol, in the layout of package storage.
+//
+// What it relies on is little, because servers differ (ignored checksums,
+// conditional writes that overwrite, truncated objects kept after a broken
+// connection): bytes are compared with their digests here, before the request
+// that makes them visible under a digest is sent or completed. Such a request
+// carries either the signed SHA-256 of its body or follows parts that each
+// carry one or a CRC-32C.
+//
+//   - Below the multipart threshold a blob is held in pooled memory, hashed,
+//     compared, and sent in one request.
+//   - From it on, with its SHA-256 declared, it goes up in parts straight to
+//     its key; the upload is completed only when both digests agree.
+//   - Without, it goes up in parts to .artifactstore/staging/<uuid>, and is
+//     copied to its key by the server once it is known.
+//
+// The permissions needed on the bucket are s3:ListBucket (without it a missing
+// blob cannot be told from a forbidden one), and on the objects s3:GetObject,
+// s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload.
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+// Backend is a bucket (below a key prefix) as a storage.Backend.
+type Backend struct {
+	config Config // with its defaults
+	place  string // host, for messages
+	client *s3.Client
+	pool   *buffer.Pool
+	close  func()
+
+	// The service's limits; tests lower them.
+	maxCopy, copyPart int64
+}
+
+var _ storage.Backend = (*Backend)(nil)
+
+// New returns the backend without talking to the endpoint: whether that
+// answers, Health says. Uploads take their memory from pool, which must hold
+// at least one part.
+func New(config Config, pool *buffer.Pool) (*Backend, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config = config.withDefaults()
+	if most := pool.Each() * int64(pool.Count()); config.MultipartChunkBytes > most {
+		return nil, fmt.Errorf("multipartChunkBytes: must be at most the %d bytes that uploads may hold in memory, is %d",
+			most, config.MultipartChunkBytes)
+	}
+	client, closeIdle, err := newClient(config)
+	if err != nil {
+		return nil, err
+	}
+	place := hostOf(config.EndpointURL)
+	if config.EndpointURL == "" {
+		place = "Amazon S3 in " + config.Region
+	}
+	return &Backend{
+		config: config, place: place, client: client, pool: pool, close: closeIdle,
+		maxCopy: maxSinglePutBytes, copyPart: 1 << 30,
+	}, nil
+}
+
+// Close gives idle connections back.
+func (b *Backend) Close() error {
+	b.close()
+	return nil
+}
+
+// Health lists at most one key below the prefix: the answer to anything that
+// is wrong has a body, which that of a HEAD has not. It is not retried: whoever
+// asks, asks again.
+func (b *Backend) Health(ctx context.Context) error {
+	_, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)), MaxKeys: aws.Int32(1),
+	}, once)
+	return b.failed(ctx, "list", err)
+}
+
+// key returns a key below the prefix as the SDK takes it.
+func (b *Backend) key(key string) *string {
+	return aws.String(join(b.config.KeyPrefix, key))
+}
+
+// once switches retries off.
+func once(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
+
+// isCode reports whether the server answered with one of the codes.
+func isCode(err error, codes ...string) bool {
+	var api interface{ ErrorCode() string }
+	if !errors.As(err, &api) {
+		return false
+	}
+	for _, code := range codes {
+		if api.ErrorCode() == code {
+			return true
+		}
+	}
+	return false
+}

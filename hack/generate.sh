@@ -4,14 +4,9 @@
 # CONTROLLER_GEN names the program; by default the one that hack/build-tools.sh builds.
 set -eu
 cd "$(dirname "$0")/.."
-gen=${CONTROLLER_GEN:-}
-if [ -z "$gen" ]; then
-	for candidate in bin/controller-gen bin/tools/*/controller-gen; do
-		if [ -x "$candidate" ]; then gen=$candidate; fi
-	done
-fi
+gen=${CONTROLLER_GEN:-bin/controller-gen}
 if [ ! -x "$gen" ]; then
-	echo "controller-gen is not there: run hack/build-tools.sh first" >&2
+	echo "$gen is not there: run hack/build-tools.sh dev first" >&2
 	exit 1
 fi
 "$gen" object paths=./api/...

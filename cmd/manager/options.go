@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+// options are the flags, checked and completed.
+type options struct {
+	configDir, dataDir, localRoot string
+	listen, database              string
+	namespace, kubeconfig         string
+	leaderElect                   bool
+	allowAnonymousRemote          bool
+	allowAmbient                  bool
+	bufferBytes                   int64
+	uploadLifetime, drainTimeout  time.Duration
+	logFormat                     string
+	logLevel                      slog.Level
+}
+
+const (
+	// podNamespaceFile is where Kubernetes tells a pod its namespace.
+	podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	// leastBuffer is what one upload of the largest part (64 MiB) needs.
+	leastBuffer = 2 * buffer.DefaultEach
+)
+
+// parse reads flags; getenv gives the values of those that are not set.
+func parse(args []string, getenv func(string) string, output io.Writer) (options, error) {
+	var o options
+	set := flag.NewFlagSet("manager", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&o.configDir, "config-dir", "", "read StorageBackends and RoutingPolicies from the YAML files of this `folder` and not from Kubernetes")
+	set.StringVar(&o.dataDir, "data-dir", "data", "`folder` of the SQLite database and of local backends with relative paths")
+	set.StringVar(&o.localRoot, "local-root", "", "`folder` that every local backend must lie beneath (default: the data folder with --config-dir, else local backends are refused)")
+	set.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to serve at; port 0 takes a free one")
+	set.StringVar(&o.database, "database", getenv("ARTIFACTSTORE_DATABASE"), "sqlite:///path or postgres://… `URL`; better given as ARTIFACTSTORE_DATABASE, which no process list shows (default: registry.db in the data folder)")
+	set.StringVar(&o.namespace, "namespace", getenv("POD_NAMESPACE"), "Kubernetes `namespace` to follow (default: the pod's own)")
+	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
+	set.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas write statuses; needs PostgreSQL")
+	set.BoolVar(&o.allowAnonymousRemote, "allow-anonymous-remote", false, "listen on an address that others can reach although nobody is asked who he is")
+	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
+	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
+	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
+	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long requests under way may go on after SIGTERM")
+	set.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	set.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
+	err := set.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(output, "Usage: manager [flags]")
+		set.SetOutput(output)
+		set.PrintDefaults()
+		return o, err
+	}
+	if err == nil && set.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
+	}
+	if err == nil {
+		err = o.complete()
+	}
+	return o, err
+}
+
+// complete checks each flag and fills those that depend on others.
+func (o *options) complete() error {
+	var err error
+	for _, dir := range []struct {
+		flag string
+		path *string
+	}{{"config-dir", &o.configDir}, {"data-dir", &o.dataDir}, {"local-root", &o.localRoot}} {
+		if *dir.path != "" {
+			if *dir.path, err = filepath.Abs(*dir.path); err != nil {
+				return fmt.Errorf("--%s: %w", dir.flag, err)
+			}
+		}
+	}
+	switch {
+	case o.dataDir == "":
+		return errors.New("--data-dir: must not be empty")
+	case o.logFormat != "text" && o.logFormat != "json":
+		return fmt.Errorf("--log-format: %q must be text or json", o.logFormat)
+	case o.bufferBytes < leastBuffer:
+		return fmt.Errorf("--buffer-bytes: must be at least %d, is %d", leastBuffer, o.bufferBytes)
+	case o.uploadLifetime < time.Minute:
+		return fmt.Errorf("--upload-lifetime: must be at least 1m, is %s", o.uploadLifetime)
+	case o.drainTimeout < 0:
+		return fmt.Errorf("--drain-timeout: must not be negative, is %s", o.drainTimeout)
+	}
+	if err := o.checkListen(); err != nil {
+		return err
+	}
+	if o.database == "" {
+		o.database = "sqlite://" + filepath.Join(o.dataDir, "registry.db")
+	}
+	if o.configDir != "" {
+		return o.completeEmbedded()
+	}
+	return o.completeCluster()
+}
+
+func (o *options) completeEmbedded() error {
+	if info, err := os.Stat(o.configDir); err != nil || !info.IsDir() {
+		return fmt.Errorf("--config-dir: %s is not a folder", o.configDir)
+	}
+	if o.leaderElect {
+		return errors.New("--leader-elect: there is nobody to elect with --config-dir")
+	}
+	if o.localRoot == "" {
+		o.localRoot = o.dataDir
+	}
+	return nil
+}
+
+func (o *options) completeCluster() error {
+	if o.leaderElect && strings.HasPrefix(o.database, "sqlite:") {
+		return errors.New("--leader-elect: several replicas need one database, and SQLite serves one process: set --database to a PostgreSQL URL")
+	}
+	if o.namespace == "" {
+		content, err := os.ReadFile(podNamespaceFile)
+		if o.namespace = strings.TrimSpace(string(content)); err != nil || o.namespace == "" {
+			return errors.New("--namespace: must be set outside a pod (or --config-dir, to run without Kubernetes)")
+		}
+	}
+	return nil
+}
+
+// checkListen refuses to serve strangers: nobody is asked yet who he is.
+func (o *options) checkListen() error {
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %q is not an address of the form host:port", o.listen)
+	}
+	address, err := netip.ParseAddr(host)
+	loopback := host == "localhost" || (err == nil && address.IsLoopback())
+	if !loopback && !o.allowAnonymousRemote {
+		return fmt.Errorf("--listen: %s can be reached by others and nobody is asked who he is; listen on 127.0.0.1, or set --allow-anonymous-remote", o.listen)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+// besidesBuffers is what the process needs beside the buffers of uploads, in
+// bytes: the garbage collector works harder rather than let the heap outgrow
+// both, and a container of 256 MiB holds them with the default buffers (96 MiB).
+const besidesBuffers = 112 << 20
+
+// run serves until ctx ends, then drains. What it opens it closes in the reverse order.
+func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
+	logger := newLogger(o, logOutput)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(o.bufferBytes + besidesBuffers)
+	}
+	var kubernetes *rest.Config
+	if o.configDir == "" {
+		if kubernetes, err = kubernetesConfig(o.kubeconfig); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(o.dataDir, 0o750); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	db, err := database.Open(ctx, o.database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	table := routing.New()
+	service, err := registry.Open(ctx, registry.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, service.Close()) }()
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	settings := controllers.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient}
+	if o.configDir != "" {
+		settings.DataDir = o.dataDir
+	}
+	observer := controllers.NewObserver(service, buffer.New(o.bufferBytes, buffer.DefaultEach), settings, controllers.NewMetrics(metrics))
+	defer func() { err = errors.Join(err, observer.Close()) }()
+
+	// The control plane ends after the drain: requests under way keep a table that follows the declarations.
+	control, stopControl := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stopControl()
+	failed := make(chan error, 1)
+	running.Go(func() {
+		if kubernetes != nil {
+			cluster := controllers.Cluster{Config: kubernetes, Namespace: o.namespace, LeaderElection: o.leaderElect, Observer: observer, Registrar: service, Table: table, Logger: logger}
+			cluster.Run(control)
+			return
+		}
+		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger}
+		failed <- embedded.Run(control)
+	})
+	ready := func(context.Context) error {
+		if !table.Loaded() {
+			return errors.New("no routing table has been loaded yet")
+		}
+		return nil
+	}
+	return serve(ctx, o, logger, failed, func(streams context.Context) http.Handler {
+		return httpapi.NewHandler(service, httpapi.Options{Logger: logger, Metrics: metrics, Ready: ready, Context: streams, Version: version()})
+	})
+}
+
+// serve answers requests until ctx ends or the control plane fails, and then
+// lets those under way end.
+func serve(ctx context.Context, o options, logger *slog.Logger, failed <-chan error, handler func(streams context.Context) http.Handler) error {
+	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	server := httpapi.NewServer(handler(streams))
+	server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	logger.Info("serving", "url", "http://"+listener.Addr().String(), "mode", mode(o))
+
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	logger.Info("draining", "timeout", o.drainTimeout.String())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drainTimeout)
+	defer cancel()
+	endStreams()
+	if server.Shutdown(drain) != nil {
+		logger.Warn("requests under way were cut off; their clients can resume them")
+		server.Close() //nolint:errcheck // nothing is left to be done about it
+	}
+	logger.Info("stopped")
+	return err
+}
+
+func mode(o options) string {
+	if o.configDir != "" {
+		return "embedded"
+	}
+	return "cluster"
+}
+
+func newLogger(o options, output io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: o.logLevel}
+	var handler slog.Handler = slog.NewTextHandler(output, options)
+	if o.logFormat == "json" {
+		handler = slog.NewJSONHandler(output, options)
+	}
+	logger := slog.New(handler)
+	slog.SetDefault(logger)
+	// client-go and controller-runtime have loggers of their own for the whole process.
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(logger)
+	return logger
+}
+
+// kubernetesConfig finds the API server as kubectl does, or as a pod does.
+func kubernetesConfig(file string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = file
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: no Kubernetes to follow (--config-dir runs without): %w", err)
+	}
+	return config, nil
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,99 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/routing"
+)
+
+// Cluster drives the routing table from the objects of one namespace, and
+// writes their statuses. Table and Observer outlive it: while the API server is
+// away they stay as they were.
+type Cluster struct {
+	Config    *rest.Config
+	Namespace string
+	// LeaderElection lets only one of several replicas write statuses.
+	LeaderElection bool
+	Observer       *Observer
+	Registrar      placement.Registrar
+	Table          *routing.Table
+	Logger         *slog.Logger
+}
+
+const (
+	// leaseName is the Lease that the replicas contend for.
+	leaseName = "artifact-store-manager"
+	// firstRestart and lastRestart bound the wait before controllers that
+	// ended are started again; it doubles.
+	firstRestart = time.Second
+	lastRestart  = 30 * time.Second
+)
+
+// Run keeps controllers running until ctx ends: when they end by themselves (the
+// lease is lost, the API server is gone), they are started again.
+func (c *Cluster) Run(ctx context.Context) {
+	wait := firstRestart
+	for ctx.Err() == nil {
+		started := time.Now()
+		err := c.runOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > 2*lastRestart {
+			wait = firstRestart
+		}
+		c.Logger.Warn("the controllers ended and are started again; requests are served meanwhile by the last routing table", "error", err, "in", wait.String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(jitter(wait)):
+		}
+		wait = min(2*wait, lastRestart)
+	}
+}
+
+func (c *Cluster) runOnce(ctx context.Context) error {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(c.Config, ctrl.Options{
+		Scheme: scheme,
+		Logger: logr.FromSlogHandler(c.Logger.Handler()),
+		// Nothing is read outside the namespace: a Role is all that is needed.
+		Cache:                         cache.Options{DefaultNamespaces: map[string]cache.Config{c.Namespace: {}}},
+		LeaderElection:                c.LeaderElection,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       c.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		// The registry's own server has metrics and health.
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+	})
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
+		&StorageBackendReconciler{Client: mgr.GetClient(), Observer: c.Observer, Registrar: c.Registrar},
+		&RoutingPolicyReconciler{Client: mgr.GetClient()},
+		&TableReconciler{Client: mgr.GetClient(), Observer: c.Observer, Table: c.Table, Namespace: c.Namespace},
+	} {
+		if err := controller.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up the controllers: %w", err)
+		}
+	}
+	return mgr.Start(ctx)
+}

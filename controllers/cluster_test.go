@@ -1,0 +1,385 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// cluster is a running Cluster over a namespace of its own.
+type cluster struct {
+	t         *testing.T
+	client    client.Client
+	namespace string
+	registrar *registrar
+	table     *routing.Table
+	root      string // beneath which local backends lie
+	logs      logs
+}
+
+func startCluster(t *testing.T, config *rest.Config, leaderElection bool) *cluster {
+	t.Helper()
+	c := &cluster{t: t, registrar: newRegistrar(), table: routing.New(), root: t.TempDir()}
+	c.client, c.namespace = apiClient(t)
+	c.replica(config, leaderElection, c.table)
+	return c
+}
+
+// replica runs one more process's worth of controllers over the namespace.
+func (c *cluster) replica(config *rest.Config, leaderElection bool, table *routing.Table) {
+	observer := NewObserver(c.registrar, buffer.New(64<<20, 8<<20), Settings{LocalRoot: c.root}, nil)
+	run := Cluster{
+		Config: config, Namespace: c.namespace, LeaderElection: leaderElection, Observer: observer, Registrar: c.registrar,
+		Table: table, Logger: slog.New(slog.NewTextHandler(&c.logs, nil)),
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); run.Run(ctx) }()
+	c.t.Cleanup(func() {
+		cancel()
+		<-ended
+		if err := observer.Close(); err != nil {
+			c.t.Error(err)
+		}
+		if c.t.Failed() {
+			c.t.Log(c.logs.String())
+		}
+	})
+}
+
+func (c *cluster) create(o client.Object) {
+	c.t.Helper()
+	o.SetNamespace(c.namespace)
+	if err := c.client.Create(c.t.Context(), o); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// edit changes an object as it is now.
+func (c *cluster) edit(o client.Object, change func()) {
+	c.t.Helper()
+	eventually(c.t, func() string {
+		if err := c.client.Get(c.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			return err.Error()
+		}
+		change()
+		if err := c.client.Update(c.t.Context(), o); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+func (c *cluster) secret(name string, server servers.S3Server) *corev1.Secret {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: map[string]string{"access": server.AccessKey, "secret": server.SecretKey}}
+	c.create(s)
+	return s
+}
+
+// s3 declares a bucket, with the keys of the Secret "keys".
+func (c *cluster) s3(name string, server servers.S3Server, change func(*v1alpha1.StorageBackendSpec)) *v1alpha1.StorageBackend {
+	sb := &v1alpha1.StorageBackend{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.StorageBackendSpec{
+			S3: &v1alpha1.S3Spec{
+				EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
+				AccessKeyRef: &v1alpha1.ValueRef{Name: "keys", Key: "access"}, SecretKeyRef: &v1alpha1.ValueRef{Name: "keys", Key: "secret"},
+			},
+			Probe: v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: 5 * time.Second}, Timeout: &metav1.Duration{Duration: 3 * time.Second}},
+		},
+	}
+	if change != nil {
+		change(&sb.Spec)
+	}
+	c.create(sb)
+	return sb
+}
+
+func (c *cluster) local(name string) *v1alpha1.StorageBackend {
+	path := filepath.Join(c.root, name)
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		c.t.Fatal(err)
+	}
+	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
+	c.create(sb)
+	return sb
+}
+
+// until waits for a condition of a StorageBackend or RoutingPolicy as it is declared now.
+func (c *cluster) until(o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+	c.t.Helper()
+	var found metav1.Condition
+	eventually(c.t, func() string {
+		if err := c.client.Get(c.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			return err.Error()
+		}
+		var conditions []metav1.Condition
+		switch o := o.(type) {
+		case *v1alpha1.StorageBackend:
+			conditions = o.Status.Conditions
+		case *v1alpha1.RoutingPolicy:
+			conditions = o.Status.Conditions
+		}
+		is := meta.FindStatusCondition(conditions, kind)
+		if is == nil || is.Status != status || is.Reason != reason || is.ObservedGeneration != o.GetGeneration() {
+			return fmt.Sprintf("%s: %s is %+v; want %s %s", o.GetName(), kind, is, status, reason)
+		}
+		found = *is
+		return ""
+	})
+	return found
+}
+
+func (c *cluster) goesTo(table *routing.Table, class, backend string) {
+	c.t.Helper()
+	eventually(c.t, func() string {
+		explained := table.Explain(placement.Request{Producer: "p", RetentionClass: class})
+		if explained.Backend == backend {
+			return ""
+		}
+		return fmt.Sprintf("%s goes to %q and not to %q: %s", class, explained.Backend, backend, explained.Reason)
+	})
+}
+
+func TestClusterServesAnS3Bucket(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, controlPlane(t), false)
+	server := servers.S3(t)
+	keys := c.secret("keys", server)
+	sb := c.s3("objects", server, nil)
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	if got := told(sb.Status.Conditions); strings.Join(got, "; ") != "CredentialsResolved=True Resolved; Reachable=True Reached; Writable=True Probed; Verified=Unknown NothingStored; Ready=True Ready" {
+		t.Errorf("%v", got)
+	}
+	if s := sb.Status; s.ID == "" || s.Driver != "s3" || !strings.HasPrefix(s.Place, "s3://"+server.Bucket) || s.ObservedGeneration != sb.Generation {
+		t.Errorf("%+v", s)
+	}
+	c.goesTo(c.table, "x", "objects")
+	b, err := c.table.Place(placement.Request{Producer: "p", RetentionClass: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := b.Store.Put(t.Context(), storage.Source{Reader: strings.NewReader("hello"), Size: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// A Secret that changes is noticed at once, and back again: not at the next hour's probe.
+	c.edit(sb, func() { sb.Spec.Probe.Interval = &metav1.Duration{Duration: time.Hour} })
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.edit(keys, func() { keys.Data["secret"] = []byte("of-somebody-else") })
+	c.until(sb, "Reachable", metav1.ConditionFalse, storage.ReasonSecretKeyWrong)
+	c.goesTo(c.table, "x", "")
+	c.edit(keys, func() { keys.Data["secret"] = []byte(server.SecretKey) })
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.goesTo(c.table, "x", "objects")
+	again, err := c.table.Open(b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, _, err := again.Store.Get(t.Context(), info.Digests.SHA256, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if content, err := io.ReadAll(reader); string(content) != "hello" || err != nil {
+		t.Errorf("%q, %v", content, err)
+	}
+}
+
+func TestClusterTellsApartWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, controlPlane(t), false)
+	server := servers.S3(t)
+	c.secret("keys", server)
+	c.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "wrong"}, StringData: map[string]string{"access": "AKNOBODYKNOWS", "secret": "VALUE-OF-A-SECRET"}})
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusing := "http://" + closed.Addr().String()
+	closed.Close()
+	foreign := servers.S3(t)
+	other := startCluster(t, controlPlane(t), false) // another log
+	other.secret("keys", foreign)
+	other.until(other.s3("first", foreign, nil), "Ready", metav1.ConditionTrue, ReasonReady)
+
+	good := c.s3("good", server, nil)
+	use := func(change func(*v1alpha1.S3Spec)) func(*v1alpha1.StorageBackendSpec) {
+		return func(spec *v1alpha1.StorageBackendSpec) { change(spec.S3) }
+	}
+	prefixed := func(s *v1alpha1.S3Spec) { s.KeyPrefix = "elsewhere" }
+	for _, tt := range []struct {
+		name      string
+		change    func(*v1alpha1.StorageBackendSpec)
+		condition string
+		reason    string
+		says      string
+	}{
+		{"no-secret", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "gone" }), "CredentialsResolved", ReasonSecretNotFound, `spec.s3.accessKeyRef: there is no Secret "gone"`},
+		{"no-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Key = "gone" }), "CredentialsResolved", ReasonKeyNotFound, `spec.s3.secretKeyRef: the Secret "keys" has no key "gone"`},
+		{"env", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef = &v1alpha1.ValueRef{Env: "HOME"} }), "CredentialsResolved", ReasonRefRefused, "in a cluster values come from a Secret"},
+		{"ambient", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef, s.SecretKeyRef = nil, nil }), "CredentialsResolved", ReasonAmbientRefused, "--allow-ambient-credentials"},
+		{"endpoint", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.EndpointURL += "/path" }), "Reachable", ReasonInvalidEndpoint, "spec.s3.endpointURL: must not hold a path"},
+		{"access-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "wrong" }), "Reachable", storage.ReasonAccessKeyUnknown, ""},
+		{"secret-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Name = "wrong" }), "Reachable", storage.ReasonSecretKeyWrong, ""},
+		{"bucket", use(func(s *v1alpha1.S3Spec) { s.Bucket = "no-such-bucket" }), "Reachable", storage.ReasonBucketNotFound, ""},
+		{"refused", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.EndpointURL = refusing }), "Reachable", storage.ReasonConnectionRefused, ""},
+		{"foreign", use(func(s *v1alpha1.S3Spec) { s.Bucket = foreign.Bucket }), "Writable", ReasonForeignMarker, ""},
+		{"folder", func(spec *v1alpha1.StorageBackendSpec) {
+			spec.S3, spec.Local = nil, &v1alpha1.LocalSpec{Path: filepath.Join(c.root, "gone")}
+		}, "Reachable", storage.ReasonFolderNotFound, ""},
+		{"outside", func(spec *v1alpha1.StorageBackendSpec) {
+			spec.S3, spec.Local = nil, &v1alpha1.LocalSpec{Path: "/etc"}
+		}, "Reachable", ReasonPathRefused, "--local-root"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sb := c.s3(tt.name, server, tt.change)
+			is := c.until(sb, tt.condition, metav1.ConditionFalse, tt.reason)
+			if !strings.Contains(is.Message, tt.says) || is.Message == "" || strings.Contains(is.Message, "VALUE-OF-A-SECRET") {
+				t.Errorf("it says %q, want %q", is.Message, tt.says)
+			}
+			if ready := c.until(sb, "Ready", metav1.ConditionFalse, tt.reason); ready.Message != is.Message {
+				t.Errorf("Ready tells another story: %q", ready.Message)
+			}
+			broken := false
+			for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable"} {
+				stage := meta.FindStatusCondition(sb.Status.Conditions, kind)
+				if broken && (stage.Status != metav1.ConditionUnknown || stage.Reason != ReasonNotTried) {
+					t.Errorf("behind the broken one: %+v", stage)
+				}
+				broken = broken || kind == tt.condition
+			}
+		})
+	}
+
+	// Everything else is served.
+	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.create(&v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"secret-key", "foreign", "good"}}}}})
+	c.goesTo(c.table, "x", "good")
+	if strings.Contains(c.logs.String(), server.SecretKey) || strings.Contains(c.logs.String(), "VALUE-OF-A-SECRET") {
+		t.Error("a secret is in the log")
+	}
+}
+
+func TestClusterFollowsPolicies(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, controlPlane(t), true)
+	// A second replica, which is not the leader, swaps a table of its own.
+	second := routing.New()
+	c.replica(controlPlane(t), true, second)
+	eventually(t, func() string {
+		if !c.table.Loaded() || !second.Loaded() {
+			return "an empty namespace is a table too"
+		}
+		return ""
+	})
+	one, two := c.local("one"), c.local("two")
+	c.until(one, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(two, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.goesTo(c.table, "evidence", "")
+	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{
+		{Match: &v1alpha1.RoutingMatch{RetentionClasses: []string{"evidence"}}, Backends: []string{"two"}},
+		{Backends: []string{"one"}},
+	}}}
+	c.create(p)
+	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
+	for _, table := range []*routing.Table{c.table, second} {
+		c.goesTo(table, "evidence", "two")
+		c.goesTo(table, "other", "one")
+	}
+	c.edit(p, func() { p.Spec.Rules[0].Backends = []string{"gone", "one"}; p.Spec.Rules[1].Backends = []string{"two"} })
+	c.until(p, "ResolvedRefs", metav1.ConditionFalse, ReasonBackendNotFound)
+	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
+	for _, table := range []*routing.Table{c.table, second} {
+		c.goesTo(table, "evidence", "one")
+		c.goesTo(table, "other", "two")
+	}
+	c.edit(two, func() { two.Spec.Access = v1alpha1.ReadOnly })
+	c.until(two, "Ready", metav1.ConditionTrue, ReasonReadOnly)
+	c.until(p, "Ready", metav1.ConditionFalse, ReasonNoReadyBackend)
+	c.goesTo(second, "other", "")
+}
+
+func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, controlPlane(t), false)
+	sb := c.local("held")
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.registrar.find(sb.Status.ID, placement.Findings{Live: 7})
+	if err := c.client.Delete(t.Context(), sb); err != nil {
+		t.Fatal(err)
+	}
+	is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+	if !strings.Contains(is.Message, "7 live locations") {
+		t.Errorf("%q", is.Message)
+	}
+	c.goesTo(c.table, "x", "")
+	if _, err := c.table.Open(sb.Status.ID); err != nil {
+		t.Errorf("what it holds is not served while deletion waits: %v", err)
+	}
+	c.registrar.find(sb.Status.ID, placement.Findings{})
+	eventually(t, func() string {
+		if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(sb), sb); !apierrors.IsNotFound(err) {
+			return fmt.Sprintf("still there: %v", err)
+		}
+		return ""
+	})
+	eventually(t, func() string {
+		if left := c.table.Backends(); len(left) > 0 {
+			return fmt.Sprintf("still in the table: %+v", left)
+		}
+		return ""
+	})
+}
+
+func TestClusterOutlivesTheAPIServer(t *testing.T) {
+	t.Parallel()
+	config, wire := cutConfig(t)
+	c := startCluster(t, config, true)
+	one := c.local("one")
+	c.local("two")
+	c.until(one, "Ready", metav1.ConditionTrue, ReasonReady)
+	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"one"}}}}}
+	c.create(p)
+	c.goesTo(c.table, "x", "one")
+
+	wire.set(true)
+	eventually(t, func() string { // the lease cannot be renewed for 10 s
+		if !strings.Contains(c.logs.String(), "the controllers ended and are started again") {
+			return "the controllers have not ended"
+		}
+		b, err := c.table.Place(placement.Request{Producer: "p", RetentionClass: "x"})
+		if err != nil || b.Name != "one" {
+			t.Fatalf("placed on %q, %v", b.Name, err)
+		}
+		if _, err := b.Store.Put(t.Context(), storage.Source{Reader: strings.NewReader("x"), Size: 1}); err != nil {
+			t.Fatal(err)
+		}
+		return ""
+	})
+	wire.set(false)
+	c.edit(p, func() { p.Spec.Rules[0].Backends = []string{"two"} })
+	c.goesTo(c.table, "x", "two")
+}

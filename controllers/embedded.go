@@ -1,0 +1,234 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/routing"
+)
+
+// settleAfter is how long files must be quiet before they are read again: an
+// editor writes, renames and removes within it.
+const settleAfter = 150 * time.Millisecond
+
+// Embedded drives the routing table from a folder of YAML files, without a
+// cluster. It reads them again when they change; an edit that does not hold
+// keeps what was declared before, and says so in the log.
+type Embedded struct {
+	Dir      string
+	Observer *Observer
+	Table    *routing.Table
+	Logger   *slog.Logger
+
+	mu       sync.Mutex
+	policies []v1alpha1.RoutingPolicy
+	kept     map[string]*kept
+	running  sync.WaitGroup
+}
+
+// kept is one declared backend and the goroutine that looks at it.
+type kept struct {
+	sb   *v1alpha1.StorageBackend // replaced, never changed
+	kick chan struct{}            // has room for one
+	stop context.CancelFunc
+}
+
+// Run follows the files until ctx ends. It returns early only if the files
+// cannot be read at the start, or not be watched.
+func (e *Embedded) Run(ctx context.Context) error {
+	e.kept = map[string]*kept{}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", e.Dir, err)
+	}
+	defer watcher.Close() //nolint:errcheck // nothing is lost
+	defer e.running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := watcher.Add(e.Dir); err != nil {
+		return fmt.Errorf("watch %s: %w", e.Dir, err)
+	}
+	if err := e.reload(ctx, watcher); err != nil {
+		return fmt.Errorf("read %s: %w", e.Dir, err)
+	}
+	quiet := time.NewTimer(time.Hour)
+	quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, open := <-watcher.Events:
+			if !open {
+				return nil
+			}
+			quiet.Reset(settleAfter)
+		case err := <-watcher.Errors:
+			// Events may have been lost: read everything.
+			e.Logger.Warn("watching the configuration", "error", err)
+			quiet.Reset(settleAfter)
+		case <-quiet.C:
+			if err := e.reload(ctx, watcher); err != nil {
+				e.Logger.Error("the edited configuration does not hold; what was declared before stays in force", "dir", e.Dir, "error", err)
+			}
+		}
+	}
+}
+
+// reload reads the files and takes them up, all or none.
+func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error {
+	next, err := loadDir(e.Dir)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range next.backends {
+		if old := e.kept[next.backends[i].Name]; old != nil {
+			if err := samePlace(old.sb, &next.backends[i]); err != nil {
+				return err
+			}
+		}
+	}
+	e.policies = next.policies
+	for name, k := range e.kept {
+		if !slices.ContainsFunc(next.backends, func(sb v1alpha1.StorageBackend) bool { return sb.Name == name }) {
+			e.Logger.Warn("a backend is no longer declared; what it holds cannot be read", "backend", name, "id", k.sb.Status.ID)
+			k.stop()
+			delete(e.kept, name)
+		}
+	}
+	for i := range next.backends {
+		e.take(ctx, next.backends[i].DeepCopy(), watcher)
+	}
+	e.Logger.Info("configuration taken up", "dir", e.Dir, "backends", len(next.backends), "policies", len(next.policies))
+	e.swap()
+	e.warnOfPolicies()
+	return nil
+}
+
+// take declares one backend and has it looked at if it is new, changed, or
+// depends on files that may have changed. e.mu is held.
+func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watcher *fsnotify.Watcher) {
+	files := fileRefs(sb)
+	for _, file := range files {
+		// The folder, for a file that is replaced is another file. A missing one becomes a condition.
+		watcher.Add(filepath.Dir(file)) //nolint:errcheck // see above; the next probe reads it anyway
+	}
+	k := e.kept[sb.Name]
+	switch {
+	case k == nil:
+		sb.Generation = 1
+		own, stop := context.WithCancel(ctx)
+		k = &kept{sb, make(chan struct{}, 1), stop}
+		e.kept[sb.Name] = k
+		e.running.Go(func() { e.keep(own, sb.Name, k) })
+		return
+	case !equality.Semantic.DeepEqual(k.sb.Spec, sb.Spec):
+		sb.Generation, sb.Status = k.sb.Generation+1, k.sb.Status
+		k.sb = sb
+	case len(files) == 0:
+		return
+	}
+	select {
+	case k.kick <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// keep looks at one backend at its interval, and when it is kicked.
+func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
+	for {
+		e.mu.Lock()
+		sb := k.sb.DeepCopy()
+		e.mu.Unlock()
+		seen := e.Observer.Observe(ctx, sb, hostLookup)
+		if ctx.Err() != nil {
+			break
+		}
+		sb.Status = backendStatus(seen, sb.Status)
+		e.mu.Lock()
+		if k.sb.Generation == sb.Generation {
+			e.logChange(k.sb, sb)
+			k.sb = sb
+		}
+		e.swap()
+		e.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-k.kick:
+		case <-time.After(nextProbe(sb, sb.Status, jitter)):
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kept[name] == nil {
+		e.Observer.Forget(name)
+	}
+}
+
+// swap publishes what is known once every backend was tried. e.mu is held.
+func (e *Embedded) swap() {
+	declared := make([]v1alpha1.StorageBackend, 0, len(e.kept))
+	for _, k := range e.kept {
+		declared = append(declared, *k.sb)
+	}
+	opened := e.Observer.Opened()
+	if e.Table.Loaded() || allTried(declared, opened) {
+		e.Table.Swap(snapshot(declared, e.policies, opened))
+	}
+}
+
+func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
+		return
+	}
+	level := slog.LevelInfo
+	if is.Status != metav1.ConditionTrue {
+		level = slog.LevelWarn
+	}
+	e.Logger.Log(context.Background(), level, "backend", "backend", after.Name, "ready", string(is.Status), "reason", is.Reason, "message", is.Message, "id", after.Status.ID)
+}
+
+// warnOfPolicies says at once what a policy's status would say in a cluster. e.mu is held.
+func (e *Embedded) warnOfPolicies() {
+	var declared []v1alpha1.StorageBackend
+	for _, k := range e.kept {
+		declared = append(declared, *k.sb)
+	}
+	for i := range e.policies {
+		status := policyStatus(&e.policies[i], e.policies, declared, time.Now())
+		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {
+			if c := meta.FindStatusCondition(status.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == ReasonPartlyShadowed {
+				e.Logger.Warn("policy", "policy", e.policies[i].Name, "condition", kind, "status", string(c.Status), "reason", c.Reason, "message", c.Message)
+			}
+		}
+	}
+}
+
+func fileRefs(sb *v1alpha1.StorageBackend) []string {
+	var files []string
+	if spec := sb.Spec.S3; spec != nil {
+		for _, ref := range []*v1alpha1.ValueRef{spec.AccessKeyRef, spec.SecretKeyRef, spec.SessionTokenRef, spec.CABundleRef} {
+			if ref != nil && ref.File != "" {
+				files = append(files, ref.File)
+			}
+		}
+	}
+	return files
+}

@@ -1,0 +1,77 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics of the backends, as the last look left them. A nil *Metrics counts nothing.
+type Metrics struct {
+	duration *prometheus.HistogramVec
+	probes   *prometheus.CounterVec
+	ready    *prometheus.GaugeVec
+	located  *prometheus.GaugeVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "artifactstore_backend_probe_duration_seconds", Help: "How long a look at the backend took.",
+			Buckets: []float64{.005, .02, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
+		}, []string{"backend"}),
+		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "artifactstore_backend_probes_total", Help: "Looks at the backend by what was found; reason is empty where all was well.",
+		}, []string{"backend", "reason"}),
+		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "artifactstore_backend_usable", Help: "1 if the backend was found usable as declared after the failure threshold, else 0.",
+		}, []string{"backend"}),
+		located: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "artifactstore_backend_locations", Help: "Locations that the log names in the backend, by state.",
+		}, []string{"backend", "state"}),
+	}
+	registry.MustRegister(m.duration, m.probes, m.ready, m.located)
+	return m
+}
+
+func (m *Metrics) probed(name string, wrong *Problem, took time.Duration) {
+	if m == nil {
+		return
+	}
+	reason := ""
+	if wrong != nil {
+		reason = wrong.Reason
+	}
+	m.duration.WithLabelValues(name).Observe(took.Seconds())
+	m.probes.WithLabelValues(name, reason).Inc()
+}
+
+func (m *Metrics) state(name string, settled Observation) {
+	if m == nil {
+		return
+	}
+	usable := 0.0
+	if settled.Problem == nil {
+		usable = 1
+	}
+	m.ready.WithLabelValues(name).Set(usable)
+	if f := settled.Findings; f != nil {
+		m.located.WithLabelValues(name, "live").Set(float64(f.Live))
+		m.located.WithLabelValues(name, "corrupt").Set(float64(f.Corrupt))
+		m.located.WithLabelValues(name, "missing").Set(float64(f.Missing))
+	}
+}
+
+// forget removes the series of a backend that is gone.
+func (m *Metrics) forget(name string) {
+	if m == nil {
+		return
+	}
+	labels := prometheus.Labels{"backend": name}
+	for _, vec := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.duration, m.probes, m.ready, m.located} {
+		vec.DeletePartialMatch(labels)
+	}
+}

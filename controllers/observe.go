@@ -1,0 +1,226 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
+)
+
+// openTimeout bounds the reading of a marker when a driver is opened.
+const openTimeout = 10 * time.Second
+
+// Observer does the I/O of reconciliation: it opens drivers, reads markers and
+// probes. It outlives the controllers that use it, so that its drivers serve
+// on while they are gone. All methods may be called concurrently.
+type Observer struct {
+	registrar placement.Registrar
+	pool      *buffer.Pool
+	settings  Settings
+	metrics   *Metrics
+	drivers   *drivers
+	now       func() time.Time
+}
+
+// NewObserver returns an Observer. pool is the process's budget of buffers;
+// metrics may be nil. Close closes every driver.
+func NewObserver(registrar placement.Registrar, pool *buffer.Pool, settings Settings, metrics *Metrics) *Observer {
+	return &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(), now: time.Now}
+}
+
+// Close closes every driver; requests in flight may fail. The Observer is of no use afterwards.
+func (o *Observer) Close() error { return o.drivers.closeAll() }
+
+// Forget drops a backend that is no longer declared.
+func (o *Observer) Forget(name string) {
+	o.drivers.forget(name)
+	o.metrics.forget(name)
+}
+
+// Opened returns what this process has of each backend that was tried.
+func (o *Observer) Opened() map[string]Opened { return o.drivers.opened() }
+
+// Open makes sure that this process has the driver that sb declares and knows
+// the id in its marker. It does no I/O where it has both already.
+func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, lookup Lookup) Opened {
+	d := o.drivers.of(sb.Name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	config, wrong := backendConfig(sb, lookup, o.settings)
+	if wrong != nil {
+		// The driver of the last good declaration, if any, still reads what it holds.
+		d.problem = wrong
+	} else {
+		o.open(ctx, d, sb, config, false)
+	}
+	return d.state(o.now())
+}
+
+// Observe opens sb as Open does and tries it: the marker is read again, an
+// object is put, read and deleted (not where it is read-only or suspended),
+// and the findings are asked for. Settled says what it means after the observations before it.
+func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, lookup Lookup) (settled Observation) {
+	d := o.drivers.of(sb.Name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	started := o.now()
+	seen := Observation{
+		Generation: sb.Generation, Driver: driverOf(sb), At: started,
+		ReadOnly: sb.Spec.Access == v1alpha1.ReadOnly, Suspended: sb.Spec.Probe.Suspend,
+		Credentials: credentialsOf(sb),
+	}
+	probing, cancel := context.WithTimeout(ctx, duration(sb.Spec.Probe.Timeout, defaultTimeout))
+	defer cancel()
+	config, wrong := backendConfig(sb, lookup, o.settings)
+	if wrong == nil {
+		seen.Place = config.Place()
+		wrong = o.try(probing, d, sb, config)
+	} else {
+		d.problem = wrong
+	}
+	seen.Problem, seen.ID = wrong, d.id
+	seen.Findings = o.findings(ctx, firstOf(d.id, sb.Status.ID))
+	o.metrics.probed(sb.Name, wrong, o.now().Sub(started))
+	threshold := int(sb.Spec.Probe.FailureThreshold)
+	if threshold == 0 {
+		threshold = defaultFailureThreshold
+	}
+	d.history, settled = d.history.settle(seen, threshold)
+	d.state(started)
+	o.metrics.state(sb.Name, settled)
+	return settled
+}
+
+// try opens the driver and walks through the stages; the first problem ends it.
+func (o *Observer) try(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config) *Problem {
+	if wrong := o.open(ctx, d, sb, config, true); wrong != nil {
+		return wrong
+	}
+	if sb.Spec.Access == v1alpha1.ReadOnly || sb.Spec.Probe.Suspend {
+		return nil
+	}
+	store, err := backends.Open(ctx, config.ForProbe(), o.pool)
+	if err != nil {
+		return placeProblem(v1alpha1.ConditionWritable, err)
+	}
+	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
+	return probeProblem(probe.Small(ctx, store))
+}
+
+// open replaces the driver if the config changed, checks that the place
+// answers, and matches its marker with the log: always where again is set, else
+// only if that was not done yet. d.mu is held.
+func (o *Observer) open(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, again bool) (wrong *Problem) {
+	if d.has(config) && d.id != "" && d.problem == nil && !again {
+		return nil
+	}
+	defer func() { d.problem = wrong }()
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if !d.has(config) {
+		if wrong := o.confined(config); wrong != nil {
+			return wrong
+		}
+		store, err := backends.Open(ctx, config, o.pool)
+		if err != nil {
+			return placeProblem(v1alpha1.ConditionReachable, err)
+		}
+		o.drivers.replace(d, config, store)
+	}
+	if err := d.store.Health(ctx); err != nil {
+		if errors.Is(err, storage.ErrNoPlace) {
+			// What was opened is gone; what stands there now must be opened, and known, anew.
+			o.drivers.drop(d)
+		}
+		return placeProblem(v1alpha1.ConditionReachable, err)
+	}
+	return o.identify(ctx, d, sb, config)
+}
+
+// identify matches the marker with the log. A read-only place that has none is not written to.
+func (o *Observer) identify(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config) *Problem {
+	if sb.Spec.Access == v1alpha1.ReadOnly {
+		if _, err := d.store.ReadMarker(ctx); errors.Is(err, storage.ErrNotFound) {
+			return problem(v1alpha1.ConditionReachable, ReasonNoMarker, "the place has no marker, and as a ReadOnly backend it is given none")
+		}
+	}
+	id, err := o.registrar.RegisterBackend(ctx, sb.Name, config.Driver(), config.Place(), d.store)
+	if errors.Is(err, placement.ErrForeignMarker) {
+		// Not even reads go to a place that is another's.
+		o.drivers.drop(d)
+	}
+	if err != nil {
+		return identityProblem(err)
+	}
+	d.id = id
+	return nil
+}
+
+// confined checks that no symbolic link leads a folder out of the local root.
+func (o *Observer) confined(config backends.Config) *Problem {
+	if config.Local == nil {
+		return nil
+	}
+	root, err := filepath.EvalSymlinks(o.settings.LocalRoot)
+	if err != nil {
+		return problem(v1alpha1.ConditionReachable, ReasonPathRefused, "the manager's --local-root cannot be resolved")
+	}
+	path, err := filepath.EvalSymlinks(config.Local.Path)
+	if err == nil && !beneath(root, path) {
+		return problem(v1alpha1.ConditionReachable, ReasonPathRefused, "spec.local.path: leads out of the manager's --local-root by a symbolic link")
+	}
+	return nil // what does not exist yet is judged by the driver
+}
+
+func (o *Observer) findings(ctx context.Context, id string) *placement.Findings {
+	if id == "" {
+		return &placement.Findings{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	found, err := o.registrar.Findings(ctx, id)
+	if err != nil {
+		return nil
+	}
+	return &found
+}
+
+func credentialsOf(sb *v1alpha1.StorageBackend) string {
+	switch {
+	case sb.Spec.S3 == nil:
+		return ReasonNotNeeded
+	case sb.Spec.S3.AccessKeyRef == nil:
+		return ReasonAmbient
+	default:
+		return ReasonResolved
+	}
+}
+
+// nextProbe says when a backend is looked at again: at its interval, sooner while it is not well.
+func nextProbe(sb *v1alpha1.StorageBackend, status v1alpha1.StorageBackendStatus, jitter func(time.Duration) time.Duration) time.Duration {
+	wait := duration(sb.Spec.Probe.Interval, defaultInterval)
+	for _, c := range status.Conditions {
+		if c.Type == v1alpha1.ConditionReady && c.Status != metav1.ConditionTrue {
+			wait = min(wait, retryUnwell)
+		}
+	}
+	return jitter(wait)
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

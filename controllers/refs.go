@@ -1,0 +1,80 @@
+package controllers
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// maxValueFile bounds a file that a reference names, in bytes: what a Secret may hold.
+const maxValueFile = 1 << 20
+
+// secretLookup resolves references of a cluster: keys of Secrets of one namespace.
+func secretLookup(ctx context.Context, c client.Reader, namespace string) Lookup {
+	return func(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
+		if ref.Env != "" || ref.File != "" {
+			return storage.Secret{}, problem("", ReasonRefRefused, "in a cluster values come from a Secret (name and key), not from env or file")
+		}
+		var secret corev1.Secret
+		if err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, &secret); err != nil {
+			if apierrors.IsNotFound(err) {
+				return storage.Secret{}, problem("", ReasonSecretNotFound, "there is no Secret %q", ref.Name)
+			}
+			p := problem("", ReasonSecretNotRead, "the Secret %q could not be read", ref.Name)
+			p.Lost = true
+			return storage.Secret{}, p
+		}
+		value := strings.TrimSpace(string(secret.Data[ref.Key]))
+		if value == "" {
+			return storage.Secret{}, problem("", ReasonKeyNotFound, "the Secret %q has no key %q with a value", ref.Name, ref.Key)
+		}
+		return storage.NewSecret(value), nil
+	}
+}
+
+// hostLookup resolves references outside a cluster: environment variables and files.
+func hostLookup(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
+	var value string
+	switch {
+	case ref.Name != "" || ref.Key != "":
+		return storage.Secret{}, problem("", ReasonRefRefused, "outside a cluster values come from env or file, not from a Secret (name and key)")
+	case (ref.Env == "") == (ref.File == ""):
+		return storage.Secret{}, problem("", ReasonInvalidSpec, "exactly one of env and file must be set")
+	case ref.Env != "":
+		if value = strings.TrimSpace(os.Getenv(ref.Env)); value == "" {
+			return storage.Secret{}, problem("", ReasonEnvNotSet, "the environment variable %s is not set or empty", ref.Env)
+		}
+	default:
+		info, err := os.Stat(ref.File)
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxValueFile {
+			return storage.Secret{}, problem("", ReasonFileNotRead, "%s is not a file of at most %d bytes that can be read", ref.File, maxValueFile)
+		}
+		content, err := os.ReadFile(ref.File)
+		if value = strings.TrimSpace(string(content)); err != nil || value == "" {
+			return storage.Secret{}, problem("", ReasonFileNotRead, "%s cannot be read or is empty", ref.File)
+		}
+	}
+	return storage.NewSecret(value), nil
+}
+
+// secretNames lists the Secrets that a backend refers to.
+func secretNames(sb *v1alpha1.StorageBackend) []string {
+	var names []string
+	if spec := sb.Spec.S3; spec != nil {
+		for _, ref := range []*v1alpha1.ValueRef{spec.AccessKeyRef, spec.SecretKeyRef, spec.SessionTokenRef, spec.CABundleRef} {
+			if ref != nil && ref.Name != "" && !slices.Contains(names, ref.Name) {
+				names = append(names, ref.Name)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,149 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+// parallelBackends is how many backends are looked at at once, so that one that
+// does not answer holds up no other.
+const parallelBackends = 8
+
+// +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/status,verbs=get;patch
+// +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",namespace=artifact-store,resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=artifact-store,resources=leases,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups="";events.k8s.io,namespace=artifact-store,resources=events,verbs=create;patch
+
+// StorageBackendReconciler probes each StorageBackend at its interval and
+// writes what it finds into the status. It runs on the leader only.
+type StorageBackendReconciler struct {
+	Client   client.Client
+	Observer *Observer
+	// Registrar answers how many locations the log names in a backend that is being deleted.
+	Registrar placement.Registrar
+}
+
+// Reconcile looks at one backend.
+func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	var sb v1alpha1.StorageBackend
+	if err := r.Client.Get(ctx, req.NamespacedName, &sb); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if sb.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(&sb, v1alpha1.Finalizer) {
+		// Before anything is written to the place, so that no location is ever left behind.
+		before := sb.DeepCopy()
+		controllerutil.AddFinalizer(&sb, v1alpha1.Finalizer)
+		if err := r.Client.Patch(ctx, &sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	before := sb.DeepCopy()
+	defer func() {
+		if ctx.Err() == nil && !equality.Semantic.DeepEqual(before.Status, sb.Status) {
+			err = errors.Join(err, client.IgnoreNotFound(r.Client.Status().Patch(ctx, &sb, client.MergeFrom(before))))
+		}
+	}()
+	if !sb.DeletionTimestamp.IsZero() {
+		return r.finish(ctx, &sb)
+	}
+	seen := r.Observer.Observe(ctx, &sb, secretLookup(ctx, r.Client, sb.Namespace))
+	sb.Status = backendStatus(seen, sb.Status)
+	return ctrl.Result{RequeueAfter: nextProbe(&sb, sb.Status, jitter)}, nil
+}
+
+// finish lets a backend go once the log names no live location in it.
+func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.StorageBackend) (ctrl.Result, error) {
+	if !controllerutil.ContainsFinalizer(sb, v1alpha1.Finalizer) {
+		return ctrl.Result{}, nil
+	}
+	blocked := condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked, "")
+	blocked.ObservedGeneration = sb.Generation
+	if sb.Status.ID != "" {
+		found, err := r.Registrar.Findings(ctx, sb.Status.ID)
+		switch {
+		case err != nil:
+			blocked.Message = "deletion waits: the log cannot be asked now whether it names live locations here"
+		case found.Live > 0:
+			blocked.Message = fmt.Sprintf("deletion waits: the log names %d live locations here", found.Live)
+		}
+		if blocked.Message != "" {
+			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
+			sb.Status.ObservedGeneration = sb.Generation
+			return ctrl.Result{RequeueAfter: jitter(retryUnwell)}, err
+		}
+	}
+	before := sb.DeepCopy()
+	controllerutil.RemoveFinalizer(sb, v1alpha1.Finalizer)
+	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Patch(ctx, sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
+}
+
+// SetupWithManager adds the controller.
+func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("storagebackend").
+		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(declarationChanged())).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: 6 * time.Minute}).
+		Complete(r)
+}
+
+// declarationChanged passes what a person changed: not our own writes of status, which would probe in a circle.
+func declarationChanged() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+		},
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
+}
+
+// secretChanged drops the resyncs of Secrets that hold the same values.
+func secretChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		old, isOld := e.ObjectOld.(*corev1.Secret)
+		now, isNow := e.ObjectNew.(*corev1.Secret)
+		return !isOld || !isNow || !equality.Semantic.DeepEqual(old.Data, now.Data)
+	}}
+}
+
+// backendsOfSecret maps a Secret to the backends of its namespace that refer to it.
+func backendsOfSecret(c client.Reader) handler.MapFunc {
+	return func(ctx context.Context, secret client.Object) []ctrl.Request {
+		var declared v1alpha1.StorageBackendList
+		if err := c.List(ctx, &declared, client.InNamespace(secret.GetNamespace())); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list the backends of a changed Secret", "secret", secret.GetName())
+			return nil
+		}
+		var requests []ctrl.Request
+		for i := range declared.Items {
+			for _, name := range secretNames(&declared.Items[i]) {
+				if name == secret.GetName() {
+					requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&declared.Items[i])})
+				}
+			}
+		}
+		return requests
+	}
+}

@@ -1,0 +1,176 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Observation is what one look at a backend found.
+type Observation struct {
+	Generation        int64
+	Driver, Place, ID string
+	ReadOnly          bool
+	// Credentials says how they were resolved: Resolved, NotNeeded or Ambient.
+	Credentials string
+	// Suspended: nothing was written or read but the marker.
+	Suspended bool
+	// Problem is the first thing found wrong, nil for none.
+	Problem *Problem
+	// Findings of verification; nil where they could not be read.
+	Findings *placement.Findings
+	At       time.Time
+}
+
+// history is what a prober remembers between two looks at one backend.
+type history struct {
+	good *Observation // the last without a problem, if what came since is only lost probes
+	lost int          // probes lost since
+}
+
+// settle decides what an observation means after those before it: a place
+// that was good and gave no answer fewer than threshold times in a row is taken
+// to be as it was. A place that asks for fewer requests is there.
+func (h history) settle(seen Observation, threshold int) (history, Observation) {
+	switch {
+	case seen.Problem == nil:
+		return history{good: &seen}, seen
+	case !seen.Problem.Lost || h.good == nil || h.good.Generation != seen.Generation:
+		return history{}, seen
+	}
+	if seen.Problem.Reason != storage.ReasonThrottled {
+		h.lost++
+	}
+	if h.lost >= max(threshold, 1) {
+		return history{}, seen
+	}
+	as := *h.good
+	as.Findings, as.At = seen.Findings, seen.At
+	return h, as
+}
+
+// backendStatus turns an observation into a status. previous gives the times of
+// transition and, while probes are suspended, the state that stands.
+func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1alpha1.StorageBackendStatus {
+	next := v1alpha1.StorageBackendStatus{
+		ObservedGeneration: seen.Generation, ID: seen.ID, Driver: seen.Driver, Place: seen.Place,
+		LastVerified: previous.LastVerified, Conditions: append([]metav1.Condition(nil), previous.Conditions...),
+	}
+	if next.ID == "" {
+		// A place that cannot be reached keeps the id by which the log knows it.
+		next.ID = previous.ID
+	}
+	if seen.Findings != nil && !seen.Findings.LastVerified.IsZero() {
+		// To the second, as the API server keeps it.
+		next.LastVerified = &metav1.Time{Time: seen.Findings.LastVerified.UTC().Truncate(time.Second)}
+	}
+	stages := []metav1.Condition{credentials(seen), reachable(seen), writable(seen, previous)}
+	broken := -1
+	for i := range stages {
+		if broken >= 0 {
+			stages[i] = condition(stages[i].Type, metav1.ConditionUnknown, ReasonNotTried, stages[broken].Type+" is not True")
+		} else if stages[i].Status != metav1.ConditionTrue && !(seen.ReadOnly && stages[i].Reason == ReasonReadOnly) {
+			broken = i
+		}
+	}
+	verified := verifiedCondition(seen)
+	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "it takes and serves bytes")
+	switch {
+	case broken >= 0:
+		ready = condition(v1alpha1.ConditionReady, stages[broken].Status, stages[broken].Reason, stages[broken].Message)
+	case verified.Status == metav1.ConditionFalse:
+		ready.Reason, ready.Message = ReasonFailedLocations, "it takes and serves bytes, but "+verified.Message
+	case seen.ReadOnly:
+		ready.Reason, ready.Message = ReasonReadOnly, "it serves bytes and takes none, as declared"
+	}
+	for _, c := range append(stages, verified, ready) {
+		c.ObservedGeneration = seen.Generation
+		if old := meta.FindStatusCondition(next.Conditions, c.Type); old == nil || old.Status != c.Status {
+			c.LastTransitionTime = metav1.Time{Time: seen.At}
+		}
+		meta.SetStatusCondition(&next.Conditions, c)
+	}
+	return next
+}
+
+func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
+}
+
+// failed is the condition that the observation's problem breaks.
+func failed(p *Problem) metav1.Condition {
+	status := metav1.ConditionFalse
+	if slices.Contains([]string{ReasonNotTried, ReasonSecretNotRead, ReasonNotRecorded, storage.ReasonCancelled, storage.ReasonThrottled}, p.Reason) {
+		// It could not be tried, which says nothing about the place.
+		status = metav1.ConditionUnknown
+	}
+	return condition(p.Condition, status, p.Reason, p.Message)
+}
+
+func credentials(seen Observation) metav1.Condition {
+	if p := seen.Problem; p != nil && p.Condition == v1alpha1.ConditionCredentialsResolved {
+		return failed(p)
+	}
+	message := map[string]string{
+		ReasonResolved:  "every reference has a value",
+		ReasonNotNeeded: "a folder needs none",
+		ReasonAmbient:   "the manager's own are used, as it was started to allow",
+	}[seen.Credentials]
+	return condition(v1alpha1.ConditionCredentialsResolved, metav1.ConditionTrue, seen.Credentials, message)
+}
+
+func reachable(seen Observation) metav1.Condition {
+	if p := seen.Problem; p != nil && p.Condition == v1alpha1.ConditionReachable {
+		return failed(p)
+	}
+	return condition(v1alpha1.ConditionReachable, metav1.ConditionTrue, ReasonReached, "the place answers")
+}
+
+func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.Condition {
+	if p := seen.Problem; p != nil && p.Condition == v1alpha1.ConditionWritable {
+		return failed(p)
+	}
+	switch {
+	case seen.ReadOnly:
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionFalse, ReasonReadOnly, "read-only by declaration; no write was tried")
+	case seen.Suspended:
+		if stands := meta.FindStatusCondition(previous.Conditions, v1alpha1.ConditionWritable); stands != nil && stands.Reason != ReasonReadOnly {
+			return *stands
+		}
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended and none was made before")
+	default:
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionTrue, ReasonProbed, "an object was put, read back and deleted")
+	}
+}
+
+// verifiedCondition says what re-reading found. It stands apart from the
+// stages: findings are the log's and hold while the place is away.
+func verifiedCondition(seen Observation) metav1.Condition {
+	const kind = v1alpha1.ConditionVerified
+	f := seen.Findings
+	switch {
+	case f == nil:
+		return condition(kind, metav1.ConditionUnknown, ReasonNotFindable, "the findings of verification are not known now")
+	case f.Failed > 0:
+		reason := ReasonCorrupt
+		if f.Corrupt == 0 {
+			reason = ReasonMissing
+		}
+		return condition(kind, metav1.ConditionFalse, reason, fmt.Sprintf("%d locations failed: %d corrupt, %d missing", f.Failed, f.Corrupt, f.Missing))
+	case f.Live == 0:
+		return condition(kind, metav1.ConditionUnknown, ReasonNothingStored, "nothing is stored in it that could be verified")
+	case f.LastVerified.IsZero():
+		return condition(kind, metav1.ConditionUnknown, ReasonNeverVerified, "nothing in it was verified yet")
+	case f.OldestVerified.IsZero():
+		return condition(kind, metav1.ConditionTrue, ReasonIntact, "what was verified is intact; some was not verified yet")
+	default:
+		return condition(kind, metav1.ConditionTrue, ReasonIntact, "every location was verified and is intact")
+	}
+}

@@ -1,0 +1,217 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+var at = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+
+// told writes conditions as lines, in the order of the stages.
+func told(conditions []metav1.Condition) []string {
+	var lines []string
+	for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable", "Verified", "Ready"} {
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			lines = append(lines, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
+		}
+	}
+	return lines
+}
+
+func TestBackendStatus(t *testing.T) {
+	t.Parallel()
+	well := Observation{Generation: 3, Driver: "s3", Place: "s3://b", ID: "id-1", Credentials: ReasonResolved, Findings: &placement.Findings{}, At: at}
+	with := func(change func(*Observation)) Observation { o := well; change(&o); return o }
+	broken := func(p *Problem) Observation { return with(func(o *Observation) { o.Problem = p }) }
+	tests := []struct {
+		name string
+		seen Observation
+		want []string
+	}{
+		{"all is well", well, []string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=Unknown NothingStored", "Ready=True Ready"}},
+		{
+			"the first stage tells the story", broken(problem(v1alpha1.ConditionCredentialsResolved, ReasonSecretNotFound, "there is no Secret")),
+			[]string{"CredentialsResolved=False SecretNotFound", "Reachable=Unknown NotTried", "Writable=Unknown NotTried", "Verified=Unknown NothingStored", "Ready=False SecretNotFound"},
+		},
+		{
+			"the second stage", broken(&Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonBucketNotFound}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=False BucketNotFound", "Writable=Unknown NotTried", "Verified=Unknown NothingStored", "Ready=False BucketNotFound"},
+		},
+		{
+			"the third stage", broken(&Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonAccessDenied}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=False AccessDenied", "Verified=Unknown NothingStored", "Ready=False AccessDenied"},
+		},
+		{
+			"what could not be tried is Unknown", broken(&Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonThrottled}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=Unknown Throttled", "Writable=Unknown NotTried", "Verified=Unknown NothingStored", "Ready=Unknown Throttled"},
+		},
+		{
+			"read-only is ready without being writable", with(func(o *Observation) { o.ReadOnly = true }),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=False ReadOnly", "Verified=Unknown NothingStored", "Ready=True ReadOnly"},
+		},
+		{
+			"a read-only place that denies is not", with(func(o *Observation) {
+				o.ReadOnly, o.Problem = true, &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonAccessDenied}
+			}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=False AccessDenied", "Writable=Unknown NotTried", "Verified=Unknown NothingStored", "Ready=False AccessDenied"},
+		},
+		{
+			"never verified is not verified", with(func(o *Observation) { o.Findings = &placement.Findings{Live: 4} }),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=Unknown NeverVerified", "Ready=True Ready"},
+		},
+		{
+			"verified", with(func(o *Observation) { o.Findings = &placement.Findings{Live: 4, OldestVerified: at, LastVerified: at} }),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=True Intact", "Ready=True Ready"},
+		},
+		{
+			"corrupt", with(func(o *Observation) {
+				o.Findings = &placement.Findings{Live: 4, Failed: 2, Corrupt: 1, Missing: 1, LastVerified: at}
+			}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=False CorruptLocations", "Ready=True ReadyWithFailedLocations"},
+		},
+		{
+			"missing, and away", with(func(o *Observation) {
+				o.Findings = &placement.Findings{Live: 4, Failed: 1, Missing: 1, LastVerified: at}
+				o.Problem = &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut}
+			}),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=False TimedOut", "Writable=Unknown NotTried", "Verified=False MissingLocations", "Ready=False TimedOut"},
+		},
+		{
+			"the log cannot be asked", with(func(o *Observation) { o.Findings = nil }),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=Unknown FindingsNotRead", "Ready=True Ready"},
+		},
+		{
+			"suspended before the first probe", with(func(o *Observation) { o.Suspended = true }),
+			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=Unknown ProbeSuspended", "Verified=Unknown NothingStored", "Ready=Unknown ProbeSuspended"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := backendStatus(tt.seen, v1alpha1.StorageBackendStatus{})
+			if diff := cmp.Diff(tt.want, told(got.Conditions)); diff != "" {
+				t.Error(diff)
+			}
+			if got.ObservedGeneration != 3 {
+				t.Errorf("observedGeneration %d", got.ObservedGeneration)
+			}
+			for _, c := range got.Conditions {
+				if c.ObservedGeneration != 3 || c.Message == "" && tt.seen.Problem == nil || !c.LastTransitionTime.Time.Equal(at) {
+					t.Errorf("%+v", c)
+				}
+			}
+		})
+	}
+}
+
+func TestBackendStatusKeepsWhatStands(t *testing.T) {
+	t.Parallel()
+	well := Observation{Generation: 1, ID: "id-1", Credentials: ReasonResolved, Findings: &placement.Findings{Live: 1, LastVerified: at}, At: at}
+	first := backendStatus(well, v1alpha1.StorageBackendStatus{})
+
+	later := well
+	later.At = at.Add(time.Hour)
+	if again := backendStatus(later, first); !cmp.Equal(again, first) {
+		t.Errorf("the same finding changed the status:\n%s", cmp.Diff(first, again))
+	}
+	suspended := later
+	suspended.Suspended, suspended.Generation = true, 2
+	if got := told(backendStatus(suspended, first).Conditions); got[4] != "Ready=True Ready" {
+		t.Errorf("suspending took away what stood: %v", got)
+	}
+	away := later
+	away.ID, away.Findings, away.Problem = "", nil, &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut}
+	got := backendStatus(away, first)
+	if got.ID != "id-1" || got.LastVerified == nil {
+		t.Errorf("a place that is away lost its id or verification: %+v", got)
+	}
+	if c := meta.FindStatusCondition(got.Conditions, "Ready"); !c.LastTransitionTime.Time.Equal(later.At) {
+		t.Errorf("the transition is at %v", c.LastTransitionTime)
+	}
+	if c := meta.FindStatusCondition(got.Conditions, "CredentialsResolved"); !c.LastTransitionTime.Time.Equal(at) {
+		t.Errorf("what did not change has a new transition: %v", c.LastTransitionTime)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	lost := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut, Lost: true}
+	denied := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonAccessDenied}
+	throttled := &Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonThrottled, Lost: true}
+	for _, tt := range []struct {
+		name      string
+		threshold int
+		seen      []*Problem
+		ready     string // one letter for each: r ready, n not
+	}{
+		{"lost probes below the threshold", 3, []*Problem{nil, lost, lost, nil, lost, lost}, "rrrrrr"},
+		{"the third in a row counts", 3, []*Problem{nil, lost, lost, lost, lost, nil, lost}, "rrrnnrr"},
+		{"a threshold of one", 1, []*Problem{nil, lost}, "rn"},
+		{"an answer of no counts at once", 3, []*Problem{nil, denied, lost, nil}, "rnnr"},
+		{"nothing known is not ready", 3, []*Problem{lost, lost, nil}, "nnr"},
+		{"slow down is not away", 2, []*Problem{nil, throttled, throttled, throttled, lost, lost}, "rrrrrn"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var h history
+			var got strings.Builder
+			for i, p := range tt.seen {
+				var settled Observation
+				when := at.Add(time.Duration(i) * time.Minute)
+				h, settled = h.settle(Observation{Generation: 1, Problem: p, At: when}, tt.threshold)
+				if settled.At != when {
+					t.Errorf("observation %d is dated %v", i, settled.At)
+				}
+				if settled.Problem == nil {
+					got.WriteString("r")
+				} else {
+					got.WriteString("n")
+				}
+			}
+			if got.String() != tt.ready {
+				t.Errorf("ready: %s, want %s", got.String(), tt.ready)
+			}
+		})
+	}
+	h, _ := history{}.settle(Observation{Generation: 1, At: at}, 3)
+	if _, settled := h.settle(Observation{Generation: 2, Problem: lost, At: at}, 3); settled.Problem == nil {
+		t.Error("what was good as declared before says nothing about another declaration")
+	}
+}
+
+func TestPlaceProblem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err    error
+		reason string
+		lost   bool
+	}{
+		{&storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonConnectionRefused, Message: "m"}, "ConnectionRefused", true},
+		{&storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonSecretKeyWrong, Message: "m"}, "SecretKeyWrong", false},
+		{&storage.PlaceError{Kind: storage.ErrNoPlace, Reason: storage.ReasonBucketNotFound, Message: "m"}, "BucketNotFound", false},
+		{&storage.PlaceError{Reason: storage.ReasonServerFailed, Message: "m"}, "ServerFailed", true},
+		{errors.New("odd"), "Unknown", true},
+	} {
+		p := placeProblem(v1alpha1.ConditionReachable, tt.err)
+		if p.Reason != tt.reason || p.Lost != tt.lost || p.Message != tt.err.Error() {
+			t.Errorf("%v: %+v", tt.err, p)
+		}
+	}
+	if p := identityProblem(fmt.Errorf("a: %w", placement.ErrForeignMarker)); p.Reason != ReasonForeignMarker || p.Condition != v1alpha1.ConditionWritable || p.Lost {
+		t.Errorf("%+v", p)
+	}
+	if p := identityProblem(errors.New("postgres://user:password@host is away")); p.Reason != ReasonNotRecorded || strings.Contains(p.Message, "password") {
+		t.Errorf("%+v", p)
+	}
+}

@@ -1,0 +1,220 @@
+package controllers
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden is what a *.in.yaml declares: objects as an API server would hold
+// them, and in a document of kind Settings how the manager was started.
+type golden struct {
+	declaration
+	secrets  secretsReader
+	settings Settings
+	host     bool
+}
+
+// secretsReader is a client.Reader of Secrets that are in memory.
+type secretsReader struct {
+	client.Reader
+	items map[string]corev1.Secret
+}
+
+func (r secretsReader) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	secret, ok := r.items[key.Name]
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, key.Name)
+	}
+	*into.(*corev1.Secret) = secret
+	return nil
+}
+
+// translated is what a *.out.yaml holds. Secrets print masked.
+type translated struct {
+	Backends map[string]translatedBackend `json:"backends"`
+	Table    []placement.Backend          `json:"table"`
+	Rules    []routing.Rule               `json:"rules,omitempty"`
+}
+
+type translatedBackend struct {
+	Config  *backends.Config `json:"config,omitempty"`
+	Place   string           `json:"place,omitempty"`
+	Problem *Problem         `json:"problem,omitempty"`
+}
+
+func TestTranslate(t *testing.T) {
+	t.Parallel()
+	inputs, err := filepath.Glob("testdata/*.in.yaml")
+	if err != nil || len(inputs) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, input := range inputs {
+		t.Run(strings.TrimSuffix(filepath.Base(input), ".in.yaml"), func(t *testing.T) {
+			t.Parallel()
+			got, err := yaml.Marshal(translate(t, readGolden(t, input)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			output := strings.TrimSuffix(input, ".in.yaml") + ".out.yaml"
+			if *update {
+				if err := os.WriteFile(output, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s differs (-update writes it):\n%s", output, got)
+			}
+			if bytes.Contains(got, []byte("VALUE-OF-A-SECRET")) {
+				t.Error("a secret is printed")
+			}
+		})
+	}
+}
+
+func translate(t *testing.T, in golden) translated {
+	lookup := secretLookup(t.Context(), in.secrets, "ns")
+	if in.host {
+		lookup = hostLookup
+	}
+	out := translated{Backends: map[string]translatedBackend{}}
+	opened := map[string]Opened{}
+	for i := range in.backends {
+		sb := &in.backends[i]
+		config, wrong := backendConfig(sb, lookup, in.settings)
+		if wrong != nil {
+			out.Backends[sb.Name] = translatedBackend{Problem: wrong}
+			opened[sb.Name] = Opened{Problem: wrong}
+			continue
+		}
+		out.Backends[sb.Name] = translatedBackend{Config: &config, Place: config.Place()}
+		opened[sb.Name] = Opened{Store: unused{}, ID: sb.Annotations["opened-id"], At: at}
+	}
+	s := snapshot(in.backends, in.policies, opened)
+	out.Table, out.Rules = s.Backends, s.Rules
+	return out
+}
+
+// unused stands for a driver that is not called.
+type unused struct{ storage.Backend }
+
+func readGolden(t *testing.T, path string) golden {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := golden{secrets: secretsReader{items: map[string]corev1.Secret{}}}
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return in
+		}
+		if err == nil {
+			err = in.addDocument(document)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+	}
+}
+
+func (in *golden) addDocument(document []byte) error {
+	var kind metav1.TypeMeta
+	if err := yaml.Unmarshal(document, &kind); err != nil {
+		return err
+	}
+	switch kind.Kind {
+	case "Settings":
+		var read struct {
+			metav1.TypeMeta
+			Settings
+			Host bool
+		}
+		err := yaml.UnmarshalStrict(document, &read)
+		in.settings, in.host = read.Settings, read.Host
+		return err
+	case "Secret":
+		var secret corev1.Secret
+		err := yaml.UnmarshalStrict(document, &secret)
+		secret.Data = map[string][]byte{}
+		for key, value := range secret.StringData {
+			secret.Data[key] = []byte(value)
+		}
+		in.secrets.items[secret.Name] = secret
+		return err
+	case "StorageBackend":
+		var sb v1alpha1.StorageBackend
+		err := decodeStrictly(document, &sb)
+		in.backends = append(in.backends, sb)
+		return err
+	default:
+		var p v1alpha1.RoutingPolicy
+		err := decodeStrictly(document, &p)
+		in.policies = append(in.policies, p)
+		return err
+	}
+}
+
+func TestNextProbe(t *testing.T) {
+	t.Parallel()
+	sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{Probe: v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Hour}}}}
+	exact := func(d time.Duration) time.Duration { return d }
+	well := declaredBackend("a", "").Status
+	if got := nextProbe(sb, well, exact); got != time.Hour {
+		t.Errorf("well: %v", got)
+	}
+	if got := nextProbe(sb, declaredBackend("a", "TimedOut").Status, exact); got != retryUnwell {
+		t.Errorf("not well: %v", got)
+	}
+	if got := nextProbe(&v1alpha1.StorageBackend{}, well, exact); got != defaultInterval {
+		t.Errorf("by default: %v", got)
+	}
+	for range 100 {
+		if got := jitter(time.Minute); got < time.Minute || got > 66*time.Second {
+			t.Fatalf("jitter made %v of a minute", got)
+		}
+	}
+}
+
+func TestSecretNames(t *testing.T) {
+	t.Parallel()
+	ref := func(name string) *v1alpha1.ValueRef { return &v1alpha1.ValueRef{Name: name, Key: "k"} }
+	sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{S3: &v1alpha1.S3Spec{AccessKeyRef: ref("a"), SecretKeyRef: ref("a"), SessionTokenRef: ref("b"), CABundleRef: ref("c")}}}
+	if got := secretNames(sb); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("%v", got)
+	}
+	if got := secretNames(&v1alpha1.StorageBackend{}); got != nil {
+		t.Errorf("%v", got)
+	}
+}

@@ -17,7 +17,8 @@ pulled=$(mktemp -d)
 manager=
 
 end() {
-	trap - EXIT INT TERM
+	trap - EXIT
+	trap '' INT TERM # ending takes a moment, and once is enough
 	rm -rf "$pulled"
 	if [ -n "$manager" ] && kill -TERM "$manager" 2>/dev/null; then
 		wait "$manager" || true
@@ -25,6 +26,7 @@ end() {
 	exit "$1"
 }
 stop() {
+	trap '' INT TERM
 	echo
 	echo "stopping"
 	code=0
@@ -45,8 +47,12 @@ fail() {
 trap 'end $?' EXIT
 trap stop INT TERM
 
+# In a process group of its own: Ctrl-C reaches this script alone, which then
+# asks the manager to end, once (a second signal would not wait for requests).
+set -m
 bin/manager --config-dir "$config_dir" --data-dir "$data_dir" --listen "$listen" >"$log" 2>&1 &
 manager=$!
+set +m
 
 # until_true WHAT COMMAND... polls while the manager lives, up to the deadline.
 until_true() {

@@ -107,11 +107,11 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 func readManifest(ctx context.Context, client registry.Packages, ref registry.PackageRef) ([]byte, *manifest.Manifest, error) {
 	pkg, err := client.GetPackage(ctx, ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, named(ref.String(), err)
 	}
 	encoded, err := client.GetManifest(ctx, pkg.ManifestDigest)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, named("manifest of "+ref.String(), err)
 	}
 	if got := manifest.Digest(encoded); got != pkg.ManifestDigest {
 		return nil, nil, integrity("manifest of "+ref.String(), "announced as %s, its bytes are %s", pkg.ManifestDigest, got)

@@ -34,7 +34,7 @@ func (a *app) show(ctx context.Context, args []string) error {
 	}
 	p, err := client.GetPackage(ctx, ref)
 	if err != nil {
-		return err
+		return named(ref.String(), err)
 	}
 	return a.print(p, func(w *tabwriter.Writer) {
 		field(w, "package", p.PackageRef)

@@ -43,7 +43,7 @@ func (a *app) storageVerify(ctx context.Context, backend string) error {
 	report, runErr := client.VerifyBackend(ctx, backend, func(r registry.VerifyReport) { progress.set(r.CheckedBytes, r.Bytes) })
 	progress.finish()
 	if runErr != nil && report.CheckedObjects == 0 && report.Objects == 0 {
-		return runErr // it never began: there is nothing to report
+		return named(backend, runErr) // it never began: there is nothing to report
 	}
 	if err := a.print(report, func(w *tabwriter.Writer) { verifyRows(w, report) }); err != nil {
 		return err

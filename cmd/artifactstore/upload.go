@@ -142,7 +142,7 @@ func (f *localFile) put(ctx context.Context, client registry.Uploads, session st
 	return named(f.name, err)
 }
 
-// named says which file an error is about. An interruption is about none.
+// named says which file, package or backend an error is about. An interruption is about none.
 func named(name string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err

@@ -1,0 +1,61 @@
+package local_test
+
+import (
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/local"
+	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
+)
+
+// each is small, so that both ways of storing are tried.
+const each = 1 << 20
+
+// placed remembers where a backend is.
+type placed struct {
+	*local.Backend
+	path string
+}
+
+func open(t *testing.T, path string) *placed {
+	t.Helper()
+	b, err := local.Open(t.Context(), local.Config{Path: path}, buffer.New(4*each, each))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &placed{b, path}
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t,
+		func(t *testing.T) storage.Backend { return open(t, t.TempDir()) },
+		storagetest.WithThreshold(each),
+		storagetest.WithKeys(func(t *testing.T, b storage.Backend) []string { return files(t, b.(*placed).path) }),
+		storagetest.WithSecond(func(t *testing.T, b storage.Backend) storage.Backend {
+			again := open(t, b.(*placed).path)
+			t.Cleanup(func() { again.Close() })
+			return again
+		}),
+	)
+}
+
+// files lists every file below path.
+func files(t *testing.T, path string) []string {
+	t.Helper()
+	var keys []string
+	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			keys = append(keys, strings.TrimPrefix(filepath.ToSlash(name), filepath.ToSlash(path)+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}

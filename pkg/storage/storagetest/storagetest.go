@@ -1,0 +1,177 @@
+// Package storagetest is the storage contract as a test: every driver runs it,
+// and every wrapper that claims to change nothing.
+package storagetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Option tells the suite more about a driver.
+type Option func(*suite)
+
+// WithThreshold names the size in bytes at which the driver changes its way of
+// storing: the suite tries sizes around it.
+func WithThreshold(size int64) Option { return func(s *suite) { s.threshold = size } }
+
+// WithKeys lists what is really in the place, as the place's own tools see it:
+// the keys of all objects below the backend's prefix, staged ones included,
+// and something for every upload that was begun and not finished.
+func WithKeys(keys func(t *testing.T, b storage.Backend) []string) Option {
+	return func(s *suite) { s.keys = keys }
+}
+
+// WithSecond opens the place of a backend once more, as another process would.
+func WithSecond(second func(t *testing.T, b storage.Backend) storage.Backend) Option {
+	return func(s *suite) { s.second = second }
+}
+
+type suite struct {
+	open      func(t *testing.T) storage.Backend
+	threshold int64
+	keys      func(t *testing.T, b storage.Backend) []string
+	second    func(t *testing.T, b storage.Backend) storage.Backend
+}
+
+// Run checks the contract of what open returns: each time a fresh backend in an
+// empty place, which the suite closes.
+func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Option) {
+	s := &suite{
+		threshold: 64 << 10,
+		second:    func(_ *testing.T, b storage.Backend) storage.Backend { return b },
+	}
+	s.open = func(t *testing.T) storage.Backend {
+		b := open(t)
+		t.Cleanup(func() {
+			if err := b.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		return b
+	}
+	for _, option := range options {
+		option(s)
+	}
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"Sizes", s.sizes},
+		{"WrongDigest", s.wrongDigest},
+		{"WrongSize", s.wrongSize},
+		{"FailingSource", s.failingSource},
+		{"CancelledPut", s.cancelledPut},
+		{"CancelledBefore", s.cancelledBefore},
+		{"PutAgain", s.putAgain},
+		{"ConcurrentPuts", s.concurrentPuts},
+		{"ManyPutsAtOnce", s.manyPuts},
+		{"Ranges", s.ranges},
+		{"Missing", s.missing},
+		{"Delete", s.deletes},
+		{"List", s.list},
+		{"ListPages", s.listPages},
+		{"Keys", s.layout},
+		{"Marker", s.marker},
+		{"MarkerRace", s.markerRace},
+		{"Health", s.health},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t)
+		})
+	}
+}
+
+// Bytes returns size bytes that look random and are the same for the same seed.
+func Bytes(seed uint64, size int64) []byte {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	data := make([]byte, size)
+	rand.NewChaCha8(key).Read(data) //nolint:errcheck // never fails
+	return data
+}
+
+// known is a source that declares everything.
+func known(data []byte) storage.Source {
+	return storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)}
+}
+
+// plain hides what else a reader can do: a network connection can only Read.
+type plain struct{ io.Reader }
+
+func mustPut(t *testing.T, b storage.Backend, src storage.Source) storage.Info {
+	t.Helper()
+	info, err := b.Put(t.Context(), src)
+	if err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+	return info
+}
+
+// mustHold checks that the blob is there and reads back identical.
+func mustHold(t *testing.T, b storage.Backend, data []byte) {
+	t.Helper()
+	want := digest.Of(data)
+	r, info, err := b.Get(t.Context(), want.SHA256, nil)
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	got, err := io.ReadAll(r)
+	if closeErr := r.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		t.Fatalf("reading: %v", err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Fatalf("read back %d bytes that are not the %d that were put", len(got), len(data))
+	}
+	if info.Size != int64(len(data)) || info.Digests.SHA256 != want.SHA256 {
+		t.Errorf("Get's info: %d bytes of %s", info.Size, info.Digests.SHA256)
+	}
+	head, err := b.Head(t.Context(), want.SHA256)
+	if err != nil {
+		t.Fatalf("Head: %v", err)
+	}
+	if head.Size != int64(len(data)) || head.Digests.SHA256 != want.SHA256 {
+		t.Errorf("Head: %d bytes of %s", head.Size, head.Digests.SHA256)
+	}
+	if since := time.Since(head.Modified); since < -time.Hour || since > time.Hour {
+		t.Errorf("Head: modified %s ago", since)
+	}
+}
+
+// mustBeEmpty checks that nothing is visible and that nothing is left behind;
+// for the latter it waits, since a server may be tidying up.
+func (s *suite) mustBeEmpty(t *testing.T, b storage.Backend, gone digest.Digest) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	if _, err := b.Head(ctx, gone); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("Head of what was refused: %v", err)
+	}
+	for info, err := range b.List(ctx) {
+		t.Errorf("listed: %v %v", info, err)
+	}
+	if s.keys == nil {
+		return
+	}
+	var left []string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		if left = s.keys(t, b); len(left) == 0 {
+			return
+		}
+		wait := time.NewTimer(20 * time.Millisecond)
+		<-wait.C
+	}
+	t.Errorf("left behind: %q", left)
+}

@@ -42,10 +42,14 @@ func (l *Log) Append(ctx context.Context, decide Decide) ([]Record, error) {
 func (l *Log) runCommands(commands []*command) {
 	commands = slices.DeleteFunc(commands, func(c *command) bool { return !c.Begin() })
 	for len(commands) > 0 {
-		n, err := l.runBatch(commands)
-		if err != nil && n > 1 && !errors.Is(err, ErrUnknownOutcome) {
+		batch := commands
+		n, err := l.runBatch(batch)
+		if n > 0 {
+			batch = commands[:n]
+		}
+		if n > 1 && err != nil && !errors.Is(err, ErrUnknownOutcome) {
 			// One of them may have taken all with it: nothing was committed, so each tries alone.
-			for _, c := range commands[:n] {
+			for _, c := range batch {
 				if _, err := l.runBatch([]*command{c}); err != nil {
 					c.err = err
 				}
@@ -53,7 +57,7 @@ func (l *Log) runCommands(commands []*command) {
 			err = nil
 		}
 		grown := false
-		for _, c := range commands[:n] {
+		for _, c := range batch {
 			if err != nil {
 				c.err = err
 			}
@@ -62,41 +66,37 @@ func (l *Log) runCommands(commands []*command) {
 		if grown {
 			l.wake()
 		}
-		for _, c := range commands[:n] {
+		for _, c := range batch {
 			c.Finish(c.err)
 		}
-		commands = commands[n:]
+		commands = commands[len(batch):]
 	}
 }
 
 // runBatch runs the first n of the commands, as many as fit, in one
-// transaction. Its error is of the transaction; each command has its own.
+// transaction. Its error is of the transaction; each command has its own. With
+// n = 0 it was not even begun.
 func (l *Log) runBatch(commands []*command) (n int, err error) {
 	ctx := context.WithoutCancel(commands[0].Context())
 	err = l.db.Write(ctx, func(tx database.Tx) error {
+		n = 0 // it may be run again
 		head, err := lockHead(ctx, tx)
 		if err != nil {
 			return err
 		}
-		size := 0
-		for n = 0; n < len(commands) && size < maxBatchBytes; n++ {
+		for size := 0; n < len(commands) && size < maxBatchBytes; {
 			c := commands[n]
-			head, err = l.runCommand(tx, c, head)
-			if broken, ok := errors.AsType[*database.BrokenError](err); ok {
+			n++
+			head, c.err = l.runCommand(tx, c, head)
+			if broken, ok := errors.AsType[*database.BrokenError](c.err); ok {
 				return broken
 			}
-			c.err = err
 			for _, record := range c.records {
 				size += len(record.Payload)
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		n = max(n, 1)
-		// All that were begun, and the one that broke it.
-		n = min(n+1, len(commands))
-	}
 	return n, err
 }
 
@@ -160,9 +160,13 @@ func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 	}
 	head.time = max(l.now().UnixMicro(), head.time) // clocks differ between processes, and step back
 	records := make([]Record, len(events))
+	size := 0
 	for i, event := range events {
 		if err := event.validate(); err != nil {
 			return nil, head, fmt.Errorf("event %d: %w", i, err)
+		}
+		if size += len(event.Payload); size > MaxCommandBytes {
+			return nil, head, fmt.Errorf("%w: more than %d bytes of payload by one command", ErrInvalidEvent, MaxCommandBytes)
 		}
 		event.Payload = append([]byte{}, event.Payload...)
 		record := Record{

@@ -16,6 +16,13 @@ func Check(ctx context.Context, tx database.Tx) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
+	var beyond int64
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM events WHERE position > $1 OR position < 1", int64(head.Position)).Scan(&beyond); err != nil {
+		return Head{}, fmt.Errorf("reading the event log: %w", err)
+	}
+	if beyond != 0 {
+		return Head{}, fmt.Errorf("%w: %d records are outside 1 to %d, the head", ErrBroken, beyond, head.Position)
+	}
 	var last Record
 	for last.Position < head.Position {
 		records, err := ReadTx(ctx, tx, last.Position, MaxPage)
@@ -34,13 +41,6 @@ func Check(ctx context.Context, tx database.Tx) (Head, error) {
 	}
 	if last.Hash != head.Hash {
 		return Head{}, fmt.Errorf("%w: the hash of record %d is not that of the head", ErrBroken, last.Position)
-	}
-	var beyond int64
-	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM events WHERE position > $1 OR position < 1", int64(head.Position)).Scan(&beyond); err != nil {
-		return Head{}, fmt.Errorf("reading the event log: %w", err)
-	}
-	if beyond != 0 {
-		return Head{}, fmt.Errorf("%w: %d records are outside 1 to %d, the head", ErrBroken, beyond, head.Position)
 	}
 	return head, nil
 }

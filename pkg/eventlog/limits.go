@@ -13,6 +13,9 @@ const (
 	MaxPayloadBytes = 40 << 20
 	// MaxEventsPerCommand that one Decide may return.
 	MaxEventsPerCommand = 10_000
+	// MaxCommandBytes of payload in one command's events: they may go in one
+	// statement, and PostgreSQL takes messages of at most 1 GiB.
+	MaxCommandBytes = 128 << 20
 )
 
 // Limits on a page of Read.

@@ -60,7 +60,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
 	pragmas.Set("_txlock", "immediate")
-	writer, err := sql.Open("sqlite", name+"?"+pragmas.Encode())
+	writer, err := openCaching(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
@@ -68,7 +68,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	writer.SetMaxIdleConns(1)
 	pragmas.Set("_query_only", "1")
 	pragmas.Set("_txlock", "deferred")
-	reader, err := sql.Open("sqlite", name+"?"+pragmas.Encode())
+	reader, err := openCaching(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, writer.Close()))
 	}
@@ -87,6 +87,14 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 			return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, reader.Close(), writer.Close()))
 		}
 	}
+}
+
+func openCaching(name string) (*sql.DB, error) {
+	plain, err := sql.Open("sqlite", name) // only for its driver
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
 }
 
 func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {

@@ -1,0 +1,135 @@
+package database
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+)
+
+// maxStatements kept by one SQLite connection. There are some fifty texts in
+// the whole program; those of InsertRows come in more lengths than that.
+const maxStatements = 96
+
+// cachingConnector opens SQLite connections that keep their prepared
+// statements: without, the driver parses the same text at every call, which
+// is more work than most of our statements do. (pgx has such a cache itself.)
+type cachingConnector struct {
+	driver driver.Driver
+	name   string
+}
+
+// Connect opens one connection.
+func (c cachingConnector) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.name)
+	if err != nil {
+		return nil, err
+	}
+	inner, ok := conn.(sqliteConn)
+	if !ok {
+		return nil, errors.Join(errors.New("the SQLite driver lacks a method that the statement cache needs"), conn.Close())
+	}
+	return &cachingConn{sqliteConn: inner, statements: make(map[string]statement)}, nil
+}
+
+// Driver is the one underneath.
+func (c cachingConnector) Driver() driver.Driver { return c.driver }
+
+// sqliteConn is what database/sql uses of the driver's connection.
+type sqliteConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+type statement interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+// cachingConn is used by one goroutine at a time, as every driver.Conn. A
+// statement is out of the map while it runs or its rows are open.
+type cachingConn struct {
+	sqliteConn
+	statements map[string]statement
+}
+
+func (c *cachingConn) take(ctx context.Context, query string) (statement, error) {
+	if s, ok := c.statements[query]; ok {
+		delete(c.statements, query)
+		return s, nil
+	}
+	s, err := c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.(statement), nil
+}
+
+func (c *cachingConn) giveBack(query string, s statement) error {
+	if _, taken := c.statements[query]; taken {
+		return s.Close()
+	}
+	var err error
+	if len(c.statements) >= maxStatements {
+		for text, old := range c.statements { // whichever comes first
+			delete(c.statements, text)
+			err = old.Close()
+			break
+		}
+	}
+	c.statements[query] = s
+	return err
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	s, err := c.take(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	result, err := s.ExecContext(ctx, args)
+	return result, errors.Join(err, c.giveBack(query, s))
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *cachingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	s, err := c.take(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(ctx, args)
+	if err != nil {
+		return nil, errors.Join(err, c.giveBack(query, s))
+	}
+	return &cachingRows{rows, func() error { return c.giveBack(query, s) }}, nil
+}
+
+// Close closes the statements, then the connection.
+func (c *cachingConn) Close() error {
+	var err error
+	for _, s := range c.statements {
+		err = errors.Join(err, s.Close())
+	}
+	clear(c.statements)
+	return errors.Join(err, c.sqliteConn.Close())
+}
+
+type cachingRows struct {
+	driver.Rows
+	giveBack func() error
+}
+
+// Close gives the statement back.
+func (r *cachingRows) Close() error {
+	err := r.Rows.Close()
+	if r.giveBack == nil {
+		return err
+	}
+	back := r.giveBack()
+	r.giveBack = nil
+	return errors.Join(err, back)
+}

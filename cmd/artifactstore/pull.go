@@ -72,7 +72,9 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 		return err
 	}
 	defer target.close()
-	missing, err := target.compare(ctx, m.Files, o.force)
+	comparing := a.meter("comparing", m.Bytes())
+	missing, err := target.compare(ctx, m.Files, o.force, comparing)
+	comparing.finish()
 	if err != nil {
 		return err
 	}

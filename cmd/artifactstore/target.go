@@ -62,53 +62,51 @@ func (t *target) display(path string) string { return filepath.Join(t.name, file
 // compare returns the files that have to be fetched. One that is there and
 // right is kept (its executable bit is set right); one that differs is an
 // error unless force.
-func (t *target) compare(ctx context.Context, files []manifest.File, force bool) ([]manifest.File, error) {
-	var missing []manifest.File
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+func (t *target) compare(ctx context.Context, files []manifest.File, force bool, progress *meter) ([]manifest.File, error) {
+	var missing, sameSize []manifest.File
+	var found []localFile // on disk, for each of sameSize
+	differs := func(f manifest.File) error {
+		if !force {
+			return fmt.Errorf("%s: is there and differs from the package (--force overwrites)", t.display(f.Path))
 		}
+		missing = append(missing, f)
+		return nil
+	}
+	for _, f := range files {
 		info, err := t.root.Lstat(f.Path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, f)
-			continue
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
 		case info.IsDir():
 			return nil, fmt.Errorf("%s: is a folder, and a file in the package", t.display(f.Path))
+		case info.Mode().IsRegular() && info.Size() == f.Size:
+			sameSize = append(sameSize, f)
+			found = append(found, localFile{path: f.Path, name: t.display(f.Path), info: info})
+		default:
+			if err := differs(f); err != nil {
+				return nil, err
+			}
 		}
-		same, err := t.same(f, info)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
-		}
-		switch {
-		case same && (info.Mode()&0o111 != 0) == f.Executable:
-		case same:
+	}
+	// Opening by name is safe although it is not through the root: what is
+	// opened must be the very file that the root has shown.
+	if err := hashFiles(ctx, found, 0, progress); err != nil {
+		return nil, err
+	}
+	for i, f := range sameSize {
+		if found[i].digests != f.Digests {
+			if err := differs(f); err != nil {
+				return nil, err
+			}
+		} else if (found[i].info.Mode()&0o111 != 0) != f.Executable {
 			if err := t.root.Chmod(f.Path, modeOf(f)); err != nil {
 				return nil, err
 			}
-		case force:
-			missing = append(missing, f)
-		default:
-			return nil, fmt.Errorf("%s: is there and differs from the package (--force overwrites)", t.display(f.Path))
 		}
 	}
 	return missing, nil
-}
-
-// same reports whether the file on disk has the bytes of f.
-func (t *target) same(f manifest.File, info fs.FileInfo) (bool, error) {
-	if !info.Mode().IsRegular() || info.Size() != f.Size {
-		return false, nil
-	}
-	file, err := t.root.Open(f.Path)
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	sum, n, err := digest.Copy(io.Discard, file)
-	return err == nil && n == f.Size && sum == f.Digests, err
 }
 
 func modeOf(f manifest.File) fs.FileMode {

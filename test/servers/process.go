@@ -83,12 +83,16 @@ func serve(command *exec.Cmd, onExit syscall.Signal, folder string) (exited <-ch
 }
 
 func watch(onExit syscall.Signal, pid int, folder string) error {
+	return keepPipeOf(exec.Command("/bin/sh", "-c", watchdog, "watchdog", strconv.Itoa(int(onExit)), strconv.Itoa(pid), folder))
+}
+
+// keepPipeOf starts a watchdog: its standard input ends when this process does.
+func keepPipeOf(dog *exec.Cmd) error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer read.Close()
-	dog := exec.Command("/bin/sh", "-c", watchdog, "watchdog", strconv.Itoa(int(onExit)), strconv.Itoa(pid), folder)
 	dog.Stdin = read
 	dog.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := start(dog); err != nil {

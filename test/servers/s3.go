@@ -129,3 +129,11 @@ func freeAddress() (string, error) {
 func hasXattrs(folder string) bool {
 	return unix.Setxattr(folder, "user.artifactstore", []byte("1"), 0) == nil
 }
+
+// Client returns an SDK client for the server, with the SDK's defaults otherwise.
+func (s S3Server) Client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+	})
+}

@@ -1,0 +1,92 @@
+package programs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// Exit codes of the CLI.
+const (
+	ExitDone      = 0
+	ExitFailed    = 1
+	ExitUsage     = 2
+	ExitIntegrity = 3
+)
+
+// CLI is the program artifactstore, pointed at a registry.
+type CLI struct {
+	Server string
+	// Database for views check.
+	Database string
+}
+
+// Result is what one run left.
+type Result struct {
+	Args           []string
+	Code           int
+	Stdout, Stderr string
+}
+
+func (r Result) String() string {
+	return fmt.Sprintf("artifactstore %q: exit %d\n%s%s", r.Args, r.Code, tail(r.Stdout), tail(r.Stderr))
+}
+
+// Exec runs it and returns what it left, whatever its code; ctx kills it.
+func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
+	tb.Helper()
+	var stdout, stderr bytes.Buffer
+	command := exec.CommandContext(ctx, Path(tb, "artifactstore"), args...)
+	command.Env = environment("ARTIFACTSTORE_SERVER="+c.Server, "ARTIFACTSTORE_DATABASE="+c.Database)
+	command.Stdout, command.Stderr = &stdout, &stderr
+	began := time.Now()
+	defer func() {
+		if took := time.Since(began); took > 2*time.Second {
+			tb.Logf("%s took %.1f s", args[0], took.Seconds())
+		}
+	}()
+	err := servers.Start(command)
+	if err == nil {
+		err = command.Wait()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		tb.Error(err)
+	}
+	return Result{args, command.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// Run runs it and fails the test unless it ends with the code.
+func (c CLI) Run(tb testing.TB, code int, args ...string) Result {
+	tb.Helper()
+	result := c.Exec(context.Background(), tb, args...)
+	if result.Code != code {
+		tb.Fatalf("want exit %d of %s", code, result)
+	}
+	return result
+}
+
+// JSON runs it with -o json, wants code 0, and reads what it prints.
+func JSON[T any](tb testing.TB, c CLI, args ...string) T {
+	tb.Helper()
+	return Decode[T](tb, c.Run(tb, ExitDone, append(args, "-o", "json")...))
+}
+
+// Decode reads the JSON that a run printed.
+func Decode[T any](tb testing.TB, r Result) T {
+	tb.Helper()
+	var value T
+	if err := json.Unmarshal([]byte(r.Stdout), &value); err != nil {
+		tb.Fatalf("%v in what this prints: %s", err, r)
+	}
+	return value
+}
+
+func tail(text string) string { return text[max(0, len(text)-2000):] }

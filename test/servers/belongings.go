@@ -1,0 +1,32 @@
+package servers
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// Start starts a command that the kernel kills when this process ends, however
+// it ends. Waiting for it is the caller's.
+func Start(command *exec.Cmd) error {
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	command.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	return start(command)
+}
+
+// Folder makes a temporary folder that is removed when this process ends: for
+// what all tests of a process share, which no test's end may remove.
+func Folder(name string) (string, error) {
+	folder, err := os.MkdirTemp("", "artifactstore-"+name+"-")
+	if err != nil {
+		return "", err
+	}
+	const script = `read -r _; rm -rf -- "$1"`
+	return folder, keepPipeOf(exec.Command("/bin/sh", "-c", script, "watchdog", folder))
+}
+
+// Root is the repository's root: the nearest folder above the working
+// directory with a go.mod.
+func Root() (string, error) { return root() }

@@ -13,11 +13,15 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -31,6 +35,7 @@ import (
 type cluster struct {
 	t         *testing.T
 	client    client.Client
+	config    *rest.Config // of the replicas
 	namespace string
 	registrar *registrar
 	table     *routing.Table
@@ -38,12 +43,45 @@ type cluster struct {
 	logs      logs
 }
 
+// startCluster runs with the config, nil for the manager's own rights.
 func startCluster(t *testing.T, config *rest.Config, leaderElection bool) *cluster {
 	t.Helper()
 	c := &cluster{t: t, registrar: newRegistrar(), table: routing.New(), root: t.TempDir()}
 	c.client, c.namespace = apiClient(t)
+	if config == nil {
+		config = c.asManager()
+	}
+	c.config = config
 	c.replica(config, leaderElection, c.table)
 	return c
+}
+
+// asManager gives the rights of config/rbac in the namespace, and no others.
+func (c *cluster) asManager() *rest.Config {
+	c.t.Helper()
+	var role rbacv1.Role
+	content, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
+	if err == nil {
+		err = yaml.UnmarshalStrict(content, &role)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.create(&role)
+	user := envtest.User{Name: "system:serviceaccount:" + c.namespace + ":artifact-store-manager", Groups: []string{"system:authenticated"}}
+	c.create(&rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user.Name}},
+	})
+	controlPlane(c.t)
+	plane.users.Lock()
+	defer plane.users.Unlock()
+	added, err := plane.env.AddUser(user, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return added.Config()
 }
 
 // replica runs one more process's worth of controllers over the namespace.
@@ -164,7 +202,7 @@ func (c *cluster) goesTo(table *routing.Table, class, backend string) {
 
 func TestClusterServesAnS3Bucket(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, controlPlane(t), false)
+	c := startCluster(t, nil, false)
 	server := servers.S3(t)
 	keys := c.secret("keys", server)
 	sb := c.s3("objects", server, nil)
@@ -184,6 +222,24 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	c.until(sb, "Verified", metav1.ConditionFalse, ReasonMissing)
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonFailedLocations)
+	eventually(t, func() string {
+		var told eventsv1.EventList
+		if err := c.client.List(t.Context(), &told, client.InNamespace(c.namespace)); err != nil {
+			return err.Error()
+		}
+		for _, e := range told.Items {
+			if e.Regarding.Name == "objects" && e.Reason == ReasonMissing && e.Type == corev1.EventTypeWarning {
+				return ""
+			}
+		}
+		return fmt.Sprintf("no Event tells of it: %+v", told.Items)
+	})
+	c.registrar.find(sb.Status.ID, placement.Findings{})
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
 
 	// A Secret that changes is noticed at once, and back again: not at the next hour's probe.
 	c.edit(sb, func() { sb.Spec.Probe.Interval = &metav1.Duration{Duration: time.Hour} })
@@ -210,7 +266,7 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 
 func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, controlPlane(t), false)
+	c := startCluster(t, nil, false)
 	server := servers.S3(t)
 	c.secret("keys", server)
 	c.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "wrong"}, StringData: map[string]string{"access": "AKNOBODYKNOWS", "secret": "VALUE-OF-A-SECRET"}})
@@ -221,7 +277,7 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 	refusing := "http://" + closed.Addr().String()
 	closed.Close()
 	foreign := servers.S3(t)
-	other := startCluster(t, controlPlane(t), false) // another log
+	other := startCluster(t, nil, false) // another log
 	other.secret("keys", foreign)
 	other.until(other.s3("first", foreign, nil), "Ready", metav1.ConditionTrue, ReasonReady)
 
@@ -285,10 +341,10 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 
 func TestClusterFollowsPolicies(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, controlPlane(t), true)
+	c := startCluster(t, nil, true)
 	// A second replica, which is not the leader, swaps a table of its own.
 	second := routing.New()
-	c.replica(controlPlane(t), true, second)
+	c.replica(c.config, true, second)
 	eventually(t, func() string {
 		if !c.table.Loaded() || !second.Loaded() {
 			return "an empty namespace is a table too"
@@ -324,7 +380,7 @@ func TestClusterFollowsPolicies(t *testing.T) {
 
 func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, controlPlane(t), false)
+	c := startCluster(t, nil, false)
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
 	c.registrar.find(sb.Status.ID, placement.Findings{Live: 7})

@@ -50,16 +50,20 @@ func (o *Observer) Forget(name string) {
 func (o *Observer) Opened() map[string]Opened { return o.drivers.opened() }
 
 // Open makes sure that this process has the driver that sb declares and knows
-// the id in its marker. It does no I/O where it has both already.
+// the id in its marker. It does no I/O where it has both already, and nothing
+// before the leader has registered the backend: only Observe makes markers.
 func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, lookup Lookup) Opened {
 	d := o.drivers.of(sb.Name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	config, wrong := backendConfig(sb, lookup, o.settings)
-	if wrong != nil {
+	switch {
+	case wrong != nil:
 		// The driver of the last good declaration, if any, still reads what it holds.
 		d.problem = wrong
-	} else {
+	case sb.Status.ID == "" && d.id == "":
+		d.problem = problem(v1alpha1.ConditionReachable, ReasonNotObserved, "it was not registered yet")
+	default:
 		o.open(ctx, d, sb, config, false)
 	}
 	return d.state(o.now())

@@ -25,6 +25,7 @@ var plane struct {
 	env    envtest.Environment
 	config *rest.Config
 	err    error
+	users  sync.Mutex
 }
 
 func TestMain(m *testing.M) {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -29,7 +30,6 @@ const parallelBackends = 8
 
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/status,verbs=get;patch
-// +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",namespace=artifact-store,resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=artifact-store,resources=leases,verbs=get;list;watch;create;update;patch
 // +kubebuilder:rbac:groups="";events.k8s.io,namespace=artifact-store,resources=events,verbs=create;patch
@@ -41,6 +41,8 @@ type StorageBackendReconciler struct {
 	Observer *Observer
 	// Registrar answers how many locations the log names in a backend that is being deleted.
 	Registrar placement.Registrar
+	// Events tells of conditions that turned.
+	Events recorder.EventRecorder
 }
 
 // Reconcile looks at one backend.
@@ -60,6 +62,7 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	before := sb.DeepCopy()
 	defer func() {
 		if ctx.Err() == nil && !equality.Semantic.DeepEqual(before.Status, sb.Status) {
+			r.tell(before, &sb)
 			err = errors.Join(err, client.IgnoreNotFound(r.Client.Status().Patch(ctx, &sb, client.MergeFrom(before))))
 		}
 	}()
@@ -69,6 +72,21 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	seen := r.Observer.Observe(ctx, &sb, secretLookup(ctx, r.Client, sb.Namespace))
 	sb.Status = backendStatus(seen, sb.Status)
 	return ctrl.Result{RequeueAfter: nextProbe(&sb, sb.Status, jitter)}, nil
+}
+
+// tell makes an Event of Ready and Verified where they turned.
+func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) {
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionVerified} {
+		was, is := meta.FindStatusCondition(before.Status.Conditions, kind), meta.FindStatusCondition(after.Status.Conditions, kind)
+		if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) || (was == nil && is.Status == metav1.ConditionUnknown) {
+			continue
+		}
+		severity := corev1.EventTypeNormal
+		if is.Status == metav1.ConditionFalse {
+			severity = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(after, nil, severity, is.Reason, "Probe", "%s is %s: %s", kind, is.Status, is.Message)
+	}
 }
 
 // finish lets a backend go once the log names no live location in it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -47,8 +48,8 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.dataDir, "data-dir", "data", "`folder` of the SQLite database and of local backends with relative paths")
 	set.StringVar(&o.localRoot, "local-root", "", "`folder` that every local backend must lie beneath (default: the data folder with --config-dir, else local backends are refused)")
 	set.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to serve at; port 0 takes a free one")
-	set.StringVar(&o.database, "database", getenv("ARTIFACTSTORE_DATABASE"), "sqlite:///path or postgres://… `URL`; better given as ARTIFACTSTORE_DATABASE, which no process list shows (default: registry.db in the data folder)")
-	set.StringVar(&o.namespace, "namespace", getenv("POD_NAMESPACE"), "Kubernetes `namespace` to follow (default: the pod's own)")
+	set.StringVar(&o.database, "database", "", "sqlite:///path or postgres://… `URL`; better given as ARTIFACTSTORE_DATABASE, which no process list shows (default: registry.db in the data folder)")
+	set.StringVar(&o.namespace, "namespace", "", "Kubernetes `namespace` to follow (default: POD_NAMESPACE, or the pod's own)")
 	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
 	set.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas write statuses; needs PostgreSQL")
 	set.BoolVar(&o.allowAnonymousRemote, "allow-anonymous-remote", false, "listen on an address that others can reach although nobody is asked who he is")
@@ -69,6 +70,9 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	if err == nil {
+		// Not as defaults of the flags, which --help prints.
+		o.database = cmp.Or(o.database, getenv("ARTIFACTSTORE_DATABASE"))
+		o.namespace = cmp.Or(o.namespace, getenv("POD_NAMESPACE"))
 		err = o.complete()
 	}
 	return o, err

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, tt := range []struct{ name, args, says string }{
+		{"embedded", "--config-dir " + dir, ""},
+		{"a cluster", "--namespace ns", ""},
+		{"loopback by name", "--namespace ns --listen localhost:0", ""},
+		{"loopback of six", "--namespace ns --listen [::1]:0", ""},
+		{"everybody, on purpose", "--namespace ns --listen :8080 --allow-anonymous-remote", ""},
+		{"several replicas", "--namespace ns --leader-elect --database postgres://h/d", ""},
+		{"everybody", "--namespace ns --listen :8080", "--allow-anonymous-remote"},
+		{"everybody of six", "--namespace ns --listen [::]:8080", "--allow-anonymous-remote"},
+		{"somebody by name", "--namespace ns --listen example.com:8080", "--allow-anonymous-remote"},
+		{"no port", "--namespace ns --listen 127.0.0.1", "--listen"},
+		{"no namespace", "", "--namespace"},
+		{"an argument", "--namespace ns serve", `unexpected argument "serve"`},
+		{"a flag that is none", "--namespaces ns", "not defined: -namespaces"},
+		{"no such folder", "--config-dir " + filepath.Join(dir, "gone"), "--config-dir"},
+		{"SQLite for several", "--namespace ns --leader-elect", "SQLite serves one process"},
+		{"nobody to elect", "--leader-elect --config-dir " + dir, "--leader-elect"},
+		{"too few buffers", "--namespace ns --buffer-bytes 1", "--buffer-bytes"},
+		{"a format that is none", "--namespace ns --log-format xml", "--log-format"},
+		{"a level that is none", "--namespace ns --log-level LOUD", "log-level"},
+		{"a short life", "--namespace ns --upload-lifetime 1s", "--upload-lifetime"},
+		{"no data", "--namespace ns --data-dir=", "--data-dir"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(strings.Fields(tt.args), func(string) string { return "" }, io.Discard)
+			switch {
+			case tt.says == "" && err != nil:
+				t.Error(err)
+			case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+				t.Errorf("%v; want an error that says %q", err, tt.says)
+			}
+		})
+	}
+}
+
+func TestParseCompletes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o, err := parse([]string{"--config-dir", dir, "--data-dir", filepath.Join(dir, "data")}, func(string) string { return "" }, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.database != "sqlite://"+filepath.Join(dir, "data", "registry.db") || o.localRoot != o.dataDir || o.listen != "127.0.0.1:8080" {
+		t.Errorf("%+v", o)
+	}
+	env := map[string]string{"POD_NAMESPACE": "from-env", "ARTIFACTSTORE_DATABASE": "postgres://from-env/d"}
+	o, err = parse(nil, func(name string) string { return env[name] }, io.Discard)
+	if err != nil || o.namespace != "from-env" || o.database != "postgres://from-env/d" || o.localRoot != "" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	var help strings.Builder
+	if _, err := parse([]string{"--help"}, func(name string) string { return env[name] }, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-config-dir folder") {
+		t.Errorf("%v:\n%s", err, help.String())
+	}
+	if strings.Contains(help.String(), "from-env/d") {
+		t.Error("the help prints the database's URL, which may hold a password")
+	}
+}

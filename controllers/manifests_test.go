@@ -1,0 +1,123 @@
+package controllers
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// TestManifests has the API server judge every object of config/, as kubectl
+// apply -k would send it, with unknown fields refused.
+func TestManifests(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	strict := client.WithFieldValidation(c, metav1.FieldValidationStrict)
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "artifact-store"}}); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, folder := range []string{"default", "samples"} {
+		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
+			for _, o := range objects(t, file) {
+				seen[o.GetKind()]++
+				if kind := o.GetKind(); kind == "CustomResourceDefinition" || kind == "Namespace" {
+					continue // installed, and made above
+				}
+				if folder == "samples" {
+					o.SetNamespace(ns)
+				} else if o.GetNamespace() != "artifact-store" {
+					t.Errorf("%s: %s %s is in no namespace or another", file, o.GetKind(), o.GetName())
+				}
+				if err := strict.Create(t.Context(), o); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+			}
+		}
+	}
+	for _, kind := range []string{"CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount", "Deployment", "Service", "NetworkPolicy", "StorageBackend", "RoutingPolicy", "Secret"} {
+		if seen[kind] == 0 {
+			t.Errorf("no %s among the manifests", kind)
+		}
+	}
+	if seen["ClusterRole"]+seen["ClusterRoleBinding"] > 0 {
+		t.Error("the manager needs nothing outside its namespace")
+	}
+}
+
+// TestEmbeddedSamples: the samples that make run serves are two backends and a policy between them.
+func TestEmbeddedSamples(t *testing.T) {
+	t.Parallel()
+	declared, err := loadDir(filepath.Join("..", "config", "samples", "embedded"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(declared.backends) != 2 || len(declared.policies) != 1 {
+		t.Errorf("%d backends, %d policies", len(declared.backends), len(declared.policies))
+	}
+	for _, sb := range declared.backends {
+		if sb.Spec.Local == nil || filepath.IsAbs(sb.Spec.Local.Path) {
+			t.Errorf("%s is not a folder of the data directory", sb.Name)
+		}
+	}
+}
+
+// kustomized lists the files that a kustomization and those below it name.
+func kustomized(t *testing.T, folder string) []string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, "kustomization.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k struct{ Resources []string }
+	if err := yaml.Unmarshal(content, &k); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, resource := range k.Resources {
+		path := filepath.Join(folder, resource)
+		if strings.HasSuffix(resource, ".yaml") {
+			files = append(files, path)
+		} else {
+			files = append(files, kustomized(t, path)...)
+		}
+	}
+	return files
+}
+
+func objects(t *testing.T, file string) []*unstructured.Unstructured {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*unstructured.Unstructured
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict(document, &o.Object); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if o.Object != nil {
+			all = append(all, o)
+		}
+	}
+}

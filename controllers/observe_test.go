@@ -1,0 +1,195 @@
+package controllers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+func newObserver(t *testing.T, metrics *Metrics) (*Observer, string) {
+	t.Helper()
+	root := t.TempDir()
+	o := NewObserver(newRegistrar(), buffer.New(64<<20, 8<<20), Settings{LocalRoot: root}, metrics)
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o, root
+}
+
+// keysOf resolves the references to the keys of a server.
+func keysOf(server *servers.S3Server) Lookup {
+	return func(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
+		return storage.NewSecret(map[string]string{"access": server.AccessKey, "secret": server.SecretKey}[ref.Key]), nil
+	}
+}
+
+// usable is the one series of the gauge.
+func usable(t *testing.T, registry *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "artifactstore_backend_usable" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("no such metric")
+	return 0
+}
+
+func TestOneLostProbeIsNoStory(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	o, _ := newObserver(t, NewMetrics(registry))
+	server := servers.S3(t)
+	wire := newCable(t, strings.TrimPrefix(server.Endpoint, "http://"))
+	sb := &v1alpha1.StorageBackend{
+		ObjectMeta: metav1.ObjectMeta{Name: "far", Generation: 1},
+		Spec: v1alpha1.StorageBackendSpec{
+			S3:    &v1alpha1.S3Spec{EndpointURL: "http://" + wire.listener.Addr().String(), Bucket: server.Bucket, AccessKeyRef: &v1alpha1.ValueRef{Name: "keys", Key: "access"}, SecretKeyRef: &v1alpha1.ValueRef{Name: "keys", Key: "secret"}},
+			Probe: v1alpha1.ProbeSpec{FailureThreshold: 2},
+		},
+	}
+	look := func() Observation { return o.Observe(t.Context(), sb, keysOf(&server)) }
+	if seen := look(); seen.Problem != nil || seen.ID == "" {
+		t.Fatalf("%+v", seen)
+	}
+	opened := o.Opened()["far"].Store
+
+	wire.set(true)
+	if seen := look(); seen.Problem != nil {
+		t.Errorf("one lost probe counts already: %v", seen.Problem)
+	}
+	if usable := usable(t, registry); usable != 1 {
+		t.Errorf("usable is %v after one lost probe", usable)
+	}
+	seen := look()
+	if seen.Problem == nil || !seen.Problem.Lost || seen.Problem.Condition != v1alpha1.ConditionReachable || seen.ID == "" {
+		t.Errorf("two lost probes: %+v", seen)
+	}
+	if usable := usable(t, registry); usable != 0 {
+		t.Errorf("usable is %v after two lost probes", usable)
+	}
+	wire.set(false)
+	if seen := look(); seen.Problem != nil {
+		t.Errorf("it is back: %v", seen.Problem)
+	}
+	if o.Opened()["far"].Store != opened {
+		t.Error("the driver was opened anew though nothing that it is made of changed")
+	}
+
+	server.SecretKey = "another"
+	if seen := look(); seen.Problem == nil || seen.Problem.Reason != storage.ReasonSecretKeyWrong {
+		t.Errorf("a wrong secret: %+v", seen.Problem)
+	}
+	if o.Opened()["far"].Store == opened {
+		t.Error("the driver still has the old secret")
+	}
+	o.Forget("far")
+	if left, err := registry.Gather(); err != nil || len(left) > 0 {
+		t.Errorf("series of what is forgotten: %v, %v", left, err)
+	}
+}
+
+func TestReadOnlyPlacesAreNotMarked(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	sb := &v1alpha1.StorageBackend{
+		ObjectMeta: metav1.ObjectMeta{Name: "archive", Generation: 1},
+		Spec:       v1alpha1.StorageBackendSpec{Access: v1alpha1.ReadOnly, Local: &v1alpha1.LocalSpec{Path: root + "/a"}},
+	}
+	if err := os.Mkdir(sb.Spec.Local.Path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	marker := filepath.Join(sb.Spec.Local.Path, filepath.FromSlash(storage.MarkerKey))
+	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonNoMarker {
+		t.Errorf("%+v", seen)
+	}
+	if _, err := os.Stat(marker); !os.IsNotExist(err) {
+		t.Errorf("a marker was written: %v", err)
+	}
+	sb.Spec.Access, sb.Generation = v1alpha1.ReadWrite, 2
+	first := o.Observe(t.Context(), sb, hostLookup)
+	if first.Problem != nil {
+		t.Fatal(first.Problem)
+	}
+	sb.Spec.Access, sb.Generation = v1alpha1.ReadOnly, 3
+	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem != nil || seen.ID != first.ID {
+		t.Errorf("%+v", seen)
+	}
+	// Another log's marker: neither written nor read any more.
+	if err := os.Remove(marker); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(marker, []byte("another-log id"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonForeignMarker {
+		t.Errorf("%+v", seen)
+	}
+	if o.Opened()["archive"].Store != nil {
+		t.Error("a foreign place is still read")
+	}
+}
+
+func TestAFolderThatIsReplacedIsAnotherPlace(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	path := filepath.Join(root, "a")
+	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "volume", Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
+	if err := os.Mkdir(path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	first := o.Observe(t.Context(), sb, hostLookup)
+	if first.Problem != nil {
+		t.Fatal(first.Problem)
+	}
+	if err := os.Rename(path, path+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != storage.ReasonFolderNotFound {
+		t.Errorf("the folder is gone: %+v", seen.Problem)
+	}
+	if err := os.Rename(path+"-away", path); err != nil {
+		t.Fatal(err)
+	}
+	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem != nil || seen.ID != first.ID {
+		t.Errorf("it is back: %+v", seen)
+	}
+}
+
+// TestOpenWritesNothing: a replica that is not the leader waits for the leader's word.
+func TestOpenWritesNothing(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	path := filepath.Join(root, "a")
+	if err := os.Mkdir(path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "volume", Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
+	if opened := o.Open(t.Context(), sb, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonNotObserved {
+		t.Errorf("%+v", opened)
+	}
+	if left, err := os.ReadDir(path); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	leader := NewObserver(o.registrar, buffer.New(8<<20, 1<<20), o.settings, nil)
+	defer leader.Close()
+	sb.Status = backendStatus(leader.Observe(t.Context(), sb, hostLookup), sb.Status)
+	if opened := o.Open(t.Context(), sb, hostLookup); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
+		t.Errorf("%+v", opened)
+	}
+}

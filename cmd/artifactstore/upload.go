@@ -93,9 +93,9 @@ func pick(files []localFile, send []string) ([]*localFile, error) {
 	return wanted, nil
 }
 
-// send puts the files, several at a time, large ones first so that none of
-// them is still on its way alone at the end.
-func (a *app) send(ctx context.Context, client registry.Uploads, session string, files []*localFile, concurrency int) error {
+// send puts the files, several requests at a time, large ones first so that
+// none of them is still on its way alone at the end.
+func (a *app) send(ctx context.Context, client uploader, session string, files []*localFile, concurrency int) error {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b *localFile) int { return cmp.Compare(b.size(), a.size()) })
 	var total int64
@@ -106,11 +106,11 @@ func (a *app) send(ctx context.Context, client registry.Uploads, session string,
 	defer progress.finish()
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
-	for _, f := range files {
+	for _, parcel := range parcels(files, concurrency) {
 		if working.Err() != nil {
 			break
 		}
-		group.Go(func() error { return f.put(working, client, session, progress) })
+		group.Go(func() error { return sendParcel(working, client, session, parcel, progress) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

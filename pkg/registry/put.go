@@ -40,14 +40,7 @@ func (s *Service) PutFile(ctx context.Context, id, path string, content Content)
 	if err != nil {
 		return UploadedFile{}, fmt.Errorf("storing %q in %s: %w", path, session.BackendName, err)
 	}
-	err = s.db.Group(ctx, func(tx database.Tx) error {
-		if file.Digests != info.Digests || file.Size != info.Size {
-			if err := upload.SetContent(ctx, tx, id, path, info.Size, info.Digests); err != nil {
-				return err
-			}
-		}
-		return upload.InsertBlobs(ctx, tx, id, []upload.Blob{{Digests: info.Digests, Size: info.Size, Source: upload.SourceSent}})
-	})
+	err = s.recordStored(ctx, id, []storedFile{{file, info}})
 	return UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, err
 }
 

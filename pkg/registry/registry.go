@@ -20,6 +20,7 @@ import (
 // wrong is an *InvalidError that names the field.
 type Registry interface {
 	Uploads
+	Bundles
 	Resumes
 	Packages
 	Blobs
@@ -48,6 +49,15 @@ type Uploads interface {
 	Publish(ctx context.Context, id string, manifest []byte) (Publication, error)
 	// AbandonUpload ends a session that is not published. Missing is success; ErrPublished.
 	AbandonUpload(ctx context.Context, id string) error
+}
+
+// Bundles takes many files in one request: for thousands of small ones, a
+// request each costs more than their bytes.
+type Bundles interface {
+	// PutFiles stores each file that next gives, until io.EOF, as PutFile
+	// would. A reader is read to its end before next is called again. When it returns an error, files before
+	// the one that the error names may be stored; sending them again is no error.
+	PutFiles(ctx context.Context, id string, next func() (NamedContent, error)) (Bundled, error)
 }
 
 // Resumes takes a file in several requests, so that one that broke off goes on

@@ -39,6 +39,7 @@ type Service struct {
 	logger   *slog.Logger
 	lifetime time.Duration
 
+	windows   windows  // memory for bundles
 	verifying sync.Map // backend id -> struct{}, of runs in this process
 	stop      context.CancelFunc
 	janitor   sync.WaitGroup
@@ -51,7 +52,7 @@ var (
 
 // Open brings the tables up to date and starts the Service. Close ends it.
 func Open(ctx context.Context, o Options) (*Service, error) {
-	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime}
+	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime, windows: newWindows()}
 	if s.now == nil {
 		s.now = time.Now
 	}

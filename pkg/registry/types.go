@@ -97,6 +97,18 @@ type Content struct {
 	Executable bool
 }
 
+// NamedContent is one file of a bundle.
+type NamedContent struct {
+	Path string
+	Content
+}
+
+// Bundled is what became of a bundle.
+type Bundled struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
 // UploadedFile is a file whose bytes are stored.
 type UploadedFile struct {
 	Path    string      `json:"path"`

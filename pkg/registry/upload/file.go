@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -106,7 +107,43 @@ func GetFile(ctx context.Context, tx database.Tx, id, path string) (File, error)
 	return f, err
 }
 
-// ListFiles returns all declared files by path.
+// GetFiles returns those of the paths that are declared, by path. At most
+// MaxGetFiles paths.
+func GetFiles(ctx context.Context, tx database.Tx, id string, paths []string) (map[string]File, error) {
+	// Always the same number of parameters, so that the statement is parsed once.
+	args := make([]any, 1, 1+MaxGetFiles)
+	args[0] = id
+	for i := range MaxGetFiles {
+		args = append(args, paths[min(i, len(paths)-1)])
+	}
+	rows, err := tx.QueryContext(ctx, getFiles, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	files := make(map[string]File, len(paths))
+	for rows.Next() {
+		f, err := scanFile(rows)
+		if err != nil {
+			return nil, err
+		}
+		files[f.Path] = f
+	}
+	return files, rows.Err()
+}
+
+// MaxGetFiles is how many files GetFiles returns at most.
+const MaxGetFiles = 128
+
+var getFiles = func() string {
+	query := `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN ($2`
+	for i := 3; i < 2+MaxGetFiles; i++ {
+		query += fmt.Sprintf(", $%d", i)
+	}
+	return query + `)`
+}()
+
+// ListFiles returns all declared files, in no order.
 func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1`, id)
 	if err != nil {

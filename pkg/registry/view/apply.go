@@ -105,7 +105,7 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 	// A location that had failed is live again: its bytes were stored anew.
 	return insert(ctx, tx, "storage_locations",
 		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, locations,
-		`ON CONFLICT (backend_id, sha256) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
+		`ON CONFLICT (sha256, backend_id) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
 		 WHERE storage_locations.state <> 'live'`)
 }
 

@@ -60,11 +60,9 @@ CREATE TABLE storage_locations (
 	changed    BIGINT NOT NULL, -- position of the event that set the state
 	checked    BIGINT NOT NULL, -- position of the last verification finding, 0 if never
 	checked_us BIGINT NOT NULL, -- and its time
-	PRIMARY KEY (backend_id, sha256)
+	PRIMARY KEY (sha256, backend_id)
 );
-CREATE INDEX storage_locations_sha256 ON storage_locations (sha256);
 CREATE INDEX storage_locations_checked ON storage_locations (backend_id, checked, sha256);
-CREATE INDEX storage_locations_state ON storage_locations (backend_id, state);
 
 CREATE TABLE backends (
 	id         TEXT PRIMARY KEY,

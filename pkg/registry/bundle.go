@@ -1,0 +1,264 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+const (
+	// windowBytes of small files are taken from a bundle before they are stored together.
+	windowBytes = 4 << 20
+	// windowFiles are looked up and recorded in one statement each.
+	windowFiles = upload.MaxGetFiles
+	// smallFile and less is held in a window; more is streamed by itself.
+	smallFile = 256 << 10
+	// maxWindows bounds the memory of all bundles of the process (32 MiB);
+	// beyond it bundles wait.
+	maxWindows = 8
+	// windowConcurrency is how many files of one window are stored at a time.
+	windowConcurrency = 8
+)
+
+// window holds small files until they are stored.
+type window struct {
+	data  []byte // windowBytes, made at first use
+	used  int
+	files []NamedContent // Readers are over data
+}
+
+// windows lends out at most maxWindows.
+type windows struct{ free chan *window }
+
+func newWindows() windows {
+	w := windows{make(chan *window, maxWindows)}
+	for range maxWindows {
+		w.free <- new(window)
+	}
+	return w
+}
+
+func (w windows) get(ctx context.Context) (*window, error) {
+	select {
+	case one := <-w.free:
+		if one.data == nil {
+			one.data = make([]byte, windowBytes)
+		}
+		return one, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (w windows) put(one *window) {
+	one.reset()
+	w.free <- one
+}
+
+func (w *window) reset() {
+	clear(w.files)
+	w.files, w.used = w.files[:0], 0
+}
+
+func (w *window) fits(size int64) bool {
+	return len(w.files) < windowFiles && size <= int64(len(w.data)-w.used)
+}
+
+// add reads the file's bytes into the window.
+func (w *window) add(file NamedContent) error {
+	buf := w.data[w.used : w.used+int(file.Size)]
+	if _, err := io.ReadFull(file.Reader, buf); err != nil {
+		return fmt.Errorf("%w: reading %q: %w", storage.ErrSource, file.Path, err)
+	}
+	w.used += len(buf)
+	file.Reader = bytes.NewReader(buf)
+	w.files = append(w.files, file)
+	return nil
+}
+
+// PutFiles implements Bundles.
+func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedContent, error)) (sum Bundled, err error) {
+	// Told before a window is waited for, and also for a bundle without files.
+	if err := s.read(ctx, func(tx database.Tx) error {
+		_, err := s.openSession(ctx, tx, id)
+		return err
+	}); err != nil {
+		return sum, err
+	}
+	w, err := s.windows.get(ctx)
+	if err != nil {
+		return sum, err
+	}
+	defer s.windows.put(w)
+	store := func() error {
+		n, size := len(w.files), int64(w.used)
+		if n == 0 {
+			return nil
+		}
+		err := s.putWindow(ctx, id, w.files)
+		w.reset()
+		if err == nil {
+			sum.Files, sum.Bytes = sum.Files+n, sum.Bytes+size
+		}
+		return err
+	}
+	for {
+		file, err := next()
+		if errors.Is(err, io.EOF) {
+			return sum, store()
+		}
+		if err != nil {
+			return sum, err
+		}
+		if err := checkBundled(file); err != nil {
+			return sum, err
+		}
+		if file.Size == storage.UnknownSize || file.Size > smallFile {
+			stored, err := s.PutFile(ctx, id, file.Path, file.Content)
+			if err != nil {
+				return sum, err
+			}
+			sum.Files, sum.Bytes = sum.Files+1, sum.Bytes+stored.Size
+			continue
+		}
+		if !w.fits(file.Size) {
+			if err := store(); err != nil {
+				return sum, err
+			}
+		}
+		if err := w.add(file); err != nil {
+			return sum, err
+		}
+	}
+}
+
+func checkBundled(file NamedContent) error {
+	if err := validatePath("path", file.Path); err != nil {
+		return err
+	}
+	if file.Size < storage.UnknownSize || file.Size > manifest.MaxFileSize {
+		return Invalid("size", "of %q must be 0 to %d bytes, is %d", file.Path, int64(manifest.MaxFileSize), file.Size)
+	}
+	return validateDigests("digests", file.Digests)
+}
+
+// putWindow stores small files as PutFile would: declared before the bytes,
+// recorded after them, each step for all of them at once.
+func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent) error {
+	session, declared, err := s.declaredFiles(ctx, id, files)
+	if err != nil {
+		return err
+	}
+	store, err := s.writable(session.BackendID, session.BackendName)
+	if err != nil {
+		return err
+	}
+	var (
+		mu     sync.Mutex
+		stored []storedFile
+	)
+	group, putting := errgroup.WithContext(ctx)
+	group.SetLimit(windowConcurrency)
+	for _, file := range files {
+		if putting.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			src, err := source(declared[file.Path], file.Content)
+			if err != nil {
+				return about(file.Path, err)
+			}
+			info, err := store.Put(putting, src)
+			if err != nil {
+				return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			stored = append(stored, storedFile{declared[file.Path], info})
+			return nil
+		})
+	}
+	failed := group.Wait()
+	// What was stored before a failure is recorded: it need not be sent again.
+	return errors.Join(failed, s.recordStored(context.WithoutCancel(ctx), id, stored))
+}
+
+// about says which file of many an error on a field means.
+func about(path string, err error) error {
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
+		return Invalid(invalid.Field, "of %q: %s", path, invalid.Message)
+	}
+	return err
+}
+
+// declaredFiles finds the declarations of the files, and makes those that are missing.
+func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedContent) (session upload.Session, declared map[string]upload.File, err error) {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.Path
+	}
+	if err = s.db.Read(ctx, func(tx database.Tx) error {
+		if session, err = s.openSession(ctx, tx, id); err != nil {
+			return err
+		}
+		declared, err = upload.GetFiles(ctx, tx, id, paths)
+		return err
+	}); err != nil {
+		return session, nil, err
+	}
+	var missing []FileDeclaration
+	for _, f := range files {
+		if _, there := declared[f.Path]; !there {
+			size := f.Size
+			missing = append(missing, FileDeclaration{Path: f.Path, Size: &size, Digests: f.Digests, Executable: f.Executable})
+			declared[f.Path] = upload.File{Path: f.Path, Size: f.Size, Digests: f.Digests, Executable: f.Executable}
+		}
+	}
+	if len(missing) > 0 {
+		_, err = s.DeclareFiles(ctx, id, missing)
+	}
+	return session, declared, err
+}
+
+// storedFile is a declaration and what its bytes turned out to be.
+type storedFile struct {
+	declared upload.File
+	info     storage.Info
+}
+
+// recordStored notes content that the session now has.
+func (s *Service) recordStored(ctx context.Context, id string, stored []storedFile) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	blobs := make([]upload.Blob, 0, len(stored))
+	seen := make(map[digest.Digest]bool, len(stored))
+	for _, f := range stored {
+		if sha := f.info.Digests.SHA256; !seen[sha] {
+			seen[sha] = true
+			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: upload.SourceSent})
+		}
+	}
+	return s.db.Group(ctx, func(tx database.Tx) error {
+		for _, f := range stored {
+			if f.declared.Digests != f.info.Digests || f.declared.Size != f.info.Size {
+				if err := upload.SetContent(ctx, tx, id, f.declared.Path, f.info.Size, f.info.Digests); err != nil {
+					return err
+				}
+			}
+		}
+		return upload.InsertBlobs(ctx, tx, id, blobs)
+	})
+}

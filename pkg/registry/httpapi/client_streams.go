@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -28,8 +27,8 @@ const (
 
 // ReadEvents implements registry.Events.
 func (c *Client) ReadEvents(ctx context.Context, after uint64, limit int) (answer registry.EventPage, err error) {
-	if after > math.MaxInt64 || limit < 0 { // neither is a position or a number in an address
-		return answer, registry.Invalid("after", "%d, limit %d: out of bounds", after, limit)
+	if limit < 0 {
+		return answer, registry.Invalid("limit", "must not be negative, is %d", limit)
 	}
 	query := url.Values{"after": {strconv.FormatUint(after, 10)}}
 	if limit != 0 {

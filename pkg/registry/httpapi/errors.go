@@ -140,7 +140,7 @@ func mismatchField(e *storage.MismatchError) string {
 // bodyProblem answers a body that could not be read to its end.
 func bodyProblem(err error) *Problem {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return problemStalled.problem("", FieldError{"body", "sent nothing for " + StallTimeout.String()})
+		return problemStalled.problem("", FieldError{"body", "stopped coming; nothing was stored"})
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

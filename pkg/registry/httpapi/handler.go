@@ -31,6 +31,8 @@ type Options struct {
 	// Context ends the streams (events, verifications) when the server is to
 	// stop: http.Server.Shutdown would wait for them. nil never does.
 	Context context.Context
+	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
+	StallTimeout time.Duration
 	// Version of the program, shown in /openapi.json.
 	Version string
 }
@@ -45,6 +47,9 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	}
 	if opts.Context == nil {
 		opts.Context = context.Background()
+	}
+	if opts.StallTimeout == 0 {
+		opts.StallTimeout = StallTimeout
 	}
 	h := &handler{registry: reg, opts: opts, metrics: newMetrics(opts.Metrics), mux: http.NewServeMux(), files: map[string]byteHandler{}}
 	api := h.newAPI()
@@ -81,6 +86,7 @@ func (h *handler) byteRoutes() []route {
 	metricsHandler := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
 	return []route{
 		{declareOperation, h.declareFiles},
+		{bundleOperation, h.putFiles},
 		{putFileOperation, h.putFile},
 		{progressOperation, h.fileProgress},
 		{appendOperation, h.appendFile},
@@ -121,7 +127,7 @@ func (h *handler) add(api huma.API, route route) {
 func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	began, length := time.Now(), r.ContentLength
 	control := http.NewResponseController(inner)
-	w := &responseWriter{ResponseWriter: inner, control: control, metrics: h.metrics}
+	w := &responseWriter{ResponseWriter: inner, control: control, metrics: h.metrics, stall: h.opts.StallTimeout}
 	h.metrics.began(r)
 	defer func() { h.metrics.ended(r, length, w.status, began) }()
 	defer h.recover(w, r)
@@ -132,9 +138,8 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-store") // what may be kept says so
 
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		body := &bodyReader{body: r.Body, control: control, metrics: h.metrics}
-		r.Body = body
-		defer body.left()
+		body := &bodyReader{body: r.Body, control: control, metrics: h.metrics, stall: h.opts.StallTimeout}
+		r.Body, w.body = body, body
 	}
 	h.dispatch(w, r)
 }
@@ -177,16 +182,19 @@ func (h *handler) run(serve byteHandler, w *responseWriter, r *http.Request) {
 // fail answers err. If the answer has begun, the connection is broken off, so
 // that the client does not take a part for the whole.
 func (h *handler) fail(w *responseWriter, r *http.Request, err error) {
-	body, _ := r.Body.(*bodyReader)
+	defer w.finishRefusal(r)()
 	switch {
-	case clientGone(r.Context(), err):
-		w.status = 499 // for the metrics only; nginx's "client closed request"
-		return
 	case w.status != 0:
 		h.opts.Logger.WarnContext(r.Context(), "answer broken off", "route", r.Pattern, "sent", w.sent, "error", err)
 		panic(http.ErrAbortHandler)
-	case body != nil && body.err != nil:
-		h.explain(r, bodyProblem(body.err), err).write(w)
+	case w.body != nil && w.body.err != nil:
+		// First: a body that broke off also ends the context, and the client
+		// may have closed only its half of the connection.
+		w.Header().Set("Connection", "close")
+		h.explain(r, bodyProblem(w.body.err), err).write(w)
+	case clientGone(r.Context(), err):
+		w.status = statusClientGone
+		panic(http.ErrAbortHandler) // a return would send an empty 200
 	default:
 		h.explain(r, problemOf(err), err).write(w)
 	}
@@ -261,5 +269,8 @@ func (h *handler) readyz(w *responseWriter, r *http.Request) error {
 	}
 	return sendText(w, "ok\n")
 }
+
+// statusClientGone is seen by the metrics only (nginx calls it so).
+const statusClientGone = 499
 
 func byteCount(n int64) string { return strconv.FormatInt(n, 10) + " bytes" }

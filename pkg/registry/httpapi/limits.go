@@ -25,8 +25,10 @@ const (
 	// deadline is renewed: it asks 17 KiB/s of a client, and costs one
 	// system call in a few hundred microseconds of sending.
 	writeChunk = 1 << 20
+	// smallBody is what net/http itself reads of a refused body, in bytes.
+	smallBody = 256 << 10
 	// drainTimeout is how long the rest of a refused body is read.
-	drainTimeout = 5 * time.Second
+	drainTimeout = 2 * time.Second
 	// heartbeat keeps proxies and clients from taking a quiet event stream for a dead one.
 	heartbeat = 15 * time.Second
 	// progressInterval is the least time between two lines of a verification.

@@ -25,6 +25,9 @@ var (
 		parameter("query", "executable", "true or false; for a file that was not declared"),
 		parameter("header", reprDigest, "RFC 9530: sha-256=:…: and blake3=:…:"),
 		takesBytes("application/octet-stream", true), answers[registry.UploadedFile](200, "application/json"))
+	bundleOperation = plain(http.MethodPost, "/v1/uploads/{id}/bundle", "putFiles", "Send many files as one tar archive", "uploads",
+		parameter("path", "id", "of the upload session"),
+		takesBytes(tarMediaType, true), answers[registry.Bundled](200, "application/json"))
 	progressOperation = plain(http.MethodHead, uploadFilePattern, "fileProgress", "How much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
 		parameter("path", "id", "of the upload session"), parameter("path", "path", "of the file in the package, slashes as themselves"),
 		answersNothing(uploadOffset, uploadComplete, uploadLength))

@@ -98,18 +98,19 @@ type (
 		Name     string `path:"name"`
 		Version  string `path:"version"`
 	}
-	page struct {
+	// Page is exported because huma looks into no other embedded struct.
+	Page struct {
 		After string `query:"after" doc:"the next of an earlier page"`
 		Limit int    `query:"limit" minimum:"0" maximum:"1000" doc:"packages in a page; 0 is 100"`
 	}
 	listPackages struct {
-		page
+		Page
 		Producer       string `query:"producer"`
 		Name           string `query:"name"`
 		RetentionClass string `query:"retentionClass"`
 	}
 	listVersions struct {
-		page
+		Page
 		Producer string `path:"producer"`
 		Name     string `path:"name"`
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -51,7 +52,10 @@ func (h *handler) appendFile(w *responseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	progress, err := h.registry.AppendFile(r.Context(), r.PathValue("id"), r.PathValue("path"), offset, complete, content)
+	// The connection's end ends the body, and must not end the storing of what
+	// came before: that is what resuming is for. A body without an end ends by StallTimeout.
+	ctx := context.WithoutCancel(r.Context())
+	progress, err := h.registry.AppendFile(ctx, r.PathValue("id"), r.PathValue("path"), offset, complete, content)
 	if err != nil {
 		return err
 	}

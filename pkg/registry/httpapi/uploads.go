@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
@@ -114,7 +113,7 @@ func (h *handler) declareFiles(w *responseWriter, r *http.Request) error {
 }
 
 func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
-	decoder := json.NewDecoder(body)
+	decoder := json.NewDecoder(&utf8Reader{from: body})
 	decoder.DisallowUnknownFields()
 	if err := expectToken(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
 		return nil, err
@@ -154,10 +153,6 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 }
 
 func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
-	// encoding/json has replaced what is not UTF-8 by U+FFFD; nobody means that character.
-	if strings.ContainsRune(f.Path, utf8.RuneError) {
-		return registry.FileDeclaration{}, registry.Invalid(field+".path", "must be UTF-8 without U+FFFD")
-	}
 	file := registry.FileDeclaration{Path: f.Path, Size: f.Size, Executable: f.Executable, MediaType: f.MediaType}
 	for _, d := range []struct {
 		field, text string
@@ -199,6 +194,8 @@ func jsonError(field string, err error) error {
 	switch unknown, isUnknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
 	case errors.As(err, &tooLarge):
 		return bodyProblem(err)
+	case errors.Is(err, errNotUTF8):
+		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early
 	case errors.As(err, &typing):
 		if typing.Field != "" {
 			field += "." + typing.Field

@@ -14,14 +14,19 @@ type responseWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	metrics *metrics
-	status  int   // 0 until the header is sent
-	sent    int64 // body bytes
+	stall   time.Duration
+	body    *bodyReader // of the request, nil if it has none
+	status  int         // 0 until the header is sent
+	sent    int64       // body bytes
 	renewed time.Time
 }
 
 func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 { // an informational answer is not the answer
 		w.status = status
+		if w.body != nil {
+			w.body.left()
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -63,11 +68,11 @@ func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
 // begin notes that the header goes out, and renews the deadline (a wish: not every writer has one).
 func (w *responseWriter) begin() {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
-	if now := time.Now(); now.Sub(w.renewed) > StallTimeout/8 {
+	if now := time.Now(); now.Sub(w.renewed) > w.stall/8 {
 		w.renewed = now
-		w.control.SetWriteDeadline(now.Add(StallTimeout)) //nolint:errcheck
+		w.control.SetWriteDeadline(now.Add(w.stall)) //nolint:errcheck
 	}
 }
 
@@ -80,6 +85,25 @@ func (w *responseWriter) count(n int64) {
 func (w *responseWriter) Flush() {
 	w.begin()
 	w.control.Flush() //nolint:errcheck // the next write says so
+}
+
+// finishRefusal prepares an answer that comes before the end of a large body,
+// and returns what to do after it: to read on for a moment. A server that
+// closes while bytes are coming makes the kernel reset the connection, and the client loses the answer.
+func (w *responseWriter) finishRefusal(r *http.Request) func() {
+	refused := w.status == 0 && w.body != nil && !w.body.ended && (r.ContentLength < 0 || r.ContentLength > smallBody)
+	if !refused || w.body.renewed.IsZero() && r.Header.Get("Expect") != "" {
+		return func() {} // net/http handles these: nothing is coming, or little
+	}
+	if w.control.EnableFullDuplex() != nil {
+		return func() {}
+	}
+	w.Header().Set("Connection", "close")
+	return func() {
+		w.Flush()
+		w.body.left()
+		io.Copy(io.Discard, w.body.body) //nolint:errcheck // ends with the client's, or with its time
+	}
 }
 
 // Unwrap lets http.ResponseController find the connection.
@@ -97,22 +121,24 @@ type bodyReader struct {
 	body    io.ReadCloser
 	control *http.ResponseController
 	metrics *metrics
+	stall   time.Duration
 	renewed time.Time
 	ended   bool
 	err     error // why reading ended, nil at the regular end
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(b.renewed) > StallTimeout/8 {
+	if now := time.Now(); now.Sub(b.renewed) > b.stall/8 {
 		b.renewed = now
-		b.control.SetReadDeadline(now.Add(StallTimeout)) //nolint:errcheck // a wish, as above
+		b.control.SetReadDeadline(now.Add(b.stall)) //nolint:errcheck // a wish, as above
 	}
 	n, err := b.body.Read(p)
 	b.metrics.received.Add(float64(n))
 	if err != nil {
 		b.ended = true
-		b.release()
-		if err != io.EOF {
+		if err == io.EOF {
+			b.release()
+		} else {
 			b.err = err
 		}
 	}
@@ -128,7 +154,7 @@ func (b *bodyReader) release() {
 	}
 }
 
-// left is called when the handler is done. net/http then reads on a little, to
+// left is called when the answer begins. net/http then reads on a little, to
 // keep the connection: a client that has stopped must not hold it.
 func (b *bodyReader) left() {
 	if !b.ended {

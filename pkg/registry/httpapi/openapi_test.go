@@ -1,0 +1,146 @@
+package httpapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+)
+
+// logTo returns a logger that may be read while it is written.
+func logTo(into *strings.Builder) *slog.Logger {
+	return slog.New(slog.NewTextHandler(&lockedWriter{to: into}, nil))
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(p)
+}
+
+// endpoints is the API of the design. A route that is added or taken away is a change of it.
+var endpoints = []string{
+	"DELETE /v1/uploads/{id}", "GET /livez", "GET /metrics", "GET /openapi.json", "GET /readyz",
+	"GET /v1/backends", "GET /v1/backends/{id}", "GET /v1/blobs/{digest}", "GET /v1/events", "GET /v1/health", "GET /v1/manifests/{digest}",
+	"GET /v1/packages", "GET /v1/packages/{producer}/{name}", "GET /v1/packages/{producer}/{name}/{version}",
+	"GET /v1/packages/{producer}/{name}/{version}/files/{path}", "GET /v1/uploads/{id}",
+	"HEAD /v1/blobs/{digest}", "HEAD /v1/packages/{producer}/{name}/{version}/files/{path}", "HEAD /v1/uploads/{id}/files/{path}",
+	"PATCH /v1/uploads/{id}/files/{path}", "POST /v1/backends/{id}/verifications", "POST /v1/routing/explain", "POST /v1/uploads",
+	"POST /v1/uploads/{id}/bundle", "POST /v1/uploads/{id}/files", "POST /v1/uploads/{id}/publish", "PUT /v1/uploads/{id}/files/{path}",
+}
+
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, httpapi.Options{Version: "1.2.3"})
+	response, text := s.do("GET", "/openapi.json", "")
+	var document struct {
+		OpenAPI    string
+		Info       struct{ Version string }
+		Paths      map[string]map[string]map[string]any
+		Components struct{ Schemas map[string]any }
+	}
+	if err := json.Unmarshal([]byte(text), &document); err != nil || response.StatusCode != 200 {
+		t.Fatalf("got %s, %v", response.Status, err)
+	}
+	if document.OpenAPI != "3.1.0" || document.Info.Version != "1.2.3" {
+		t.Errorf("got openapi %q, version %q", document.OpenAPI, document.Info.Version)
+	}
+	var got []string
+	ids := map[string]bool{}
+	for path, item := range document.Paths {
+		for method, operation := range item {
+			got = append(got, strings.ToUpper(method)+" "+path)
+			id, _ := operation["operationId"].(string)
+			if id == "" || ids[id] || operation["summary"] == "" {
+				t.Errorf("%s %s: operationId %q, summary %q", method, path, id, operation["summary"])
+			}
+			ids[id] = true
+			named := map[string]bool{}
+			parameters, _ := operation["parameters"].([]any)
+			for _, p := range parameters {
+				if p := p.(map[string]any); p["in"] == "path" {
+					named["{"+p["name"].(string)+"}"] = true
+				}
+			}
+			if want := strings.Count(path, "{"); len(named) != want {
+				t.Errorf("%s %s documents %v", method, path, named)
+			}
+			if responses := operation["responses"].(map[string]any); responses["default"] == nil || len(responses) < 2 {
+				t.Errorf("%s %s documents the answers %v", method, path, responses)
+			}
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, endpoints) {
+		t.Errorf("the document has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(endpoints, "\n"))
+	}
+	for rest := text; ; {
+		_, after, found := strings.Cut(rest, `"$ref":"#/components/schemas/`)
+		if !found {
+			break
+		}
+		name, _, _ := strings.Cut(after, `"`)
+		if document.Components.Schemas[name] == nil {
+			t.Errorf("the schema %s is referred to and not there", name)
+		}
+		rest = after
+	}
+	for _, leftover := range []string{"go-type", "ErrorModel", "reflect"} {
+		if strings.Contains(text, leftover) {
+			t.Errorf("the document has %q in it", leftover)
+		}
+	}
+	// What is documented is served: no address answers that it is none, or has no such method.
+	fill := strings.NewReplacer("{id}", "x", "{digest}", "sha256:00", "{producer}", "a", "{name}", "b", "{version}", "c", "{path}", "d")
+	for _, endpoint := range endpoints {
+		method, path, _ := strings.Cut(endpoint, " ")
+		response, text := s.do(method, fill.Replace(path), "")
+		if response.StatusCode == 405 || strings.Contains(text, "no-such-address") {
+			t.Errorf("%s: got %s %s", endpoint, response.Status, text)
+		}
+	}
+}
+
+func TestProbesAndMetrics(t *testing.T) {
+	t.Parallel()
+	ready := errors.New("no routing table was loaded yet")
+	s := newSite(t, httpapi.Options{Ready: func(context.Context) error { return ready }})
+	if response, text := s.do("GET", "/readyz", ""); response.StatusCode != 503 || !strings.Contains(text, ready.Error()) || response.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("readyz: got %s %s", response.Status, text)
+	}
+	if response, _ := s.do("GET", "/livez", ""); response.StatusCode != 200 {
+		t.Errorf("livez: got %s", response.Status)
+	}
+	s.do("PUT", s.file("a"), "12345")
+	s.do("GET", "/v1/packages/a/b/c", "")
+	s.do("GET", "/nothing/"+s.session, "")
+	_, text := s.do("GET", "/metrics", "")
+	for _, want := range []string{
+		`artifactstore_http_requests_total{code="200",method="PUT",route="/v1/uploads/{id}/files/{path...}"} 1`,
+		`artifactstore_http_requests_total{code="404",method="GET",route="GET /v1/packages/{producer}/{name}/{version}"} 1`,
+		`artifactstore_http_requests_total{code="404",method="GET",route="none"} 1`,
+		`artifactstore_http_received_bytes_total 5`,
+		`artifactstore_http_in_flight_requests 1`,
+		`artifactstore_http_in_flight_bytes 0`,
+		`artifactstore_http_request_duration_seconds_count{method="GET",route="GET /livez"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("metrics have no line %s", want)
+		}
+	}
+	if strings.Contains(text, s.session) {
+		t.Error("a session id is a label")
+	}
+}

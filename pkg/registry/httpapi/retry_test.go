@@ -1,0 +1,166 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
+)
+
+// flaky closes the first connections without an answer, after they have sent something.
+type flaky struct {
+	net.Listener
+	left  atomic.Int32
+	tried atomic.Int32
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	for {
+		connection, err := f.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		f.tried.Add(1)
+		if f.left.Add(-1) < 0 {
+			return connection, nil
+		}
+		connection.Read(make([]byte, 1<<10))
+		connection.Close()
+	}
+}
+
+func flakyClient(t *testing.T, failures int32) (*httpapi.Client, *flaky) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unreliable := &flaky{Listener: listener}
+	unreliable.left.Store(failures)
+	fixture := registrytest.OpenService(t, "")
+	server := httpapi.NewServer(httpapi.NewHandler(fixture.Registry, httpapi.Options{Logger: quiet()}))
+	done := make(chan struct{})
+	go func() { defer close(done); server.Serve(unreliable) }()
+	t.Cleanup(func() { server.Close(); <-done })
+	return newClient(t, listener.Addr().String()), unreliable
+}
+
+func TestRepeatsWhatMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	open := registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "a", Name: "b", Version: "c"}, RetentionClass: "d"}
+
+	client, listener := flakyClient(t, 2)
+	if _, err := client.Health(ctx); err != nil || listener.tried.Load() != 3 {
+		t.Errorf("got %v after %d connections, want an answer on the third", err, listener.tried.Load())
+	}
+	client, listener = flakyClient(t, 9)
+	if _, err := client.Health(ctx); err == nil || listener.tried.Load() != 3 {
+		t.Errorf("got %v after %d connections, want the end after the third", err, listener.tried.Load())
+	}
+	client, listener = flakyClient(t, 1)
+	if _, err := client.OpenUpload(ctx, open); err == nil || listener.tried.Load() != 1 {
+		t.Errorf("got %v after %d connections: opening a session is not repeated", err, listener.tried.Load())
+	}
+
+	client, listener = flakyClient(t, 0)
+	upload, err := client.OpenUpload(ctx, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Repeat("x", 100_000)
+	for name, c := range map[string]struct {
+		reader io.Reader
+		ok     bool
+	}{
+		"bytes.Reader": {bytes.NewReader([]byte("skip" + text)), true},
+		"plain reader": {io.MultiReader(strings.NewReader(text)), false},
+	} {
+		client.Close() // so that the next connection is a new one
+		listener.left.Store(1)
+		if seeker, ok := c.reader.(io.Seeker); ok {
+			seeker.Seek(4, io.SeekStart)
+		}
+		file, err := client.PutFile(ctx, upload.ID, name, registry.Content{Reader: c.reader, Size: int64(len(text)), Digests: digest.Of([]byte(text))})
+		if (err == nil) != c.ok || c.ok && file.Digests != digest.Of([]byte(text)) {
+			t.Errorf("%s: got %+v, %v", name, file, err)
+		}
+		listener.left.Store(0)
+	}
+}
+
+func TestNoAnswerOfARegistry(t *testing.T) {
+	t.Parallel()
+	name := digest.Of(nil).SHA256
+	for _, handler := range []http.HandlerFunc{
+		func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, // some other server: says nothing about a blob
+		func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		},
+		func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
+	} {
+		client := newClient(t, serve(t, handler))
+		_, err := client.HeadBlob(context.Background(), name)
+		if err == nil || errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("HeadBlob: got %v", err)
+		}
+		if _, err = client.Health(context.Background()); err == nil || errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("Health: got %v", err)
+		}
+	}
+	// Bytes that are not those of their name.
+	client := newClient(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "forged") })))
+	if _, err := client.GetManifest(context.Background(), name); err == nil {
+		t.Error("a forged manifest was taken")
+	}
+}
+
+func TestNewClientRefuses(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"", "localhost:8080", "ftp://x", "http://", "http://user:password@x", "http://x?a=b", "http://x#a", "http://x:y"} {
+		if _, err := httpapi.NewClient(address, httpapi.ClientOptions{}); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("%q: got %v", address, err)
+		} else if strings.Contains(err.Error(), "password") {
+			t.Errorf("the password shows: %v", err)
+		}
+	}
+}
+
+// TestMountedBelowAPath: a client's base may have a path, and what it asks for carries its token.
+func TestMountedBelowAPath(t *testing.T) {
+	t.Parallel()
+	fixture := registrytest.OpenService(t, "")
+	handler := http.StripPrefix("/mounted/here", httpapi.NewHandler(fixture.Registry, httpapi.Options{Logger: quiet()}))
+	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer token" || r.Header.Get("User-Agent") != "test" {
+			t.Errorf("headers %v", r.Header)
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	client, err := httpapi.NewClient("http://"+address+"/mounted/here/", httpapi.ClientOptions{Token: "token", UserAgent: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	ctx := context.Background()
+	upload, err := client.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "a", Name: "b", Version: "c"}, RetentionClass: "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutFile(ctx, upload.ID, "x/ä ?#%", registry.Content{Reader: strings.NewReader("a"), Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutFile(ctx, upload.ID, "../x", registry.Content{Reader: strings.NewReader("a"), Size: 1}); !errors.Is(err, registry.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,210 @@
+package registrytest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+var logCases = []testCase{
+	{"pages of packages", packagePages},
+	{"pages of events", eventPages},
+	{"follow", follow},
+	{"explain", explain},
+	{"backends", backends},
+	{"verify intact", verifyIntact},
+	{"verify damaged", verifyDamaged},
+}
+
+func packagePages(s suite) {
+	var want []string
+	for _, v := range []string{"1", "2", "3", "4", "5"} {
+		s.push(version(v), file{"a", "a", false})
+		want = append(want, version(v).PackageRef.String())
+	}
+	var got []string
+	filter := registry.PackageFilter{Producer: "ci", Name: "tool", RetentionClass: "release", Limit: 2}
+	for pages := 1; ; pages++ {
+		page, err := s.r.ListPackages(s.ctx, filter)
+		s.must(err)
+		for _, p := range page.Packages {
+			got = append(got, p.String())
+		}
+		if filter.After = page.Next; page.Next == "" {
+			equal(s, "pages", pages, 3)
+			break
+		}
+	}
+	equal(s, "packages", fmt.Sprint(got), fmt.Sprint(want))
+	for _, filter := range []registry.PackageFilter{{Producer: "other"}, {Name: "other"}, {RetentionClass: "other"}} {
+		page, err := s.r.ListPackages(s.ctx, filter)
+		s.must(err)
+		equal(s, "matches", len(page.Packages), 0)
+	}
+}
+
+func eventPages(s suite) {
+	published := s.push(version("1"), file{"a", "a", false})
+	head, err := s.r.LogHead(s.ctx)
+	s.must(err)
+	all, err := s.r.ReadEvents(s.ctx, 0, 0)
+	s.must(err)
+	equal(s, "events", uint64(len(all.Events)), head.Position)
+	equal(s, "log", all.LogID, head.LogID)
+	var previous digest.Digest
+	for i, event := range all.Events {
+		equal(s, "position", event.Position, uint64(i+1))
+		if i > 0 {
+			equal(s, "chain", event.Previous, previous)
+		}
+		if previous = event.Hash; previous.IsZero() || !json.Valid(event.Payload) || event.Time.IsZero() || event.Actor == "" {
+			s.Fatalf("%+v is not complete", event)
+		}
+	}
+	last := all.Events[len(all.Events)-1]
+	equal(s, "kind", last.Kind, "v1.package.published")
+	equal(s, "position", last.Position, published.Position)
+	one, err := s.r.ReadEvents(s.ctx, head.Position-1, 1)
+	s.must(err)
+	equal(s, "one", len(one.Events), 1)
+	equal(s, "hash", one.Events[0].Hash, last.Hash)
+	none, err := s.r.ReadEvents(s.ctx, head.Position, 0)
+	s.must(err)
+	equal(s, "behind the head", len(none.Events), 0)
+}
+
+func follow(s suite) {
+	s.push(version("1"), file{"a", "a", false})
+	start := s.head()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	events, done := make(chan registry.Event, 100), make(chan error, 1)
+	go func() {
+		done <- s.r.FollowEvents(ctx, start-1, func(event registry.Event) error { events <- event; return nil })
+	}()
+	next := func() registry.Event {
+		s.Helper()
+		select {
+		case event := <-events:
+			return event
+		case err := <-done:
+			s.Fatalf("ended with %v", err)
+		case <-s.ctx.Done():
+			s.Fatal("no event came")
+		}
+		panic("unreachable")
+	}
+	equal(s, "an old event", next().Position, start)
+	for _, v := range []string{"2", "3"} {
+		published := s.push(version(v), file{"a", v, false})
+		event := next()
+		equal(s, "position", event.Position, published.Position)
+		equal(s, "kind", event.Kind, "v1.package.published")
+	}
+	cancel()
+	s.is(<-done, context.Canceled)
+
+	enough := errors.New("enough")
+	seen := 0
+	s.is(s.r.FollowEvents(s.ctx, 0, func(registry.Event) error { seen++; return enough }), enough)
+	equal(s, "events before enough", seen, 1)
+}
+
+func explain(s suite) {
+	got, err := s.r.Explain(s.ctx, placement.Request{Producer: "ci", RetentionClass: "release"})
+	s.must(err)
+	equal(s, "backend", got.Backend, First)
+	equal(s, "rule", got.Rule, 1)
+	got, err = s.r.Explain(s.ctx, placement.Request{Producer: "ci", RetentionClass: SecondClass})
+	s.must(err)
+	equal(s, "backend", got.Backend, Second)
+	equal(s, "policy", got.Policy, "test")
+	s.SetReady(false)
+	got, err = s.r.Explain(s.ctx, placement.Request{Producer: "ci", RetentionClass: "release"})
+	s.must(err)
+	if got.Backend != "" || got.Reason == "" || len(got.Considered) != 1 || got.Considered[0].Taken {
+		s.Fatalf("got %+v, want no backend and the reason", got)
+	}
+}
+
+func backends(s suite) {
+	all, err := s.r.ListBackends(s.ctx)
+	s.must(err)
+	equal(s, "backends", len(all), 2)
+	for i, name := range []string{First, Second} {
+		equal(s, "name", all[i].Name, name)
+		equal(s, "verified", all[i].Verified, "Unknown")
+		byID, err := s.r.GetBackend(s.ctx, all[i].ID)
+		s.must(err)
+		equal(s, "by id", byID.Name, name)
+	}
+	s.push(version("1"), file{"a", "a", false})
+	got, err := s.r.GetBackend(s.ctx, First)
+	s.must(err)
+	equal(s, "live locations", got.Findings.Live, 2) // the file and the manifest
+	health, err := s.r.Health(s.ctx)
+	s.must(err)
+	equal(s, "health", health.Status, registry.HealthOK)
+	equal(s, "position", health.Log.Position, s.head())
+	equal(s, "backends", len(health.Backends), 2)
+}
+
+func verifyIntact(s suite) {
+	s.push(version("1"), file{"a", "a", false}, file{"b", "b", false})
+	var told []registry.VerifyReport
+	report, err := s.r.VerifyBackend(s.ctx, First, func(r registry.VerifyReport) { told = append(told, r) })
+	s.must(err)
+	if !report.Done || report.Objects != 3 || report.CheckedObjects != 3 || report.Verified != 3 || report.Corrupt+report.Missing+report.Unreachable != 0 {
+		s.Fatalf("got %+v, want 3 objects intact", report)
+	}
+	if len(told) == 0 || !told[len(told)-1].Done {
+		s.Fatalf("told %+v, want a last report that is done", told)
+	}
+	status, err := s.r.GetBackend(s.ctx, First)
+	s.must(err)
+	equal(s, "verified", status.Verified, "True")
+	equal(s, "last verified", status.Findings.LastVerified.IsZero(), false)
+	empty, err := s.r.VerifyBackend(s.ctx, Second, nil)
+	s.must(err)
+	equal(s, "objects of an empty backend", empty.Objects, 0)
+}
+
+func verifyDamaged(s suite) {
+	s.push(version("1"), file{"a", "damaged", false}, file{"b", "removed", false}, file{"c", "intact", false})
+	damaged, removed := digest.Of([]byte("damaged")).SHA256, digest.Of([]byte("removed")).SHA256
+	s.Damage(s.T, damaged)
+	s.Remove(s.T, removed)
+	report, err := s.r.VerifyBackend(s.ctx, First, nil)
+	s.must(err)
+	if !report.Done || report.Corrupt != 1 || report.Missing != 1 || report.Verified != 2 || len(report.Failed) != 2 {
+		s.Fatalf("got %+v, want 1 corrupt, 1 missing and 2 intact", report)
+	}
+	for _, failed := range report.Failed {
+		want := map[digest.Digest]string{damaged: "corrupt", removed: "missing"}[failed.SHA256]
+		equal(s, failed.SHA256.String(), failed.Reason, want)
+	}
+	status, err := s.r.GetBackend(s.ctx, First)
+	s.must(err)
+	equal(s, "verified", status.Verified, "False")
+	equal(s, "failed", status.Findings.Failed, 2)
+	health, err := s.r.Health(s.ctx)
+	s.must(err)
+	equal(s, "health", health.Status, registry.HealthDegraded)
+	for _, name := range []digest.Digest{damaged, removed} {
+		body, _, err := s.r.OpenBlob(s.ctx, name, nil)
+		if err == nil {
+			body.Close() //nolint:errcheck // it is an error that it is open
+		}
+		s.is(err, registry.ErrFailedLocation)
+	}
+	equal(s, "the intact one", s.read(digest.Of([]byte("intact")).SHA256, nil), "intact")
+
+	// The bytes that failed are asked for again, and heal.
+	upload := s.open(version("2"))
+	equal(s, "asked for", fmt.Sprint(s.declare(upload.ID, []file{{"a", "damaged", false}, {"c", "intact", false}}).Send), "[a]")
+}

@@ -1,0 +1,105 @@
+package registrytest
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+var resumeCases = []testCase{
+	{"a file in pieces", pieces},
+	{"pieces that break off", brokenPieces},
+	{"pieces that do not match", wrongPieces},
+}
+
+func part(text string) registry.Content {
+	return registry.Content{Reader: strings.NewReader(text), Size: int64(len(text))}
+}
+
+func pieces(s suite) {
+	upload := s.open(version("1"))
+	_, err := s.r.FileProgress(s.ctx, upload.ID, "a")
+	s.is(err, registry.ErrNotFound)
+	s.declare(upload.ID, []file{{"a", "0123456789", true}})
+	offset := int64(0)
+	for _, text := range []string{"012", "3456"} {
+		progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", offset, false, part(text))
+		s.must(err)
+		offset += int64(len(text))
+		equal(s, "offset", progress.Offset, offset)
+		equal(s, "complete", progress.Complete, false)
+	}
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 3, false, part("x"))
+	var misplaced *registry.OffsetError
+	if !errors.As(err, &misplaced) || misplaced.Want != 7 || misplaced.Got != 3 {
+		s.Fatalf("got %v, want an OffsetError of 7 and 3", err)
+	}
+	last := part("789")
+	last.Digests = digest.Of([]byte("0123456789"))
+	progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", offset, true, last)
+	s.must(err)
+	equal(s, "offset", progress.Offset, 10)
+	equal(s, "complete", progress.Complete, true)
+	got, err := s.r.FileProgress(s.ctx, upload.ID, "a")
+	s.must(err)
+	if got.Offset != 10 || !got.Complete || got.Size == nil || *got.Size != 10 || got.Digests != last.Digests {
+		s.Fatalf("got %+v, want it complete", got)
+	}
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	s.must(err)
+	equal(s, "read back", s.read(last.Digests.SHA256, nil), "0123456789")
+	info, err := s.r.FindFile(s.ctx, version("1").PackageRef, "a")
+	s.must(err)
+	equal(s, "executable", info.Executable, true)
+}
+
+func brokenPieces(s suite) {
+	text := strings.Repeat("0123456789", 100_000) // more than waits in buffers on the way
+	upload := s.open(version("1"))
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", 0, true, registry.Content{Reader: breaking(text), Size: storage.UnknownSize})
+	s.is(err, storage.ErrSource)
+	// Over a network the source knows that it broke before the registry does,
+	// and the last of what it gave does not arrive.
+	var progress registry.FileProgress
+	for deadline := time.Now().Add(20 * time.Second); progress.Offset == 0; {
+		if progress, err = s.r.FileProgress(s.ctx, upload.ID, "a"); time.Now().After(deadline) {
+			s.Fatalf("got %+v, %v, want what came before the break", progress, err)
+		}
+	}
+	equal(s, "complete", progress.Complete, false)
+	rest := io.LimitReader(strings.NewReader(text[progress.Offset:]), int64(len(text)))
+	progress, err = s.r.AppendFile(s.ctx, upload.ID, "a", progress.Offset, true, registry.Content{Reader: rest, Size: storage.UnknownSize})
+	s.must(err)
+	equal(s, "complete", progress.Complete, true)
+	equal(s, "offset", progress.Offset, int64(len(text)))
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	s.must(err)
+	equal(s, "read back", s.read(digest.Of([]byte(text)).SHA256, nil) == text, true)
+}
+
+func wrongPieces(s suite) {
+	upload := s.open(version("1"))
+	s.declare(upload.ID, []file{{"a", "right", false}})
+	head := s.head()
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", 0, false, part("wro"))
+	s.must(err)
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 3, true, part("ng"))
+	s.is(err, storage.ErrMismatch)
+	s.nothingStored(upload.ID, head)
+	progress, err := s.r.FileProgress(s.ctx, upload.ID, "a")
+	s.must(err)
+	equal(s, "what did not match is dropped: offset", progress.Offset, 0)
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 0, false, part("right and more"))
+	s.invalid(err, "size")
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "../a", 0, true, part("right"))
+	s.invalid(err, "path")
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 0, true, part("right"))
+	s.must(err)
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	s.must(err)
+}

@@ -1,0 +1,120 @@
+// Package bench measures the programs against the bare parts that they are
+// built on. Every figure is a ratio of two things measured in one run, in
+// turns, on real servers; a goal that is missed makes the exit code nonzero.
+//
+// Run it by make bench, or one part by go test -run '^$' -bench Get -benchtime 1x.
+package bench
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// fileServerFolder has this program be the bare file server, as a process of its own.
+const fileServerFolder = "BENCH_FILE_SERVER"
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(fileServerFolder); folder != "" {
+		serveFiles(folder)
+		return
+	}
+	code := m.Run()
+	if printTable() {
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// figure is one row of the table at the end.
+type figure struct {
+	what, value, goal string
+	missed            bool
+}
+
+var figures struct {
+	sync.Mutex
+	rows []figure
+}
+
+func record(f figure) {
+	figures.Lock()
+	defer figures.Unlock()
+	figures.rows = append(figures.rows, f)
+}
+
+// atLeast records a ratio that has a goal.
+func atLeast(b *testing.B, what string, ratio, goal float64) {
+	b.ReportMetric(ratio, "ratio")
+	record(figure{what, fmt.Sprintf("%.2f", ratio), fmt.Sprintf(">= %.2f", goal), ratio < goal})
+}
+
+// told records a figure that has none.
+func told(what, value string) { record(figure{what: what, value: value}) }
+
+// printTable reports whether a goal was missed.
+func printTable() (missed bool) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nFIGURE\tVALUE\tGOAL\t")
+	for _, f := range figures.rows {
+		verdict := ""
+		if f.goal != "" {
+			verdict = map[bool]string{false: "ok", true: "MISSED"}[f.missed]
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.what, f.value, f.goal, verdict)
+		missed = missed || f.missed
+	}
+	if err := w.Flush(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return missed
+}
+
+// inTurns runs both, one after the other, and returns the medians of how long
+// they took: what slows the machine for a while slows both. Each is given the number of its round.
+func inTurns(b *testing.B, rounds int, one, other func(round int) time.Duration) (time.Duration, time.Duration) {
+	b.Helper()
+	var ones, others []time.Duration
+	for round := range rounds {
+		ones = append(ones, one(round))
+		others = append(others, other(round))
+	}
+	b.Logf("%s against %s", seconds(ones), seconds(others))
+	return median(ones), median(others)
+}
+
+func median(all []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(all))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+func seconds(all []time.Duration) string {
+	texts := make([]string, len(all))
+	for i, d := range all {
+		texts[i] = fmt.Sprintf("%.2f", d.Seconds())
+	}
+	return strings.Join(texts, " ") + " s"
+}
+
+func ratio(bare, ours time.Duration) float64 { return bare.Seconds() / ours.Seconds() }
+
+func rate(bytes int64, took time.Duration) string {
+	return fmt.Sprintf("%.0f MB/s", float64(bytes)/1e6/took.Seconds())
+}
+
+// serveFiles is net/http's FileServer; it says where it serves.
+func serveFiles(folder string) {
+	listener, err := listenLoopback()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(listener.Addr())
+	fmt.Fprintln(os.Stderr, http.Serve(listener, http.FileServer(http.Dir(folder)))) //nolint:gosec // it ends with its parent
+}

@@ -86,8 +86,8 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 
 func TestUnknownErrorIsFlat(t *testing.T) {
 	t.Parallel()
-	var log strings.Builder
-	s := &site{t: t, address: serve(t, httpapi.NewHandler(failing{err: errors.New(secret)}, httpapi.Options{Logger: logTo(&log)}))}
+	var log logBuffer
+	s := &site{t: t, address: serve(t, httpapi.NewHandler(failing{err: errors.New(secret)}, httpapi.Options{Logger: log.logger()}))}
 	for _, request := range [][2]string{{"GET", "/v1/packages/a/b/c"}, {"POST", "/v1/uploads/x/publish"}} {
 		response, text := s.do(request[0], request[1], "")
 		var p httpapi.Problem

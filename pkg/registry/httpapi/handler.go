@@ -130,7 +130,7 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	w := &responseWriter{ResponseWriter: inner, control: control, metrics: h.metrics, stall: h.opts.StallTimeout}
 	h.metrics.began(r)
 	defer func() { h.metrics.ended(r, length, w.status, began) }()
-	defer h.recover(w, r)
+	defer func() { h.recover(w, r, recover()) }()
 
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -139,6 +139,9 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		body := &bodyReader{body: r.Body, control: control, metrics: h.metrics, stall: h.opts.StallTimeout}
+		// In a copy: net/http looks at its own request's body to see whether it
+		// was asked for (100-continue) and how much of it is left.
+		r = r.WithContext(r.Context())
 		r.Body, w.body = body, body
 	}
 	h.dispatch(w, r)
@@ -211,8 +214,7 @@ func (h *handler) explain(r *http.Request, p *Problem, err error) *Problem {
 	return &answer
 }
 
-func (h *handler) recover(w *responseWriter, r *http.Request) {
-	cause := recover()
+func (h *handler) recover(w *responseWriter, r *http.Request, cause any) {
 	if cause == nil {
 		return
 	}

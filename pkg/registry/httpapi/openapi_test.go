@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,21 +13,25 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 )
 
-// logTo returns a logger that may be read while it is written.
-func logTo(into *strings.Builder) *slog.Logger {
-	return slog.New(slog.NewTextHandler(&lockedWriter{to: into}, nil))
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
 }
 
-type lockedWriter struct {
-	mu sync.Mutex
-	to io.Writer
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
 }
 
-func (w *lockedWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.to.Write(p)
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
+
+func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // endpoints is the API of the design. A route that is added or taken away is a change of it.
 var endpoints = []string{

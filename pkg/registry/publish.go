@@ -265,7 +265,10 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		}
 		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
 		if err == nil {
-			return nil, s.checkTaken(d, taken)
+			if err := s.checkTaken(d, taken); err != nil {
+				return nil, err
+			}
+			return s.revive(ctx, tx, d)
 		}
 		if !errors.Is(err, view.ErrNotFound) {
 			return nil, err
@@ -285,6 +288,37 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		return err
 	})
 	return publication, err
+}
+
+// revive logs what publishing a version again has brought back: blobs whose
+// every location had failed, and which this session has stored in its
+// placement. What was reused is live, so what is not live was sent.
+func (s *Service) revive(ctx context.Context, tx database.Tx, d *draft) ([]eventlog.Event, error) {
+	contents := []digest.Digest{manifest.Digest(d.encoded)}
+	seen := make(map[digest.Digest]bool)
+	for _, f := range d.manifest.Files {
+		if sha := f.Digests.SHA256; !seen[sha] {
+			seen[sha] = true
+			contents = append(contents, sha)
+		}
+	}
+	dead, err := view.ListNotLive(ctx, tx, contents)
+	if err != nil {
+		return nil, err
+	}
+	var events []eventlog.Event
+	for chunk := range slices.Chunk(dead, event.MaxDigests) {
+		sums := make([][]byte, len(chunk))
+		for i, sha := range chunk {
+			sums[i] = sha.Bytes()
+		}
+		added, err := event.New(actorOf(ctx), event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, added)
+	}
+	return events, nil
 }
 
 // checkTaken: the same content under the same terms is the same publication.

@@ -152,7 +152,7 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []Fi
 		if err := s.reuse(ctx, tx, session, fresh); err != nil {
 			return err
 		}
-		have, err := upload.ListBlobs(ctx, tx, id)
+		have, err := upload.HasContents(ctx, tx, id, contents(files))
 		if err != nil {
 			return err
 		}
@@ -222,20 +222,21 @@ func validateDigests(field string, d digest.Dual) error {
 
 // newFiles returns those of files that the session does not have, and how many it then has.
 func (s *Service) newFiles(ctx context.Context, tx database.Tx, id string, files []upload.File) ([]upload.File, int, error) {
-	known, err := upload.ListFiles(ctx, tx, id)
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = manifest.FoldPath(f.Path)
+	}
+	byFolded, err := upload.FindFolded(ctx, tx, id, paths)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(known) == 0 {
-		return files, len(files), nil
-	}
-	byFolded := make(map[string]upload.File, len(known))
-	for _, f := range known {
-		byFolded[manifest.FoldPath(f.Path)] = f
+	known, err := upload.CountFiles(ctx, tx, id)
+	if err != nil {
+		return nil, 0, err
 	}
 	var fresh []upload.File
 	for i, f := range files {
-		old, taken := byFolded[manifest.FoldPath(f.Path)]
+		old, taken := byFolded[paths[i]]
 		switch {
 		case !taken:
 			fresh = append(fresh, f)
@@ -245,10 +246,10 @@ func (s *Service) newFiles(ctx context.Context, tx database.Tx, id string, files
 			return nil, 0, &ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q was declared in this session in other words", f.Path)}
 		}
 	}
-	if len(known)+len(fresh) > MaxFilesInOneUpload {
-		return nil, 0, Invalid("files", "must be at most %d in one session, would be %d", MaxFilesInOneUpload, len(known)+len(fresh))
+	if known+len(fresh) > MaxFilesInOneUpload {
+		return nil, 0, Invalid("files", "must be at most %d in one session, would be %d", MaxFilesInOneUpload, known+len(fresh))
 	}
-	return fresh, len(known) + len(fresh), nil
+	return fresh, known + len(fresh), nil
 }
 
 // agree reports whether a new declaration says nothing that the old one, or
@@ -261,14 +262,7 @@ func agree(declared, old upload.File) bool {
 
 // reuse marks content that the session's producer has published before.
 func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
-	var digests []digest.Digest
-	for _, f := range files {
-		if !f.Digests.SHA256.IsZero() {
-			digests = append(digests, f.Digests.SHA256)
-		}
-	}
-	slices.SortFunc(digests, func(a, b digest.Digest) int { x, y := a.Sum(), b.Sum(); return slices.Compare(x[:], y[:]) })
-	reusable, err := view.FindReusable(ctx, tx, session.Producer, slices.Compact(digests))
+	reusable, err := view.FindReusable(ctx, tx, session.Producer, contents(files))
 	if err != nil {
 		return err
 	}
@@ -287,19 +281,31 @@ func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 	return upload.InsertBlobs(ctx, tx, session.ID, blobs)
 }
 
+// contents lists the known digests of files, each once, in order.
+func contents(files []upload.File) []digest.Digest {
+	var digests []digest.Digest
+	for _, f := range files {
+		if !f.Digests.SHA256.IsZero() {
+			digests = append(digests, f.Digests.SHA256)
+		}
+	}
+	slices.SortFunc(digests, func(a, b digest.Digest) int { x, y := a.Sum(), b.Sum(); return slices.Compare(x[:], y[:]) })
+	return slices.Compact(digests)
+}
+
 func (s *Service) canRead(backendID string) bool {
 	b, err := s.placer.Open(backendID)
 	return err == nil && b.Store != nil
 }
 
 // toSend lists, sorted, one path for each content that the session lacks.
-func toSend(files []upload.File, have map[digest.Digest]upload.Blob) []string {
+func toSend(files []upload.File, have map[digest.Digest]bool) []string {
 	send := []string{}
 	asked := make(map[digest.Digest]bool)
 	for _, f := range files {
 		sha := f.Digests.SHA256
 		if !sha.IsZero() {
-			if _, there := have[sha]; there || asked[sha] {
+			if have[sha] || asked[sha] {
 				continue
 			}
 			asked[sha] = true

@@ -83,7 +83,7 @@ func (v *verification) all(ctx context.Context) error {
 	for cursor := (*view.ToCheck)(nil); ; {
 		var page []view.ToCheck
 		if err := v.service.read(ctx, func(tx database.Tx) (err error) {
-			page, err = view.ListToCheck(ctx, tx, v.backend.ID, head.Position, cursor, event.MaxVerifiedDigests)
+			page, err = view.ListToCheck(ctx, tx, v.backend.ID, head.Position, cursor, event.MaxDigests)
 			return err
 		}); err != nil {
 			return err

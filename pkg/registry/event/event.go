@@ -27,12 +27,13 @@ import (
 const (
 	KindBackendRegistered = "v1.backend.registered"
 	KindPackagePublished  = "v1.package.published"
+	KindLocationAdded     = "v1.storage.location_added"
 	KindLocationVerified  = "v1.storage.location_verified"
 	KindLocationFailed    = "v1.storage.location_failed"
 )
 
-// MaxVerifiedDigests is how many digests one LocationVerified carries at most.
-const MaxVerifiedDigests = 1000
+// MaxDigests is how many digests one LocationVerified or LocationAdded carries at most.
+const MaxDigests = 1000
 
 // Why a location failed.
 const (
@@ -72,10 +73,17 @@ type PackagePublished struct {
 	Manifest []byte `cbor:"manifest"`
 }
 
+// LocationAdded: these blobs, which the log knew already, were stored in the
+// backend (again).
+type LocationAdded struct {
+	BackendID string   `cbor:"backendId"`
+	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxDigests
+}
+
 // LocationVerified: these blobs were re-read from the backend and both digests were right.
 type LocationVerified struct {
 	BackendID string   `cbor:"backendId"`
-	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxVerifiedDigests, in the order of reading
+	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxDigests, in the order of reading
 }
 
 // LocationFailed: the blob was re-read from the backend, and is corrupt or missing.
@@ -93,6 +101,9 @@ func (BackendRegistered) Kind() string { return KindBackendRegistered }
 func (PackagePublished) Kind() string { return KindPackagePublished }
 
 // Kind implements Payload.
+func (LocationAdded) Kind() string { return KindLocationAdded }
+
+// Kind implements Payload.
 func (LocationVerified) Kind() string { return KindLocationVerified }
 
 // Kind implements Payload.
@@ -103,6 +114,9 @@ func (e BackendRegistered) Subject() string { return e.BackendID }
 
 // Subject is producer/name@version.
 func (e PackagePublished) Subject() string { return e.Producer + "/" + e.Name + "@" + e.Version }
+
+// Subject is the backend's id.
+func (e LocationAdded) Subject() string { return e.BackendID }
 
 // Subject is the backend's id.
 func (e LocationVerified) Subject() string { return e.BackendID }
@@ -126,6 +140,8 @@ func Decode(e eventlog.Event) (Payload, error) {
 		return decode[BackendRegistered](e)
 	case KindPackagePublished:
 		return decode[PackagePublished](e)
+	case KindLocationAdded:
+		return decode[LocationAdded](e)
 	case KindLocationVerified:
 		return decode[LocationVerified](e)
 	case KindLocationFailed:
@@ -158,16 +174,22 @@ func Describe(payload Payload) (any, error) {
 			"retentionClass": p.RetentionClass, "tier": p.Tier, "backends": p.Backends,
 			"manifestDigest": manifest.Digest(p.Manifest), "files": len(m.Files), "bytes": m.Bytes(),
 		}, nil
+	case LocationAdded:
+		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil
 	case LocationVerified:
-		digests := make([]string, len(p.SHA256))
-		for i, sum := range p.SHA256 {
-			digests[i] = text(sum)
-		}
-		return map[string]any{"backendId": p.BackendID, "digests": digests}, nil
+		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil
 	case LocationFailed:
 		return map[string]any{"backendId": p.BackendID, "digest": text(p.SHA256), "reason": p.Reason, "detail": p.Detail}, nil
 	}
 	return nil, fmt.Errorf("%T: %w", payload, ErrUnknown)
+}
+
+func texts(sums [][]byte) []string {
+	all := make([]string, len(sums))
+	for i, sum := range sums {
+		all[i] = text(sum)
+	}
+	return all
 }
 
 func text(sum []byte) string {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -120,28 +122,18 @@ func GetFiles(ctx context.Context, tx database.Tx, id string, paths []string) (m
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	files := make(map[string]File, len(paths))
-	for rows.Next() {
-		f, err := scanFile(rows)
-		if err != nil {
-			return nil, err
-		}
+	list, err := scanFiles(rows)
+	files := make(map[string]File, len(list))
+	for _, f := range list {
 		files[f.Path] = f
 	}
-	return files, rows.Err()
+	return files, err
 }
 
 // MaxGetFiles is how many files GetFiles returns at most.
 const MaxGetFiles = 128
 
-var getFiles = func() string {
-	query := `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN ($2`
-	for i := 3; i < 2+MaxGetFiles; i++ {
-		query += fmt.Sprintf(", $%d", i)
-	}
-	return query + `)`
-}()
+var getFiles = `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN (` + parameters(2, MaxGetFiles) + `)`
 
 // ListFiles returns all declared files, in no order.
 func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
@@ -149,6 +141,10 @@ func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return scanFiles(rows)
+}
+
+func scanFiles(rows *sql.Rows) ([]File, error) {
 	defer rows.Close() //nolint:errcheck // rows.Err tells
 	var files []File
 	for rows.Next() {
@@ -159,6 +155,72 @@ func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
 		files = append(files, f)
 	}
 	return files, rows.Err()
+}
+
+// FindFolded returns the session's files whose folded path is one of these, by
+// folded path.
+func FindFolded(ctx context.Context, tx database.Tx, id string, folded []string) (map[string]File, error) {
+	found := make(map[string]File)
+	for chunk := range slices.Chunk(folded, chunkSize) {
+		args := []any{id}
+		for _, path := range chunk {
+			args = append(args, path)
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1 AND folded IN (`+parameters(2, len(chunk))+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		files, err := scanFiles(rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			found[manifest.FoldPath(f.Path)] = f
+		}
+	}
+	return found, nil
+}
+
+// HasContents returns which of the contents the session has.
+func HasContents(ctx context.Context, tx database.Tx, id string, contents []digest.Digest) (map[digest.Digest]bool, error) {
+	has := make(map[digest.Digest]bool)
+	for chunk := range slices.Chunk(contents, chunkSize) {
+		args := []any{id}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM upload_blobs WHERE upload_id = $1 AND sha256 IN (`+parameters(2, len(chunk))+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var sum []byte
+			if err := rows.Scan(&sum); err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			if err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			has[d] = true
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return has, nil
+}
+
+// chunkSize is how many values one IN list has at most.
+const chunkSize = 500
+
+// parameters returns "$first, $first+1, …", n of them.
+func parameters(first, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "$" + strconv.Itoa(first+i)
+	}
+	return strings.Join(list, ", ")
 }
 
 // ListBlobs returns the content that the session has, by SHA-256.
@@ -193,6 +255,12 @@ func DropBlobs(ctx context.Context, tx database.Tx, id string, gone []digest.Dig
 		}
 	}
 	return nil
+}
+
+// CountFiles returns how many files are declared.
+func CountFiles(ctx context.Context, tx database.Tx, id string) (n int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM upload_files WHERE upload_id = $1`, id).Scan(&n)
+	return n, err
 }
 
 // Count returns how many files are declared, and how many of them have no

@@ -33,6 +33,8 @@ func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 			[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}}, "")
 	case event.PackagePublished:
 		err = applyPublished(ctx, tx, rec, p)
+	case event.LocationAdded:
+		err = applyAdded(ctx, tx, rec, []string{p.BackendID}, p.SHA256)
 	case event.LocationVerified:
 		err = applyVerified(ctx, tx, rec, p)
 	case event.LocationFailed:
@@ -73,7 +75,7 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 
 	files := make([][]any, len(m.Files))
 	blobs := make([][]any, 0, len(m.Files)+1)
-	locations := make([][]any, 0, (len(m.Files)+1)*len(p.Backends))
+	sums := make([][]byte, 0, len(m.Files)+1)
 	seen := make(map[digest.Digest]bool, len(m.Files)+1)
 	add := func(d digest.Dual, size int64) {
 		if seen[d.SHA256] {
@@ -82,9 +84,7 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 		seen[d.SHA256] = true
 		sha := d.SHA256.Bytes()
 		blobs = append(blobs, []any{sha, d.BLAKE3.Bytes(), size})
-		for _, id := range p.Backends {
-			locations = append(locations, []any{id, sha, StateLive, "", "", rec.Position, 0, 0})
-		}
+		sums = append(sums, sha)
 	}
 	for i, f := range m.Files {
 		executable := 0
@@ -102,7 +102,18 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 	if err := insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
 		return err
 	}
-	// A location that had failed is live again: its bytes were stored anew.
+	return applyAdded(ctx, tx, rec, p.Backends, sums)
+}
+
+// applyAdded makes locations live. One that had failed is live again: its
+// bytes were stored anew.
+func applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, backends []string, sums [][]byte) error {
+	locations := make([][]any, 0, len(sums)*len(backends))
+	for _, id := range backends {
+		for _, sum := range sums {
+			locations = append(locations, []any{id, sum, StateLive, "", "", rec.Position, 0, 0})
+		}
+	}
 	return insert(ctx, tx, "storage_locations",
 		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, locations,
 		`ON CONFLICT (sha256, backend_id) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed

@@ -121,6 +121,37 @@ func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []
 	return sum, err
 }
 
+// ListNotLive returns those of the digests that have no live location anywhere.
+func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) ([]digest.Digest, error) {
+	var dead []digest.Digest
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := make([]any, len(chunk))
+		for i, d := range chunk {
+			args[i] = d.Bytes()
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT sha256 FROM storage_locations WHERE state = 'live' AND sha256 IN (`+placeholders(1, len(chunk))+`)`, args...)
+		live := make(map[digest.Digest]bool, len(chunk))
+		if _, err := collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+			var sum []byte
+			if err := rows.Scan(&sum); err != nil {
+				return struct{}{}, err
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			live[d] = true
+			return struct{}{}, err
+		}); err != nil {
+			return err
+		}
+		for _, d := range chunk {
+			if !live[d] {
+				dead = append(dead, d)
+			}
+		}
+		return nil
+	})
+	return dead, err
+}
+
 // Findings are counts over the locations of one backend.
 type Findings struct {
 	Live, Corrupt, Missing int64

@@ -59,7 +59,7 @@ func parseDigests(value string, into *digest.Dual) error {
 		encoded, closed := strings.CutSuffix(encoded, ":")
 		sum, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if !found || !opened || !closed || err != nil || len(sum) != digest.Size {
-			return fmt.Errorf("%s must be :<base64 of %d bytes>:", key, digest.Size)
+			return fmt.Errorf("%s must be a byte sequence (RFC 8941) of %d bytes in base64 between colons", key, digest.Size)
 		}
 		got, err := digest.FromBytes(algorithm, sum)
 		if err != nil {

@@ -51,7 +51,8 @@ func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err er
 		}
 		in.has = got == 1
 	}
-	if !in.ended {
+	// The byte ahead may have come together with the end.
+	if in.has || !in.ended {
 		return n, false, nil
 	}
 	if in.src.Size != storage.UnknownSize && in.read != in.src.Size {

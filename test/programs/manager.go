@@ -189,7 +189,13 @@ func (m *Manager) Client(tb testing.TB) *httpapi.Client {
 // Eventually polls until check returns nil, and fails the test if it does not within Patience.
 func Eventually(tb testing.TB, check func() error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	EventuallyWithin(tb, Patience, check)
+}
+
+// EventuallyWithin is Eventually for what takes longer by design.
+func EventuallyWithin(tb testing.TB, patience time.Duration, check func() error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -205,7 +211,7 @@ func Eventually(tb testing.TB, check func() error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tb.Fatalf("after %s: %v", Patience, err)
+			tb.Fatalf("after %s: %v", patience, err)
 		}
 	}
 }

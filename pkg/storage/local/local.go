@@ -60,6 +60,10 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 	}
 	root, err := os.OpenRoot(config.Path)
 	if err != nil {
+		// OpenRoot has no errno for it.
+		if info, statErr := os.Stat(config.Path); statErr == nil && !info.IsDir() {
+			err = errNotFolder
+		}
 		return nil, placeError("open the folder", config.Path, err)
 	}
 	if config.below != "" {

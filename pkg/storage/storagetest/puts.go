@@ -15,7 +15,7 @@ import (
 )
 
 // someMiB makes several parts and ends within one.
-const someMiB = 21<<20 + 12345
+const someMiB = 11<<20 + 12345
 
 // declarations are the ways in which a source may say what it is.
 var declarations = []struct {
@@ -95,7 +95,7 @@ func (s *suite) wrongDigest(t *testing.T) {
 
 func (s *suite) wrongSize(t *testing.T) {
 	for _, size := range s.refused() {
-		for _, declared := range []int64{size - 1, size + 1, size / 2, 2*size + 1} {
+		for _, declared := range []int64{size - 1, size + 1, 2*size + 1} {
 			for _, way := range []string{"all known", "digests unknown"} {
 				t.Run(fmt.Sprintf("%d as %d/%s", size, declared, way), func(t *testing.T) {
 					t.Parallel()
@@ -124,21 +124,21 @@ func (s *suite) wrongSize(t *testing.T) {
 func (s *suite) failingSource(t *testing.T) {
 	broken := errors.New("the client went away")
 	for _, size := range s.refused() {
-		for _, declared := range declarations {
-			for _, cause := range []error{broken, io.ErrUnexpectedEOF} {
-				t.Run(fmt.Sprintf("%d/%s/%v", size, declared.name, cause), func(t *testing.T) {
-					t.Parallel()
-					b := s.open(t)
-					data := Bytes(3, size)
-					src := declared.of(known(data))
-					src.Reader = io.MultiReader(bytes.NewReader(data[:size*3/4]), failing{cause})
-					_, err := b.Put(t.Context(), src)
-					if !errors.Is(err, storage.ErrSource) || !errors.Is(err, cause) {
-						t.Fatalf("Put: %v", err)
-					}
-					s.mustBeEmpty(t, b, digest.Of(data).SHA256)
-				})
-			}
+		for i, declared := range declarations {
+			// The second is what net/http says of a body that was cut off.
+			cause := []error{broken, io.ErrUnexpectedEOF}[i%2]
+			t.Run(fmt.Sprintf("%d/%s/%v", size, declared.name, cause), func(t *testing.T) {
+				t.Parallel()
+				b := s.open(t)
+				data := Bytes(3, size)
+				src := declared.of(known(data))
+				src.Reader = io.MultiReader(bytes.NewReader(data[:size*3/4]), failing{cause})
+				_, err := b.Put(t.Context(), src)
+				if !errors.Is(err, storage.ErrSource) || !errors.Is(err, cause) {
+					t.Fatalf("Put: %v", err)
+				}
+				s.mustBeEmpty(t, b, digest.Of(data).SHA256)
+			})
 		}
 	}
 }

@@ -1,0 +1,160 @@
+package buffer_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	p := buffer.New(10<<10, 4<<10)
+	if p.Count() != 2 || p.Each() != 4<<10 {
+		t.Fatalf("%d buffers of %d", p.Count(), p.Each())
+	}
+	a, err := p.Get(t.Context())
+	if err != nil || len(a) != 4<<10 {
+		t.Fatalf("%d bytes, %v", len(a), err)
+	}
+	if _, err := p.Get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.TryGetN(1) != nil || p.InUse() != 2 {
+		t.Error("more was given than the budget has")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Get of a spent budget: %v", err)
+	}
+	p.Put(a[:10]) // a shorter slice of it is the same buffer
+	if again := p.TryGetN(1); len(again) != 1 || len(again[0]) != 4<<10 {
+		t.Errorf("given back and not given out: %d", len(again))
+	}
+	if _, err := p.GetN(t.Context(), 3); err == nil {
+		t.Error("more than the whole budget was promised")
+	}
+	if buffer.New(1, 4<<10).Count() != 1 {
+		t.Error("a Pool without any buffer")
+	}
+}
+
+// waitFor polls with a deadline.
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// TestOrder: who wants much is not passed over for ever by those who want little.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	p := buffer.New(2, 1)
+	first, err := p.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan [][]byte, 1)
+	go func() {
+		bufs, err := p.GetN(t.Context(), 2)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- bufs
+	}()
+	// One is free; once the other waits, it is not for a newcomer.
+	waitFor(t, "the large request to queue", func() bool {
+		taken := p.TryGetN(1)
+		if taken == nil {
+			return true
+		}
+		p.PutN(taken)
+		return false
+	})
+	p.Put(first)
+	if bufs := <-got; len(bufs) != 2 {
+		t.Errorf("got %d", len(bufs))
+	}
+}
+
+// TestCancelled: whoever gives up lets those behind pass, and loses no buffer.
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	p := buffer.New(2, 1)
+	held, err := p.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	large, small := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := p.GetN(ctx, 2); large <- err }()
+	waitFor(t, "the large request to queue", func() bool {
+		taken := p.TryGetN(1)
+		if taken != nil {
+			p.PutN(taken)
+		}
+		return taken == nil
+	})
+	go func() { _, err := p.Get(t.Context()); small <- err }()
+	cancel()
+	if err := <-large; !errors.Is(err, context.Canceled) {
+		t.Errorf("the large request: %v", err)
+	}
+	if err := <-small; err != nil {
+		t.Errorf("the small one behind it: %v", err)
+	}
+	p.Put(held)
+	if p.InUse() != 1 {
+		t.Errorf("%d in use", p.InUse())
+	}
+}
+
+// TestCrowd: many uploads of both habits, some of which give up, all come
+// through, never more at once than the budget.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	p := buffer.New(5, 1)
+	var (
+		all  sync.WaitGroup
+		out  atomic.Int64
+		most atomic.Int64
+	)
+	for i := range 64 {
+		all.Go(func() {
+			for range 50 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%4 == 0 {
+					go cancel()
+				}
+				n := 1 + i%5
+				bufs, err := p.GetN(ctx, n)
+				cancel()
+				if err != nil {
+					continue
+				}
+				now := out.Add(int64(n))
+				for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+				}
+				runtime.Gosched()
+				out.Add(-int64(n))
+				p.PutN(bufs)
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() > 5 || most.Load() == 0 {
+		t.Errorf("%d at once", most.Load())
+	}
+	if p.InUse() != 0 {
+		t.Errorf("%d never came back", p.InUse())
+	}
+}

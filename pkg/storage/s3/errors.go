@@ -69,6 +69,9 @@ var byCode = map[string]finding{
 
 var damaged = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
 
+// errNotS3: something answered 200 that is no S3 server.
+var errNotS3 = errors.New("the answer is not one of an S3 server")
+
 // codePattern keeps anything but a code out of messages.
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
@@ -163,8 +166,8 @@ func findConnection(err error) finding {
 		return unreachable(storage.ReasonConnectionLost, "the connection broke off")
 	case errors.As(err, new(*smithyhttp.RequestSendError)):
 		return unreachable(storage.ReasonConnectionLost, "the request could not be sent")
-	case errors.As(err, new(*smithy.DeserializationError)):
-		return unreachable(storage.ReasonServerFailed, "the answer is not one of an S3 server")
+	case errors.Is(err, errNotS3), errors.As(err, new(*smithy.DeserializationError)):
+		return unreachable(storage.ReasonServerFailed, errNotS3.Error())
 	}
 	return finding{nil, storage.ReasonUnknown, "the request failed in a way that has no name"}
 }

@@ -126,17 +126,17 @@ func (u *upload) add(part types.CompletedPart) {
 
 // begin starts an upload to a key. It does not leave one behind when ctx ends
 // while the server makes it: whenever the answer comes, it is abandoned then.
-func (b *Backend) begin(ctx context.Context, key string) (*upload, error) {
+//
+// Servers refuse parts whose checksum was not announced, and a Complete without
+// one that was: algorithm is "" for parts that carry none.
+func (b *Backend) begin(ctx context.Context, key string, algorithm types.ChecksumAlgorithm) (*upload, error) {
 	u := &upload{b: b, key: b.key(key)}
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &b.config.Bucket, Key: u.key,
 		ContentType:          aws.String(contentType),
 		StorageClass:         types.StorageClass(b.config.StorageClass),
 		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
-	}
-	if b.config.Checksums == ChecksumsCRC32C {
-		// Servers refuse parts with a checksum that was not announced.
-		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+		ChecksumAlgorithm:    algorithm,
 	}
 	if ctx.Err() != nil {
 		return nil, b.failed(ctx, "begin an upload", ctx.Err())

@@ -68,7 +68,11 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 
 // uploadTo makes an object of the source, or none.
 func (b *Backend) uploadTo(ctx context.Context, key string, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
-	u, err := b.begin(ctx, key)
+	var algorithm types.ChecksumAlgorithm
+	if b.config.Checksums == ChecksumsCRC32C {
+		algorithm = types.ChecksumAlgorithmCrc32c
+	}
+	u, err := b.begin(ctx, key, algorithm)
 	if err != nil {
 		return digest.Dual{}, err
 	}
@@ -118,7 +122,7 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 
 // promoteParts is promote for what is too large for one request.
 func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, size int64) error {
-	u, err := b.begin(ctx, storage.Key(name))
+	u, err := b.begin(ctx, storage.Key(name), "") // the server moves bytes that it has
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 		}
 		part := types.CompletedPart{PartNumber: aws.Int32(number)}
 		if copied.CopyPartResult != nil {
-			part.ETag, part.ChecksumCRC32C = copied.CopyPartResult.ETag, copied.CopyPartResult.ChecksumCRC32C
+			part.ETag = copied.CopyPartResult.ETag
 		}
 		u.add(part)
 	}
@@ -149,7 +153,8 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 func (b *Backend) copySource(key string) *string {
 	segments := strings.Split(b.config.Bucket+"/"+*b.key(key), "/")
 	for i, segment := range segments {
-		segments[i] = url.PathEscape(segment)
+		// Some servers decode a plus as in a query, where it is a space.
+		segments[i] = strings.ReplaceAll(url.PathEscape(segment), "+", "%2B")
 	}
 	return aws.String(strings.Join(segments, "/"))
 }

@@ -82,9 +82,13 @@ func (b *Backend) Close() error {
 // is wrong has a body, which that of a HEAD has not. It is not retried: whoever
 // asks, asks again.
 func (b *Backend) Health(ctx context.Context) error {
-	_, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+	answer, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)), MaxKeys: aws.Int32(1),
 	}, once)
+	if err == nil && aws.ToString(answer.Name) != b.config.Bucket {
+		// Any web server's page passes for a list without keys.
+		err = errNotS3
+	}
 	return b.failed(ctx, "list", err)
 }
 

@@ -1,0 +1,210 @@
+package s3_test
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/s3"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+func newBackend(t *testing.T, config s3.Config) *s3.Backend {
+	t.Helper()
+	b, err := s3.New(config, buffer.New(16<<20, 8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// check compares an error with what conditions and callers need of it.
+func check(t *testing.T, verb string, err, kind error, reason string, config s3.Config) {
+	t.Helper()
+	if kind != nil && !errors.Is(err, kind) || kind == nil && err == nil || storage.ReasonOf(err) != reason {
+		t.Errorf("%s: %v (%s), want %v (%s)", verb, err, storage.ReasonOf(err), kind, reason)
+		return
+	}
+	for _, secret := range []string{config.SecretKey.Reveal(), config.AccessKey.Reveal(), "X-Amz", "Signature=", "http://", "https://"} {
+		if strings.Contains(fmt.Sprintf("%v %+v %q", err, err, err), secret) {
+			t.Errorf("%s: the error holds %q: %+v", verb, secret, err)
+		}
+	}
+}
+
+// everyVerb calls all that talk to the server, each under a context of its own.
+func everyVerb(ctx func() context.Context, b *s3.Backend, data []byte) map[string]error {
+	name := storageDigest(data)
+	verbs := map[string]error{"Health": b.Health(ctx()), "Delete": b.Delete(ctx(), name)}
+	_, verbs["Put"] = b.Put(ctx(), source(data))
+	_, verbs["Put in parts"] = b.Put(ctx(), source(make([]byte, threshold+1)))
+	_, _, verbs["Get"] = b.Get(ctx(), name, nil)
+	_, verbs["Head"] = b.Head(ctx(), name)
+	_, verbs["ReadMarker"] = b.ReadMarker(ctx())
+	_, verbs["CreateMarker"] = b.CreateMarker(ctx(), []byte("marker"))
+	for _, err := range b.List(ctx()) {
+		verbs["List"] = err
+	}
+	return verbs
+}
+
+func TestErrorsOfARealServer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		change func(*s3.Config)
+		kind   error
+		reason string
+	}{
+		{"a bucket that is not there", func(c *s3.Config) { c.Bucket = "not-there" }, storage.ErrNoPlace, storage.ReasonBucketNotFound},
+		{"an unknown access key", func(c *s3.Config) { c.AccessKey = storage.NewSecret("NOBODYSKEY") }, storage.ErrDenied, storage.ReasonAccessKeyUnknown},
+		{"a wrong secret key", func(c *s3.Config) { c.SecretKey = storage.NewSecret("a-wrong-secret") }, storage.ErrDenied, storage.ReasonSecretKeyWrong},
+		{"another region", func(c *s3.Config) { c.Region = "mars-north-1" }, storage.ErrDenied, storage.ReasonRegionWrong},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			config := configFor(servers.S3(t))
+			test.change(&config)
+			for verb, err := range everyVerb(t.Context, newBackend(t, config), []byte("data")) {
+				check(t, verb, err, test.kind, test.reason, config)
+			}
+		})
+	}
+}
+
+func TestErrorsOfTheConnection(t *testing.T) {
+	t.Parallel()
+	config := configFor(servers.S3Server{Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := listener.Addr().String()
+	listener.Close()
+
+	answering := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>hello</html>") })
+	plainServer := httptest.NewServer(answering)
+	t.Cleanup(plainServer.Close)
+	tlsServer := httptest.NewUnstartedServer(answering)
+	tlsServer.Config.ErrorLog = quiet()
+	tlsServer.StartTLS()
+	t.Cleanup(tlsServer.Close)
+	dropping := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(dropping.Close)
+	_, tlsPort, err := net.SplitHostPort(tlsServer.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, test := range []struct {
+		name, endpoint string
+		ca             []byte
+		reason         string
+	}{
+		{"nobody listens", "http://" + closed, nil, storage.ReasonConnectionRefused},
+		{"no such name", "http://no-such-host.invalid:9000", nil, storage.ReasonNameNotResolved},
+		{"an unknown authority", tlsServer.URL, nil, storage.ReasonTLSNotTrusted},
+		{"another host's certificate", "https://localhost:" + tlsPort, certificate(tlsServer), storage.ReasonTLSNotTrusted},
+		{"no TLS", "https://" + plainServer.Listener.Addr().String(), nil, storage.ReasonTLSFailed},
+		{"not S3", plainServer.URL, nil, storage.ReasonServerFailed},
+		{"not S3, trusted", tlsServer.URL, certificate(tlsServer), storage.ReasonServerFailed},
+		{"it hangs up", dropping.URL, nil, storage.ReasonConnectionLost},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			config := config
+			config.EndpointURL, config.CABundle = test.endpoint, test.ca
+			check(t, "Health", newBackend(t, config).Health(t.Context()), storage.ErrUnreachable, test.reason, config)
+		})
+	}
+}
+
+func certificate(server *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+// TestHangingServer: the caller's deadline and our own both end a request that
+// a stopped server keeps open.
+func TestHangingServer(t *testing.T) {
+	t.Parallel()
+	hanging, release := http.HandlerFunc(nil), make(chan struct{})
+	hanging = func(_ http.ResponseWriter, r *http.Request) { <-release }
+	server := httptest.NewServer(hanging)
+	t.Cleanup(func() { close(release); server.Close() })
+	config := configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+	config.RequestTimeout = time.Second
+	b := newBackend(t, config)
+
+	check(t, "our time-out", b.Health(t.Context()), storage.ErrUnreachable, storage.ReasonTimedOut, config)
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	for verb, err := range everyVerb(soon, b, []byte("data")) {
+		check(t, verb, err, storage.ErrUnreachable, storage.ReasonTimedOut, config)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v is not the context's end", verb, err)
+		}
+	}
+}
+
+// TestErrorsByCode: a server that answers with a code, and with texts that no
+// one should print.
+func TestErrorsByCode(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status int
+		code   string
+		kind   error
+		reason string
+	}{
+		{403, "InvalidAccessKeyId", storage.ErrDenied, storage.ReasonAccessKeyUnknown},
+		{404, "XAdminUserNotFound", storage.ErrDenied, storage.ReasonAccessKeyUnknown},
+		{403, "SignatureDoesNotMatch", storage.ErrDenied, storage.ReasonSecretKeyWrong},
+		{403, "AccessDenied", storage.ErrDenied, storage.ReasonAccessDenied},
+		{403, "SomethingNew", storage.ErrDenied, storage.ReasonAccessDenied},
+		{403, "RequestTimeTooSkewed", storage.ErrDenied, storage.ReasonClockSkewed},
+		{403, "QuotaExceeded", storage.ErrFull, storage.ReasonFull},
+		{507, "XMinioStorageFull", storage.ErrFull, storage.ReasonFull},
+		{503, "SlowDown", storage.ErrThrottled, storage.ReasonThrottled},
+		{503, "", storage.ErrThrottled, storage.ReasonThrottled},
+		{400, "AuthorizationHeaderMalformed", storage.ErrDenied, storage.ReasonRegionWrong},
+		{301, "PermanentRedirect", storage.ErrDenied, storage.ReasonRegionWrong},
+		{404, "NoSuchBucket", storage.ErrNoPlace, storage.ReasonBucketNotFound},
+		{400, "EntityTooLarge", storage.ErrTooLarge, storage.ReasonTooLarge},
+		{400, "ExpiredToken", storage.ErrDenied, storage.ReasonCredentialsFailed},
+		{500, "InternalError", storage.ErrUnreachable, storage.ReasonServerFailed},
+		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest},
+		{400, "BadDigest", storage.ErrUnreachable, storage.ReasonDamagedInTransit},
+	} {
+		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				w.WriteHeader(test.status)
+				fmt.Fprintf(w, "<Error><Code>%s</Code><Message>asecretkey X-Amz-Signature=1 %s</Message></Error>", test.code, r.URL.Path)
+			}))
+			t.Cleanup(server.Close)
+			config := configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+			b := newBackend(t, config)
+			check(t, "Health", b.Health(t.Context()), test.kind, test.reason, config)
+			if asked.Load() != 1 {
+				t.Errorf("Health asked %d times", asked.Load())
+			}
+		})
+	}
+}

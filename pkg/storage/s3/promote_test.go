@@ -1,0 +1,98 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// TestPromoteInParts lowers the size from which a copy is made in parts; the
+// service's is 5 GiB.
+func TestPromoteInParts(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	config := Config{
+		EndpointURL: server.Endpoint, Bucket: server.Bucket, KeyPrefix: "a prefix/é+%",
+		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+		MultipartThresholdBytes: 1 << 20, MultipartChunkBytes: MinMultipartChunkBytes,
+	}
+	for _, checksums := range []Checksums{ChecksumsCRC32C, ChecksumsSHA256} {
+		config.Checksums = checksums
+		b, err := New(config, buffer.New(16<<20, 8<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		b.maxCopy, b.copyPart = 5<<20, 5<<20
+		data := bytes.Repeat([]byte(checksums), 3<<20) // three parts, the last a short one
+		info, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := b.Get(t.Context(), info.Digests.SHA256, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || !bytes.Equal(got, data) || info.Digests != digest.Of(data) {
+			t.Errorf("%s: %d bytes came back of %d: %v", checksums, len(got), len(data), err)
+		}
+	}
+}
+
+// TestRevokedBody: a transport that reads on after the request is over must
+// not see buffers that belong to someone else by then.
+func TestRevokedBody(t *testing.T) {
+	t.Parallel()
+	content := newBody([][]byte{[]byte("01"), []byte("234"), nil, []byte("5")})
+	if got, err := io.ReadAll(content); string(got) != "012345" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, seek := range []struct {
+		offset int64
+		whence int
+		want   string
+	}{{0, io.SeekStart, "012345"}, {-2, io.SeekEnd, "45"}, {3, io.SeekStart, "345"}, {-1, io.SeekCurrent, "5"}} {
+		if _, err := content.Seek(seek.offset, seek.whence); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(content); string(got) != seek.want || err != nil {
+			t.Errorf("%+v: %q, %v", seek, got, err)
+		}
+	}
+	if _, err := content.Seek(-1, io.SeekStart); err == nil {
+		t.Error("sought before the start")
+	}
+	content.Seek(0, io.SeekStart)
+	content.revoke()
+	if n, err := content.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errRevoked) {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// TestAmbientCredentials are used only where the config lets them; the test
+// does not run in parallel because the environment is one.
+func TestAmbientCredentials(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "ambient-access")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "ambient-secret")
+	own := Config{AccessKey: storage.NewSecret("a"), SecretKey: storage.NewSecret("s"), AllowAmbientCredentials: true}
+	got, err := credentials(own).Retrieve(context.Background())
+	if err != nil || got.AccessKeyID != "a" || got.SecretAccessKey != "s" {
+		t.Errorf("own: %v, %v", got.AccessKeyID, err)
+	}
+	if _, err := credentials(Config{}).Retrieve(context.Background()); !errors.Is(err, errNoCredentials) {
+		t.Errorf("not allowed: %v", err)
+	}
+	got, err = credentials(Config{AllowAmbientCredentials: true}).Retrieve(context.Background())
+	if err != nil || got.AccessKeyID != "ambient-access" {
+		t.Errorf("allowed: %v, %v", got.AccessKeyID, err)
+	}
+}

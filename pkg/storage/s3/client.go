@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -87,32 +85,6 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		options.BaseEndpoint = &config.EndpointURL
 	}
 	return s3.New(options), transport.CloseIdleConnections, nil
-}
-
-// errNoCredentials: ambient credentials are allowed, and there are none.
-var errNoCredentials = errors.New("no credentials in the environment")
-
-// credentials gives those of the config, else, where that is allowed, those of
-// the environment at the time of the request.
-func credentials(config Config) aws.CredentialsProvider {
-	return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		if !config.AccessKey.IsZero() {
-			return aws.Credentials{
-				AccessKeyID:     config.AccessKey.Reveal(),
-				SecretAccessKey: config.SecretKey.Reveal(),
-				SessionToken:    config.SessionToken.Reveal(),
-			}, nil
-		}
-		ambient := aws.Credentials{
-			AccessKeyID:     os.Getenv("AWS_ACCESS_KEY_ID"),
-			SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
-			SessionToken:    os.Getenv("AWS_SESSION_TOKEN"),
-		}
-		if !config.AllowAmbientCredentials || !ambient.HasKeys() {
-			return aws.Credentials{}, errNoCredentials
-		}
-		return ambient, nil
-	})
 }
 
 // stallConn ends when nothing moved for the time-out, in whichever direction a

@@ -70,7 +70,8 @@ type Config struct {
 	// The credentials. SessionToken is optional.
 	AccessKey, SecretKey, SessionToken storage.Secret
 	// AllowAmbientCredentials lets missing keys come from where the process
-	// runs: the environment (AWS_ACCESS_KEY_ID, …) and nothing else.
+	// runs: the SDK's usual places (environment, shared files, the cloud role
+	// of the pod or machine). Only who trusts EndpointURL with them sets it.
 	AllowAmbientCredentials bool
 
 	// StorageClass of new objects, as the service spells it; "" is its default.

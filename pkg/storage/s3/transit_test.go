@@ -288,3 +288,12 @@ func TestTLS(t *testing.T) {
 		})
 	}
 }
+
+// storageDigestOf returns the digests of size zero bytes.
+func storageDigestOf(size int64) digest.Dual {
+	dual, _, err := digest.Copy(io.Discard, io.LimitReader(zeros{}, size))
+	if err != nil {
+		panic(err)
+	}
+	return dual
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
@@ -54,7 +55,8 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 		case header.Typeflag != tar.TypeReg:
 			return registry.NamedContent{}, registry.Invalid("path", "%.200q is no regular file: send what it points to", header.Name)
 		}
-		file := registry.NamedContent{Path: header.Name, Content: registry.Content{
+		// "tar -c ." names every file "./…".
+		file := registry.NamedContent{Path: strings.TrimPrefix(header.Name, "./"), Content: registry.Content{
 			Reader: archive, Size: header.Size, Executable: header.Mode&0o111 != 0,
 		}}
 		if err := parseDigests(header.PAXRecords[digestRecord], &file.Digests); err != nil {

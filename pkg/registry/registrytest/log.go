@@ -204,7 +204,23 @@ func verifyDamaged(s suite) {
 	}
 	equal(s, "the intact one", s.read(digest.Of([]byte("intact")).SHA256, nil), "intact")
 
-	// The bytes that failed are asked for again, and heal.
+	// The bytes that failed are asked for again, and heal: under another version …
 	upload := s.open(version("2"))
 	equal(s, "asked for", fmt.Sprint(s.declare(upload.ID, []file{{"a", "damaged", false}, {"c", "intact", false}}).Send), "[a]")
+	s.push(version("2"), file{"a", "damaged", false}, file{"c", "intact", false})
+	equal(s, "healed", s.read(damaged, nil), "damaged")
+
+	// … and under the same, which is no new publication but an event of its own.
+	before, err := s.r.LogHead(s.ctx)
+	s.must(err)
+	s.push(version("1"), file{"a", "damaged", false}, file{"b", "removed", false}, file{"c", "intact", false})
+	equal(s, "healed", s.read(removed, nil), "removed")
+	page, err := s.r.ReadEvents(s.ctx, before.Position, 0)
+	s.must(err)
+	if len(page.Events) != 1 || page.Events[0].Kind != "v1.storage.location_added" {
+		s.Fatalf("got %+v, want one v1.storage.location_added", page.Events)
+	}
+	health, err = s.r.Health(s.ctx)
+	s.must(err)
+	equal(s, "health", health.Status, registry.HealthOK)
 }

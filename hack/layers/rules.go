@@ -61,9 +61,6 @@ var imports = map[string][]string{
 		"pkg/registry/placement", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
-	// Keeps libraries in go.mod until they are used.
-	"internal_deps_tmp": {},
-
 	// Proof and tools.
 	"hack/...": {"..."},
 	"test/...": {"..."},
@@ -85,7 +82,7 @@ var confined = map[string][]string{
 
 // exempt are held to no rule about libraries and environment: they are
 // programs around the product, not the product.
-var exempt = []string{"hack/...", "internal_deps_tmp", "test/..."}
+var exempt = []string{"hack/...", "test/..."}
 
 // environment: only these packages may read environment variables. Controllers
 // do so for the variables that a StorageBackend outside a cluster refers to.

@@ -23,10 +23,16 @@ type placed struct {
 
 func open(t *testing.T, path string) *placed {
 	t.Helper()
-	b, err := local.Open(t.Context(), local.Config{Path: path}, buffer.New(4*each, each))
+	pool := buffer.New(4*each, each)
+	b, err := local.Open(t.Context(), local.Config{Path: path}, pool)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if held := pool.InUse(); held != 0 {
+			t.Errorf("%d buffers never came back", held)
+		}
+	})
 	return &placed{b, path}
 }
 

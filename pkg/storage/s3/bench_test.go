@@ -63,7 +63,7 @@ func BenchmarkLarge(b *testing.B) {
 // bareKey has as many new folders as a blob's key: on servers that keep objects
 // as files they cost as much as the objects.
 func bareKey(i uint64) string {
-	return storage.Key(storageDigest(fmt.Append(nil, "bare", i)))
+	return "some/prefix/" + storage.Key(storageDigest(fmt.Append(nil, "bare", i)))
 }
 
 // BenchmarkSmall compares many small Puts with bare PutObjects.

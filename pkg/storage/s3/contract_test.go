@@ -40,6 +40,11 @@ func open(t *testing.T, server servers.S3Server, config s3.Config, pool *buffer.
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if held := pool.InUse(); held != 0 {
+			t.Errorf("%d buffers never came back", held)
+		}
+	})
 	return &placed{b, server, config, pool}
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fileServerFolder has this program be the bare file server, as a process of its own.
@@ -76,33 +78,43 @@ func printTable() (missed bool) {
 	return missed
 }
 
-// inTurns runs both, one after the other, and returns the medians of how long
-// they took: what slows the machine for a while slows both. Each is given the number of its round.
-func inTurns(b *testing.B, rounds int, one, other func(round int) time.Duration) (time.Duration, time.Duration) {
-	b.Helper()
-	var ones, others []time.Duration
-	for round := range rounds {
-		ones = append(ones, one(round))
-		others = append(others, other(round))
-	}
-	b.Logf("%s against %s", seconds(ones), seconds(others))
-	return median(ones), median(others)
+// comparison is what rounds of two things in turns came to.
+type comparison struct {
+	ours, bare time.Duration // medians
+	ratio      float64       // median of the rounds' ratios of throughput: bare / ours of the times
 }
 
-func median(all []time.Duration) time.Duration {
+// inTurns runs both, one after the other, several times. What slows the machine
+// for a while slows both of a round, so that its ratio stands. Each is given the number of its round.
+func inTurns(b *testing.B, rounds int, ours, bare func(round int) time.Duration) comparison {
+	b.Helper()
+	var oneself, others []time.Duration
+	var ratios []float64
+	for round := range rounds {
+		// What was written before is not written back during what is measured now.
+		unix.Sync()
+		one := ours(round)
+		unix.Sync()
+		other := bare(round)
+		oneself, others = append(oneself, one), append(others, other)
+		ratios = append(ratios, other.Seconds()/one.Seconds())
+	}
+	b.Logf("%s s against %s s, ratios %s", texts(oneself, time.Duration.Seconds), texts(others, time.Duration.Seconds), texts(ratios, func(r float64) float64 { return r }))
+	return comparison{median(oneself), median(others), median(ratios)}
+}
+
+func median[T time.Duration | float64](all []T) T {
 	sorted := slices.Sorted(slices.Values(all))
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-func seconds(all []time.Duration) string {
-	texts := make([]string, len(all))
-	for i, d := range all {
-		texts[i] = fmt.Sprintf("%.2f", d.Seconds())
+func texts[T any](all []T, number func(T) float64) string {
+	words := make([]string, len(all))
+	for i, one := range all {
+		words[i] = fmt.Sprintf("%.2f", number(one))
 	}
-	return strings.Join(texts, " ") + " s"
+	return strings.Join(words, " ")
 }
-
-func ratio(bare, ours time.Duration) float64 { return bare.Seconds() / ours.Seconds() }
 
 func rate(bytes int64, took time.Duration) string {
 	return fmt.Sprintf("%.0f MB/s", float64(bytes)/1e6/took.Seconds())

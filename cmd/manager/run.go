@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +34,9 @@ import (
 // both, and a container of 256 MiB holds them with the default buffers (96 MiB).
 const besidesBuffers = 112 << 20
 
+// pingTimeout is how long the database may take to be called ready.
+const pingTimeout = 2 * time.Second
+
 // run serves until ctx ends, then drains. What it opens it closes in the reverse order.
 func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	logger := newLogger(o, logOutput)
@@ -48,6 +52,11 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	if err := os.MkdirAll(o.dataDir, 0o750); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
+	unlock, err := lockData(o)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	db, err := database.Open(ctx, o.database)
 	if err != nil {
 		return err
@@ -84,9 +93,15 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger}
 		failed <- embedded.Run(control)
 	})
-	ready := func(context.Context) error {
+	ready := func(ctx context.Context) error {
 		if !table.Loaded() {
 			return errors.New("no routing table has been loaded yet")
+		}
+		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+		defer cancel()
+		if err := db.Ping(ctx); err != nil {
+			logger.Warn("not ready", "error", err)
+			return errors.New("the database does not answer")
 		}
 		return nil
 	}

@@ -26,6 +26,10 @@ const (
 // was under way. The transaction may or may not have been committed.
 var ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
 
+// ErrUnavailable: the database does not answer now, or only says that it is
+// busy or going down. Nothing was changed.
+var ErrUnavailable = errors.New("the database does not answer")
+
 // ErrClosed: the DB was closed.
 var ErrClosed = errors.New("the database is closed")
 
@@ -55,7 +59,7 @@ func (db *DB) Engine() Engine { return db.engine }
 
 // Ping finds out whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
-	return db.redact(db.read.PingContext(ctx))
+	return db.redact(markUnavailable(db.read.PingContext(ctx)))
 }
 
 // Close waits for the transactions of Group that are under way, then closes

@@ -65,6 +65,21 @@ func retryable(err error) bool {
 	return lost
 }
 
+// unavailableError is an ErrUnavailable and its cause.
+type unavailableError struct{ cause error }
+
+func (e *unavailableError) Error() string        { return ErrUnavailable.Error() + ": " + e.cause.Error() }
+func (e *unavailableError) Unwrap() error        { return e.cause }
+func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// markUnavailable makes err an ErrUnavailable if it was of no use to try, or to try again.
+func markUnavailable(err error) error {
+	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused || retryable(err) {
+		return &unavailableError{err}
+	}
+	return err
+}
+
 // rolledBack says whether the database itself has told that this COMMIT
 // failed and everything was undone. A positive list: a connection that ends,
 // a shutdown, or an I/O error while the log is synced tells nothing.

@@ -100,10 +100,10 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	for n := 1; ; n++ {
 		err := attempt()
 		if err == nil || n == maxAttempts || errors.Is(err, ErrUnknownOutcome) || !retryable(err) {
-			return db.redact(err)
+			return db.redact(markUnavailable(err))
 		}
 		if !sleep(ctx, wait/2+rand.N(wait)) {
-			return db.redact(err)
+			return db.redact(markUnavailable(err))
 		}
 		wait *= 2
 	}

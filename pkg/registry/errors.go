@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
@@ -26,6 +27,10 @@ var (
 	// ErrNoReadyBackend and ErrNoRule are the routing table's.
 	ErrNoReadyBackend = placement.ErrNoReadyBackend
 	ErrNoRule         = placement.ErrNoRule
+	// ErrDatabase and ErrUnknownOutcome are the database's: it does not answer
+	// now; or it went away while it was told to commit, so that the caller must look what became of it.
+	ErrDatabase       = database.ErrUnavailable
+	ErrUnknownOutcome = database.ErrUnknownOutcome
 	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
 	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
 	// ErrUnavailable: the blob's backend is not declared or not reachable now.

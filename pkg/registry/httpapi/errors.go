@@ -34,6 +34,8 @@ var kinds = []kind{
 	{"no-ready-backend", http.StatusServiceUnavailable, registry.ErrNoReadyBackend, "No backend of the matching rule is ready"},
 	{"no-rule", http.StatusServiceUnavailable, registry.ErrNoRule, "No routing rule matches"},
 	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob was found corrupt or missing"},
+	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not answer"},
+	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry's database went away in the middle; ask again what became of the request"},
 	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend that holds the blob is not available now"},
 	{"too-large", http.StatusRequestEntityTooLarge, storage.ErrTooLarge, "Larger than the backend can hold in one object"},
 	{"storage-full", http.StatusInsufficientStorage, storage.ErrFull, "The backend is full"},

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -46,21 +45,19 @@ func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
 	command := exec.CommandContext(ctx, Path(tb, "artifactstore"), args...)
 	command.Env = environment("ARTIFACTSTORE_SERVER="+c.Server, "ARTIFACTSTORE_DATABASE="+c.Database)
 	command.Stdout, command.Stderr = &stdout, &stderr
-	began := time.Now()
-	defer func() {
-		if took := time.Since(began); took > 2*time.Second {
-			tb.Logf("%s took %.1f s", args[0], took.Seconds())
-		}
-	}()
 	err := servers.Start(command)
 	if err == nil {
 		err = command.Wait()
 	}
+	code := -1 // of a program that was killed, or not started any more
+	if command.ProcessState != nil {
+		code = command.ProcessState.ExitCode()
+	}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err != nil && !errors.As(err, &exit) && ctx.Err() == nil {
 		tb.Error(err)
 	}
-	return Result{args, command.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return Result{args, code, stdout.String(), stderr.String()}
 }
 
 // Run runs it and fails the test unless it ends with the code.

@@ -52,7 +52,7 @@ func (t *Table) Swap(s Snapshot) { t.current.Store(compile(s)) }
 func (t *Table) Loaded() bool { return t.current.Load() != nil }
 
 // Place chooses the backend for a new package in memory, without allocating
-// unless it fails. It returns placement.ErrNoRule or a *placement.NotReadyError.
+// unless it fails. It returns a *placement.NoRuleError or a *placement.NotReadyError.
 func (t *Table) Place(req placement.Request) (placement.Backend, error) {
 	c := t.current.Load()
 	if c == nil {
@@ -60,7 +60,7 @@ func (t *Table) Place(req placement.Request) (placement.Backend, error) {
 	}
 	rule := c.match(req)
 	if rule == nil {
-		return placement.Backend{}, fmt.Errorf("%w: %s", placement.ErrNoRule, c.unmatched(req))
+		return placement.Backend{}, &placement.NoRuleError{Explanation: t.Explain(req)}
 	}
 	for _, b := range rule.backends {
 		if b.known && b.takes() {

@@ -97,6 +97,8 @@ func (p *Problem) restore() error {
 		return &storage.MismatchError{Want: m.Want, Got: m.Got, WantSize: m.WantSize, GotSize: m.GotSize}
 	case target == registry.ErrNoReadyBackend && p.Explanation != nil:
 		return &placement.NotReadyError{Explanation: *p.Explanation}
+	case target == registry.ErrNoRule && p.Explanation != nil:
+		return &placement.NoRuleError{Explanation: *p.Explanation}
 	case errors.Is(target, registry.ErrInvalid), errors.Is(target, registry.ErrConflict):
 		return &RemoteError{*p, nil} // promised to be typed, and came without its data
 	}

@@ -80,6 +80,7 @@ func problemOf(err error) *Problem {
 		missing  *registry.IncompleteError
 		mismatch *storage.MismatchError
 		notReady *placement.NotReadyError
+		noRule   *placement.NoRuleError
 		offset   *registry.OffsetError
 		matching = problemInternal
 	)
@@ -127,6 +128,10 @@ func problemOf(err error) *Problem {
 	case registry.ErrNoReadyBackend:
 		if errors.As(err, &notReady) {
 			p.Detail, p.Explanation = notReady.Explanation.Reason, &notReady.Explanation
+		}
+	case registry.ErrNoRule:
+		if errors.As(err, &noRule) {
+			p.Detail, p.Explanation = noRule.Explanation.Reason, &noRule.Explanation
 		}
 	}
 	return p

@@ -33,7 +33,7 @@ type Problem struct {
 	Incomplete *IncompleteFiles `json:"incomplete,omitempty"`
 	// Mismatch says what came and what was declared (type mismatch).
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
-	// Explanation says what became of each backend (type no-ready-backend).
+	// Explanation says what became of each backend (types no-ready-backend and no-rule).
 	Explanation *placement.Explanation `json:"explanation,omitempty"`
 	// ExpectedOffset and ProvidedOffset, in bytes, belong to the resumable
 	// upload draft's type, and are spelt as it spells them.

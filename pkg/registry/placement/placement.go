@@ -14,7 +14,7 @@ import (
 // Placer is what the registry needs of a routing table. All methods may be
 // called concurrently, are answered from memory and never block.
 type Placer interface {
-	// Place chooses the backend for a new package. ErrNoRule if no rule
+	// Place chooses the backend for a new package. ErrNoRule (a *NoRuleError) if no rule
 	// matches, ErrNoReadyBackend (a *NotReadyError) if the matching rule has none that can take it.
 	Place(req Request) (Backend, error)
 	// Explain says what Place would do now, and why.
@@ -93,6 +93,15 @@ func (e *NotReadyError) Error() string {
 
 // Is makes it an ErrNoReadyBackend.
 func (e *NotReadyError) Is(target error) bool { return target == ErrNoReadyBackend }
+
+// NoRuleError carries the explanation of a placement that no rule is for.
+// errors.Is(err, ErrNoRule) holds.
+type NoRuleError struct{ Explanation Explanation }
+
+func (e *NoRuleError) Error() string { return ErrNoRule.Error() + ": " + e.Explanation.Reason }
+
+// Is makes it an ErrNoRule.
+func (e *NoRuleError) Is(target error) bool { return target == ErrNoRule }
 
 // Registrar records a backend's identity; the registry satisfies it, whoever
 // reconciles backends calls it.

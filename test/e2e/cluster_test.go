@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -36,6 +39,13 @@ var controlPlane struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Tests wait for programs most of the time, and one for a session to expire.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		if err := parallel.Value.Set(strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err) // a number
+		}
+	}
 	code := m.Run()
 	if controlPlane.admin != nil {
 		if err := controlPlane.env.Stop(); err != nil {
@@ -72,7 +82,7 @@ func newNamespace(t *testing.T) *namespace {
 			controlPlane.err = err
 			return
 		}
-		scheme := runtime.NewScheme()
+		scheme := k8sruntime.NewScheme()
 		err = errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 		if err == nil {
 			controlPlane.admin, err = client.New(config, client.Options{Scheme: scheme})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -169,27 +170,36 @@ func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent
 		stored []storedFile
 	)
 	group, putting := errgroup.WithContext(ctx)
-	group.SetLimit(windowConcurrency)
-	for _, file := range files {
-		if putting.Err() != nil {
-			break
-		}
+	var next atomic.Int64
+	// Few goroutines that each take many files: a driver's calls are deep, and
+	// the stack of a fresh one is copied several times as it grows to hold them.
+	for range min(windowConcurrency, len(files)) {
 		group.Go(func() error {
-			src, err := source(declared[file.Path], file.Content)
-			if err != nil {
-				return about(file.Path, err)
+			for putting.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(files) {
+					break
+				}
+				file := files[i]
+				src, err := source(declared[file.Path], file.Content)
+				if err != nil {
+					return about(file.Path, err)
+				}
+				info, err := store.Put(putting, src)
+				if err != nil {
+					return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
+				}
+				mu.Lock()
+				stored = append(stored, storedFile{declared[file.Path], info})
+				mu.Unlock()
 			}
-			info, err := store.Put(putting, src)
-			if err != nil {
-				return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			stored = append(stored, storedFile{declared[file.Path], info})
 			return nil
 		})
 	}
 	failed := group.Wait()
+	if failed == nil {
+		failed = ctx.Err() // then not all were taken
+	}
 	// What was stored before a failure is recorded: it need not be sent again.
 	return errors.Join(failed, s.recordStored(context.WithoutCancel(ctx), id, stored))
 }

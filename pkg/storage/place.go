@@ -24,6 +24,7 @@ const (
 	ReasonTimedOut          = "TimedOut"
 	ReasonThrottled         = "Throttled"
 	ReasonServerFailed      = "ServerFailed" // it answered 5xx
+	ReasonNotS3             = "NotS3"        // something answered that is no S3 server
 	ReasonFull              = "Full"
 	ReasonReadOnly          = "ReadOnly"
 	ReasonTooLarge          = "TooLarge"

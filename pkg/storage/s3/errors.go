@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/aws/smithy-go"
@@ -26,12 +27,13 @@ type finding struct {
 }
 
 // byCode maps the codes of the servers' error bodies: never their texts, which
-// are empty on some.
+// are empty on some. Only NoSuchKey says that a blob is missing: where there is
+// no code the SDK makes one up from the status, and a 404 comes from anything
+// that stands in the server's place.
 var byCode = map[string]finding{
 	"NoSuchBucket":      {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the bucket does not exist"},
 	"InvalidBucketName": {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the server refuses the bucket's name"},
 	"NoSuchKey":         {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
-	"NotFound":          {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
 	"InvalidRange":      {storage.ErrRange, storage.ReasonInvalidRequest, storage.ErrRange.Error()},
 
 	"InvalidAccessKeyId":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
@@ -69,7 +71,7 @@ var byCode = map[string]finding{
 
 var damaged = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
 
-// errNotS3: something answered 200 that is no S3 server.
+// errNotS3: something answered that is no S3 server.
 var errNotS3 = errors.New("the answer is not one of an S3 server")
 
 // codePattern keeps anything but a code out of messages.
@@ -120,6 +122,8 @@ func findByStatus(status int, api smithy.APIError) finding {
 		words += " " + api.ErrorCode()
 	}
 	switch {
+	case status == http.StatusNotFound && !hasCode(status, api):
+		return finding{storage.ErrUnreachable, storage.ReasonNotS3, errNotS3.Error()}
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return finding{storage.ErrDenied, storage.ReasonAccessDenied, words}
 	case status == http.StatusInsufficientStorage:
@@ -132,6 +136,12 @@ func findByStatus(status int, api smithy.APIError) finding {
 		return finding{storage.ErrUnreachable, storage.ReasonServerFailed, words}
 	}
 	return finding{nil, storage.ReasonInvalidRequest, words}
+}
+
+// hasCode reports whether the answer's body had a code, rather than the SDK one
+// that it makes of the status.
+func hasCode(status int, api smithy.APIError) bool {
+	return api != nil && api.ErrorCode() != "" && api.ErrorCode() != strings.ReplaceAll(http.StatusText(status), " ", "")
 }
 
 // findConnection tells apart why no answer came.
@@ -167,7 +177,7 @@ func findConnection(err error) finding {
 	case errors.As(err, new(*smithyhttp.RequestSendError)):
 		return unreachable(storage.ReasonConnectionLost, "the request could not be sent")
 	case errors.Is(err, errNotS3), errors.As(err, new(*smithy.DeserializationError)):
-		return unreachable(storage.ReasonServerFailed, errNotS3.Error())
+		return unreachable(storage.ReasonNotS3, errNotS3.Error())
 	}
 	return finding{nil, storage.ReasonUnknown, "the request failed in a way that has no name"}
 }

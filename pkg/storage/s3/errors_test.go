@@ -118,8 +118,8 @@ func TestErrorsOfTheConnection(t *testing.T) {
 		{"an unknown authority", tlsServer.URL, nil, storage.ReasonTLSNotTrusted},
 		{"another host's certificate", "https://localhost:" + tlsPort, certificate(tlsServer), storage.ReasonTLSNotTrusted},
 		{"no TLS", "https://" + plainServer.Listener.Addr().String(), nil, storage.ReasonTLSFailed},
-		{"not S3", plainServer.URL, nil, storage.ReasonServerFailed},
-		{"not S3, trusted", tlsServer.URL, certificate(tlsServer), storage.ReasonServerFailed},
+		{"not S3", plainServer.URL, nil, storage.ReasonNotS3},
+		{"not S3, trusted", tlsServer.URL, certificate(tlsServer), storage.ReasonNotS3},
 		{"it hangs up", dropping.URL, nil, storage.ReasonConnectionLost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -204,6 +204,38 @@ func TestErrorsByCode(t *testing.T) {
 			check(t, "Health", b.Health(t.Context()), test.kind, test.reason, config)
 			if asked.Load() != 1 {
 				t.Errorf("Health asked %d times", asked.Load())
+			}
+		})
+	}
+}
+
+// TestNotFoundOfAnother: a 404 of whatever stands in the server's place says
+// nothing about any blob, through every verb.
+func TestNotFoundOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"an ingress":  "default backend - 404",
+		"nothing":     "",
+		"a page":      "<html><body><h1>404 Not Found</h1></body></html>",
+		"broken HTML": "<html><body><br><hr></html>",
+		"JSON":        `{"code":"NoSuchKey"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusNotFound)
+				io.WriteString(w, body)
+			}))
+			t.Cleanup(server.Close)
+			config := configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+			for verb, err := range everyVerb(t.Context, newBackend(t, config), []byte("data")) {
+				if errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("%s takes an outage for a missing blob: %v", verb, err)
+				}
+				check(t, verb, err, storage.ErrUnreachable, storage.ReasonNotS3, config)
+				if !strings.HasSuffix(fmt.Sprint(err), "the answer is not one of an S3 server") {
+					t.Errorf("%s: %v", verb, err)
+				}
 			}
 		})
 	}

@@ -81,16 +81,21 @@ func parseContentRange(header string) (first, size int64, ok bool) {
 }
 
 // Head implements storage.Store. The answer to a HEAD has no body, so when it
-// is an error, Health is asked which one.
+// is an error, Health is asked which one: a 404 means missing only from a server
+// that answers as S3 does.
 func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
 	answer, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
 	if err != nil {
-		if status := statusOf(err); status == http.StatusNotFound || status == http.StatusForbidden || status == http.StatusBadRequest {
+		status := statusOf(err)
+		if status == http.StatusNotFound || status == http.StatusForbidden || status == http.StatusBadRequest {
 			if unhealthy := b.Health(ctx); unhealthy != nil {
 				return storage.Info{}, unhealthy
 			}
 		}
-		return storage.Info{}, b.readFailed(ctx, "head", name, err)
+		if status == http.StatusNotFound {
+			return storage.Info{}, fmt.Errorf("%s: %w", name, storage.ErrNotFound)
+		}
+		return storage.Info{}, b.failed(ctx, "head", err)
 	}
 	return storage.Info{
 		Digests:  digest.Dual{SHA256: name},

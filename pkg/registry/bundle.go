@@ -80,12 +80,16 @@ func (w *window) fits(size int64) bool {
 func (w *window) add(file NamedContent) error {
 	buf := w.data[w.used : w.used+int(file.Size)]
 	if _, err := io.ReadFull(file.Reader, buf); err != nil {
-		return fmt.Errorf("%w: reading %q: %w", storage.ErrSource, file.Path, err)
+		return readError(file.Path, err)
 	}
 	w.used += len(buf)
 	file.Reader = bytes.NewReader(buf)
 	w.files = append(w.files, file)
 	return nil
+}
+
+func readError(path string, err error) error {
+	return fmt.Errorf("%w: reading %q: %w", storage.ErrSource, path, err)
 }
 
 // PutFiles implements Bundles.
@@ -97,16 +101,17 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 	}); err != nil {
 		return sum, err
 	}
-	w, err := s.windows.get(ctx)
-	if err != nil {
-		return sum, err
-	}
-	defer s.windows.put(w)
+	var w *window // lent when the first small file has come: who only keeps a connection open holds none
+	defer func() {
+		if w != nil {
+			s.windows.put(w)
+		}
+	}()
 	store := func() error {
-		n, size := len(w.files), int64(w.used)
-		if n == 0 {
+		if w == nil || len(w.files) == 0 {
 			return nil
 		}
+		n, size := len(w.files), int64(w.used)
 		err := s.putWindow(ctx, id, w.files)
 		w.reset()
 		if err == nil {
@@ -133,7 +138,17 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 			sum.Files, sum.Bytes = sum.Files+1, sum.Bytes+stored.Size
 			continue
 		}
-		if !w.fits(file.Size) {
+		switch {
+		case w == nil:
+			first := make([]byte, file.Size)
+			if _, err := io.ReadFull(file.Reader, first); err != nil {
+				return sum, readError(file.Path, err)
+			}
+			file.Reader = bytes.NewReader(first)
+			if w, err = s.windows.get(ctx); err != nil {
+				return sum, err
+			}
+		case !w.fits(file.Size):
 			if err := store(); err != nil {
 				return sum, err
 			}
@@ -157,7 +172,7 @@ func checkBundled(file NamedContent) error {
 // putWindow stores small files as PutFile would: declared before the bytes,
 // recorded after them, each step for all of them at once.
 func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent) error {
-	session, declared, err := s.declaredFiles(ctx, id, files)
+	session, declared, implicit, err := s.declaredFiles(ctx, id, files)
 	if err != nil {
 		return err
 	}
@@ -201,7 +216,11 @@ func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent
 		failed = ctx.Err() // then not all were taken
 	}
 	// What was stored before a failure is recorded: it need not be sent again.
-	return errors.Join(failed, s.recordStored(context.WithoutCancel(ctx), id, stored))
+	failed = errors.Join(failed, s.recordStored(context.WithoutCancel(ctx), session, stored))
+	if failed != nil && len(implicit) > 0 {
+		s.undeclare(ctx, id, implicit...)
+	}
+	return failed
 }
 
 // about says which file of many an error on a field means.
@@ -213,8 +232,9 @@ func about(path string, err error) error {
 	return err
 }
 
-// declaredFiles finds the declarations of the files, and makes those that are missing.
-func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedContent) (session upload.Session, declared map[string]upload.File, err error) {
+// declaredFiles finds the declarations of the files, and makes those that are
+// missing as declaredFile does; implicit lists them.
+func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = f.Path
@@ -226,20 +246,22 @@ func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedCon
 		declared, err = upload.GetFiles(ctx, tx, id, paths)
 		return err
 	}); err != nil {
-		return session, nil, err
+		return session, nil, nil, err
 	}
 	var missing []FileDeclaration
 	for _, f := range files {
 		if _, there := declared[f.Path]; !there {
-			size := f.Size
-			missing = append(missing, FileDeclaration{Path: f.Path, Size: &size, Digests: f.Digests, Executable: f.Executable})
-			declared[f.Path] = upload.File{Path: f.Path, Size: f.Size, Digests: f.Digests, Executable: f.Executable}
+			missing = append(missing, FileDeclaration{Path: f.Path, Executable: f.Executable})
+			implicit = append(implicit, f.Path)
+			declared[f.Path] = upload.File{Path: f.Path, Size: upload.UnknownSize, Executable: f.Executable}
 		}
 	}
 	if len(missing) > 0 {
-		_, err = s.DeclareFiles(ctx, id, missing)
+		if _, err := s.DeclareFiles(ctx, id, missing); err != nil {
+			return session, nil, nil, pathField(err)
+		}
 	}
-	return session, declared, err
+	return session, declared, implicit, nil
 }
 
 // storedFile is a declaration and what its bytes turned out to be.
@@ -248,27 +270,51 @@ type storedFile struct {
 	info     storage.Info
 }
 
-// recordStored notes content that the session now has.
-func (s *Service) recordStored(ctx context.Context, id string, stored []storedFile) error {
+// recordStored notes content that the session now has. Content of files that
+// were declared without it changes what Publish would seal; content that was
+// declared does not.
+func (s *Service) recordStored(ctx context.Context, session upload.Session, stored []storedFile) error {
 	if len(stored) == 0 {
 		return nil
 	}
+	var news []storedFile
 	blobs := make([]upload.Blob, 0, len(stored))
 	seen := make(map[digest.Digest]bool, len(stored))
 	for _, f := range stored {
+		if f.declared.Digests != f.info.Digests || f.declared.Size != f.info.Size {
+			news = append(news, f)
+		}
 		if sha := f.info.Digests.SHA256; !seen[sha] {
 			seen[sha] = true
 			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: upload.SourceSent})
 		}
 	}
 	return s.db.Group(ctx, func(tx database.Tx) error {
-		for _, f := range stored {
-			if f.declared.Digests != f.info.Digests || f.declared.Size != f.info.Size {
-				if err := upload.SetContent(ctx, tx, id, f.declared.Path, f.info.Size, f.info.Digests); err != nil {
-					return err
-				}
+		if len(news) > 0 {
+			if _, err := s.lockSession(ctx, tx, session.ID); err != nil {
+				return err
 			}
 		}
-		return upload.InsertBlobs(ctx, tx, id, blobs)
+		for _, f := range news {
+			set, err := upload.SetContent(ctx, tx, session.ID, f.declared.Path, f.info.Size, f.info.Digests)
+			if err != nil {
+				return err
+			}
+			if !set {
+				return &ConflictError{Field: "path", Message: fmt.Sprintf("other bytes were sent for %q in this session", f.declared.Path)}
+			}
+		}
+		if err := s.prolong(ctx, tx, session); err != nil {
+			return err
+		}
+		return upload.InsertBlobs(ctx, tx, session.ID, blobs)
 	})
+}
+
+// prolong moves the end of a session in which bytes arrive, not at every file.
+func (s *Service) prolong(ctx context.Context, tx database.Tx, session upload.Session) error {
+	if now := s.now(); session.Expires.Sub(now) < s.lifetime*3/4 {
+		return upload.Extend(ctx, tx, session.ID, now.Add(s.lifetime))
+	}
+	return nil
 }

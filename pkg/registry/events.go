@@ -20,9 +20,12 @@ func (s *Service) ReadEvents(ctx context.Context, after uint64, limit int) (Even
 	if err != nil {
 		return EventPage{}, err
 	}
+	if after > head.Position {
+		return EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
+	}
 	records, err := s.log.Read(ctx, after, limit)
 	if err != nil {
-		return EventPage{}, pastHead(err, after, head.Position)
+		return EventPage{}, err
 	}
 	page := EventPage{LogID: head.LogID, Head: head.Position, Events: make([]Event, 0, len(records))}
 	for _, rec := range records {
@@ -64,6 +67,9 @@ func (s *Service) FollowEvents(ctx context.Context, after uint64, yield func(Eve
 	head, err := s.log.Head(ctx)
 	if err != nil {
 		return err
+	}
+	if after > head.Position {
+		return pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
 	err = s.log.Follow(ctx, after, func(rec eventlog.Record) error {
 		e, err := describeRecord(rec)

@@ -42,14 +42,40 @@ func (s *Service) RegisterBackend(ctx context.Context, name, driver, place strin
 	if err != nil {
 		return "", err
 	}
-	var m marker
-	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
-		return "", fmt.Errorf("%w: the identity object at %s cannot be read as one", placement.ErrForeignMarker, place)
-	}
-	if m.LogID != s.log.ID() {
-		return "", fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, s.log.ID())
+	m, err := s.parseMarker(found, place)
+	if err != nil {
+		return "", err
 	}
 	return m.BackendID, s.logBackend(ctx, event.BackendRegistered{BackendID: m.BackendID, Name: name, Driver: driver, Place: place})
+}
+
+func (s *Service) parseMarker(found []byte, place string) (marker, error) {
+	var m marker
+	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
+		return m, fmt.Errorf("%w: the identity object at %s cannot be read as one", placement.ErrForeignMarker, place)
+	}
+	if m.LogID != s.log.ID() {
+		return m, fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, s.log.ID())
+	}
+	return m, nil
+}
+
+// checkMarker reports whether the place still is the backend that it was. What
+// is missing from another place says nothing about this backend's blobs.
+func (s *Service) checkMarker(ctx context.Context, b placement.Backend) error {
+	marked, ok := b.Store.(storage.Marked)
+	if !ok {
+		return nil
+	}
+	found, err := marked.ReadMarker(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: the identity object of %s cannot be read: %w", storage.ErrUnreachable, b.Name, err)
+	}
+	m, err := s.parseMarker(found, b.Name)
+	if err == nil && m.BackendID != b.ID {
+		err = fmt.Errorf("%w: %s holds the backend %s, not %s", placement.ErrForeignMarker, b.Name, m.BackendID, b.ID)
+	}
+	return err
 }
 
 // createMarker marks a place as new, unless the log says that it is not: then

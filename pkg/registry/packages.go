@@ -21,6 +21,13 @@ func (s *Service) ListPackages(ctx context.Context, filter PackageFilter) (Packa
 	if err != nil {
 		return PackagePage{}, err
 	}
+	for field, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "retentionClass": filter.RetentionClass} {
+		if value != "" {
+			if err := ValidateName(field, value); err != nil {
+				return PackagePage{}, err
+			}
+		}
+	}
 	after, err := parseCursor(filter.After)
 	if err != nil {
 		return PackagePage{}, err
@@ -69,7 +76,7 @@ func parseCursor(text string) (*[3]string, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &parts)
 	}
-	if err != nil || len(parts) != 3 {
+	if err != nil || len(parts) != 3 || (PackageRef{parts[0], parts[1], parts[2]}).Validate() != nil {
 		return nil, Invalid("after", "%.80q is not the \"next\" of an earlier page", text)
 	}
 	return (*[3]string)(parts), nil

@@ -22,13 +22,14 @@ import (
 const (
 	// copyConcurrency bounds copies from other backends within one publish.
 	copyConcurrency = 4
-	// publishAttempts: a reused location can fail verification between the
-	// moment it is found live and the moment the head is locked.
+	// publishAttempts: between the moment the session is read and the moment
+	// the head is locked, a reused location can fail verification, and the
+	// session can be changed or sealed by another request.
 	publishAttempts = 3
 )
 
-// errMoved: a reused location is no longer what the publication was built on.
-var errMoved = errors.New("a reused blob is no longer live")
+// errMoved: the session or a reused location is no longer what the publication was built on.
+var errMoved = errors.New("what is being published has changed meanwhile")
 
 // Publish implements Uploads. Order of writes: every blob of the package is
 // durable in the placement, then the manifest's, then the event.
@@ -260,8 +261,11 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		return Publication{}, err
 	}
 	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
-		if err := upload.Seal(ctx, tx, d.session.ID); err != nil {
+		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
 			return nil, err
+		}
+		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
+			return nil, errors.Join(errMoved, err)
 		}
 		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
 		if err == nil {
@@ -273,13 +277,14 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		if !errors.Is(err, view.ErrNotFound) {
 			return nil, err
 		}
-		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
-			return nil, errors.Join(errMoved, err)
-		}
 		return []eventlog.Event{published}, nil
 	})
-	// A session that was sealed meanwhile was sealed by the same request sent twice.
-	if err != nil && !errors.Is(err, upload.ErrNotOpen) {
+	// The next attempt finds out whether it was sealed by the same request sent
+	// twice, or has other files now.
+	if errors.Is(err, upload.ErrNotOpen) {
+		err = errors.Join(errMoved, &ConflictError{Field: "files", Message: "were added to the session while it was being published"})
+	}
+	if err != nil {
 		return Publication{}, err
 	}
 	var publication Publication

@@ -24,28 +24,53 @@ func (s *Service) PutFile(ctx context.Context, id, path string, content Content)
 	if content.Size < storage.UnknownSize || content.Size > manifest.MaxFileSize {
 		return UploadedFile{}, Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
 	}
-	session, file, err := s.declaredFile(ctx, id, path, content)
+	session, file, implicit, err := s.declaredFile(ctx, id, path, content.Executable)
 	if err != nil {
 		return UploadedFile{}, err
 	}
+	info, err := s.putDeclared(ctx, session, file, content)
+	if err != nil {
+		if implicit {
+			s.undeclare(ctx, id, path)
+		}
+		return UploadedFile{}, err
+	}
+	return UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, nil
+}
+
+func (s *Service) putDeclared(ctx context.Context, session upload.Session, file upload.File, content Content) (storage.Info, error) {
 	src, err := source(file, content)
 	if err != nil {
-		return UploadedFile{}, err
+		return storage.Info{}, err
 	}
 	store, err := s.writable(session.BackendID, session.BackendName)
 	if err != nil {
-		return UploadedFile{}, err
+		return storage.Info{}, err
 	}
 	info, err := store.Put(ctx, src)
 	if err != nil {
-		return UploadedFile{}, fmt.Errorf("storing %q in %s: %w", path, session.BackendName, err)
+		return storage.Info{}, fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
 	}
-	err = s.recordStored(ctx, id, []storedFile{{file, info}})
-	return UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, err
+	return info, s.recordStored(ctx, session, []storedFile{{file, info}})
 }
 
-// declaredFile finds the file's declaration, and makes one if there is none.
-func (s *Service) declaredFile(ctx context.Context, id, path string, content Content) (session upload.Session, file upload.File, err error) {
+// undeclare takes back what a refused request has declared by the way. If it
+// fails the path stays declared without content, and sending it again is fine.
+func (s *Service) undeclare(ctx context.Context, id string, paths ...string) {
+	ctx = context.WithoutCancel(ctx)
+	if err := s.db.Write(ctx, func(tx database.Tx) error {
+		if _, err := s.lockSession(ctx, tx, id); err != nil {
+			return err
+		}
+		return upload.Undeclare(ctx, tx, id, paths)
+	}); err != nil {
+		s.logger.WarnContext(ctx, "taking back a declaration", "upload", id, "error", err)
+	}
+}
+
+// declaredFile finds the file's declaration, and makes one if there is none:
+// of the path alone, so that bytes which are refused bind nobody.
+func (s *Service) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
 	err = s.db.Read(ctx, func(tx database.Tx) error {
 		if session, err = s.openSession(ctx, tx, id); err != nil {
 			return err
@@ -54,16 +79,12 @@ func (s *Service) declaredFile(ctx context.Context, id, path string, content Con
 		return err
 	})
 	if !errors.Is(err, upload.ErrNotFound) {
-		return session, file, err
+		return session, file, false, err
 	}
-	declaration := FileDeclaration{Path: path, Digests: content.Digests, Executable: content.Executable}
-	if content.Size != storage.UnknownSize {
-		declaration.Size = &content.Size
+	if _, err := s.DeclareFiles(ctx, id, []FileDeclaration{{Path: path, Executable: executable}}); err != nil {
+		return session, file, false, pathField(err)
 	}
-	if _, err := s.DeclareFiles(ctx, id, []FileDeclaration{declaration}); err != nil {
-		return session, file, pathField(err)
-	}
-	return session, upload.File{Path: path, Size: content.Size, Digests: content.Digests, Executable: content.Executable}, nil
+	return session, upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}, true, nil
 }
 
 // pathField renames the field of an error about the one file of a declaration

@@ -70,8 +70,7 @@ func (s *Service) AppendFile(ctx context.Context, id, path string, offset int64,
 	if err := validateDigests("digests", content.Digests); err != nil {
 		return FileProgress{}, err
 	}
-	declaration := Content{Size: storage.UnknownSize, Digests: content.Digests, Executable: content.Executable}
-	session, file, err := s.declaredFile(ctx, id, path, declaration)
+	session, file, _, err := s.declaredFile(ctx, id, path, content.Executable)
 	if err != nil {
 		return FileProgress{}, err
 	}
@@ -93,15 +92,15 @@ func (s *Service) AppendFile(ctx context.Context, id, path string, offset int64,
 	if err != nil {
 		return progress, err
 	}
-	if progress.Offset, err = s.keepParts(ctx, id, path, store, offset, limit, content); err != nil || !complete {
+	if progress.Offset, err = s.keepParts(ctx, session, path, store, offset, limit, content); err != nil || !complete {
 		return progress, err
 	}
-	return s.joinParts(ctx, id, path, store, declaration)
+	return s.joinParts(ctx, id, path, store, progress.Offset, Content{Digests: content.Digests, Executable: content.Executable})
 }
 
 // keepParts stores what content gives as parts, and returns where the file
 // ends now; also when the reader breaks off.
-func (s *Service) keepParts(ctx context.Context, id, path string, store storage.Store, offset, limit int64, content Content) (int64, error) {
+func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, offset, limit int64, content Content) (int64, error) {
 	body := &brokenOff{from: content.Reader}
 	received := int64(0)
 	for body.err == nil {
@@ -117,10 +116,19 @@ func (s *Service) keepParts(ctx context.Context, id, path string, store storage.
 		if offset+info.Size > limit {
 			return offset, Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
 		}
+		added := false
 		if err := s.db.Group(ctx, func(tx database.Tx) error {
-			return upload.InsertPart(ctx, tx, id, path, upload.Part{Start: offset, Size: info.Size, SHA256: info.Digests.SHA256})
+			if err := s.prolong(ctx, tx, session); err != nil {
+				return err
+			}
+			var err error
+			added, err = upload.InsertPart(ctx, tx, session.ID, path, upload.Part{Start: offset, Size: info.Size, SHA256: info.Digests.SHA256})
+			return err
 		}); err != nil {
 			return offset, err
+		}
+		if !added {
+			return offset, s.overtaken(ctx, session.ID, path, offset)
 		}
 		offset += info.Size
 		received += info.Size
@@ -132,6 +140,15 @@ func (s *Service) keepParts(ctx context.Context, id, path string, store storage.
 		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, content.Size, received)
 	}
 	return offset, nil
+}
+
+// overtaken is what became of bytes that another request was faster with.
+func (s *Service) overtaken(ctx context.Context, id, path string, offset int64) error {
+	progress, err := s.FileProgress(ctx, id, path)
+	if err != nil {
+		return err
+	}
+	return &OffsetError{Want: progress.Offset, Got: offset}
 }
 
 // brokenOff gives what its reader gave before it failed as if that were all,
@@ -152,8 +169,8 @@ func (b *brokenOff) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// joinParts stores the file that its parts make.
-func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, whole Content) (FileProgress, error) {
+// joinParts stores the file that its parts make, which must be size bytes.
+func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, size int64, whole Content) (FileProgress, error) {
 	var parts []upload.Part
 	if err := s.read(ctx, func(tx database.Tx) (err error) {
 		parts, err = upload.ListParts(ctx, tx, id, path)
@@ -161,9 +178,12 @@ func (s *Service) joinParts(ctx context.Context, id, path string, store storage.
 	}); err != nil {
 		return FileProgress{}, err
 	}
+	if end(parts) != size { // another request has joined or lengthened it
+		return FileProgress{}, s.overtaken(ctx, id, path, size)
+	}
 	joined := &partReader{ctx: ctx, store: store, parts: parts}
 	defer joined.Close() //nolint:errcheck // it is only read
-	whole.Reader, whole.Size = joined, end(parts)
+	whole.Reader, whole.Size = joined, size
 	_, err := s.PutFile(ctx, id, path, whole)
 	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, ErrInvalid) {
 		return FileProgress{}, err // the parts stay, so that the end can be tried again

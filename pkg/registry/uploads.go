@@ -90,6 +90,9 @@ func (s *Service) GetUpload(ctx context.Context, id string) (answer Upload, err 
 
 // session returns a session that is published or still has time.
 func (s *Service) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	if _, err := uuid.Parse(id); err != nil {
+		return upload.Session{}, ErrNotFound
+	}
 	session, err := upload.Get(ctx, tx, id)
 	if err != nil {
 		return session, mapError(err)
@@ -109,10 +112,13 @@ func (s *Service) openSession(ctx context.Context, tx database.Tx, id string) (u
 	return session, err
 }
 
-// lockSession is openSession that also keeps the session from being published
-// by another process until the transaction ends.
+// lockSession is openSession for a transaction that changes what Publish would
+// seal: a publish that has read the session before is refused.
 func (s *Service) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	if _, err := upload.IsOpen(ctx, tx, id); err != nil {
+	if _, err := uuid.Parse(id); err != nil {
+		return upload.Session{}, ErrNotFound
+	}
+	if err := upload.Touch(ctx, tx, id); err != nil {
 		return upload.Session{}, err
 	}
 	return s.openSession(ctx, tx, id)

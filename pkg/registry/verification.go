@@ -39,7 +39,9 @@ func (s *Service) VerifyBackend(ctx context.Context, nameOrID string, progress f
 		return run.report, &ConflictError{Field: "backend", Message: "a verification of " + backend.Name + " is running"}
 	}
 	defer s.verifying.Delete(backend.ID)
-	err = run.all(ctx)
+	if err = s.checkMarker(ctx, backend); err == nil {
+		err = run.all(ctx)
+	}
 	// What was found before the end stands, however the run ended.
 	err = errors.Join(err, run.flush(context.WithoutCancel(ctx)))
 	if err != nil {
@@ -58,6 +60,7 @@ type verification struct {
 	progress func(VerifyReport)
 	report   VerifyReport
 	intact   [][]byte // not logged yet
+	head     uint64   // of the log, when the objects under way were listed
 }
 
 func (v *verification) tell() {
@@ -82,7 +85,12 @@ func (v *verification) all(ctx context.Context) error {
 	v.tell()
 	for cursor := (*view.ToCheck)(nil); ; {
 		var page []view.ToCheck
-		if err := v.service.read(ctx, func(tx database.Tx) (err error) {
+		if err := v.service.read(ctx, func(tx database.Tx) error {
+			now, err := eventlog.HeadTx(ctx, tx)
+			if err != nil {
+				return err
+			}
+			v.head = now.Position
 			page, err = view.ListToCheck(ctx, tx, v.backend.ID, head.Position, cursor, event.MaxDigests)
 			return err
 		}); err != nil {
@@ -120,6 +128,12 @@ func (v *verification) found(ctx context.Context, r verify.Result) error {
 		}
 		return nil
 	}
+	if r.Finding != verify.Intact {
+		// Before anything is called damaged: is this still the backend?
+		if err := v.service.checkMarker(ctx, v.backend); err != nil {
+			return err
+		}
+	}
 	v.report.CheckedObjects++
 	v.report.CheckedBytes += r.Size
 	defer v.tell()
@@ -138,6 +152,10 @@ func (v *verification) found(ctx context.Context, r verify.Result) error {
 	}
 	return v.append(ctx, event.LocationFailed{
 		BackendID: v.backend.ID, SHA256: r.Digests.SHA256.Bytes(), Reason: string(r.Finding), Detail: r.Detail,
+	}, func(ctx context.Context, tx database.Tx) (bool, error) {
+		// Bytes that were stored after they were read here are not what was found.
+		changed, err := view.Changed(ctx, tx, v.backend.ID, r.Digests.SHA256)
+		return changed <= v.head, err
 	})
 }
 
@@ -146,17 +164,22 @@ func (v *verification) flush(ctx context.Context) error {
 	if len(v.intact) == 0 {
 		return nil
 	}
-	err := v.append(ctx, event.LocationVerified{BackendID: v.backend.ID, SHA256: v.intact})
+	err := v.append(ctx, event.LocationVerified{BackendID: v.backend.ID, SHA256: v.intact},
+		func(context.Context, database.Tx) (bool, error) { return true, nil })
 	v.intact = nil
 	return err
 }
 
-func (v *verification) append(ctx context.Context, payload event.Payload) error {
+// append logs a finding, if it still holds when the log's head is locked.
+func (v *verification) append(ctx context.Context, payload event.Payload, holds func(context.Context, database.Tx) (bool, error)) error {
 	logged, err := event.New(actorOf(ctx), payload)
 	if err != nil {
 		return err
 	}
-	_, err = v.service.log.Append(ctx, func(context.Context, database.Tx) ([]eventlog.Event, error) {
+	_, err = v.service.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		if ok, err := holds(ctx, tx); err != nil || !ok {
+			return nil, err
+		}
 		return []eventlog.Event{logged}, nil
 	})
 	return err

@@ -53,11 +53,27 @@ func InsertFiles(ctx context.Context, tx database.Tx, id string, files []File) e
 	return err
 }
 
-// SetContent records what a file that was declared without digests turned out to be.
-func SetContent(ctx context.Context, tx database.Tx, id, path string, size int64, digests digest.Dual) error {
-	_, err := tx.ExecContext(ctx, `UPDATE upload_files SET size = $1, sha256 = $2, blake3 = $3 WHERE upload_id = $4 AND path = $5`,
+// SetContent records what a file that was declared without digests turned out
+// to be, and says whether it did: not if other bytes came first.
+func SetContent(ctx context.Context, tx database.Tx, id, path string, size int64, digests digest.Dual) (bool, error) {
+	result, err := tx.ExecContext(ctx, `UPDATE upload_files SET size = $1, sha256 = $2, blake3 = $3
+		WHERE upload_id = $4 AND path = $5 AND (sha256 IS NULL OR sha256 = $2)`,
 		size, digests.SHA256.Bytes(), digests.BLAKE3.Bytes(), id, path)
-	return err
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
+// Undeclare removes files of which nothing is known but the path.
+func Undeclare(ctx context.Context, tx database.Tx, id string, paths []string) error {
+	for _, path := range paths {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_files WHERE upload_id = $1 AND path = $2 AND sha256 IS NULL`, id, path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // InsertBlobs records content that the open session has; content that it
@@ -72,15 +88,12 @@ func InsertBlobs(ctx context.Context, tx database.Tx, id string, blobs []Blob) e
 	return err
 }
 
-// IsOpen reports whether the session is there and open, with its row locked
-// against Seal until the transaction ends where the engine has row locks.
-func IsOpen(ctx context.Context, tx database.Tx, id string) (bool, error) {
-	result, err := tx.ExecContext(ctx, `UPDATE uploads SET state = state WHERE id = $1 AND state = 'open'`, id)
-	if err != nil {
-		return false, err
-	}
-	n, err := result.RowsAffected()
-	return n == 1, err
+// Touch raises an open session's revision, and so keeps Seal from sealing what
+// was read before; on an engine with row locks, Seal waits until the
+// transaction ends.
+func Touch(ctx context.Context, tx database.Tx, id string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET revision = revision + 1 WHERE id = $1 AND state = 'open'`, id)
+	return err
 }
 
 const fileColumns = `f.path, f.size, f.sha256, f.blake3, f.executable, f.media_type`

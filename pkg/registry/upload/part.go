@@ -14,12 +14,16 @@ type Part struct {
 	SHA256      digest.Digest
 }
 
-// InsertPart records a part behind those that are there. A part that another
-// request was faster with is an error of the engine (the key is taken).
-func InsertPart(ctx context.Context, tx database.Tx, id, path string, p Part) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO upload_parts (upload_id, path, start, size, sha256) VALUES ($1, $2, $3, $4, $5)`,
-		id, path, p.Start, p.Size, p.SHA256.Bytes())
-	return err
+// InsertPart records a part behind those that are there, and says whether it
+// did: not if another request was faster.
+func InsertPart(ctx context.Context, tx database.Tx, id, path string, p Part) (bool, error) {
+	result, err := tx.ExecContext(ctx, `INSERT INTO upload_parts (upload_id, path, start, size, sha256) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (upload_id, path, start) DO NOTHING`, id, path, p.Start, p.Size, p.SHA256.Bytes())
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
 }
 
 // ListParts returns a file's parts in order.

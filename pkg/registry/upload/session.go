@@ -21,8 +21,8 @@ const (
 // ErrNotFound: there is no such session (any more).
 var ErrNotFound = errors.New("no such upload session")
 
-// ErrNotOpen: the session was published meanwhile.
-var ErrNotOpen = errors.New("the upload session is not open")
+// ErrNotOpen: the session was published or changed meanwhile.
+var ErrNotOpen = errors.New("the upload session is not open at this revision")
 
 // Session is a row of uploads.
 type Session struct {
@@ -34,9 +34,10 @@ type Session struct {
 	BackendID, BackendName  string
 	Actor, State            string
 	Created, Expires        time.Time
+	Revision                int64 // raised by whatever changes what Publish would seal
 }
 
-const sessionColumns = `id, producer, name, version, retention_class, tier, media_type, annotations, backend_id, backend_name, actor, state, created_us, expires_us`
+const sessionColumns = `id, producer, name, version, retention_class, tier, media_type, annotations, backend_id, backend_name, actor, state, created_us, expires_us, revision`
 
 // Create inserts a session.
 func Create(ctx context.Context, tx database.Tx, s Session) error {
@@ -44,7 +45,7 @@ func Create(ctx context.Context, tx database.Tx, s Session) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO uploads (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO uploads (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)`,
 		s.ID, s.Producer, s.Name, s.Version, s.RetentionClass, s.Tier, s.MediaType, string(annotations), s.BackendID, s.BackendName,
 		s.Actor, StateOpen, s.Created.UnixMicro(), s.Expires.UnixMicro())
 	return err
@@ -58,7 +59,7 @@ func Get(ctx context.Context, tx database.Tx, id string) (Session, error) {
 		created, expires int64
 	)
 	err := tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id).Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
-		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires)
+		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires, &s.Revision)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, ErrNotFound
 	}
@@ -75,9 +76,10 @@ func Extend(ctx context.Context, tx database.Tx, id string, expires time.Time) e
 	return err
 }
 
-// Seal marks a session published. ErrNotOpen if it is not open.
-func Seal(ctx context.Context, tx database.Tx, id string) error {
-	result, err := tx.ExecContext(ctx, `UPDATE uploads SET state = 'published' WHERE id = $1 AND state = 'open'`, id)
+// Seal marks a session published, if it is open and still at the revision.
+// ErrNotOpen otherwise.
+func Seal(ctx context.Context, tx database.Tx, id string, revision int64) error {
+	result, err := tx.ExecContext(ctx, `UPDATE uploads SET state = 'published' WHERE id = $1 AND state = 'open' AND revision = $2`, id, revision)
 	if err != nil {
 		return err
 	}

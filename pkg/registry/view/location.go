@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -198,6 +199,16 @@ func CountLocations(ctx context.Context, tx database.Tx, backendID string) (obje
 	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
 		WHERE l.backend_id = $1`, backendID).Scan(&objects, &bytes)
 	return objects, bytes, err
+}
+
+// Changed returns the position of the event that set a location's state, 0 if
+// there is no such location.
+func Changed(ctx context.Context, tx database.Tx, backendID string, blob digest.Digest) (position uint64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT changed FROM storage_locations WHERE backend_id = $1 AND sha256 = $2`, backendID, blob.Bytes()).Scan(&position)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return position, err
 }
 
 // ToCheck is a location to re-read.

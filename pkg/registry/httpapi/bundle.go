@@ -15,6 +15,8 @@ const (
 	// digestRecord is the PAX record (POSIX.1-2017, pax, vendor namespace) that
 	// declares a file's digests, in the words of Repr-Digest.
 	digestRecord = "ARTIFACTSTORE.repr-digest"
+	// sparseRecords begin the PAX records of a sparse file (GNU tar's manual, "Storing Sparse Files").
+	sparseRecords = "GNU.sparse."
 )
 
 // putFiles takes a tar archive: many small files in one request.
@@ -25,9 +27,14 @@ func (h *handler) putFiles(w *responseWriter, r *http.Request) error {
 	if _, err := contentOf(r); err != nil { // no coding, no range
 		return err
 	}
-	archive := tar.NewReader(r.Body)
+	body := &endReader{from: r.Body}
+	archive := tar.NewReader(body)
 	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), func() (registry.NamedContent, error) {
-		return nextFile(archive)
+		file, err := nextFile(archive)
+		if err == io.EOF && body.ended { // package tar takes one that was cut between two files for whole
+			err = registry.Invalid("body", "is not a whole tar archive: its end is missing")
+		}
+		return file, err
 	})
 	if err != nil {
 		return err
@@ -38,6 +45,19 @@ func (h *handler) putFiles(w *responseWriter, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, bundled)
 }
 
+// endReader notes that more was asked for than there is: a whole archive ends
+// with two records of zeros, after which nothing is asked for.
+type endReader struct {
+	from  io.Reader
+	ended bool
+}
+
+func (e *endReader) Read(p []byte) (int, error) {
+	n, err := e.from.Read(p)
+	e.ended = e.ended || n < len(p) && err == io.EOF
+	return n, err
+}
+
 // nextFile returns the archive's next file. Folders are passed over: a package
 // has none. Anything else that is no file is refused.
 func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
@@ -46,12 +66,16 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 		switch {
 		case err == io.EOF:
 			return registry.NamedContent{}, io.EOF
-		case errors.Is(err, tar.ErrHeader):
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return registry.NamedContent{}, registry.Invalid("body", "is not a whole tar archive")
+		case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
 			return registry.NamedContent{}, registry.Invalid("body", "is not a tar archive")
 		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // which the registry will say better
 			return registry.NamedContent{}, err
 		case header.Typeflag == tar.TypeDir:
 			continue
+		case isSparse(header): // a few bytes would become as many zeros as they say
+			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not taken: pack it without its holes", header.Name)
 		case header.Typeflag != tar.TypeReg:
 			return registry.NamedContent{}, registry.Invalid("path", "%.200q is no regular file: send what it points to", header.Name)
 		}
@@ -64,6 +88,18 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 		}
 		return file, nil
 	}
+}
+
+func isSparse(header *tar.Header) bool {
+	if header.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for name := range header.PAXRecords {
+		if strings.HasPrefix(name, sparseRecords) {
+			return true
+		}
+	}
+	return false
 }
 
 // writeFile adds a file of known size to an archive.

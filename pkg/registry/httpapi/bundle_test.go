@@ -41,6 +41,36 @@ func archive(t *testing.T, headers ...tar.Header) string {
 	return buffer.String()
 }
 
+// sparse makes a tar of one file, which a few bytes say is 3 GiB of zeros.
+func sparse(t *testing.T) string {
+	t.Helper()
+	var buffer bytes.Buffer
+	writer := tar.NewWriter(&buffer)
+	const withheld = "XNU.sparse." // the writer writes no sparse files
+	header := tar.Header{Typeflag: tar.TypeReg, Name: "holes", Size: 512, PAXRecords: map[string]string{
+		withheld + "major": "1", withheld + "minor": "0", withheld + "realsize": "3221225472", withheld + "name": "holes"}}
+	if err := writer.WriteHeader(&header); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(writer, "0\n"+strings.Repeat("\x00", 510)) // no piece of data
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(buffer.String(), withheld, "GNU.sparse.")
+}
+
+// longHeader makes an extended header of 2 MiB, which no reader takes.
+func longHeader(t *testing.T) string {
+	t.Helper()
+	var buffer bytes.Buffer
+	if err := tar.NewWriter(&buffer).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "x", Size: 2 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	block := buffer.Bytes()
+	block[0], block[156] = '0', 'x' // name and kind change places: the check sum stays
+	return string(block) + strings.Repeat("x", 2<<20)
+}
+
 func TestTarArchives(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, httpapi.Options{})
@@ -58,7 +88,14 @@ func TestTarArchives(t *testing.T) {
 		{"Repr-Digest", archive(t, tar.Header{Name: "a", PAXRecords: digests(field("sha-256", "b"))})},
 		{"Repr-Digest", archive(t, tar.Header{Name: "a", PAXRecords: digests(field("blake3", "b"))})},
 		{"body", strings.Repeat("no archive ", 100)},
-		{"body", archive(t, tar.Header{Name: strings.Repeat("a", 100)})[:550]},
+		{"body", ""},
+		{"body", archive(t, tar.Header{Name: "a"})[:300]},                                  // in a header
+		{"body", archive(t, tar.Header{Name: strings.Repeat("a", 100)})[:550]},             // in a file
+		{"body", archive(t, tar.Header{Name: "cut/a"}, tar.Header{Name: "b"})[:512+100]},   // in what fills a record
+		{"body", archive(t, tar.Header{Name: "cut/b"}, tar.Header{Name: "b"})[:2*512+100]}, // in the second header
+		{"body", archive(t, tar.Header{Name: "cut/c"})[:2*512]},                            // before its end
+		{"body", longHeader(t)},
+		{"path", sparse(t)},
 	} {
 		s.refused(400, c.field, "POST", path, c.body, isTar)
 	}

@@ -124,7 +124,7 @@ func problemOf(err error) *Problem {
 	case storage.ErrRange:
 		p.Errors = []FieldError{{"Range", "lies outside the blob"}}
 	case storage.ErrSource:
-		p.Errors = []FieldError{{"body", "ended before it was complete; nothing was stored"}}
+		p.Errors = []FieldError{{"body", "ended before it was complete"}}
 	case registry.ErrNoReadyBackend:
 		if errors.As(err, &notReady) {
 			p.Detail, p.Explanation = notReady.Explanation.Reason, &notReady.Explanation
@@ -147,7 +147,7 @@ func mismatchField(e *storage.MismatchError) string {
 // bodyProblem answers a body that could not be read to its end.
 func bodyProblem(err error) *Problem {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return problemStalled.problem("", FieldError{"body", "stopped coming; nothing was stored"})
+		return problemStalled.problem("", FieldError{"body", "stopped coming, or came too slowly"})
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,7 +108,7 @@ func (o *options) complete() error {
 		return err
 	}
 	if o.database == "" {
-		o.database = "sqlite://" + filepath.Join(o.dataDir, "registry.db")
+		o.database = "sqlite://" + (&url.URL{Path: filepath.Join(o.dataDir, "registry.db")}).EscapedPath()
 	}
 	if o.configDir != "" {
 		return o.completeEmbedded()

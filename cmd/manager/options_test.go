@@ -4,9 +4,12 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/database"
 )
 
 func TestParse(t *testing.T) {
@@ -57,6 +60,25 @@ func TestParseCompletes(t *testing.T) {
 	}
 	if o.database != "sqlite://"+filepath.Join(dir, "data", "registry.db") || o.localRoot != o.dataDir || o.listen != "127.0.0.1:8080" {
 		t.Errorf("%+v", o)
+	}
+	// What means something in a URL may be in a folder's name.
+	odd := filepath.Join(dir, "a#b?c%41 d")
+	o, err = parse([]string{"--config-dir", dir, "--data-dir", odd}, func(string) string { return "" }, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(odd, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	db, err := database.Open(t.Context(), o.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(odd, "registry.db")); err != nil {
+		t.Error(err)
 	}
 	env := map[string]string{"POD_NAMESPACE": "from-env", "ARTIFACTSTORE_DATABASE": "postgres://from-env/d"}
 	o, err = parse(nil, func(name string) string { return env[name] }, io.Discard)

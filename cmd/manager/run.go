@@ -106,7 +106,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		return nil
 	}
 	return serve(ctx, o, logger, failed, func(streams context.Context) http.Handler {
-		return httpapi.NewHandler(service, httpapi.Options{Logger: logger, Metrics: metrics, Ready: ready, Context: streams, Version: version()})
+		return httpapi.NewHandler(service, httpapi.Options{Logger: logger, Metrics: metrics, Ready: ready, Context: streams, Version: version(), LoopbackOnly: !o.allowAnonymousRemote})
 	})
 }
 
@@ -175,7 +175,14 @@ func kubernetesConfig(file string) (*rest.Config, error) {
 	return config, nil
 }
 
+// buildVersion is set by the linker (-X main.buildVersion=…); see the Makefile.
+var buildVersion string
+
+// version falls back on what `go install module@version` records.
 func version() string {
+	if buildVersion != "" {
+		return buildVersion
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

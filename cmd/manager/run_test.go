@@ -115,7 +115,11 @@ func post(t *testing.T, url, body string, out any) {
 }
 
 func TestRunServesAndDrains(t *testing.T) { // not parallel: it sets the process's loggers
+	defer func(before string) { buildVersion = before }(buildVersion)
+	buildVersion = "v1.2.3-test" // as the linker sets it
 	url, logged, stop := start(t)
+	checkVersion(t, url, buildVersion)
+	checkOtherHost(t, url)
 	var session struct{ ID, Backend string }
 	post(t, url+"/v1/uploads", `{"producer":"p","name":"n","version":"1","retentionClass":"evidence"}`, &session)
 	if session.Backend != "evidence" {
@@ -166,6 +170,37 @@ func TestRunServesAndDrains(t *testing.T) { // not parallel: it sets the process
 	}
 	if got := get(url + "/livez"); got == "" {
 		t.Error("it still serves")
+	}
+}
+
+func checkVersion(t *testing.T, url, want string) {
+	t.Helper()
+	answer, err := http.Get(url + "/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var document struct{ Info struct{ Version string } }
+	if err := json.NewDecoder(answer.Body).Decode(&document); err != nil || document.Info.Version != want {
+		t.Errorf("the version is %q (%v), want %q", document.Info.Version, err, want)
+	}
+}
+
+// checkOtherHost asks as a web page does whose name resolves to loopback.
+func checkOtherHost(t *testing.T, url string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/packages", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "rebound.example"
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("another host is answered %s", answer.Status)
 	}
 }
 

@@ -49,6 +49,7 @@ var kinds = []kind{
 
 // Problems that no error of the registry stands for.
 var (
+	problemHost     = kind{code: "misdirected", status: http.StatusMisdirectedRequest, title: "The request is for another host"}
 	problemStalled  = kind{code: "stalled", status: http.StatusRequestTimeout, title: "The body stopped coming"}
 	problemBody     = kind{code: "body-too-large", status: http.StatusRequestEntityTooLarge, title: "The body is too large"}
 	problemMedia    = kind{code: "media-type", status: http.StatusUnsupportedMediaType, title: "The body's format is not one that is taken here"}

@@ -49,7 +49,8 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 		{storage.ErrTooLarge, 413}, {storage.ErrFull, 507}, {storage.ErrThrottled, 503}, {storage.ErrUnreachable, 503}, {storage.ErrDenied, 503}, {storage.ErrNoPlace, 503},
 	} {
 		wrapped := fmt.Errorf("%s: %w", secret, c.err)
-		s := &site{t: t, address: serve(t, httpapi.NewHandler(failing{err: wrapped}, httpapi.Options{Logger: quiet()}))}
+		var log logBuffer
+		s := &site{t: t, address: serve(t, httpapi.NewHandler(failing{err: wrapped}, httpapi.Options{Logger: log.logger()}))}
 		client := newClient(t, s.address)
 		_, viaHuma := client.GetPackage(context.Background(), registry.PackageRef{Producer: "a", Name: "b", Version: "c"})
 		_, viaBytes := client.Publish(context.Background(), "x", nil)
@@ -76,6 +77,12 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 			}
 			if strings.Contains(text, "secret") || strings.Contains(text, "hunter2") {
 				t.Errorf("%v: the inside shows: %s", c.err, text)
+			}
+			if got := response.Header.Values("Cache-Control"); len(got) != 1 || got[0] != "no-store" {
+				t.Errorf("%v: Cache-Control %q", c.err, got)
+			}
+			if logged := log.String(); strings.Contains(logged, "ERROR") != (c.status >= 500 && c.status != 503) || strings.Contains(logged, "WARN") != (c.status == 503) {
+				t.Errorf("%v, a %d, is logged as %s", c.err, c.status, logged)
 			}
 			if (c.status == 503) != (response.Header.Get("Retry-After") != "") {
 				t.Errorf("%v: Retry-After is %q", c.err, response.Header.Get("Retry-After"))

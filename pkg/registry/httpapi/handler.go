@@ -33,8 +33,12 @@ type Options struct {
 	Context context.Context
 	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
 	StallTimeout time.Duration
+	// LargeBodyTimeout ends a large declaration or manifest that is not there so long after its turn came; 0 is the constant.
+	LargeBodyTimeout time.Duration
 	// Version of the program, shown in /openapi.json.
 	Version string
+	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
+	LoopbackOnly bool
 }
 
 // NewHandler serves reg. It may be used by many servers at once.
@@ -51,7 +55,10 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	if opts.StallTimeout == 0 {
 		opts.StallTimeout = StallTimeout
 	}
-	h := &handler{registry: reg, opts: opts, metrics: newMetrics(opts.Metrics), mux: http.NewServeMux(), files: map[string]byteHandler{}}
+	if opts.LargeBodyTimeout == 0 {
+		opts.LargeBodyTimeout = LargeBodyTimeout
+	}
+	h := &handler{registry: reg, opts: opts, metrics: newMetrics(opts.Metrics), large: newLargeBodies(opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{}}
 	api := h.newAPI()
 	h.registerOperations(api)
 	for _, route := range h.byteRoutes() {
@@ -75,6 +82,7 @@ type handler struct {
 	registry registry.Registry
 	opts     Options
 	metrics  *metrics
+	large    largeBodies
 	mux      *http.ServeMux
 	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
 	openapi  []byte
@@ -144,6 +152,12 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(r.Context())
 		r.Body, w.body = body, body
 	}
+	if h.opts.LoopbackOnly {
+		if err := checkHost(r); err != nil {
+			h.fail(w, r, err)
+			return
+		}
+	}
 	h.dispatch(w, r)
 }
 
@@ -208,10 +222,18 @@ func (h *handler) explain(r *http.Request, p *Problem, err error) *Problem {
 	answer := *p
 	answer.RequestID = newRequestID()
 	if p.Status >= http.StatusInternalServerError {
-		h.opts.Logger.ErrorContext(r.Context(), "request failed", "requestId", answer.RequestID,
+		h.opts.Logger.Log(r.Context(), faultLevel(p.Status), "request failed", "requestId", answer.RequestID,
 			"method", r.Method, "route", r.Pattern, "status", p.Status, "error", err)
 	}
 	return &answer
+}
+
+// faultLevel: a 503 is what a server is to answer while something is away.
+func faultLevel(status int) slog.Level {
+	if status == http.StatusServiceUnavailable {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 func (h *handler) recover(w *responseWriter, r *http.Request, cause any) {

@@ -11,6 +11,13 @@ const (
 	// MaxDeclareBody bounds one declaration, in bytes: 100,000 files of about
 	// 300 bytes each are 30 MB, twice that for long paths.
 	MaxDeclareBody = 64 << 20
+	// MaxLargeBodies is how many declarations and manifests of more than
+	// smallDeclaration are worked on at a time; others wait. 100,000 files are
+	// 37 MB of JSON and take about 70 MB of memory until they are declared.
+	MaxLargeBodies = 1
+	// LargeBodyTimeout is how long such a body may take to come, once it is its
+	// turn: the largest needs 220 KiB/s.
+	LargeBodyTimeout = 5 * time.Minute
 	// MaxHeaderBytes of a request: a path of 1,024 bytes is at most 3 KiB in
 	// the request line, and the rest are a few digests.
 	MaxHeaderBytes = 32 << 10
@@ -25,6 +32,8 @@ const (
 	// deadline is renewed: it asks 17 KiB/s of a client, and costs one
 	// system call in a few hundred microseconds of sending.
 	writeChunk = 1 << 20
+	// smallDeclaration is up to what size, in bytes, bodies are worked on without waiting.
+	smallDeclaration = 1 << 20
 	// smallBody is what net/http itself reads of a refused body, in bytes.
 	smallBody = 256 << 10
 	// drainTimeout is how long the rest of a refused body is read.

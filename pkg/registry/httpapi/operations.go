@@ -151,7 +151,7 @@ func (h *handler) operationProblem(ctx context.Context, op huma.Operation, err e
 	p := *problemOf(err)
 	p.RequestID = newRequestID()
 	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		h.opts.Logger.ErrorContext(ctx, "request failed", "requestId", p.RequestID,
+		h.opts.Logger.Log(ctx, faultLevel(p.Status), "request failed", "requestId", p.RequestID,
 			"operation", op.OperationID, "status", p.Status, "error", err)
 	}
 	return &p

@@ -83,9 +83,10 @@ func (p *Problem) ContentType(format string) string {
 	return format
 }
 
-// GetHeaders returns what goes with the problem.
+// GetHeaders returns what goes with the problem. huma adds them to those that
+// every answer has, so none of these may be here.
 func (p *Problem) GetHeaders() http.Header {
-	headers := http.Header{"Cache-Control": {"no-store"}}
+	headers := http.Header{}
 	if p.RequestID != "" {
 		headers.Set("X-Request-Id", p.RequestID)
 	}
@@ -104,6 +105,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 	for name, values := range p.GetHeaders() {
 		header[name] = values
 	}
+	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(p) //nolint:errcheck // the client is gone: nobody is left to tell

@@ -53,6 +53,11 @@ func contentOf(r *http.Request) (registry.Content, error) {
 
 // publish seals a session. A body is the manifest that the client computed.
 func (h *handler) publish(w *responseWriter, r *http.Request) error {
+	leave, err := h.large.enter(w, r)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize)
 	sent, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -98,6 +103,11 @@ func (h *handler) declareFiles(w *responseWriter, r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" && !isMediaType(contentType, "application/json") {
 		return problemMedia.problem("", FieldError{"Content-Type", "must be application/json"})
 	}
+	leave, err := h.large.enter(w, r)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	files, err := readDeclaration(http.MaxBytesReader(w.ResponseWriter, r.Body, MaxDeclareBody))
 	if err != nil {
 		return err

@@ -123,6 +123,7 @@ type bodyReader struct {
 	metrics *metrics
 	stall   time.Duration
 	renewed time.Time
+	until   time.Time // when the whole must be there, zero if it may take any time
 	ended   bool
 	err     error // why reading ended, nil at the regular end
 }
@@ -130,7 +131,11 @@ type bodyReader struct {
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(b.renewed) > b.stall/8 {
 		b.renewed = now
-		b.control.SetReadDeadline(now.Add(b.stall)) //nolint:errcheck // a wish, as above
+		deadline := now.Add(b.stall)
+		if !b.until.IsZero() && b.until.Before(deadline) {
+			deadline = b.until
+		}
+		b.control.SetReadDeadline(deadline) //nolint:errcheck // a wish, as above
 	}
 	n, err := b.body.Read(p)
 	b.metrics.received.Add(float64(n))

@@ -62,6 +62,18 @@ func (db *DB) Ping(ctx context.Context) error {
 	return db.redact(markUnavailable(db.read.PingContext(ctx)))
 }
 
+// Analyze tells the planner what has become of tables that have just grown by
+// thousands of rows. PostgreSQL does so itself within a minute or so; until
+// then it takes a new table for a small one, and reads all of it for each of
+// the lookups that come next. SQLite needs none. Table is SQL text: never from a request.
+func (db *DB) Analyze(ctx context.Context, table string) error {
+	if db.engine != PostgreSQL {
+		return nil
+	}
+	_, err := db.write.ExecContext(ctx, "ANALYZE "+table)
+	return db.redact(markUnavailable(err))
+}
+
 // Close waits for the transactions of Group that are under way, then closes
 // all connections. Transactions of Read and Write must have ended.
 func (db *DB) Close() error {

@@ -143,6 +143,7 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []Fi
 	if err != nil {
 		return answer, err
 	}
+	added := 0
 	err = s.db.Write(ctx, func(tx database.Tx) error {
 		session, err := s.lockSession(ctx, tx, id)
 		if err != nil {
@@ -162,11 +163,19 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []Fi
 		if err != nil {
 			return err
 		}
-		answer = Declared{Send: toSend(files, have), Files: total}
+		added, answer = len(fresh), Declared{Send: toSend(files, have), Files: total}
 		return upload.Extend(ctx, tx, id, s.now().Add(s.lifetime))
 	})
+	if err == nil && added >= manyFiles {
+		if err := s.db.Analyze(ctx, "upload_files"); err != nil {
+			s.logger.WarnContext(ctx, "analyzing declared files", "error", err) // what follows is only slower
+		}
+	}
 	return answer, err
 }
+
+// manyFiles in one declaration are news to the database's planner.
+const manyFiles = 1000
 
 // checkDeclarations validates what needs no database.
 func checkDeclarations(declarations []FileDeclaration) ([]upload.File, error) {

@@ -19,6 +19,11 @@ import (
 // openTimeout bounds the reading of a marker when a driver is opened.
 const openTimeout = 10 * time.Second
 
+// probeBuffer is the memory of one probe in bytes; it puts 1 KiB. Each has its
+// own: a place is not unwell because uploads hold all of theirs, or because
+// another place's probe hangs.
+const probeBuffer = 16 << 10
+
 // Observer does the I/O of reconciliation: it opens drivers, reads markers and
 // probes. It outlives the controllers that use it, so that its drivers serve
 // on while they are gone. All methods may be called concurrently.
@@ -112,7 +117,7 @@ func (o *Observer) try(ctx context.Context, d *driver, sb *v1alpha1.StorageBacke
 	if sb.Spec.Access == v1alpha1.ReadOnly || sb.Spec.Probe.Suspend {
 		return nil
 	}
-	store, err := backends.Open(ctx, config.ForProbe(), o.pool)
+	store, err := backends.Open(ctx, config.ForProbe(), buffer.New(probeBuffer, probeBuffer))
 	if err != nil {
 		return placeProblem(v1alpha1.ConditionWritable, err)
 	}

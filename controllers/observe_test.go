@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -191,5 +192,31 @@ func TestOpenWritesNothing(t *testing.T) {
 	sb.Status = backendStatus(leader.Observe(t.Context(), sb, hostLookup), sb.Status)
 	if opened := o.Open(t.Context(), sb, hostLookup); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
 		t.Errorf("%+v", opened)
+	}
+}
+
+// TestProbesNeedNoMemoryOfUploads: a place is Ready also while every buffer is out.
+func TestProbesNeedNoMemoryOfUploads(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	if _, err := o.pool.GetN(t.Context(), o.pool.Count()); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(root, "a")
+	if err := os.Mkdir(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	server := servers.S3(t)
+	ref := func(key string) *v1alpha1.ValueRef { return &v1alpha1.ValueRef{Name: "keys", Key: key} }
+	for _, spec := range []v1alpha1.StorageBackendSpec{
+		{Local: &v1alpha1.LocalSpec{Path: folder}},
+		{S3: &v1alpha1.S3Spec{EndpointURL: server.Endpoint, Bucket: server.Bucket, AccessKeyRef: ref("access"), SecretKeyRef: ref("secret")}},
+	} {
+		sb := &v1alpha1.StorageBackend{Spec: spec}
+		sb.Name, sb.Generation = driverOf(sb), 1
+		sb.Spec.Probe = v1alpha1.ProbeSpec{FailureThreshold: 1, Timeout: &metav1.Duration{Duration: 10 * time.Second}}
+		if seen := o.Observe(t.Context(), sb, keysOf(&server)); seen.Problem != nil || seen.ID == "" {
+			t.Errorf("%s: %+v", sb.Name, seen.Problem)
+		}
 	}
 }

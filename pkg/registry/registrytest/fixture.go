@@ -20,7 +20,6 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
@@ -71,9 +70,8 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 		{Policy: "test", Index: 0, RetentionClasses: []string{SecondClass}, Backends: []string{Second}},
 		{Policy: "test", Index: 1, Backends: []string{First}},
 	}}
-	pool := buffer.New(32<<20, 4<<20)
 	for _, name := range []string{First, Second} {
-		store, err := local.Open(ctx, local.Config{Path: filepath.Join(folder, name), Create: true}, pool)
+		store, err := local.Open(ctx, local.Config{Path: filepath.Join(folder, name), Create: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,13 +7,12 @@ import (
 	"testing"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
 
-// each is small, so that both ways of storing are tried.
-const each = 1 << 20
+// each is from which size a blob is written before it is verified.
+const each = 256 << 10
 
 // placed remembers where a backend is.
 type placed struct {
@@ -23,16 +22,10 @@ type placed struct {
 
 func open(t *testing.T, path string) *placed {
 	t.Helper()
-	pool := buffer.New(4*each, each)
-	b, err := local.Open(t.Context(), local.Config{Path: path}, pool)
+	b, err := local.Open(t.Context(), local.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if held := pool.InUse(); held != 0 {
-			t.Errorf("%d buffers never came back", held)
-		}
-	})
 	return &placed{b, path}
 }
 

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
 const (
@@ -36,7 +35,6 @@ const (
 // Backend is a folder as a storage.Backend.
 type Backend struct {
 	config  Config
-	pool    *buffer.Pool
 	root    *os.Root
 	staging *os.Root // saves resolving the folder for every temporary file
 	known   folders
@@ -44,9 +42,9 @@ type Backend struct {
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Open opens the folder; storage.ErrNoPlace if it is not there. Uploads take
-// one buffer each from pool.
-func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, error) {
+// Open opens the folder; storage.ErrNoPlace if it is not there. An upload holds
+// 320 KiB of memory, 64 KiB until as many bytes have come.
+func Open(ctx context.Context, config Config) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -79,7 +77,7 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 		root.Close() //nolint:errcheck // opened for reading only
 		return nil, placeError("open the staging folder", config.Place(), err)
 	}
-	b := &Backend{config: config, pool: pool, root: root, staging: staging}
+	b := &Backend{config: config, root: root, staging: staging}
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
@@ -44,14 +43,13 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := filepath.Join(folder, "not", "there")
-	pool := buffer.New(each, each)
 	for name, config := range map[string]local.Config{
 		"missing":            {Path: missing},
 		"a file":             {Path: file},
 		"create under file":  {Path: filepath.Join(file, "below"), Create: true},
 		"probe of a missing": local.Config{Path: missing}.ForProbe(),
 	} {
-		_, err := local.Open(t.Context(), config, pool)
+		_, err := local.Open(t.Context(), config)
 		if !errors.Is(err, storage.ErrNoPlace) || storage.ReasonOf(err) != storage.ReasonFolderNotFound {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -59,7 +57,7 @@ func TestOpen(t *testing.T) {
 	if _, err := os.Stat(missing); !os.IsNotExist(err) {
 		t.Errorf("a folder was made that was to be there: %v", err)
 	}
-	b, err := local.Open(t.Context(), local.Config{Path: missing, Create: true}, pool)
+	b, err := local.Open(t.Context(), local.Config{Path: missing, Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +77,7 @@ func put(t *testing.T, b storage.Store, data []byte) digest.Digest {
 func TestForProbe(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
-	b, err := local.Open(t.Context(), local.Config{Path: path}.ForProbe(), buffer.New(each, each))
+	b, err := local.Open(t.Context(), local.Config{Path: path}.ForProbe())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +97,7 @@ func TestForProbe(t *testing.T) {
 func TestHealthOfAnotherFolder(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "volume")
-	b, err := local.Open(t.Context(), local.Config{Path: path, Create: true}, buffer.New(each, each))
+	b, err := local.Open(t.Context(), local.Config{Path: path, Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,26 +8,37 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// pieces is into how many parts a pooled buffer is cut for large blobs: one is
-// read and written while those before it are hashed.
-const pieces = 8
+const (
+	// bufferSize is what an upload holds in memory. A blob goes to the disk as
+	// it comes, so there is nothing that a larger one would be good for.
+	bufferSize = 256 << 10
+	// pieces is into how many parts a buffer is cut for large blobs: one is
+	// read and written while those before it are hashed.
+	pieces = 4
+)
+
+// buffers are not those of the process's budget: a client that sends slowly
+// holds its buffer for long, and must not keep others from theirs.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Put implements storage.Store. What fits one buffer is verified before any
 // file is made.
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
-	buf, err := b.pool.Get(ctx)
-	if err != nil {
+	in := intake.New(src)
+	defer in.Close()
+	if err := in.Await(ctx); err != nil {
 		return storage.Info{}, err
 	}
-	defer b.pool.Put(buf)
-
-	in := intake.New(src)
+	whole := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(whole)
+	buf := whole[:]
 	n, end, err := in.Fill(ctx, buf)
 	if err != nil {
 		return storage.Info{}, err
@@ -63,7 +74,7 @@ func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.I
 	defer staged.discard()
 
 	hasher := digest.NewInPlaceHasher()
-	// Before Put takes the buffer back nobody may read it any more.
+	// Before Put gives the buffer away nobody may read it any more.
 	defer hasher.Close()
 	free := make(chan []byte, pieces)
 	each := len(buf) / pieces

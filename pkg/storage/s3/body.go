@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
 // space is pooled memory for one part, or for a whole small blob: as many
@@ -30,8 +31,12 @@ func (b *Backend) buffersFor(size int64) int {
 	return int(max(1, (size+each-1)/each))
 }
 
-// newSpace waits for memory for size bytes, all at once.
-func (b *Backend) newSpace(ctx context.Context, size int64) (*space, error) {
+// spaceFor waits until the source has sent something to put there, or ended, and
+// then for memory for size bytes, all at once.
+func (b *Backend) spaceFor(ctx context.Context, in *intake.Intake, size int64) (*space, error) {
+	if err := in.Await(ctx); err != nil {
+		return nil, err
+	}
 	bufs, err := b.pool.GetN(ctx, b.buffersFor(size))
 	if err != nil {
 		return nil, err

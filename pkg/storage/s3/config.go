@@ -99,6 +99,9 @@ type Config struct {
 	// MaxConnections to the endpoint at once, beyond which requests wait; 0 is
 	// DefaultMaxConnections. Each download holds one for as long as it lasts.
 	MaxConnections int
+
+	// probes: ForProbe made it.
+	probes bool
 }
 
 // withDefaults fills what was left out.
@@ -277,6 +280,7 @@ func hostOf(endpoint string) string {
 // ForProbe returns the config of the probe's prefix within the same place.
 func (c Config) ForProbe() Config {
 	c.KeyPrefix = join(c.KeyPrefix, storage.ProbePrefix)
+	c.probes = true
 	return c
 }
 

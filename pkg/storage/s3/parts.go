@@ -44,7 +44,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 			begun = begun[1:]
 			return first, nil
 		}
-		return b.newSpace(ctx, b.config.MultipartChunkBytes)
+		return b.spaceFor(ctx, in, b.config.MultipartChunkBytes)
 	}
 	if !src.Want.SHA256.IsZero() {
 		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), src, in, next)

@@ -15,6 +15,7 @@ import (
 // in one request: the answer does not tell it.
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
+	defer in.Close()
 	switch {
 	case src.Size == storage.UnknownSize:
 		return b.putUnknownSize(ctx, src, in)
@@ -23,7 +24,7 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	case src.Size >= b.config.MultipartThresholdBytes || b.buffersFor(src.Size) > b.pool.Count():
 		return b.putParts(ctx, src, in, nil)
 	}
-	held, err := b.newSpace(ctx, src.Size)
+	held, err := b.spaceFor(ctx, in, src.Size)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -48,7 +49,7 @@ func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *in
 	}()
 	chunk := b.config.MultipartChunkBytes
 	for size := int64(0); size == 0 || size+chunk <= b.config.MultipartThresholdBytes; size += chunk {
-		next, err := b.nextHeld(ctx, chunk, len(held) == 0)
+		next, err := b.nextHeld(ctx, in, chunk, len(held) == 0)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -74,9 +75,9 @@ func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *in
 }
 
 // nextHeld waits for memory if it may, else takes what is free: nil for none.
-func (b *Backend) nextHeld(ctx context.Context, size int64, wait bool) (*space, error) {
+func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, wait bool) (*space, error) {
 	if wait {
-		return b.newSpace(ctx, size)
+		return b.spaceFor(ctx, in, size)
 	}
 	bufs := b.pool.TryGetN(b.buffersFor(size))
 	if bufs == nil {

@@ -48,13 +48,13 @@ var _ storage.Backend = (*Backend)(nil)
 
 // New returns the backend without talking to the endpoint: whether that
 // answers, Health says. Uploads take their memory from pool, which must hold
-// at least one part.
+// at least one part, unless config is one for probes: those upload no parts.
 func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	config = config.withDefaults()
-	if most := pool.Each() * int64(pool.Count()); config.MultipartChunkBytes > most {
+	if most := pool.Each() * int64(pool.Count()); !config.probes && config.MultipartChunkBytes > most {
 		return nil, fmt.Errorf("multipartChunkBytes: must be at most the %d bytes that uploads may hold in memory, is %d",
 			most, config.MultipartChunkBytes)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -16,10 +17,21 @@ import (
 // does both digests.
 const hashInParallelFrom = 512 << 10
 
+// earlySize is how many bytes a client must have sent, if it has so many, before
+// it is given memory of the budget. It is little enough for every client to
+// hold.
+const earlySize = 64 << 10
+
+// earlies are buffers of earlySize bytes.
+var earlies = sync.Pool{New: func() any { return new([earlySize]byte) }}
+
 // Intake reads one storage.Source. For one goroutine.
 type Intake struct {
 	src   storage.Source
 	read  int64
+	early *[earlySize]byte // nil, or what Await read and Fill has not given yet:
+	from  int              // the bytes from here
+	to    int              // to here
 	ahead [1]byte
 	has   bool // ahead holds a byte that was read and not given yet
 	ended bool
@@ -28,12 +40,49 @@ type Intake struct {
 // New returns an Intake at the start of src.
 func New(src storage.Source) *Intake { return &Intake{src: src} }
 
+// Await reads until 64 KiB have come or the source ends, for the next Fill to
+// give. Whoever calls it before asking for memory that others wait for holds
+// none for a source that has sent next to nothing. Errors are those of Fill.
+func (in *Intake) Await(ctx context.Context) error {
+	if in.early == nil {
+		in.early = earlies.Get().(*[earlySize]byte)
+		in.from, in.to = 0, 0
+		if in.has {
+			in.early[0], in.has, in.to = in.ahead[0], false, 1
+		}
+	}
+	for in.to < earlySize && !in.ended {
+		n, err := in.once(ctx, in.early[in.to:])
+		in.to += n
+		if err != nil {
+			in.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+// Close gives back what Await read and Fill did not come to give.
+func (in *Intake) Close() {
+	if in.early != nil {
+		earlies.Put(in.early)
+		in.early = nil
+	}
+}
+
 // Fill reads until buf is full or the source ends, and says whether it ended:
 // there is no empty Fill after a full last one. buf must not be empty. More or
 // fewer bytes than declared is a *storage.MismatchError, a source that fails a
 // storage.ErrSource, the end of ctx its error.
 func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err error) {
-	if in.has {
+	switch {
+	case in.early != nil:
+		n = copy(buf, in.early[in.from:in.to])
+		if in.from += n; in.from < in.to {
+			return n, false, nil
+		}
+		in.Close()
+	case in.has:
 		buf[0], in.has, n = in.ahead[0], false, 1
 	}
 	for n < len(buf) && !in.ended {

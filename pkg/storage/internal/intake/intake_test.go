@@ -71,3 +71,51 @@ func TestFillRefusesOtherSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestAwait: what was awaited is given first, before and between Fills, into
+// buffers that are smaller and larger than it.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, earlySize - 1, earlySize, earlySize + 1, 3*earlySize + 7} {
+		for _, buffer := range []int{1000, earlySize, 2 * earlySize} {
+			want := make([]byte, size)
+			for i := range want {
+				want[i] = byte(i ^ i>>8)
+			}
+			in := New(storage.Source{Reader: iotest.HalfReader(bytes.NewReader(want)), Size: int64(size)})
+			var got []byte
+			for end := false; !end; {
+				if err := in.Await(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				buf := make([]byte, buffer)
+				n, ended, err := in.Fill(t.Context(), buf)
+				if err != nil || n < buffer && !ended {
+					t.Fatalf("%d of %d: %d bytes, %v", len(got), size, n, err)
+				}
+				got, end = append(got, buf[:n]...), ended
+			}
+			if !bytes.Equal(got, want) || in.Size() != int64(size) {
+				t.Errorf("%d bytes by %d became %d", size, buffer, len(got))
+			}
+		}
+	}
+}
+
+func TestAwaitTellsFaults(t *testing.T) {
+	t.Parallel()
+	in := New(storage.Source{Reader: bytes.NewReader(make([]byte, 9)), Size: 8})
+	if err := in.Await(t.Context()); !errors.Is(err, storage.ErrMismatch) {
+		t.Errorf("more than declared: %v", err)
+	}
+	in = New(storage.Source{Reader: iotest.ErrReader(io.ErrUnexpectedEOF), Size: 8})
+	if err := in.Await(t.Context()); !errors.Is(err, storage.ErrSource) {
+		t.Errorf("a source that broke off: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in = New(storage.Source{Reader: bytes.NewReader(make([]byte, 8)), Size: 8})
+	if err := in.Await(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/programs"
+	"github.com/coulomb/artifact-store/test/servers"
 )
 
 // lifetime of upload sessions in this test: the shortest that the manager takes.
@@ -48,11 +49,11 @@ type site struct {
 	client *httpapi.Client
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, database string) *site {
 	t.Helper()
 	root := t.TempDir()
 	c := newFiles(t)
-	w := &world{control: c, places: map[string]place{"local": newFolder(t, root, "local")}, database: sqlite(t), dataDir: t.TempDir(), localRoot: root}
+	w := &world{control: c, places: map[string]place{"local": newFolder(t, root, "local")}, database: database, dataDir: t.TempDir(), localRoot: root}
 	backend(t, c, "local", w.places["local"].spec(t, c))
 	w.manager = programs.StartManager(t,
 		[]string{"--config-dir", c.config, "--data-dir", w.dataDir, "--local-root", root, "--upload-lifetime", lifetime.String()},
@@ -91,7 +92,7 @@ func (s *site) send(t *testing.T, r request) (int, http.Header, []byte) {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", r.method, r.target)
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", r.method, r.target)
 	for _, line := range r.header {
 		fmt.Fprintf(&text, "%s\r\n", line)
 	}
@@ -163,7 +164,11 @@ func pathJSON(path string) string {
 
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); badInput(t, newSite(t, sqlite(t))) })
+	t.Run("postgresql", func(t *testing.T) { t.Parallel(); badInput(t, newSite(t, servers.Postgres(t))) })
+}
+
+func badInput(t *testing.T, s *site) {
 	expiring := s.open(t, "expiring", "1")
 	expires := time.Now().Add(lifetime)
 

@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// killsPerEngine: 20 instants over both engines.
-	killsPerEngine = 10
+	// killsPerEngine is how many random instants each database engine sees.
+	killsPerEngine = 20
 	// killWithin is how late a kill comes at most, in pushes: all clients of a
 	// round have had the time for one, and are in the midst of the next.
 	killWithin = 6
 	// latestKill bounds it where this machine is slow.
-	latestKill = 5 * time.Second
+	latestKill = 3 * time.Second
 	// readyWithin is how soon a manager must serve again. It takes a fifth of a
 	// second; other tests run beside this one.
 	readyWithin = 10 * time.Second
@@ -33,7 +33,7 @@ const (
 )
 
 // killTree is what each push brings, three quarters of it new to the registry.
-var killTree = sizes{small: 200, large: 1}
+var killTree = sizes{small: 100, large: 1}
 
 // attempted is one push: what was in it, and whether it was answered.
 type attempted struct {

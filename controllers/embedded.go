@@ -150,9 +150,9 @@ func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watche
 func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 	for {
 		e.mu.Lock()
-		sb := k.sb.DeepCopy()
+		sb, declared := k.sb.DeepCopy(), e.declared()
 		e.mu.Unlock()
-		seen := e.Observer.Observe(ctx, sb, hostLookup)
+		seen := e.Observer.Observe(ctx, sb, declared, hostLookup)
 		if ctx.Err() != nil {
 			break
 		}
@@ -180,13 +180,18 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 	}
 }
 
+// declared lists the backends that are declared now. e.mu is held.
+func (e *Embedded) declared() []v1alpha1.StorageBackend {
+	all := make([]v1alpha1.StorageBackend, 0, len(e.kept))
+	for _, k := range e.kept {
+		all = append(all, *k.sb)
+	}
+	return all
+}
+
 // swap publishes what is known once every backend was tried. e.mu is held.
 func (e *Embedded) swap() {
-	declared := make([]v1alpha1.StorageBackend, 0, len(e.kept))
-	for _, k := range e.kept {
-		declared = append(declared, *k.sb)
-	}
-	opened := e.Observer.Opened()
+	declared, opened := e.declared(), e.Observer.Opened()
 	if e.Table.Loaded() || allTried(declared, opened) {
 		e.Table.Swap(snapshot(declared, e.policies, opened))
 	}
@@ -207,10 +212,7 @@ func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
 
 // warnOfPolicies says at once what a policy's status would say in a cluster. e.mu is held.
 func (e *Embedded) warnOfPolicies() {
-	var declared []v1alpha1.StorageBackend
-	for _, k := range e.kept {
-		declared = append(declared, *k.sb)
-	}
+	declared := e.declared()
 	for i := range e.policies {
 		status := policyStatus(&e.policies[i], e.policies, declared, time.Now())
 		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {

@@ -55,13 +55,14 @@ func (o *Observer) Forget(name string) {
 func (o *Observer) Opened() map[string]Opened { return o.drivers.opened() }
 
 // Open makes sure that this process has the driver that sb declares and knows
-// the id in its marker. It does no I/O where it has both already, and nothing
+// the id in its marker. declared are all backends, sb among them or not: a
+// place that overlaps another's is refused. It does no I/O where it has both already, and nothing
 // before the leader has registered the backend: only Observe makes markers.
-func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, lookup Lookup) Opened {
+func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) Opened {
 	d := o.drivers.of(sb.Name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	config, wrong := backendConfig(sb, lookup, o.settings)
+	config, wrong := backendConfig(sb, declared, lookup, o.settings)
 	switch {
 	case wrong != nil:
 		// The driver of the last good declaration, if any, still reads what it holds.
@@ -77,7 +78,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, lookup
 // Observe opens sb as Open does and tries it: the marker is read again, an
 // object is put, read and deleted (not where it is read-only or suspended),
 // and the findings are asked for. Settled says what it means after the observations before it.
-func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, lookup Lookup) (settled Observation) {
+func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (settled Observation) {
 	d := o.drivers.of(sb.Name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,7 +90,7 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, loo
 	}
 	probing, cancel := context.WithTimeout(ctx, duration(sb.Spec.Probe.Timeout, defaultTimeout))
 	defer cancel()
-	config, wrong := backendConfig(sb, lookup, o.settings)
+	config, wrong := backendConfig(sb, declared, lookup, o.settings)
 	if wrong == nil {
 		seen.Place = config.Place()
 		wrong = o.try(probing, d, sb, config)

@@ -64,7 +64,7 @@ func TestOneLostProbeIsNoStory(t *testing.T) {
 			Probe: v1alpha1.ProbeSpec{FailureThreshold: 2},
 		},
 	}
-	look := func() Observation { return o.Observe(t.Context(), sb, keysOf(&server)) }
+	look := func() Observation { return o.Observe(t.Context(), sb, nil, keysOf(&server)) }
 	if seen := look(); seen.Problem != nil || seen.ID == "" {
 		t.Fatalf("%+v", seen)
 	}
@@ -116,19 +116,19 @@ func TestReadOnlyPlacesAreNotMarked(t *testing.T) {
 		t.Fatal(err)
 	}
 	marker := filepath.Join(sb.Spec.Local.Path, filepath.FromSlash(storage.MarkerKey))
-	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonNoMarker {
+	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonNoMarker {
 		t.Errorf("%+v", seen)
 	}
 	if _, err := os.Stat(marker); !os.IsNotExist(err) {
 		t.Errorf("a marker was written: %v", err)
 	}
 	sb.Spec.Access, sb.Generation = v1alpha1.ReadWrite, 2
-	first := o.Observe(t.Context(), sb, hostLookup)
+	first := o.Observe(t.Context(), sb, nil, hostLookup)
 	if first.Problem != nil {
 		t.Fatal(first.Problem)
 	}
 	sb.Spec.Access, sb.Generation = v1alpha1.ReadOnly, 3
-	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem != nil || seen.ID != first.ID {
+	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem != nil || seen.ID != first.ID {
 		t.Errorf("%+v", seen)
 	}
 	// Another log's marker: neither written nor read any more.
@@ -138,7 +138,7 @@ func TestReadOnlyPlacesAreNotMarked(t *testing.T) {
 	if err := os.WriteFile(marker, []byte("another-log id"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonForeignMarker {
+	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonForeignMarker {
 		t.Errorf("%+v", seen)
 	}
 	if o.Opened()["archive"].Store != nil {
@@ -154,20 +154,20 @@ func TestAFolderThatIsReplacedIsAnotherPlace(t *testing.T) {
 	if err := os.Mkdir(path, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	first := o.Observe(t.Context(), sb, hostLookup)
+	first := o.Observe(t.Context(), sb, nil, hostLookup)
 	if first.Problem != nil {
 		t.Fatal(first.Problem)
 	}
 	if err := os.Rename(path, path+"-away"); err != nil {
 		t.Fatal(err)
 	}
-	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem == nil || seen.Problem.Reason != storage.ReasonFolderNotFound {
+	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem == nil || seen.Problem.Reason != storage.ReasonFolderNotFound {
 		t.Errorf("the folder is gone: %+v", seen.Problem)
 	}
 	if err := os.Rename(path+"-away", path); err != nil {
 		t.Fatal(err)
 	}
-	if seen := o.Observe(t.Context(), sb, hostLookup); seen.Problem != nil || seen.ID != first.ID {
+	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem != nil || seen.ID != first.ID {
 		t.Errorf("it is back: %+v", seen)
 	}
 }
@@ -181,7 +181,7 @@ func TestOpenWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "volume", Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
-	if opened := o.Open(t.Context(), sb, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonNotObserved {
+	if opened := o.Open(t.Context(), sb, nil, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonNotObserved {
 		t.Errorf("%+v", opened)
 	}
 	if left, err := os.ReadDir(path); err != nil || len(left) > 0 {
@@ -189,8 +189,8 @@ func TestOpenWritesNothing(t *testing.T) {
 	}
 	leader := NewObserver(o.registrar, buffer.New(8<<20, 1<<20), o.settings, nil)
 	defer leader.Close()
-	sb.Status = backendStatus(leader.Observe(t.Context(), sb, hostLookup), sb.Status)
-	if opened := o.Open(t.Context(), sb, hostLookup); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
+	sb.Status = backendStatus(leader.Observe(t.Context(), sb, nil, hostLookup), sb.Status)
+	if opened := o.Open(t.Context(), sb, nil, hostLookup); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
 		t.Errorf("%+v", opened)
 	}
 }
@@ -215,8 +215,37 @@ func TestProbesNeedNoMemoryOfUploads(t *testing.T) {
 		sb := &v1alpha1.StorageBackend{Spec: spec}
 		sb.Name, sb.Generation = driverOf(sb), 1
 		sb.Spec.Probe = v1alpha1.ProbeSpec{FailureThreshold: 1, Timeout: &metav1.Duration{Duration: 10 * time.Second}}
-		if seen := o.Observe(t.Context(), sb, keysOf(&server)); seen.Problem != nil || seen.ID == "" {
+		if seen := o.Observe(t.Context(), sb, nil, keysOf(&server)); seen.Problem != nil || seen.ID == "" {
 			t.Errorf("%s: %+v", sb.Name, seen.Problem)
 		}
+	}
+}
+
+// TestPlacesDoNotOverlap: nothing is written to a place that another backend has.
+func TestPlacesDoNotOverlap(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	inner := filepath.Join(root, "a", "b")
+	if err := os.MkdirAll(inner, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	declare := func(name, path string) v1alpha1.StorageBackend {
+		return v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
+	}
+	declared := []v1alpha1.StorageBackend{declare("first", filepath.Dir(inner)), declare("second", inner)}
+	if seen := o.Observe(t.Context(), &declared[1], declared, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonPlaceOverlaps || !strings.Contains(seen.Problem.Message, `"first"`) {
+		t.Errorf("%+v", seen.Problem)
+	}
+	if opened := o.Open(t.Context(), &declared[1], declared, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonPlaceOverlaps || opened.Store != nil {
+		t.Errorf("%+v", opened)
+	}
+	if left, err := os.ReadDir(inner); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if seen := o.Observe(t.Context(), &declared[0], declared, hostLookup); seen.Problem != nil {
+		t.Errorf("%+v", seen.Problem)
+	}
+	if seen := o.Observe(t.Context(), &declared[1], declared[1:], hostLookup); seen.Problem != nil {
+		t.Errorf("the other is gone: %+v", seen.Problem)
 	}
 }

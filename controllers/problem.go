@@ -28,6 +28,7 @@ const (
 	ReasonInvalidValue    = "InvalidValue"
 	ReasonInvalidSpec     = "InvalidSpec"
 	ReasonPathRefused     = "PathRefused"
+	ReasonPlaceOverlaps   = "PlaceOverlaps"
 	ReasonReached         = "Reached"
 	ReasonForeignMarker   = "ForeignMarker"
 	ReasonNoMarker        = "NoMarker"

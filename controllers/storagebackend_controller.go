@@ -69,7 +69,11 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finish(ctx, &sb)
 	}
-	seen := r.Observer.Observe(ctx, &sb, secretLookup(ctx, r.Client, sb.Namespace))
+	var declared v1alpha1.StorageBackendList
+	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace)); err != nil {
+		return ctrl.Result{}, err
+	}
+	seen := r.Observer.Observe(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
 	sb.Status = backendStatus(seen, sb.Status)
 	return ctrl.Result{RequeueAfter: nextProbe(&sb, sb.Status, jitter)}, nil
 }

@@ -47,7 +47,11 @@ func (r *TableReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		case err != nil:
 			return ctrl.Result{}, err
 		default:
-			opened := r.Observer.Open(ctx, &sb, secretLookup(ctx, r.Client, sb.Namespace))
+			var declared v1alpha1.StorageBackendList
+			if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace)); err != nil {
+				return ctrl.Result{}, err
+			}
+			opened := r.Observer.Open(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
 			if opened.Problem != nil {
 				result.RequeueAfter = jitter(retryUnwell)
 			}

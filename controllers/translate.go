@@ -32,16 +32,24 @@ type Settings struct {
 // Lookup gives the value that a reference names, or a *Problem without the value in it.
 type Lookup func(ref v1alpha1.ValueRef) (storage.Secret, *Problem)
 
-// backendConfig translates one StorageBackend. It does no I/O but what lookup does.
-func backendConfig(sb *v1alpha1.StorageBackend, lookup Lookup, settings Settings) (backends.Config, *Problem) {
+// backendConfig translates one StorageBackend of those that are declared. It
+// does no I/O but what lookup does.
+func backendConfig(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup, settings Settings) (config backends.Config, wrong *Problem) {
 	switch {
 	case (sb.Spec.S3 == nil) == (sb.Spec.Local == nil):
 		return backends.Config{}, problem(v1alpha1.ConditionCredentialsResolved, ReasonInvalidSpec, "spec: exactly one of s3 and local must be set")
 	case sb.Spec.Local != nil:
-		return localConfig(sb.Spec.Local, settings)
+		config, wrong = localConfig(sb.Spec.Local, settings)
 	default:
-		return s3Config(sb.Spec.S3, lookup, settings)
+		config, wrong = s3Config(sb.Spec.S3, lookup, settings)
 	}
+	if wrong == nil {
+		wrong = overlapProblem(sb, declared, settings)
+	}
+	if wrong != nil {
+		return backends.Config{}, wrong
+	}
+	return config, nil
 }
 
 func localConfig(spec *v1alpha1.LocalSpec, settings Settings) (backends.Config, *Problem) {

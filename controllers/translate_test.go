@@ -110,7 +110,7 @@ func translate(t *testing.T, in golden) translated {
 	opened := map[string]Opened{}
 	for i := range in.backends {
 		sb := &in.backends[i]
-		config, wrong := backendConfig(sb, lookup, in.settings)
+		config, wrong := backendConfig(sb, in.backends, lookup, in.settings)
 		if wrong != nil {
 			out.Backends[sb.Name] = translatedBackend{Problem: wrong}
 			opened[sb.Name] = Opened{Problem: wrong}

@@ -102,11 +102,13 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 		return sum, err
 	}
 	var w *window // lent when the first small file has come: who only keeps a connection open holds none
-	defer func() {
+	release := func() {
 		if w != nil {
 			s.windows.put(w)
+			w = nil
 		}
-	}()
+	}
+	defer release()
 	store := func() error {
 		if w == nil || len(w.files) == 0 {
 			return nil
@@ -122,7 +124,8 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 	for {
 		file, err := next()
 		if errors.Is(err, io.EOF) {
-			return sum, store()
+			err = store()
+			return sum, err
 		}
 		if err != nil {
 			return sum, err
@@ -131,6 +134,11 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 			return sum, err
 		}
 		if file.Size == storage.UnknownSize || file.Size > smallFile {
+			// A large file may take long to come: others need the window meanwhile.
+			if err := store(); err != nil {
+				return sum, err
+			}
+			release()
 			stored, err := s.PutFile(ctx, id, file.Path, file.Content)
 			if err != nil {
 				return sum, err

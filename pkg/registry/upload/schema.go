@@ -3,6 +3,8 @@
 //
 // A declared file is also the intent that stands before its Put: as long as
 // its row is there, no one may collect an object of that digest as an orphan.
+// One that was declared without digests protects nothing until they are known:
+// there, what collects orphans has to rely on the object's age.
 package upload
 
 import (

@@ -75,6 +75,16 @@ func (e *IncompleteError) Error() string {
 // Is makes it an ErrIncomplete.
 func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }
 
+// LengthError: two requests say differently how long a file is, in bytes.
+type LengthError struct{ Want, Got int64 }
+
+func (e *LengthError) Error() string {
+	return fmt.Sprintf("uploadLength: the file was said to be %d bytes long, now %d", e.Want, e.Got)
+}
+
+// Is makes it an ErrInvalid.
+func (e *LengthError) Is(target error) bool { return target == ErrInvalid }
+
 // OffsetError: bytes were sent for another place than where the file ends.
 type OffsetError struct{ Want, Got int64 }
 

@@ -67,12 +67,14 @@ type Resumes interface {
 	// FileProgress returns how much of a file has arrived. ErrNotFound if it
 	// was neither declared nor begun.
 	FileProgress(ctx context.Context, id, path string) (FileProgress, error)
-	// AppendFile adds bytes at the offset, which must be the one that
-	// FileProgress gives (*OffsetError). With complete they are the last: the
-	// file is joined, checked against every digest and size that was declared or is in content, and stored as by PutFile;
-	// if it does not match, what arrived is dropped. content.Size is of these bytes alone. If the reader breaks off, what came before is
-	// kept and the error is storage.ErrSource.
-	AppendFile(ctx context.Context, id, path string, offset int64, complete bool, content Content) (FileProgress, error)
+	// AppendFile adds bytes at piece.Offset, which must be the one that
+	// FileProgress gives (*OffsetError). If they complete the file, it is
+	// joined, checked against every digest and size that was declared or is in
+	// piece, and stored as by PutFile; if it does not match, what arrived is
+	// dropped. A length that is not the one known before is a *LengthError. If
+	// the reader breaks off, what came before is kept and the error is
+	// storage.ErrSource.
+	AppendFile(ctx context.Context, id, path string, piece Piece) (FileProgress, error)
 }
 
 // Packages tells what was published.

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -22,10 +23,12 @@ func (s *Service) FileProgress(ctx context.Context, id, path string) (progress F
 		return progress, err
 	}
 	err = s.read(ctx, func(tx database.Tx) error {
-		if _, err := s.session(ctx, tx, id); err != nil {
+		session, err := s.session(ctx, tx, id)
+		if err != nil {
 			return err
 		}
 		progress, err = fileProgress(ctx, tx, id, path)
+		progress.Expires = session.Expires
 		return err
 	})
 	return progress, err
@@ -63,14 +66,14 @@ func end(parts []upload.Part) int64 {
 }
 
 // AppendFile implements Resumes.
-func (s *Service) AppendFile(ctx context.Context, id, path string, offset int64, complete bool, content Content) (FileProgress, error) {
+func (s *Service) AppendFile(ctx context.Context, id, path string, piece Piece) (FileProgress, error) {
 	if err := validatePath("path", path); err != nil {
 		return FileProgress{}, err
 	}
-	if err := validateDigests("digests", content.Digests); err != nil {
+	if err := validateDigests("digests", piece.Digests); err != nil {
 		return FileProgress{}, err
 	}
-	session, file, _, err := s.declaredFile(ctx, id, path, content.Executable)
+	session, file, _, err := s.declaredFile(ctx, id, path, piece.Executable)
 	if err != nil {
 		return FileProgress{}, err
 	}
@@ -81,28 +84,64 @@ func (s *Service) AppendFile(ctx context.Context, id, path string, offset int64,
 	if progress.Complete {
 		return progress, &ConflictError{Field: "path", Message: fmt.Sprintf("%q is complete", path)}
 	}
-	if offset != progress.Offset {
-		return progress, &OffsetError{Want: progress.Offset, Got: offset}
+	if piece.Offset != progress.Offset {
+		return progress, &OffsetError{Want: progress.Offset, Got: piece.Offset}
 	}
-	limit := int64(manifest.MaxFileSize)
-	if file.Size != upload.UnknownSize {
-		limit = file.Size
+	limit, err := s.agreedLength(ctx, session, file, piece)
+	if err != nil {
+		return progress, err
 	}
 	store, err := s.writable(session.BackendID, session.BackendName)
 	if err != nil {
 		return progress, err
 	}
-	if progress.Offset, err = s.keepParts(ctx, session, path, store, offset, limit, content); err != nil || !complete {
+	if progress.Offset, err = s.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
 		return progress, err
 	}
-	return s.joinParts(ctx, id, path, store, progress.Offset, Content{Digests: content.Digests, Executable: content.Executable})
+	return s.joinParts(ctx, id, path, store, progress.Offset, Content{Digests: piece.Digests, Executable: piece.Executable})
 }
 
-// keepParts stores what content gives as parts, and returns where the file
-// ends now; also when the reader breaks off.
-func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, offset, limit int64, content Content) (int64, error) {
-	body := &brokenOff{from: content.Reader}
-	received := int64(0)
+// agreedLength returns how long the file may become. What a request says of
+// its length, in either of two ways, must be what was said before, and is kept.
+func (s *Service) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece Piece) (int64, error) {
+	length := file.Size
+	says := []int64{piece.Length}
+	if piece.Complete && piece.Size != storage.UnknownSize {
+		says = append(says, piece.Offset+piece.Size)
+	}
+	for _, said := range says {
+		switch {
+		case said == storage.UnknownSize:
+		case said < 0 || said > manifest.MaxFileSize:
+			return 0, Invalid("uploadLength", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), said)
+		case length == upload.UnknownSize:
+			length = said
+		case length != said:
+			return 0, &LengthError{Want: length, Got: said}
+		}
+	}
+	if length == upload.UnknownSize {
+		return manifest.MaxFileSize, nil
+	}
+	if file.Size != upload.UnknownSize {
+		return length, nil
+	}
+	return length, s.db.Group(ctx, func(tx database.Tx) error {
+		return upload.SetSize(ctx, tx, session.ID, file.Path, length)
+	})
+}
+
+// keepParts stores what the piece gives as parts, and returns where the file
+// ends now; also when the reader breaks off. A whole piece that is not what its
+// own digests say is dropped.
+func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece Piece) (int64, error) {
+	offset, received := piece.Offset, int64(0)
+	body := &brokenOff{from: piece.Reader}
+	var hashed *digest.Reader
+	if !piece.ContentDigests.IsZero() {
+		hashed = digest.NewReader(piece.Reader)
+		body.from = hashed
+	}
 	for body.err == nil {
 		// One byte more than the limit shows that there is too much.
 		part := io.LimitReader(body, min(partSize, limit-offset+1))
@@ -136,8 +175,16 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 	if body.err != nil && body.err != io.EOF {
 		return offset, fmt.Errorf("%w: %w", storage.ErrSource, body.err)
 	}
-	if content.Size != storage.UnknownSize && content.Size != received {
-		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, content.Size, received)
+	if piece.Size != storage.UnknownSize && piece.Size != received {
+		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, piece.Size, received)
+	}
+	if hashed != nil && !piece.ContentDigests.Matches(hashed.Sum()) {
+		if err := s.db.Group(ctx, func(tx database.Tx) error {
+			return upload.DeleteParts(ctx, tx, session.ID, path, piece.Offset)
+		}); err != nil {
+			return offset, err
+		}
+		return piece.Offset, Invalid("contentDigest", "the bytes of this request are %s", hashed.Sum().SHA256)
 	}
 	return offset, nil
 }
@@ -189,7 +236,7 @@ func (s *Service) joinParts(ctx context.Context, id, path string, store storage.
 		return FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
 	// Their objects are orphans now, and collected as such.
-	if dropped := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path) }); err == nil {
+	if dropped := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
 		err = dropped
 	}
 	if err != nil {

@@ -116,6 +116,20 @@ type UploadedFile struct {
 	Digests digest.Dual `json:"digests"`
 }
 
+// Piece is some of a file's bytes, in order.
+type Piece struct {
+	// Content: Reader and Size are of these bytes alone, Digests of the whole file.
+	Content
+	// Offset in the file.
+	Offset int64
+	// Complete: they are the last.
+	Complete bool
+	// Length of the whole file in bytes, or storage.UnknownSize.
+	Length int64
+	// ContentDigests are of these bytes alone; those that are known are checked.
+	ContentDigests digest.Dual
+}
+
 // FileProgress is how far a file has come.
 type FileProgress struct {
 	Path string `json:"path"`
@@ -127,6 +141,8 @@ type FileProgress struct {
 	Complete bool `json:"complete"`
 	// Digests of the whole file as far as known.
 	Digests digest.Dual `json:"digests,omitzero"`
+	// Expires is when the session ends, unless it changes before.
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // Publication is the answer to Publish.

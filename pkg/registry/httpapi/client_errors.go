@@ -79,6 +79,9 @@ func (p *Problem) restore() error {
 	if code == problemOffset.code && p.ExpectedOffset != nil && p.ProvidedOffset != nil {
 		return &registry.OffsetError{Want: *p.ExpectedOffset, Got: *p.ProvidedOffset}
 	}
+	if code == problemLength.code {
+		return &registry.InvalidError{Field: first.Location, Message: first.Message}
+	}
 	var target error
 	for _, k := range kinds {
 		if k.code == code {

@@ -216,22 +216,28 @@ func (c *Client) FileProgress(ctx context.Context, id, path string) (answer regi
 
 // AppendFile implements registry.Resumes. It is not repeated: the caller asks
 // FileProgress what arrived.
-func (c *Client) AppendFile(ctx context.Context, id, path string, offset int64, complete bool, content registry.Content) (answer registry.FileProgress, err error) {
+func (c *Client) AppendFile(ctx context.Context, id, path string, piece registry.Piece) (answer registry.FileProgress, err error) {
 	if id == "" {
 		return answer, registry.ErrNotFound
 	}
-	if offset < 0 {
-		return answer, registry.Invalid(uploadOffset, "must not be negative, is %d", offset)
+	if piece.Offset < 0 {
+		return answer, registry.Invalid(uploadOffset, "must not be negative, is %d", piece.Offset)
 	}
-	send, body, err := contentCall(http.MethodPatch, filePath(id, path), content)
+	send, body, err := contentCall(http.MethodPatch, filePath(id, path), piece.Content)
 	if err != nil {
 		return answer, err
 	}
 	send.repeat = false
 	send.header.Set("Content-Type", partialUpload)
-	send.header.Set(uploadOffset, strconv.FormatInt(offset, 10))
-	send.header.Set(uploadComplete, formatBool(complete))
-	if content.Executable {
+	send.header.Set(uploadOffset, strconv.FormatInt(piece.Offset, 10))
+	send.header.Set(uploadComplete, formatBool(piece.Complete))
+	if piece.Length != storage.UnknownSize {
+		send.header.Set(uploadLength, strconv.FormatInt(piece.Length, 10))
+	}
+	if digests := formatDigests(piece.ContentDigests); digests != "" {
+		send.header.Set(contentDigest, digests)
+	}
+	if piece.Executable {
 		send.query = url.Values{"executable": {"true"}}
 	}
 	err = body.explain(c.ask(ctx, send, nil, &answer))

@@ -12,7 +12,8 @@ import (
 
 // Digest fields, RFC 9530: dictionaries (RFC 8941) of algorithm to byte
 // sequence. "sha-256" is registered there, "blake3" is ours. No content coding
-// is used here, so Repr-Digest and Content-Digest mean the same.
+// is used here, so that Repr-Digest and Content-Digest mean the same, except
+// where a request carries a piece of a file.
 const (
 	reprDigest    = "Repr-Digest"
 	contentDigest = "Content-Digest"
@@ -36,8 +37,12 @@ func formatDigests(d digest.Dual) string {
 // know are ignored, as RFC 9530 asks; a known one that cannot be read, or two
 // that disagree, are an *InvalidError on the field.
 func declaredDigests(header http.Header) (digest.Dual, error) {
+	return digestsIn(header, reprDigest, contentDigest)
+}
+
+func digestsIn(header http.Header, fields ...string) (digest.Dual, error) {
 	var declared digest.Dual
-	for _, field := range []string{reprDigest, contentDigest} {
+	for _, field := range fields {
 		for _, value := range header.Values(field) {
 			if err := parseDigests(value, &declared); err != nil {
 				return digest.Dual{}, registry.Invalid(field, "%v", err)

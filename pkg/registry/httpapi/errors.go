@@ -83,6 +83,7 @@ func problemOf(err error) *Problem {
 		notReady *placement.NotReadyError
 		noRule   *placement.NoRuleError
 		offset   *registry.OffsetError
+		length   *registry.LengthError
 		matching = problemInternal
 	)
 	if errors.As(err, &own) {
@@ -90,6 +91,9 @@ func problemOf(err error) *Problem {
 	}
 	if errors.As(err, &tooLarge) {
 		return problemBody.problem("", FieldError{"body", "must be at most " + byteCount(tooLarge.Limit)})
+	}
+	if errors.As(err, &length) {
+		return problemLength.problem(length.Error(), FieldError{uploadLength, length.Error()})
 	}
 	if errors.As(err, &offset) {
 		p := problemOffset.problem(offset.Error(), FieldError{uploadOffset, offset.Error()})

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -92,6 +93,12 @@ func (p *Problem) GetHeaders() http.Header {
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		headers.Set("Retry-After", retryAfter)
+	}
+	if p.ExpectedOffset != nil {
+		headers.Set(uploadOffset, strconv.FormatInt(*p.ExpectedOffset, 10))
+	}
+	if p.ExpectedOffset != nil || p.Type == problemLength.code {
+		headers.Set(uploadComplete, formatBool(false))
 	}
 	return headers
 }

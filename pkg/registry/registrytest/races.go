@@ -107,7 +107,7 @@ func piecesAtOnce(s suite) {
 	done := make(chan bool, 6)
 	for range 6 {
 		group.Go(func() {
-			_, err := s.r.AppendFile(s.ctx, upload.ID, "a", 0, true, content("0123456789"))
+			_, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, true, content("0123456789")))
 			if err != nil && !errors.Is(err, registry.ErrConflict) {
 				s.Errorf("got %v, want a conflict", err)
 			}

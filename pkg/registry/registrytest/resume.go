@@ -15,10 +15,16 @@ var resumeCases = []testCase{
 	{"a file in pieces", pieces},
 	{"pieces that break off", brokenPieces},
 	{"pieces that do not match", wrongPieces},
+	{"a length that changes", changingLength},
+	{"a piece with digests of its own", digestedPiece},
 }
 
 func part(text string) registry.Content {
 	return registry.Content{Reader: strings.NewReader(text), Size: int64(len(text))}
+}
+
+func piece(offset int64, complete bool, content registry.Content) registry.Piece {
+	return registry.Piece{Content: content, Offset: offset, Complete: complete, Length: storage.UnknownSize}
 }
 
 func pieces(s suite) {
@@ -28,20 +34,20 @@ func pieces(s suite) {
 	s.declare(upload.ID, []file{{"a", "0123456789", true}})
 	offset := int64(0)
 	for _, text := range []string{"012", "3456"} {
-		progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", offset, false, part(text))
+		progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(offset, false, part(text)))
 		s.must(err)
 		offset += int64(len(text))
 		equal(s, "offset", progress.Offset, offset)
 		equal(s, "complete", progress.Complete, false)
 	}
-	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 3, false, part("x"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", piece(3, false, part("x")))
 	var misplaced *registry.OffsetError
 	if !errors.As(err, &misplaced) || misplaced.Want != 7 || misplaced.Got != 3 {
 		s.Fatalf("got %v, want an OffsetError of 7 and 3", err)
 	}
 	last := part("789")
 	last.Digests = digest.Of([]byte("0123456789"))
-	progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", offset, true, last)
+	progress, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(offset, true, last))
 	s.must(err)
 	equal(s, "offset", progress.Offset, 10)
 	equal(s, "complete", progress.Complete, true)
@@ -61,7 +67,7 @@ func pieces(s suite) {
 func brokenPieces(s suite) {
 	text := strings.Repeat("0123456789", 100_000) // more than waits in buffers on the way
 	upload := s.open(version("1"))
-	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", 0, true, registry.Content{Reader: breaking(text), Size: storage.UnknownSize})
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, true, registry.Content{Reader: breaking(text), Size: storage.UnknownSize}))
 	s.is(err, storage.ErrSource)
 	// Over a network the source knows that it broke before the registry does,
 	// and the last of what it gave does not arrive.
@@ -73,7 +79,7 @@ func brokenPieces(s suite) {
 	}
 	equal(s, "complete", progress.Complete, false)
 	rest := io.LimitReader(strings.NewReader(text[progress.Offset:]), int64(len(text)))
-	progress, err = s.r.AppendFile(s.ctx, upload.ID, "a", progress.Offset, true, registry.Content{Reader: rest, Size: storage.UnknownSize})
+	progress, err = s.r.AppendFile(s.ctx, upload.ID, "a", piece(progress.Offset, true, registry.Content{Reader: rest, Size: storage.UnknownSize}))
 	s.must(err)
 	equal(s, "complete", progress.Complete, true)
 	equal(s, "offset", progress.Offset, int64(len(text)))
@@ -86,20 +92,70 @@ func wrongPieces(s suite) {
 	upload := s.open(version("1"))
 	s.declare(upload.ID, []file{{"a", "right", false}})
 	head := s.head()
-	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", 0, false, part("wro"))
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, false, part("wro")))
 	s.must(err)
-	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 3, true, part("ng"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", piece(3, true, part("ng")))
 	s.is(err, storage.ErrMismatch)
 	s.nothingStored(upload.ID, head)
 	progress, err := s.r.FileProgress(s.ctx, upload.ID, "a")
 	s.must(err)
 	equal(s, "what did not match is dropped: offset", progress.Offset, 0)
-	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 0, false, part("right and more"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, false, part("right and more")))
 	s.invalid(err, "size")
-	_, err = s.r.AppendFile(s.ctx, upload.ID, "../a", 0, true, part("right"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "../a", piece(0, true, part("right")))
 	s.invalid(err, "path")
-	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", 0, true, part("right"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, true, part("right")))
 	s.must(err)
 	_, err = s.r.Publish(s.ctx, upload.ID, nil)
 	s.must(err)
+}
+
+func changingLength(s suite) {
+	upload := s.open(version("1"))
+	first := piece(0, false, part("012"))
+	first.Length = 5
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", first)
+	s.must(err)
+	progress, err := s.r.FileProgress(s.ctx, upload.ID, "a")
+	s.must(err)
+	if progress.Size == nil || *progress.Size != 5 {
+		s.Fatalf("got %+v, want the size 5 that was given", progress)
+	}
+	for _, wrong := range []registry.Piece{
+		piece(3, true, part("3")),
+		piece(3, true, part("345")),
+		{Content: part("34"), Offset: 3, Complete: true, Length: 6},
+		{Content: part("3"), Offset: 3, Length: 6},
+	} {
+		_, err := s.r.AppendFile(s.ctx, upload.ID, "a", wrong)
+		if !errors.Is(err, registry.ErrInvalid) {
+			s.Fatalf("got %v, want a length refused", err)
+		}
+	}
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", registry.Piece{Content: part("34"), Offset: 3, Complete: true, Length: 5})
+	s.must(err)
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	s.must(err)
+	equal(s, "read back", s.read(digest.Of([]byte("01234")).SHA256, nil), "01234")
+}
+
+func digestedPiece(s suite) {
+	upload := s.open(version("1"))
+	_, err := s.r.AppendFile(s.ctx, upload.ID, "a", piece(0, false, part("012")))
+	s.must(err)
+	next := piece(3, true, part("34"))
+	next.ContentDigests = digest.Of([]byte("35"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", next)
+	if !errors.Is(err, registry.ErrInvalid) {
+		s.Fatalf("got %v, want the digest of the piece refused", err)
+	}
+	progress, err := s.r.FileProgress(s.ctx, upload.ID, "a")
+	s.must(err)
+	equal(s, "offset", progress.Offset, 3)
+	next.Content, next.ContentDigests = part("34"), digest.Of([]byte("34"))
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "a", next)
+	s.must(err)
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	s.must(err)
+	equal(s, "read back", s.read(digest.Of([]byte("01234")).SHA256, nil), "01234")
 }

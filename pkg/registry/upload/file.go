@@ -66,6 +66,12 @@ func SetContent(ctx context.Context, tx database.Tx, id, path string, size int64
 	return n == 1, err
 }
 
+// SetSize records the size of a file that was declared without one.
+func SetSize(ctx context.Context, tx database.Tx, id, path string, size int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE upload_files SET size = $1 WHERE upload_id = $2 AND path = $3 AND size = -1`, size, id, path)
+	return err
+}
+
 // Undeclare removes files of which nothing is known but the path.
 func Undeclare(ctx context.Context, tx database.Tx, id string, paths []string) error {
 	for _, path := range paths {

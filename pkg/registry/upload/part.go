@@ -50,9 +50,9 @@ func ListParts(ctx context.Context, tx database.Tx, id, path string) ([]Part, er
 	return parts, rows.Err()
 }
 
-// DeleteParts forgets a file's parts.
-func DeleteParts(ctx context.Context, tx database.Tx, id, path string) error {
-	_, err := tx.ExecContext(ctx, `DELETE FROM upload_parts WHERE upload_id = $1 AND path = $2`, id, path)
+// DeleteParts forgets a file's parts from an offset on.
+func DeleteParts(ctx context.Context, tx database.Tx, id, path string, from int64) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM upload_parts WHERE upload_id = $1 AND path = $2 AND start >= $3`, id, path, from)
 	return err
 }
 

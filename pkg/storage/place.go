@@ -29,6 +29,7 @@ const (
 	ReasonReadOnly          = "ReadOnly"
 	ReasonTooLarge          = "TooLarge"
 	ReasonDamagedInTransit  = "DamagedInTransit"
+	ReasonChanged           = "Changed"        // the object was replaced while it was read
 	ReasonInvalidRequest    = "InvalidRequest" // it answered another 4xx
 	ReasonNotFound          = "NotFound"
 	ReasonMismatch          = "Mismatch"

@@ -20,7 +20,13 @@ import (
 // blobsPrefix is below what List looks.
 const blobsPrefix = digest.SHA256 + "/"
 
-// Get implements storage.Store.
+// Get implements storage.Store. Whatever moves goes on for as long as ctx lets it.
+//
+// A body that breaks off or stalls is taken up at the next byte, in a request
+// for the rest under If-Match: the reader gives one object's bytes, or an error
+// (ErrNotFound when it is gone meanwhile, ReasonChanged when another stands
+// there). Over plain http a bit may turn on its way unseen: neither the driver
+// nor the registry re-hashes what is read, pull and verification do.
 func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, storage.Info, error) {
 	input := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))}
 	if rng != nil {
@@ -33,29 +39,58 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 		if last < rng.Offset {
 			return nil, storage.Info{}, fmt.Errorf("%s: %w", *input.Key, storage.ErrRange)
 		}
-		input.Range = aws.String(fmt.Sprintf("bytes=%d-%d", rng.Offset, last))
+		input.Range = byteRange(rng.Offset, last)
 	}
 	answer, err := b.client.GetObject(ctx, input)
 	if err != nil {
 		return nil, storage.Info{}, b.readFailed(ctx, "get", name, err)
 	}
-	info := storage.Info{Digests: digest.Dual{SHA256: name}, Size: aws.ToInt64(answer.ContentLength), Modified: aws.ToTime(answer.LastModified)}
-	length := info.Size
-	if rng != nil {
-		first, size, ok := parseContentRange(aws.ToString(answer.ContentRange))
-		info.Size = size
-		if !ok || first != rng.Offset {
-			err = &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed,
-				Message: "the server on " + b.place + " did not answer with the range that was asked for"}
-		} else {
-			err = rng.Within(size)
-		}
-		if err != nil {
-			answer.Body.Close() //nolint:errcheck // not read
-			return nil, storage.Info{}, err
-		}
+	r := &reader{b: b, ctx: ctx, name: name, etag: aws.ToString(answer.ETag), body: answer.Body}
+	if r.span, err = b.answered(answer, rng); err != nil {
+		answer.Body.Close() //nolint:errcheck // not read
+		return nil, storage.Info{}, err
 	}
-	return &reader{b: b, ctx: ctx, body: answer.Body, rest: length}, info, nil
+	r.counted = r.at
+	info := storage.Info{Digests: digest.Dual{SHA256: name}, Size: r.size, Modified: aws.ToTime(answer.LastModified)}
+	return r, info, nil
+}
+
+// span is a part of an object.
+type span struct {
+	at, end int64 // from byte at to the one before end
+	size    int64 // of the object
+}
+
+// answered reads from a first answer what its body holds: what was asked for, or an error.
+func (b *Backend) answered(answer *s3.GetObjectOutput, rng *storage.Range) (span, error) {
+	if answer.ContentLength == nil {
+		return span{}, b.notAsked() // any end would pass for the right one
+	}
+	length := *answer.ContentLength
+	if rng == nil {
+		return span{0, length, length}, nil
+	}
+	got, ok := parseContentRange(aws.ToString(answer.ContentRange))
+	if !ok || got.at != rng.Offset || got.end-got.at != length {
+		return span{}, b.notAsked()
+	}
+	if err := rng.Within(got.size); err != nil {
+		return span{}, err
+	}
+	if length != rng.Length {
+		return span{}, b.notAsked()
+	}
+	return got, nil
+}
+
+// notAsked is for a success that cannot be one.
+func (b *Backend) notAsked() error {
+	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed,
+		Message: "the server on " + b.place + " did not answer with the range that was asked for"}
+}
+
+func byteRange(first, last int64) *string {
+	return aws.String(fmt.Sprintf("bytes=%d-%d", first, last))
 }
 
 // getNothing answers a range without bytes, which HTTP cannot express.
@@ -71,13 +106,15 @@ func (b *Backend) getNothing(ctx context.Context, name digest.Digest, rng storag
 }
 
 // parseContentRange reads "bytes first-last/size" (RFC 9110, section 14.4).
-func parseContentRange(header string) (first, size int64, ok bool) {
+func parseContentRange(header string) (got span, ok bool) {
 	rest, found := strings.CutPrefix(header, "bytes ")
-	span, total, foundTotal := strings.Cut(rest, "/")
-	from, _, foundSpan := strings.Cut(span, "-")
-	first, errFirst := strconv.ParseInt(from, 10, 64)
-	size, errSize := strconv.ParseInt(total, 10, 64)
-	return first, size, found && foundTotal && foundSpan && errFirst == nil && errSize == nil
+	places, total, foundTotal := strings.Cut(rest, "/")
+	from, to, foundPlaces := strings.Cut(places, "-")
+	first, errFirst := strconv.ParseUint(from, 10, 62)
+	last, errLast := strconv.ParseUint(to, 10, 62)
+	size, errSize := strconv.ParseUint(total, 10, 63)
+	got = span{int64(first), int64(last) + 1, int64(size)}
+	return got, found && foundTotal && foundPlaces && errFirst == nil && errLast == nil && errSize == nil && first <= last && last < size
 }
 
 // Head implements storage.Store. The answer to a HEAD has no body, so when it
@@ -148,29 +185,3 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 		}
 	}
 }
-
-// reader gives exactly the bytes that were promised, or an error.
-type reader struct {
-	b    *Backend
-	ctx  context.Context // of the request that the body belongs to
-	body io.ReadCloser
-	rest int64
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if r.rest == 0 {
-		return 0, io.EOF
-	}
-	n, err := r.body.Read(p[:min(int64(len(p)), r.rest)])
-	r.rest -= int64(n)
-	switch {
-	case err == io.EOF && r.rest > 0:
-		err = r.b.failed(r.ctx, "get", io.ErrUnexpectedEOF)
-	case err != nil && err != io.EOF:
-		err = r.b.failed(r.ctx, "get", err)
-	}
-	return n, err
-}
-
-// Close drains nothing: a body that was not read to its end costs the connection.
-func (r *reader) Close() error { return r.body.Close() }

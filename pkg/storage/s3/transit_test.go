@@ -184,7 +184,7 @@ func TestAnswersLost(t *testing.T) {
 	}
 }
 
-// TestShortAnswer: a download that breaks off is an error, not an end.
+// TestShortAnswer: an answer that breaks off is not an end: the rest is asked for.
 func TestShortAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -208,10 +208,9 @@ func TestShortAnswer(t *testing.T) {
 	}
 	defer r.Close()
 	got, err := io.ReadAll(r)
-	if len(got) > 700 {
-		t.Errorf("read %d bytes", len(got))
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d of %d bytes came: %v", len(got), len(data), err)
 	}
-	check(t, "Read", err, storage.ErrUnreachable, storage.ReasonConnectionLost, config)
 }
 
 // TestHashedOnce: a request for a whole blob carries the digest that names it

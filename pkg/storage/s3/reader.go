@@ -1,0 +1,167 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+const (
+	// maxBreaks is how often in a row a body may break off without having
+	// given readProgress bytes. With it, n bytes take at most
+	// maxBreaks * (1 + n/readProgress) requests to resume.
+	maxBreaks    = 5
+	readProgress = ioBuffer
+	// minReadPause doubles with every break in a row, up to maxBackoff; half of it is jitter.
+	minReadPause = 50 * time.Millisecond
+)
+
+// reader gives exactly the bytes that were promised, or an error. It owns no
+// goroutine; between two requests it holds no connection.
+type reader struct {
+	b    *Backend
+	ctx  context.Context // the caller's: it bounds every request and pause
+	name digest.Digest
+	etag string // of the first answer
+	span        // at moves on
+
+	body    io.ReadCloser // nil after a break
+	breaks  int           // in a row
+	counted int64         // where at was when breaks was last set back
+	err     error         // final
+}
+
+// Read gives what the body gives. It returns an error only once nothing more
+// can be read of the same object.
+func (r *reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for r.err == nil {
+		if r.at == r.end {
+			r.err = io.EOF
+			break
+		}
+		if r.body == nil {
+			if r.err = r.resume(); r.err != nil {
+				break
+			}
+		}
+		n, err := r.body.Read(p[:min(int64(len(p)), r.end-r.at)])
+		r.at += int64(n)
+		if err != nil && r.at < r.end {
+			r.broke(err)
+		}
+		if n > 0 {
+			return n, nil // the error is for the next Read
+		}
+	}
+	return 0, r.err
+}
+
+// broke ends a body, and decides whether another may go on.
+func (r *reader) broke(err error) {
+	r.body.Close() //nolint:errcheck // it is broken already
+	r.body = nil
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if r.at-r.counted >= readProgress {
+		r.breaks, r.counted = 0, r.at
+	}
+	r.breaks++
+	if r.ctx.Err() != nil || r.breaks > maxBreaks || !brokenConnection(err) || r.condition() == nil {
+		r.err = r.b.failed(r.ctx, "get", err)
+	}
+}
+
+// brokenConnection: what came before is right, and the rest may come over another one.
+func brokenConnection(err error) bool {
+	reason := findConnection(err).reason
+	// A net.OpError is also what TLS makes of a record that was damaged.
+	return reason == storage.ReasonConnectionLost || reason == storage.ReasonTimedOut || errors.As(err, new(*net.OpError))
+}
+
+// condition is the If-Match that only the first answer's object passes, nil if
+// the server gave nothing to compare with: a weak tag never matches.
+func (r *reader) condition() *string {
+	if r.etag == "" || strings.HasPrefix(r.etag, "W/") {
+		return nil
+	}
+	return &r.etag
+}
+
+// resume asks for the rest.
+func (r *reader) resume() error {
+	if err := pause(r.ctx, r.breaks); err != nil {
+		return r.b.failed(r.ctx, "get", err)
+	}
+	answer, err := r.b.client.GetObject(r.ctx, &s3.GetObjectInput{
+		Bucket: &r.b.config.Bucket, Key: r.b.key(storage.Key(r.name)),
+		Range: byteRange(r.at, r.end-1), IfMatch: r.condition(),
+	})
+	if status := statusOf(err); status == http.StatusPreconditionFailed || status == http.StatusRequestedRangeNotSatisfiable {
+		return r.changed()
+	}
+	if err != nil {
+		return r.b.readFailed(r.ctx, "get", r.name, err)
+	}
+	got, ok := parseContentRange(aws.ToString(answer.ContentRange))
+	switch {
+	case aws.ToString(answer.ETag) != r.etag || ok && got.size != r.size:
+		err = r.changed() // the server passes over conditions
+	case !ok || got != r.span:
+		err = r.b.notAsked()
+	}
+	if err != nil {
+		answer.Body.Close() //nolint:errcheck // not read
+		return err
+	}
+	r.body = answer.Body
+	return nil
+}
+
+func (r *reader) changed() error {
+	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonChanged,
+		Message: fmt.Sprintf("get in bucket %s on %s: the object was replaced while it was read", r.b.config.Bucket, r.b.place)}
+}
+
+// pause waits before a request that follows breaks failures.
+func pause(ctx context.Context, breaks int) error {
+	most := min(minReadPause<<(breaks-1), maxBackoff)
+	timer := time.NewTimer(most/2 + rand.N(most/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close drains nothing: a body that was not read to its end costs the connection.
+func (r *reader) Close() error {
+	if r.err == nil || r.err == io.EOF {
+		r.err = errReaderClosed
+	}
+	if r.body == nil {
+		return nil
+	}
+	body := r.body
+	r.body = nil
+	return body.Close()
+}
+
+var errReaderClosed = errors.New("read after Close")

@@ -2,10 +2,12 @@ package local_test
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
@@ -40,7 +42,29 @@ func TestContract(t *testing.T) {
 			t.Cleanup(func() { again.Close() })
 			return again
 		}),
+		storagetest.WithOrphans(leave),
 	)
+}
+
+// leave puts files where a process that died would have left them.
+func leave(t *testing.T, b storage.Backend) []storage.Orphan {
+	t.Helper()
+	var left []storage.Orphan
+	for _, o := range []storage.Orphan{
+		{Kind: storage.OrphanStaged, Key: storage.StagingPrefix + "/0123", Size: 5},
+		{Kind: storage.OrphanProbe, Key: storage.ProbePrefix + "/" + storage.Key(digest.Of([]byte("probe")).SHA256), Size: 6},
+		{Kind: storage.OrphanProbe, Key: storage.ProbePrefix + "/" + storage.StagingPrefix + "/4567", Size: 7},
+	} {
+		name := filepath.Join(b.(*placed).path, filepath.FromSlash(o.Key))
+		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, make([]byte, o.Size), 0o440); err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, o)
+	}
+	return left
 }
 
 // files lists every file below path.

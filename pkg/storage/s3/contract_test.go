@@ -69,6 +69,7 @@ func TestContract(t *testing.T) {
 				},
 				storagetest.WithThreshold(threshold),
 				storagetest.WithKeys(keys),
+				storagetest.WithOrphans(leave),
 				storagetest.WithSecond(func(t *testing.T, b storage.Backend) storage.Backend {
 					first := b.(*placed)
 					again := open(t, first.server, first.config, first.pool)

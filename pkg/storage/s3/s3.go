@@ -17,7 +17,9 @@
 //
 // The permissions needed on the bucket are s3:ListBucket (without it a missing
 // blob cannot be told from a forbidden one), and on the objects s3:GetObject,
-// s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload.
+// s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload. To find what was
+// left behind needs s3:ListBucketMultipartUploads, on the bucket, and
+// s3:ListMultipartUploadParts, on the objects.
 package s3
 
 import (

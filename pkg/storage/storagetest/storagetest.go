@@ -39,6 +39,7 @@ type suite struct {
 	threshold int64
 	keys      func(t *testing.T, b storage.Backend) []string
 	second    func(t *testing.T, b storage.Backend) storage.Backend
+	leave     func(t *testing.T, b storage.Backend) []storage.Orphan
 }
 
 // Run checks the contract of what open returns: each time a fresh backend in an
@@ -82,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Optio
 		{"Marker", s.marker},
 		{"MarkerRace", s.markerRace},
 		{"Health", s.health},
+		{"Orphans", s.orphans},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

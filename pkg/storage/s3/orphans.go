@@ -1,0 +1,165 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
+)
+
+var _ storage.Cleaner = (*Backend)(nil)
+
+// Now implements storage.Cleaner by the time of a new object below the probe
+// prefix. The Date of an answer would be cheaper, but between us and what
+// stamps objects may stand something with a clock of its own.
+func (b *Backend) Now(ctx context.Context) (time.Time, error) {
+	key := storage.ProbePrefix + "/clock/" + uuid.NewString()
+	defer b.discard(ctx, key)
+	content := []byte("what time is it?")
+	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
+	}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
+	if err != nil {
+		return time.Time{}, b.failed(ctx, "put", err)
+	}
+	answer, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
+	if err == nil && answer.LastModified == nil {
+		err = errNotS3
+	}
+	if err != nil {
+		return time.Time{}, b.failed(ctx, "head", err)
+	}
+	return *answer.LastModified, nil
+}
+
+// Orphans implements storage.Cleaner. Uploads come last, because to list them
+// is a permission of its own (s3:ListBucketMultipartUploads, and
+// s3:ListMultipartUploadParts for their sizes and ages). MinIO lists uploads of
+// an exact key only, so there they are not seen; it removes them itself after a day.
+func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
+	return func(yield func(storage.Orphan, error) bool) {
+		_ = b.objectsBelow(ctx, storage.OrphanStaged, storage.StagingPrefix, yield) &&
+			b.objectsBelow(ctx, storage.OrphanProbe, storage.ProbePrefix, yield) &&
+			b.uploads(ctx, yield)
+	}
+}
+
+// objectsBelow reports whether to go on.
+func (b *Backend) objectsBelow(ctx context.Context, kind storage.OrphanKind, below string, yield func(storage.Orphan, error) bool) bool {
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+		Bucket: &b.config.Bucket, Prefix: aws.String(*b.key(below) + "/"),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			yield(storage.Orphan{}, b.failed(ctx, "list", err))
+			return false
+		}
+		for _, object := range page.Contents {
+			found := storage.Orphan{Kind: kind, Key: b.below(object.Key), Size: aws.ToInt64(object.Size), Modified: aws.ToTime(object.LastModified)}
+			if !yield(found, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error) bool) bool {
+	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
+		Bucket: &b.config.Bucket, Prefix: b.key(""),
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			yield(storage.Orphan{}, b.failed(ctx, "list uploads", err))
+			return false
+		}
+		for _, begun := range page.Uploads {
+			found := storage.Orphan{Kind: storage.OrphanUpload, Key: b.below(begun.Key), UploadID: aws.ToString(begun.UploadId), Modified: aws.ToTime(begun.Initiated)}
+			there, err := b.lookAtParts(ctx, &found)
+			if err != nil {
+				yield(storage.Orphan{}, err)
+				return false
+			}
+			if there && !yield(found, nil) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// lookAtParts sums up what has arrived, and when it last did. It reports
+// whether the upload still is there.
+func (b *Backend) lookAtParts(ctx context.Context, upload *storage.Orphan) (bool, error) {
+	pages := s3.NewListPartsPaginator(b.client, &s3.ListPartsInput{
+		Bucket: &b.config.Bucket, Key: b.key(upload.Key), UploadId: &upload.UploadID,
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if isGone(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, b.failed(ctx, "list parts", err)
+		}
+		for _, part := range page.Parts {
+			upload.Size += aws.ToInt64(part.Size)
+			if at := aws.ToTime(part.LastModified); at.After(upload.Modified) {
+				upload.Modified = at
+			}
+		}
+	}
+	return true, nil
+}
+
+// isGone reports whether the server knows no such upload. For RGW that is NoSuchKey, when asked for its parts.
+func isGone(err error) bool { return isCode(err, "NoSuchUpload", "NoSuchKey") }
+
+// below is the inverse of key.
+func (b *Backend) below(key *string) string { return strings.TrimPrefix(aws.ToString(key), *b.key("")) }
+
+// RemoveOrphan implements storage.Cleaner.
+func (b *Backend) RemoveOrphan(ctx context.Context, orphan storage.Orphan) error {
+	switch {
+	case orphan.Kind == storage.OrphanUpload && orphan.UploadID != "":
+		return b.removeUpload(ctx, orphan)
+	case orphan.RemovableKey():
+		_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(orphan.Key)})
+		if isCode(err, "NoSuchKey") {
+			return nil
+		}
+		return b.failed(ctx, "delete", err)
+	}
+	return fmt.Errorf("%s is not an orphan of kind %s", orphan.Key, orphan.Kind)
+}
+
+// removeUpload asks until the server knows it no more: a part that arrives
+// while the upload is being removed may stay behind.
+func (b *Backend) removeUpload(ctx context.Context, orphan storage.Orphan) error {
+	for range abortAttempts {
+		_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+			Bucket: &b.config.Bucket, Key: b.key(orphan.Key), UploadId: &orphan.UploadID,
+		})
+		if err != nil && !isGone(err) && statusOf(err) != http.StatusNotFound {
+			return b.failed(ctx, "abort an upload", err)
+		}
+		there, err := b.lookAtParts(ctx, &orphan)
+		if err != nil || !there {
+			return err
+		}
+	}
+	return errors.New("the upload of " + orphan.Key + " does not go away")
+}

@@ -96,10 +96,12 @@ type Marked interface {
 	CreateMarker(ctx context.Context, marker []byte) ([]byte, error)
 }
 
-// Backend is what a driver is: a Store in a place that says whose it is.
+// Backend is what a driver is: a Store in a place that says whose it is and
+// what was left behind in it.
 type Backend interface {
 	Store
 	Marked
+	Cleaner
 	// Close releases connections and buffers. Requests in flight may fail.
 	Close() error
 }

@@ -20,24 +20,20 @@ func WithOrphans(leave func(t *testing.T, b storage.Backend) []storage.Orphan) O
 // orphans: what was left behind is seen and can be removed, and nothing else is.
 func (s *suite) orphans(t *testing.T) {
 	b := s.open(t)
-	cleaner, ok := b.(storage.Cleaner)
-	if !ok {
-		t.Fatal("the driver is no storage.Cleaner")
-	}
 	blob := Bytes(70, 100)
 	mustPut(t, b, known(blob))
 	if _, err := b.CreateMarker(t.Context(), []byte("marker")); err != nil {
 		t.Fatal(err)
 	}
-	if found := listOrphans(t, cleaner); len(found) != 0 {
+	if found := listOrphans(t, b); len(found) != 0 {
 		t.Errorf("nothing was left behind, found %+v", found)
 	}
 	var want []storage.Orphan
 	if s.leave != nil {
 		want = s.leave(t, b)
 	}
-	found := listOrphans(t, cleaner)
-	now, err := cleaner.Now(t.Context())
+	found := listOrphans(t, b)
+	now, err := b.Now(t.Context())
 	if err != nil {
 		t.Fatalf("Now: %v", err)
 	}
@@ -58,7 +54,7 @@ func (s *suite) orphans(t *testing.T) {
 	}
 	for _, o := range found {
 		for range 2 { // the second time it is missing, which is success
-			if err := cleaner.RemoveOrphan(t.Context(), o); err != nil {
+			if err := b.RemoveOrphan(t.Context(), o); err != nil {
 				t.Errorf("removing %+v: %v", o, err)
 			}
 		}
@@ -66,10 +62,10 @@ func (s *suite) orphans(t *testing.T) {
 	for _, kind := range []storage.OrphanKind{storage.OrphanStaged, storage.OrphanProbe, storage.OrphanUpload, ""} {
 		for _, key := range []string{storage.Key(digest.Of(blob).SHA256), storage.MarkerKey, storage.StagingPrefix + "/../identity", ""} {
 			// Refused or not there: what counts is what is there afterwards.
-			cleaner.RemoveOrphan(t.Context(), storage.Orphan{Kind: kind, Key: key, UploadID: "no such upload"}) //nolint:errcheck // see above
+			b.RemoveOrphan(t.Context(), storage.Orphan{Kind: kind, Key: key, UploadID: "no such upload"}) //nolint:errcheck // see above
 		}
 	}
-	if left := listOrphans(t, cleaner); len(left) != 0 {
+	if left := listOrphans(t, b); len(left) != 0 {
 		t.Errorf("left after removing all: %+v", left)
 	}
 	mustHold(t, b, blob)
@@ -83,10 +79,10 @@ func (s *suite) orphans(t *testing.T) {
 	}
 }
 
-func listOrphans(t *testing.T, cleaner storage.Cleaner) []storage.Orphan {
+func listOrphans(t *testing.T, b storage.Cleaner) []storage.Orphan {
 	t.Helper()
 	var found []storage.Orphan
-	for o, err := range cleaner.Orphans(t.Context()) {
+	for o, err := range b.Orphans(t.Context()) {
 		if err != nil {
 			t.Fatalf("Orphans: %v", err)
 		}

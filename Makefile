@@ -37,8 +37,8 @@ test: parts ## Run every test, on real servers that this starts
 		go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 
 .PHONY: parts
-parts: # What tests run against: kube-apiserver and etcd, an S3 server, PostgreSQL.
-	hack/build-tools.sh kubernetes versitygw postgresql
+parts: # What tests run against: kube-apiserver and etcd, three S3 servers, PostgreSQL.
+	hack/build-tools.sh kubernetes versitygw minio postgresql ceph
 
 .PHONY: bench
 bench: parts ## Measure speed and memory against the bare parts, as ratios
@@ -68,7 +68,7 @@ verify: ## Regenerate, and fail if anything differs from what is committed
 
 .PHONY: tools
 tools: ## Build the pinned tools and test servers into bin/
-	hack/build-tools.sh kubernetes versitygw dev postgresql
+	hack/build-tools.sh
 
 .PHONY: clean
 clean: ## Remove what was built, and the data of make run

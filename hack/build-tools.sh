@@ -1,13 +1,15 @@
 #!/bin/bash
 # Builds the pinned tools and test servers from their Go modules into
-# bin/tools/<name>-<version>/, and installs PostgreSQL where it is missing.
+# bin/tools/<name>-<version>/, and installs Debian's PostgreSQL and Ceph where
+# they are missing.
 #
-#   hack/build-tools.sh [kubernetes|versitygw|dev|postgresql]...   (none: all)
-#   hack/build-tools.sh --path NAME                                prints the folder of NAME's programs
+#   hack/build-tools.sh [kubernetes|versitygw|minio|dev|postgresql|ceph]...   (none: all)
+#   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
 # What is there and up to date is skipped: a stamp in each folder has the hash
-# of the module's go.mod and go.sum and of this script. Two runs at once wait
-# for each other. Where KUBEBUILDER_ASSETS is set, kubernetes is skipped.
+# of the module's go.mod and go.sum and of the functions here that build it.
+# One is built after the other, and two runs at once wait for each other. Where
+# KUBEBUILDER_ASSETS is set, kubernetes is skipped.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 tools="$root/bin/tools"
@@ -19,8 +21,12 @@ pinned() {
 	awk -v path="$2" '{ sub(/^require /, "") } $1 == path && $2 ~ /^v/ { print $2; exit }' "$root/hack/tools/$1/go.mod"
 }
 
+# fingerprint NAME: the hash of all that makes its programs. A change elsewhere in this script builds nothing anew.
 fingerprint() {
-	cat "$root/hack/tools/$1/go.mod" "$root/hack/tools/$1/go.sum" "$root/hack/build-tools.sh" | sha256sum | cut -d' ' -f1
+	{
+		cat "$root/hack/tools/$1/go.mod" "$root/hack/tools/$1/go.sum"
+		declare -f gobuild "build_$1"
+	} | sha256sum | cut -d' ' -f1
 }
 
 # folder NAME: where its programs are, or will be.
@@ -29,13 +35,18 @@ folder() {
 	case "$1" in
 	kubernetes) version="$(pinned kubernetes k8s.io/kubernetes)" ;;
 	versitygw) version="$(pinned versitygw github.com/versity/versitygw)" ;;
+	minio) version="$(pinned minio github.com/minio/minio)" ;;
 	dev) version="$(sha256sum <"$root/hack/tools/dev/go.mod" | cut -c1-12)" ;; # several programs, no common version
 	postgresql)
 		postgresql_folder || return 1
 		return
 		;;
+	ceph)
+		ceph_folder || return 1
+		return
+		;;
 	*)
-		echo "unknown tool $1: expected kubernetes, versitygw, dev or postgresql" >&2
+		echo "unknown tool $1: expected kubernetes, versitygw, minio, dev, postgresql or ceph" >&2
 		return 2
 		;;
 	esac
@@ -51,11 +62,20 @@ postgresql_folder() {
 	[ -n "$found" ] && dirname "$found"
 }
 
+# ceph_folder: radosgw, if all that tests start is there as well.
+ceph_folder() {
+	local program
+	for program in ceph ceph-mon ceph-osd monmaptool radosgw-admin radosgw; do
+		command -v "$program" >/dev/null || return 1
+	done
+	dirname "$(command -v radosgw)"
+}
+
 # gobuild NAME OUT LDFLAGS PACKAGE...
 gobuild() {
 	local module="$root/hack/tools/$1" out="$2" ldflags="$3"
 	shift 3
-	(cd "$module" && go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$out" "$@")
+	(cd "$module" && nice go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$out" "$@")
 }
 
 build_kubernetes() {
@@ -71,6 +91,10 @@ build_kubernetes() {
 
 build_versitygw() {
 	gobuild versitygw "$1/" "-X main.Version=$(pinned versitygw github.com/versity/versitygw)" github.com/versity/versitygw/cmd/versitygw
+}
+
+build_minio() {
+	gobuild minio "$1/" "" github.com/minio/minio
 }
 
 build_dev() {
@@ -103,30 +127,54 @@ ensure() {
 	stable_links "$name" "$out"
 }
 
-ensure_postgresql() {
-	postgresql_folder >/dev/null && return
+# installed NAME PACKAGE...: installs Debian's packages unless NAME's programs are there.
+installed() {
+	local name="$1"
+	shift
+	"${name}_folder" >/dev/null && return
+	if ! command -v apt-get >/dev/null; then
+		echo "$name is missing, and this is not Debian: install its programs in PATH" >&2
+		return 1
+	fi
 	local as_root=()
 	if [ "$(id -u)" != 0 ]; then
-		command -v sudo >/dev/null || { echo "PostgreSQL is missing: as root, apt-get install postgresql" >&2; return 1; }
+		command -v sudo >/dev/null || { echo "$name is missing: as root, apt-get install --no-install-recommends $*" >&2; return 1; }
 		as_root=(sudo)
 	fi
-	echo "installing postgresql" >&2
+	echo "installing $*" >&2
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2
-	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql >&2
-	postgresql_folder >/dev/null
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
+	"${name}_folder" >/dev/null || { echo "$name: the packages $* are installed, and programs are missing" >&2; return 1; }
+}
+
+ensure_postgresql() {
+	installed postgresql postgresql
+}
+
+# Tests start Ceph's programs themselves. Its packages start no mon, osd or
+# radosgw, for want of a configuration; of their services only ceph-crash would
+# run, which listens nowhere, and is not wanted here.
+ensure_ceph() {
+	ceph_folder >/dev/null && return
+	installed ceph radosgw ceph-mon ceph-osd ceph-common
+	[ -d /run/systemd/system ] || return 0
+	local as_root=()
+	[ "$(id -u)" = 0 ] || as_root=(sudo)
+	"${as_root[@]}" systemctl --quiet disable --now ceph-crash.service
 }
 
 if [ "${1:-}" = --path ]; then
 	folder "${2:?a name}"
 	exit
 fi
-[ $# -gt 0 ] || set -- kubernetes versitygw dev postgresql
+[ $# -gt 0 ] || set -- kubernetes versitygw minio dev postgresql ceph
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9
 for name in "$@"; do
 	case "$name" in
 	postgresql) ensure_postgresql ;;
+	ceph) ensure_ceph ;;
 	kubernetes)
 		if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 			echo "kubernetes: skipped, KUBEBUILDER_ASSETS is set" >&2

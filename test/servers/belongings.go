@@ -19,11 +19,16 @@ func Start(command *exec.Cmd) error {
 // Folder makes a temporary folder that is removed when this process ends: for
 // what all tests of a process share, which no test's end may remove.
 func Folder(name string) (string, error) {
-	folder, err := os.MkdirTemp("", "artifactstore-"+name+"-")
+	return folderIn("", name)
+}
+
+func folderIn(parent, name string) (string, error) {
+	folder, err := os.MkdirTemp(parent, "artifactstore-"+name+"-")
 	if err != nil {
 		return "", err
 	}
-	const script = `read -r _; rm -rf -- "$1"`
+	// Again if it fails: what this process started may be dying and writing yet.
+	const script = `read -r _; n=0; until rm -rf -- "$1" 2>/dev/null || [ $n -ge 100 ]; do n=$((n + 1)); sleep 0.05; done`
 	return folder, keepPipeOf(exec.Command("/bin/sh", "-c", script, "watchdog", folder))
 }
 

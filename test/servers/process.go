@@ -1,5 +1,6 @@
 // Package servers starts the real servers that tests run against: PostgreSQL,
-// an S3 server, and (as a folder of programs) a Kubernetes control plane.
+// three kinds of S3 server, and (as a folder of programs) a Kubernetes control
+// plane.
 //
 // Each is started at its first use, once for each test process, listens on
 // loopback or a Unix socket only, and ends with that process however it ends,
@@ -46,11 +47,13 @@ var keeper struct {
 }
 
 // watchdog ends a server and removes its folder once this process is gone,
-// even by SIGKILL, which leaves no time to clean up.
+// even by SIGKILL, which leaves no time to clean up. A zombie is gone: in a
+// container there may be nobody who reaps it.
 const watchdog = `read -r _ # until the pipe ends
+gone() { ! kill -0 "$1" 2>/dev/null || grep -q "^State:.Z" "/proc/$1/status" 2>/dev/null; }
 kill -s "$1" "$2" 2>/dev/null
 n=0
-while kill -0 "$2" 2>/dev/null; do
+while ! gone "$2"; do
 	n=$((n + 1))
 	[ $n -lt 100 ] || kill -KILL "$2" 2>/dev/null
 	sleep 0.05
@@ -60,7 +63,17 @@ rm -rf -- "$3"`
 // serve starts a server that belongs to this process. When the process ends the server gets the
 // signal, and folder is removed. Its output goes to the file log in folder.
 func serve(command *exec.Cmd, onExit syscall.Signal, folder string) (exited <-chan struct{}, err error) {
-	log, err := os.Create(filepath.Join(folder, "log"))
+	exited, err = launch(command, onExit, filepath.Join(folder, "log"))
+	if err != nil {
+		return nil, err
+	}
+	return exited, watch(onExit, command.Process.Pid, folder)
+}
+
+// launch starts a server that gets the signal when this process ends; its
+// folder is the caller's to have removed. Its output goes to the file.
+func launch(command *exec.Cmd, onExit syscall.Signal, output string) (exited <-chan struct{}, err error) {
+	log, err := os.Create(output)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +92,7 @@ func serve(command *exec.Cmd, onExit syscall.Signal, folder string) (exited <-ch
 		_ = command.Wait() // reaped at once, so that its number is free only when it is gone
 		close(done)
 	}()
-	return done, watch(onExit, command.Process.Pid, folder)
+	return done, nil
 }
 
 func watch(onExit syscall.Signal, pid int, folder string) error {
@@ -144,9 +157,11 @@ func toolFolder(name string, programs ...string) (string, error) {
 }
 
 // tail is the end of a server's log, for messages.
-func tail(folder string) string {
-	data, _ := os.ReadFile(filepath.Join(folder, "log"))
-	return string(data[max(0, len(data)-2000):])
+func tail(folder string) string { return tailOf(filepath.Join(folder, "log")) }
+
+func tailOf(file string) string {
+	data, _ := os.ReadFile(file)
+	return strings.TrimSpace(string(data[max(0, len(data)-2000):]))
 }
 
 // shared is a server of which there is one in a process.

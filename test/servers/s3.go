@@ -3,119 +3,157 @@ package servers
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"net/http"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"golang.org/x/sys/unix"
 )
 
-// S3Server is how to reach a bucket: path style, plain HTTP.
+// S3Kind is a program that speaks S3.
+type S3Kind string
+
+// The kinds. They differ in what they check and how they answer.
+const (
+	VersityGW S3Kind = "versitygw" // quick to start; stores truncated objects if it is let
+	MinIO     S3Kind = "minio"     // checks every checksum; a static key for SSE-S3
+	RGW       S3Kind = "rgw"       // Ceph's gateway with a mon and an osd in memory; ignores x-amz-checksum
+)
+
+// S3Kinds are all of them, the quickest first.
+var S3Kinds = []S3Kind{VersityGW, MinIO, RGW}
+
+// S3Server is how to reach a bucket, path style.
 type S3Server struct {
-	Endpoint  string // http://127.0.0.1:port
+	Kind      S3Kind
+	Endpoint  string // http://127.0.0.1:port, or https://…
+	CA        []byte // PEM of the private CA that signed its certificate; nil over http
 	Region    string
 	Bucket    string // empty, and nobody else's
 	AccessKey string
 	SecretKey string
 }
 
+// s3Process is a server that runs, or one of its two endpoints.
 type s3Process struct {
 	S3Server
-	folder string
+	log    string // a file
 	client *s3.Client
-	next   atomic.Int64
 }
 
-var s3Shared shared[*s3Process]
+// buckets counts those of all servers: a name is never used twice.
+var buckets atomic.Int64
 
-// S3 returns a fresh bucket on a versitygw that keeps objects in a temporary
-// folder. The bucket stays until the process ends.
+// S3 returns a fresh bucket on a versitygw over http; see S3On.
 func S3(tb testing.TB) S3Server {
 	tb.Helper()
-	process := s3Shared.get(tb, startS3)
-	server := process.S3Server
-	server.Bucket = fmt.Sprintf("test-%d", process.next.Add(1))
-	if _, err := process.client.CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &server.Bucket}); err != nil {
-		tb.Fatalf("creating a bucket: %v\n%s", err, tail(process.folder))
+	return S3On(tb, VersityGW, false)
+}
+
+type s3Choice struct {
+	kind   S3Kind
+	secure bool
+}
+
+var s3Shared = struct {
+	sync.Mutex
+	processes map[s3Choice]*shared[*s3Process]
+}{processes: map[s3Choice]*shared[*s3Process]{}}
+
+// S3On returns a fresh bucket on a server of that kind, over https if secure:
+// then only who trusts CA can talk to it. The server is the same for all tests
+// of the process, and keeps what is in the bucket until the process ends.
+func S3On(tb testing.TB, kind S3Kind, secure bool) S3Server {
+	tb.Helper()
+	choice := s3Choice{kind, secure}
+	s3Shared.Lock()
+	process, found := s3Shared.processes[choice]
+	if !found {
+		process = &shared[*s3Process]{}
+		s3Shared.processes[choice] = process
+	}
+	s3Shared.Unlock()
+	return process.get(tb, func() (*s3Process, error) { return startS3(kind, secure) }).bucket(tb)
+}
+
+// startS3 tries several ports: another process may take one between its choice and its use.
+func startS3(kind S3Kind, secure bool) (*s3Process, error) {
+	switch kind {
+	case VersityGW:
+		return try5("versitygw", func() (*s3Process, error) { return startVersityGW(secure) })
+	case MinIO:
+		return try5("MinIO", func() (*s3Process, error) { return startMinIO(secure) })
+	case RGW:
+		cluster, err := sharedCluster()
+		if err != nil {
+			return nil, err
+		}
+		return cluster.endpoint(secure), nil
+	}
+	return nil, fmt.Errorf("no S3 server is called %q", kind)
+}
+
+func try5[T any](what string, start func() (T, error)) (started T, err error) {
+	var tried error
+	for range 5 {
+		if started, err = start(); err == nil {
+			return started, nil
+		}
+		tried = errors.Join(tried, err)
+	}
+	return started, fmt.Errorf("starting %s: %w", what, tried)
+}
+
+// bucket makes one.
+func (p *s3Process) bucket(tb testing.TB) S3Server {
+	tb.Helper()
+	server := p.S3Server
+	server.Bucket = fmt.Sprintf("test-%d", buckets.Add(1))
+	if _, err := p.client.CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &server.Bucket}); err != nil {
+		tb.Fatalf("creating a bucket on %s: %v\n%s", p.Kind, err, tailOf(p.log))
 	}
 	return server
 }
 
-// startS3 tries several ports: another process may take one between its choice and its use.
-func startS3() (*s3Process, error) {
-	bin, err := toolFolder("versitygw", "versitygw")
-	if err != nil {
-		return nil, err
+// newS3 is a server to be: its address is free, and its keys are new.
+func newS3(kind S3Kind, authority []byte) (server S3Server, address string, err error) {
+	if address, err = freeAddress(); err != nil {
+		return S3Server{}, "", err
 	}
-	var tried error
-	for range 5 {
-		process, err := startS3Once(filepath.Join(bin, "versitygw"))
-		if err == nil {
-			return process, nil
-		}
-		tried = errors.Join(tried, err)
+	scheme := "http://"
+	if authority != nil {
+		scheme = "https://"
 	}
-	return nil, fmt.Errorf("starting versitygw: %w", tried)
+	return S3Server{
+		Kind: kind, Endpoint: scheme + address, CA: authority, Region: "us-east-1",
+		AccessKey: "AK" + rand.Text(), SecretKey: rand.Text(),
+	}, address, nil
 }
 
-func startS3Once(program string) (*s3Process, error) {
-	folder, err := os.MkdirTemp("", "artifactstore-s3-")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"objects", "sidecar"} {
-		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	process := &s3Process{folder: folder, S3Server: S3Server{
-		Endpoint: "http://" + address, Region: "us-east-1",
-		AccessKey: "AK" + rand.Text(), SecretKey: rand.Text(),
-	}}
-	arguments := []string{"--port", address, "--region", process.Region, "--health", "/health", "--keep-alive", "--quiet", "posix"}
-	if !hasXattrs(folder) {
-		arguments = append(arguments, "--sidecar", filepath.Join(folder, "sidecar"))
-	}
-	server := exec.Command(program, append(arguments, filepath.Join(folder, "objects"))...)
-	server.Dir = folder
-	// Not as arguments, where every user of the machine could read them, and nothing else of this environment.
-	server.Env = []string{
-		"ROOT_ACCESS_KEY_ID=" + process.AccessKey, "ROOT_SECRET_ACCESS_KEY=" + process.SecretKey,
-		"HOME=" + folder, "TMPDIR=" + folder, "PATH=/usr/bin:/bin",
-	}
-	exited, err := serve(server, syscall.SIGKILL, folder) // it keeps nothing that is worth a graceful end
-	if err != nil {
-		return nil, err
-	}
-	process.client = s3.New(s3.Options{
-		BaseEndpoint: &process.Endpoint, Region: process.Region, UsePathStyle: true,
-		Credentials:      credentials.NewStaticCredentialsProvider(process.AccessKey, process.SecretKey, ""),
-		RetryMaxAttempts: 1,
-	})
-	err = waitUntil(exited, 30*time.Second, func(ctx context.Context) error {
-		// Signed: whoever else listens there does not know the key.
-		_, err := process.client.ListBuckets(ctx, &s3.ListBucketsInput{MaxBuckets: aws.Int32(1)})
+// answers waits until a server does, to who has its key: nobody else that
+// listens there in its place does.
+func (p *s3Process) answers(exited <-chan struct{}) error {
+	p.client = p.Client()
+	err := waitUntil(exited, 60*time.Second, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := p.client.ListBuckets(ctx, &s3.ListBucketsInput{MaxBuckets: aws.Int32(1)}, func(o *s3.Options) { o.RetryMaxAttempts = 1 })
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, strings.TrimSpace(tail(folder)))
+		return fmt.Errorf("%w\n%s", err, tailOf(p.log))
 	}
-	return process, nil
+	return nil
 }
 
 func freeAddress() (string, error) {
@@ -126,14 +164,23 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-func hasXattrs(folder string) bool {
-	return unix.Setxattr(folder, "user.artifactstore", []byte("1"), 0) == nil
-}
-
-// Client returns an SDK client for the server, with the SDK's defaults otherwise.
+// Client returns an SDK client for the server, with the SDK's defaults except
+// that RGW gets checksums only where they are required: over https it refuses
+// the others.
 func (s S3Server) Client() *s3.Client {
-	return s3.New(s3.Options{
+	options := s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
-	})
+	}
+	if s.Kind == RGW {
+		options.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	}
+	if s.CA != nil {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(s.CA)
+		options.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		})
+	}
+	return s3.New(options)
 }

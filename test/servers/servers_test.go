@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 func TestPostgres(t *testing.T) {
@@ -48,33 +43,6 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-func TestS3(t *testing.T) {
-	t.Parallel()
-	server, other := S3(t), S3(t)
-	if server.Bucket == other.Bucket {
-		t.Fatalf("two tests share the bucket %s", server.Bucket)
-	}
-	client := s3.New(s3.Options{
-		BaseEndpoint: &server.Endpoint, Region: server.Region, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
-	})
-	content := []byte("some bytes")
-	_, err := client.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: &server.Bucket, Key: aws.String("a/b"), Body: bytes.NewReader(content), Metadata: map[string]string{"k": "v"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &server.Bucket, Key: aws.String("a/b")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer got.Body.Close()
-	if data, err := io.ReadAll(got.Body); err != nil || !bytes.Equal(data, content) || got.Metadata["k"] != "v" {
-		t.Errorf("read back %q with %v: %v", data, got.Metadata, err)
-	}
-}
-
 func TestControlPlaneAssets(t *testing.T) {
 	t.Parallel()
 	folder := ControlPlaneAssets(t)
@@ -95,12 +63,16 @@ func TestMain(m *testing.M) {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
-	process, err := startS3()
-	if err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
+	folders := []string{cluster.folder}
+	for _, kind := range S3Kinds {
+		process, err := startS3(kind, true)
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		folders = append(folders, filepath.Dir(process.log))
 	}
-	fmt.Println("folders", cluster.folder, process.folder)
+	fmt.Println("folders", strings.Join(folders, " "))
 	select {}
 }
 

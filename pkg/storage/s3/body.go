@@ -113,7 +113,7 @@ func (s *space) sha256() string {
 // errRevoked ends a body whose buffers went back to the pool.
 var errRevoked = errors.New("the request is over")
 
-// body reads pieces as a request's body, again from the start for a retry.
+// body reads pieces as a request's body, which may seek back to its start.
 //
 // http.Transport may go on reading a body after the request has returned (an
 // answer that came early, a cancelled context). revoke makes that end before
@@ -127,11 +127,14 @@ type body struct {
 }
 
 func newBody(pieces [][]byte) *body {
-	b := &body{pieces: pieces}
+	return &body{pieces: pieces, size: sizeOf(pieces)}
+}
+
+func sizeOf(pieces [][]byte) (size int64) {
 	for _, piece := range pieces {
-		b.size += int64(len(piece))
+		size += int64(len(piece))
 	}
-	return b
+	return size
 }
 
 func (b *body) Read(p []byte) (int, error) {

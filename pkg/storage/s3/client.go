@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
@@ -18,8 +16,6 @@ import (
 )
 
 const (
-	maxAttempts = 4
-	maxBackoff  = 5 * time.Second
 	// ioBuffer is what one system call moves. Measured on loopback: 4 KiB,
 	// the default, costs a fifth of the throughput; beyond 64 KiB gains nothing.
 	ioBuffer = 64 << 10
@@ -73,13 +69,7 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		// refused the request that began the upload.
 		ContinueHeaderThresholdBytes: -1,
 		Logger:                       logging.Nop{},
-		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = maxAttempts
-			o.MaxBackoff = maxBackoff
-			// The SDK's budget of retries is one for the client's life
-			// and hides the cause when it is spent.
-			o.RateLimiter = ratelimit.None
-		}),
+		Retryer:                      aws.NopRetryer{}, // Backend.try repeats
 	}
 	if config.EndpointURL != "" {
 		options.BaseEndpoint = &config.EndpointURL

@@ -34,6 +34,7 @@ var byCode = map[string]finding{
 	"NoSuchBucket":      {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the bucket does not exist"},
 	"InvalidBucketName": {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the server refuses the bucket's name"},
 	"NoSuchKey":         {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
+	"NoSuchUpload":      {storage.ErrUnreachable, storage.ReasonServerFailed, "the server has dropped the upload"},
 	"InvalidRange":      {storage.ErrRange, storage.ReasonInvalidRequest, storage.ErrRange.Error()},
 
 	"InvalidAccessKeyId":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
@@ -107,7 +108,7 @@ func find(err error) finding {
 			return f
 		}
 	}
-	if answered {
+	if answered && !broken(answer) {
 		return findByStatus(answer.HTTPStatusCode(), api)
 	}
 	if errors.Is(err, errNoCredentials) {

@@ -18,7 +18,7 @@ import (
 
 // ReadMarker implements storage.Marked.
 func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
-	answer, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey)})
+	answer, err := call(ctx, b, b.client.GetObject, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey)})
 	if err != nil {
 		if find(err).kind == storage.ErrNotFound && ctx.Err() == nil {
 			return nil, fmt.Errorf("%s: %w", storage.MarkerKey, storage.ErrNotFound)
@@ -38,19 +38,26 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
 	}
-	sum := sha256.Sum256(marker)
-	input := &s3.PutObjectInput{
-		Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey), IfNoneMatch: aws.String("*"),
-		Body: bytes.NewReader(marker), ContentType: aws.String("application/json"),
-	}
-	_, err := b.client.PutObject(ctx, input, payloadHash(hex.EncodeToString(sum[:])).option)
+	err := b.putMarker(ctx, marker, aws.String("*"))
 	if statusOf(err) == http.StatusNotImplemented {
-		input.IfNoneMatch, input.Body = nil, bytes.NewReader(marker)
-		_, err = b.client.PutObject(ctx, input, payloadHash(hex.EncodeToString(sum[:])).option)
+		err = b.putMarker(ctx, marker, nil)
 	}
 	taken := isCode(err, "PreconditionFailed", "ConditionalRequestConflict")
 	if err != nil && !taken {
 		return nil, b.failed(ctx, "put the marker", err)
 	}
 	return b.ReadMarker(ctx)
+}
+
+// putMarker may be repeated without looking first: a write of our own whose
+// answer got lost then counts as that of someone else, and is read back.
+func (b *Backend) putMarker(ctx context.Context, marker []byte, unless *string) error {
+	sum := sha256.Sum256(marker)
+	return b.try(ctx, func(ctx context.Context) error {
+		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey), IfNoneMatch: unless,
+			Body: bytes.NewReader(marker), ContentType: aws.String("application/json"),
+		}, payloadHash(hex.EncodeToString(sum[:])).option)
+		return err
+	}, nil)
 }

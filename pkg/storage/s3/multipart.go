@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,8 +25,12 @@ var errTooManyParts = &storage.PlaceError{Kind: storage.ErrTooLarge, Reason: sto
 // upload is one multipart upload.
 type upload struct {
 	b   *Backend
-	key *string
+	key string // below the prefix
 	id  *string
+	// strays: an attempt to begin it may have begun another, which has no name here.
+	strays bool
+	// unsettled: the server may be completing it.
+	unsettled bool
 
 	mu   sync.Mutex
 	done []types.CompletedPart // in the order in which they ended
@@ -98,23 +101,31 @@ func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, h
 }
 
 func (u *upload) sendPart(ctx context.Context, number int32, part *space) error {
-	content := newBody(part.pieces())
-	defer content.revoke()
-	input := &s3.UploadPartInput{
-		Bucket: &u.b.config.Bucket, Key: u.key, UploadId: u.id, PartNumber: &number,
-		Body: content, ContentLength: &content.size,
-	}
 	proof := unsigned
+	var sum *string
 	if u.b.config.Checksums == ChecksumsSHA256 {
 		proof = payloadHash(part.sha256())
 	} else {
-		input.ChecksumCRC32C = aws.String(part.crc32c())
+		sum = aws.String(part.crc32c())
 	}
-	sent, err := u.b.client.UploadPart(ctx, input, proof.option)
+	pieces := part.pieces()
+	var tag *string
+	err := u.b.try(ctx, func(ctx context.Context) error {
+		content := newBody(pieces)
+		defer content.revoke()
+		sent, err := u.b.client.UploadPart(ctx, &s3.UploadPartInput{
+			Bucket: &u.b.config.Bucket, Key: u.b.key(u.key), UploadId: u.id, PartNumber: &number,
+			Body: content, ContentLength: &content.size, ChecksumCRC32C: sum,
+		}, proof.option)
+		if err == nil {
+			tag = sent.ETag
+		}
+		return err
+	}, nil) // a part that is there is replaced by itself
 	if err != nil {
 		return u.b.failed(ctx, "upload a part", err)
 	}
-	u.add(types.CompletedPart{PartNumber: &number, ETag: sent.ETag, ChecksumCRC32C: input.ChecksumCRC32C})
+	u.add(types.CompletedPart{PartNumber: &number, ETag: tag, ChecksumCRC32C: sum})
 	return nil
 }
 
@@ -122,83 +133,4 @@ func (u *upload) add(part types.CompletedPart) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.done = append(u.done, part)
-}
-
-// begin starts an upload to a key. It does not leave one behind when ctx ends
-// while the server makes it: whenever the answer comes, it is abandoned then.
-//
-// Servers refuse parts whose checksum was not announced, and a Complete without
-// one that was: algorithm is "" for parts that carry none.
-func (b *Backend) begin(ctx context.Context, key string, algorithm types.ChecksumAlgorithm) (*upload, error) {
-	u := &upload{b: b, key: b.key(key)}
-	input := &s3.CreateMultipartUploadInput{
-		Bucket: &b.config.Bucket, Key: u.key,
-		ContentType:          aws.String(contentType),
-		StorageClass:         types.StorageClass(b.config.StorageClass),
-		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
-		ChecksumAlgorithm:    algorithm,
-	}
-	if ctx.Err() != nil {
-		return nil, b.failed(ctx, "begin an upload", ctx.Err())
-	}
-	begun := make(chan error, 1)
-	go func() {
-		// stallConn bounds it.
-		created, err := b.client.CreateMultipartUpload(context.WithoutCancel(ctx), input)
-		if err == nil {
-			u.id = created.UploadId
-		}
-		begun <- err
-	}()
-	select {
-	case err := <-begun:
-		if err != nil {
-			return nil, b.failed(ctx, "begin an upload", err)
-		}
-		return u, nil
-	case <-ctx.Done():
-		go func() {
-			if <-begun == nil {
-				u.abort(ctx)
-			}
-		}()
-		return nil, b.failed(ctx, "begin an upload", ctx.Err())
-	}
-}
-
-// complete makes the object appear.
-func (u *upload) complete(ctx context.Context) error {
-	slices.SortFunc(u.done, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
-	_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &u.b.config.Bucket, Key: u.key, UploadId: u.id,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.done},
-	})
-	if isCode(err, "NoSuchUpload") {
-		// An attempt whose answer got lost has done it, and this is the
-		// retry; whoever goes on looks at the object.
-		return nil
-	}
-	return u.b.failed(ctx, "complete an upload", err)
-}
-
-// abort removes the parts, also when ctx is over. A part that was on its way
-// while the upload ended may arrive after it, so it asks until the upload is
-// known to be gone. What it cannot remove stays unseen, at the bucket's cost.
-func (u *upload) abort(ctx context.Context) {
-	ctx, cancel := cleanUp(ctx)
-	defer cancel()
-	for range abortAttempts {
-		_, err := u.b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
-			Bucket: &u.b.config.Bucket, Key: u.key, UploadId: u.id,
-		})
-		if err != nil {
-			return
-		}
-		_, err = u.b.client.ListParts(ctx, &s3.ListPartsInput{
-			Bucket: &u.b.config.Bucket, Key: u.key, UploadId: u.id, MaxParts: aws.Int32(1),
-		})
-		if err != nil {
-			return
-		}
-	}
 }

@@ -27,13 +27,16 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	key := storage.ProbePrefix + "/clock/" + uuid.NewString()
 	defer b.discard(ctx, key)
 	content := []byte("what time is it?")
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
-	}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
+	err := b.try(ctx, func(ctx context.Context) error {
+		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
+		}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
+		return err
+	}, nil)
 	if err != nil {
 		return time.Time{}, b.failed(ctx, "put", err)
 	}
-	answer, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
+	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
 	if err == nil && answer.LastModified == nil {
 		err = errNotS3
 	}
@@ -57,7 +60,7 @@ func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] 
 
 // objectsBelow reports whether to go on.
 func (b *Backend) objectsBelow(ctx context.Context, kind storage.OrphanKind, below string, yield func(storage.Orphan, error) bool) bool {
-	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+	pages := s3.NewListObjectsV2Paginator(lister{b}, &s3.ListObjectsV2Input{
 		Bucket: &b.config.Bucket, Prefix: aws.String(*b.key(below) + "/"),
 	})
 	for pages.HasMorePages() {
@@ -77,7 +80,7 @@ func (b *Backend) objectsBelow(ctx context.Context, kind storage.OrphanKind, bel
 }
 
 func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error) bool) bool {
-	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{
+	pages := s3.NewListMultipartUploadsPaginator(lister{b}, &s3.ListMultipartUploadsInput{
 		Bucket: &b.config.Bucket, Prefix: b.key(""),
 	})
 	for pages.HasMorePages() {
@@ -104,7 +107,7 @@ func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error)
 // lookAtParts sums up what has arrived, and when it last did. It reports
 // whether the upload still is there.
 func (b *Backend) lookAtParts(ctx context.Context, upload *storage.Orphan) (bool, error) {
-	pages := s3.NewListPartsPaginator(b.client, &s3.ListPartsInput{
+	pages := s3.NewListPartsPaginator(lister{b}, &s3.ListPartsInput{
 		Bucket: &b.config.Bucket, Key: b.key(upload.Key), UploadId: &upload.UploadID,
 	})
 	for pages.HasMorePages() {
@@ -137,7 +140,7 @@ func (b *Backend) RemoveOrphan(ctx context.Context, orphan storage.Orphan) error
 	case orphan.Kind == storage.OrphanUpload && orphan.UploadID != "":
 		return b.removeUpload(ctx, orphan)
 	case orphan.RemovableKey():
-		_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(orphan.Key)})
+		_, err := call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(orphan.Key)})
 		if isCode(err, "NoSuchKey") {
 			return nil
 		}
@@ -150,7 +153,7 @@ func (b *Backend) RemoveOrphan(ctx context.Context, orphan storage.Orphan) error
 // while the upload is being removed may stay behind.
 func (b *Backend) removeUpload(ctx context.Context, orphan storage.Orphan) error {
 	for range abortAttempts {
-		_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
 			Bucket: &b.config.Bucket, Key: b.key(orphan.Key), UploadId: &orphan.UploadID,
 		})
 		if err != nil && !isGone(err) && statusOf(err) != http.StatusNotFound {

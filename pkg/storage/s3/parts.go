@@ -2,10 +2,10 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -16,18 +16,6 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
-
-const (
-	// cleanUpTime is what removing a failed upload may take after the
-	// caller's context is over.
-	cleanUpTime   = 30 * time.Second
-	abortAttempts = 5
-)
-
-// cleanUp returns a context that outlives the caller's.
-func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-}
 
 // putParts sends the source in parts, those in begun first, which are full and
 // which it releases. The order matters: all parts there, both digests agree,
@@ -76,12 +64,13 @@ func (b *Backend) uploadTo(ctx context.Context, key string, src storage.Source, 
 	if err != nil {
 		return digest.Dual{}, err
 	}
+	defer u.abortStrays(ctx)
 	got, err := u.send(ctx, in, next)
 	if err == nil {
 		err = src.Check(got, in.Size())
 	}
 	if err == nil {
-		err = u.complete(ctx)
+		err = u.complete(ctx, in.Size())
 	}
 	if err != nil {
 		u.abort(ctx)
@@ -94,16 +83,22 @@ func (b *Backend) uploadTo(ctx context.Context, key string, src storage.Source, 
 // one request, on large blobs only. An object of another length is removed.
 func (b *Backend) confirm(ctx context.Context, got digest.Dual, size int64) (storage.Info, error) {
 	info, err := b.Head(ctx, got.SHA256)
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return storage.Info{}, lost("the server on " + b.place + " has not made the object that it was to make of the parts")
+	case err != nil:
 		return storage.Info{}, err
-	}
-	if info.Size != size {
+	case info.Size != size:
 		b.discard(ctx, storage.Key(got.SHA256))
-		return storage.Info{}, &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed,
-			Message: fmt.Sprintf("the server on %s made %d bytes of %d", b.place, info.Size, size)}
+		return storage.Info{}, lost(fmt.Sprintf("the server on %s made %d bytes of %d", b.place, info.Size, size))
 	}
 	info.Digests = got
 	return info, nil
+}
+
+// lost says that a server did not do what it said.
+func lost(message string) error {
+	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed, Message: message}
 }
 
 // promote has the server copy verified bytes from staging to their key.
@@ -112,11 +107,23 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 	if size > b.maxCopy {
 		return b.promoteParts(ctx, from, name, size)
 	}
-	_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{
-		Bucket: &b.config.Bucket, Key: b.key(storage.Key(name)), CopySource: from,
-		StorageClass:         types.StorageClass(b.config.StorageClass),
-		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
-	})
+	key := storage.Key(name)
+	err := b.try(ctx, func(ctx context.Context) error {
+		_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{
+			Bucket: &b.config.Bucket, Key: b.key(key), CopySource: from,
+			StorageClass:         types.StorageClass(b.config.StorageClass),
+			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
+		})
+		return err
+	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
+	return b.copyFailed(ctx, err)
+}
+
+// copyFailed is failed, where a source that is missing was there before.
+func (b *Backend) copyFailed(ctx context.Context, err error) error {
+	if ctx.Err() == nil && isCode(err, "NoSuchKey") {
+		return lost("the server on " + b.place + " has not kept what was staged")
+	}
 	return b.failed(ctx, "copy", err)
 }
 
@@ -128,13 +135,13 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 	}
 	for number, at := int32(1), int64(0); at < size; number, at = number+1, at+b.copyPart {
 		last := min(at+b.copyPart, size) - 1
-		copied, err := b.client.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
-			Bucket: &b.config.Bucket, Key: u.key, UploadId: u.id, PartNumber: &number,
+		copied, err := call(ctx, b, b.client.UploadPartCopy, &s3.UploadPartCopyInput{
+			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id, PartNumber: &number,
 			CopySource: from, CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", at, last)),
 		})
 		if err != nil {
 			u.abort(ctx)
-			return b.failed(ctx, "copy a part", err)
+			return b.copyFailed(ctx, err)
 		}
 		part := types.CompletedPart{PartNumber: aws.Int32(number)}
 		if copied.CopyPartResult != nil {
@@ -142,7 +149,7 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 		}
 		u.add(part)
 	}
-	if err := u.complete(ctx); err != nil {
+	if err := u.complete(ctx, size); err != nil {
 		u.abort(ctx)
 		return err
 	}
@@ -164,5 +171,5 @@ func (b *Backend) copySource(key string) *string {
 func (b *Backend) discard(ctx context.Context, key string) {
 	ctx, cancel := cleanUp(ctx)
 	defer cancel()
-	b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
+	call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
 }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -90,22 +91,40 @@ func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, w
 // SHA-256 that names them.
 func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]byte) (storage.Info, error) {
 	got := intake.Hash(pieces...)
-	content := newBody(pieces)
-	defer content.revoke()
-	if err := src.Check(got, content.size); err != nil {
+	size := sizeOf(pieces)
+	if err := src.Check(got, size); err != nil {
 		return storage.Info{}, err
 	}
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &b.config.Bucket, Key: b.key(storage.Key(got.SHA256)),
-		Body: content, ContentLength: &content.size,
-		ContentType:          aws.String(contentType),
-		StorageClass:         types.StorageClass(b.config.StorageClass),
-		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
-	}, payloadHash(got.SHA256.Hex()).option)
+	key := storage.Key(got.SHA256)
+	err := b.try(ctx, func(ctx context.Context) error {
+		content := newBody(pieces)
+		defer content.revoke()
+		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &b.config.Bucket, Key: b.key(key),
+			Body: content, ContentLength: &size,
+			ContentType:          aws.String(contentType),
+			StorageClass:         types.StorageClass(b.config.StorageClass),
+			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
+		}, payloadHash(got.SHA256.Hex()).option)
+		return err
+	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
 	if err != nil {
 		return storage.Info{}, b.failed(ctx, "put", err)
 	}
-	return storage.Info{Digests: got, Size: content.size}, nil
+	return storage.Info{Digests: got, Size: size}, nil
+}
+
+// stands reports whether an object of that size is there: what a request that
+// may have succeeded was to make. Below a digest's key no other bytes lie.
+func (b *Backend) stands(ctx context.Context, key string, size int64) (bool, error) {
+	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
+	switch {
+	case statusOf(err) == http.StatusNotFound:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return aws.ToInt64(answer.ContentLength) == size, nil
 }
 
 // contentType of every object: what a blob means, the registry knows.

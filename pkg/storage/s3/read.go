@@ -41,7 +41,7 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 		}
 		input.Range = byteRange(rng.Offset, last)
 	}
-	answer, err := b.client.GetObject(ctx, input)
+	answer, err := call(ctx, b, b.client.GetObject, input)
 	if err != nil {
 		return nil, storage.Info{}, b.readFailed(ctx, "get", name, err)
 	}
@@ -121,7 +121,7 @@ func parseContentRange(header string) (got span, ok bool) {
 // is an error, Health is asked which one: a 404 means missing only from a server
 // that answers as S3 does.
 func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
-	answer, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
+	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
 	if err != nil {
 		status := statusOf(err)
 		if status == http.StatusNotFound || status == http.StatusForbidden || status == http.StatusBadRequest {
@@ -151,7 +151,7 @@ func (b *Backend) readFailed(ctx context.Context, verb string, name digest.Diges
 
 // Delete implements storage.Store.
 func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
-	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
+	_, err := call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
 	if isCode(err, "NoSuchKey") {
 		return nil
 	}
@@ -162,7 +162,7 @@ func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
 // the order of the digests.
 func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+		pages := s3.NewListObjectsV2Paginator(lister{b}, &s3.ListObjectsV2Input{
 			Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)),
 		})
 		for pages.HasMorePages() {

@@ -108,7 +108,7 @@ func (r *reader) resume() error {
 	if err := pause(r.ctx, r.breaks); err != nil {
 		return r.b.failed(r.ctx, "get", err)
 	}
-	answer, err := r.b.client.GetObject(r.ctx, &s3.GetObjectInput{
+	answer, err := call(r.ctx, r.b, r.b.client.GetObject, &s3.GetObjectInput{
 		Bucket: &r.b.config.Bucket, Key: r.b.key(storage.Key(r.name)),
 		Range: byteRange(r.at, r.end-1), IfMatch: r.condition(),
 	})

@@ -42,6 +42,8 @@ type Backend struct {
 	pool   *buffer.Pool
 	close  func()
 
+	retries budget
+
 	// The service's limits; tests lower them.
 	maxCopy, copyPart int64
 }
@@ -86,7 +88,7 @@ func (b *Backend) Close() error {
 func (b *Backend) Health(ctx context.Context) error {
 	answer, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)), MaxKeys: aws.Int32(1),
-	}, once)
+	})
 	if err == nil && aws.ToString(answer.Name) != b.config.Bucket {
 		// Any web server's page passes for a list without keys.
 		err = errNotS3
@@ -98,9 +100,6 @@ func (b *Backend) Health(ctx context.Context) error {
 func (b *Backend) key(key string) *string {
 	return aws.String(join(b.config.KeyPrefix, key))
 }
-
-// once switches retries off.
-func once(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
 
 // isCode reports whether the server answered with one of the codes.
 func isCode(err error, codes ...string) bool {

@@ -30,7 +30,9 @@ const (
 	ReasonTooLarge          = "TooLarge"
 	ReasonDamagedInTransit  = "DamagedInTransit"
 	ReasonChanged           = "Changed"        // the object was replaced while it was read
-	ReasonInvalidRequest    = "InvalidRequest" // it answered another 4xx
+	ReasonInvalidRequest    = "InvalidRequest" // it answered another 4xx, or 501
+	ReasonClassRefused      = "StorageClassRefused"
+	ReasonSSERefused        = "EncryptionRefused"
 	ReasonNotFound          = "NotFound"
 	ReasonMismatch          = "Mismatch"
 	ReasonCancelled         = "Cancelled"

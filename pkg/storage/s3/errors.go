@@ -88,6 +88,9 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 		return fmt.Errorf("%s on %s: %w", verb, b.place, context.Canceled)
 	}
 	f := find(err)
+	if f.reason == storage.ReasonAccessDenied {
+		f.words += permission(verb)
+	}
 	var cause error
 	if ctx.Err() != nil {
 		f = finding{storage.ErrUnreachable, storage.ReasonTimedOut, "no answer in the time allowed"}
@@ -97,6 +100,30 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 		Kind: f.kind, Reason: f.reason, Cause: cause,
 		Message: fmt.Sprintf("%s in bucket %s on %s: %s", verb, b.config.Bucket, b.place, f.words),
 	}
+}
+
+// permissions that the requests behind a verb need, as policies spell them.
+var permissions = map[string]string{
+	"list":               "s3:ListBucket",
+	"head":               "s3:GetObject",
+	"get":                "s3:GetObject",
+	"get the marker":     "s3:GetObject",
+	"put":                "s3:PutObject",
+	"upload a part":      "s3:PutObject",
+	"put the marker":     "s3:PutObject",
+	"begin an upload":    "s3:PutObject",
+	"complete an upload": "s3:PutObject",
+	"copy":               "s3:GetObject and s3:PutObject",
+	"copy a part":        "s3:GetObject and s3:PutObject",
+	"delete":             "s3:DeleteObject",
+}
+
+// permission says what a denied verb needs; "" where that is not known.
+func permission(verb string) string {
+	if name := permissions[verb]; name != "" {
+		return ", which needs " + name
+	}
+	return ""
 }
 
 func find(err error) finding {
@@ -133,6 +160,8 @@ func findByStatus(status int, api smithy.APIError) finding {
 		return finding{storage.ErrThrottled, storage.ReasonThrottled, words}
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
 		return finding{storage.ErrDenied, storage.ReasonRegionWrong, words}
+	case status == http.StatusNotImplemented:
+		return finding{nil, storage.ReasonInvalidRequest, words} // an answer, and the same the next time
 	case status >= 500:
 		return finding{storage.ErrUnreachable, storage.ReasonServerFailed, words}
 	}

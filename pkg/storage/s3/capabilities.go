@@ -1,0 +1,294 @@
+package s3
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+)
+
+// Trials are what is worth knowing of an S3 server beside a Store's verbs. The
+// backend should be one for probes: they write below its prefix.
+func (b *Backend) Trials() []storage.Trial {
+	return []storage.Trial{
+		{Name: "multipart", Needed: true, Writes: true, Try: b.tryMultipart},
+		{Name: "conditionalPut", Writes: true, Try: b.tryConditionalPut},
+		{Name: "checksums", Writes: true, Try: b.tryChecksums},
+		{Name: "storageClass", Writes: true, Try: b.tryStorageClass},
+		{Name: "sse", Writes: true, Try: b.trySSE},
+		{Name: "clockSkew", Try: b.tryClock},
+	}
+}
+
+func supported(words string) storage.Found {
+	return storage.Found{Status: storage.Supported, Message: words}
+}
+
+func unsupported(words string) storage.Found {
+	return storage.Found{Status: storage.Unsupported, Message: words}
+}
+
+// multipartTried is the size of the blob that goes up in two parts, in bytes.
+const multipartTried = MinMultipartChunkBytes + 1<<10
+
+// tryMultipart puts a blob in two parts as large blobs are put, and reads what
+// lies around the seam. Its one buffer is its own: it waits for no upload.
+func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
+	config := b.config
+	config.MultipartThresholdBytes, config.MultipartChunkBytes = MinMultipartChunkBytes, MinMultipartChunkBytes
+	own, err := New(config, buffer.New(MinMultipartChunkBytes, MinMultipartChunkBytes))
+	if err != nil {
+		return storage.Found{}, err
+	}
+	defer own.Close() //nolint:errcheck // only idle connections
+	seed := [32]byte([]byte(uuid.NewString()))
+	content := func() io.Reader { return io.LimitReader(rand.NewChaCha8(seed), multipartTried) }
+	want, _, err := digest.Copy(io.Discard, content())
+	if err != nil {
+		return storage.Found{}, err
+	}
+	// Also after an error: what became of a lost answer nobody knows.
+	defer own.discard(ctx, storage.Key(want.SHA256))
+	if _, err := own.Put(ctx, storage.Source{Reader: content(), Size: multipartTried, Want: want}); err != nil {
+		return storage.Found{}, err
+	}
+	if err := own.checkSeam(ctx, want.SHA256, content()); err != nil {
+		return storage.Found{}, err
+	}
+	return supported("a blob was put in two parts and is whole"), nil
+}
+
+// checkSeam compares 1 KiB on either side of the seam between the parts.
+func (b *Backend) checkSeam(ctx context.Context, name digest.Digest, content io.Reader) error {
+	const around = 1 << 10
+	r, _, err := b.Get(ctx, name, &storage.Range{Offset: MinMultipartChunkBytes - around, Length: 2 * around})
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // opened for reading only
+	got, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, content, MinMultipartChunkBytes-around); err != nil {
+		return err
+	}
+	want, err := io.ReadAll(content)
+	if err == nil && !bytes.Equal(got, want) {
+		err = &storage.PlaceError{Reason: storage.ReasonInvalidRequest, Message: "the server on " + b.place + " made other bytes of the parts"}
+	}
+	return err
+}
+
+// tryPut puts a few bytes under a name of its own, as change wants it, and
+// calls with to look at what stands there. The object is removed again.
+func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), with func(*s3.PutObjectInput) error) error {
+	input := &s3.PutObjectInput{Bucket: &b.config.Bucket, Key: b.key("trial/" + uuid.NewString()), ContentType: aws.String(contentType)}
+	if change != nil {
+		change(input)
+	}
+	defer b.removeTried(ctx, input.Key)
+	if err := b.putTried(ctx, input); err != nil {
+		return err
+	}
+	if with == nil {
+		return nil
+	}
+	return with(input)
+}
+
+// putTried sends the bytes of a trial, which are its key; the error is the
+// SDK's. A conditional put is not repeated: its own lost attempt would refuse it.
+// Nor is one whose checksum is wrong on purpose.
+func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error {
+	data := []byte(*input.Key)
+	put := func(ctx context.Context) error {
+		input.Body = bytes.NewReader(data)
+		_, err := b.client.PutObject(ctx, input, payloadHash(digest.Of(data).SHA256.Hex()).option)
+		return err
+	}
+	if input.IfNoneMatch != nil || input.ChecksumCRC32C != nil {
+		return put(ctx)
+	}
+	return b.try(ctx, put, nil)
+}
+
+// removeTried deletes a trial's object, also when ctx is over.
+func (b *Backend) removeTried(ctx context.Context, key *string) {
+	ctx, cancel := cleanUp(ctx)
+	defer cancel()
+	call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: key}) //nolint:errcheck // a few bytes below the probe prefix do no harm
+}
+
+func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) {
+	found := unsupported("a put with If-None-Match overwrites what is there")
+	err := b.tryPut(ctx, nil, func(input *s3.PutObjectInput) error {
+		input.IfNoneMatch = aws.String("*")
+		err := b.putTried(ctx, input)
+		switch {
+		case isCode(err, "PreconditionFailed", "ConditionalRequestConflict"):
+			found = supported("a put with If-None-Match is refused where something is")
+			return nil
+		case statusOf(err) == http.StatusNotImplemented:
+			found = unsupported("the server does not take If-None-Match")
+			return nil
+		}
+		return err
+	})
+	return found, b.failed(ctx, "put", err)
+}
+
+func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
+	checks, err := b.checksChecksums(ctx)
+	if err == nil && !checks {
+		return unsupported("the server does not check CRC-32C; parts over http carry their signed SHA-256 instead"), nil
+	}
+	return supported("the server refuses bytes whose CRC-32C is wrong"), err
+}
+
+// checksChecksums reports whether the server compares the CRC-32C of a body
+// with its header.
+func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
+	wrong := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte("other"), castagnoli)))
+	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.ChecksumCRC32C = &wrong }, nil)
+	if find(err).reason == storage.ReasonDamagedInTransit {
+		return true, nil
+	}
+	return false, b.failed(ctx, "put", err)
+}
+
+// refusal turns what a put with a feature ended with into a finding: the place
+// refuses the feature if it takes the same put without it.
+func (b *Backend) refusal(ctx context.Context, err error, reason, words string) (storage.Found, error) {
+	answered := statusOf(err)
+	if answered != http.StatusBadRequest && answered != http.StatusForbidden && answered != http.StatusNotImplemented {
+		return storage.Found{}, b.failed(ctx, "put", err)
+	}
+	if b.tryPut(ctx, nil, nil) != nil {
+		return storage.Found{}, b.failed(ctx, "put", err) // not because of the feature
+	}
+	return storage.Found{Status: storage.Unsupported, Reason: reason, Message: words}, nil
+}
+
+func (b *Backend) tryStorageClass(ctx context.Context) (storage.Found, error) {
+	class := types.StorageClass(b.config.StorageClass)
+	if class == "" {
+		return storage.Found{Status: storage.SupportUnknown, Message: "no storageClass is set, so none was tried"}, nil
+	}
+	found := supported(fmt.Sprintf("storageClass %s is taken", class))
+	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.StorageClass = class }, func(input *s3.PutObjectInput) error {
+		answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: input.Bucket, Key: input.Key})
+		if err != nil {
+			return err
+		}
+		// Standard is what no header means.
+		if kept := cmp.Or(answer.StorageClass, types.StorageClassStandard); kept != class {
+			found = unsupported(fmt.Sprintf("storageClass %s is taken, but the server keeps the object in another", class))
+		}
+		return nil
+	})
+	if err != nil {
+		return b.refusal(ctx, err, storage.ReasonClassRefused, fmt.Sprintf("the server refuses storageClass %s", class))
+	}
+	return found, nil
+}
+
+func (b *Backend) trySSE(ctx context.Context) (storage.Found, error) {
+	sse := types.ServerSideEncryption(b.config.SSE)
+	if sse == "" {
+		return storage.Found{Status: storage.SupportUnknown, Message: "no sse is set, so none was tried"}, nil
+	}
+	found := supported(fmt.Sprintf("the server says that it encrypts with %s", sse))
+	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.ServerSideEncryption = sse }, func(input *s3.PutObjectInput) error {
+		answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: input.Bucket, Key: input.Key})
+		if err == nil && answer.ServerSideEncryption != sse {
+			found = storage.Found{Status: storage.SupportUnknown,
+				Message: fmt.Sprintf("warning: the server takes sse %s and does not say that it encrypts; objects may lie in the clear", sse)}
+		}
+		return err
+	})
+	if err != nil {
+		return b.refusal(ctx, err, storage.ReasonSSERefused, fmt.Sprintf("the server refuses sse %s; some want https for it, or a key", sse))
+	}
+	return found, nil
+}
+
+const (
+	// skewWarned is from when on the clocks are said to differ.
+	skewWarned = 5 * time.Minute
+	// skewRefused is from when on servers refuse requests (RequestTimeTooSkewed).
+	skewRefused = 15 * time.Minute
+)
+
+// tryClock compares the clocks by the Date of an answer, whatever it says.
+func (b *Backend) tryClock(ctx context.Context) (storage.Found, error) {
+	sent := time.Now()
+	answer, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)), MaxKeys: aws.Int32(1),
+	})
+	received := time.Now()
+	var header http.Header
+	if refused := (*smithyhttp.ResponseError)(nil); errors.As(err, &refused) && refused.Response != nil {
+		header = refused.Response.Header
+	} else if err == nil {
+		if raw, ok := awsmiddleware.GetRawResponse(answer.ResultMetadata).(*smithyhttp.Response); ok {
+			header = raw.Header
+		}
+	} else {
+		return storage.Found{}, b.failed(ctx, "list", err)
+	}
+	date, parsing := http.ParseTime(header.Get("Date"))
+	if parsing != nil {
+		return storage.Found{Status: storage.SupportUnknown, Message: "the server's answer has no Date"}, nil
+	}
+	return skewFound(sent, received, date, isCode(err, "RequestTimeTooSkewed")), nil
+}
+
+// skewFound judges a Date, which is in whole seconds and was written between
+// sent and received: what is known of the skew is bounded by both.
+func skewFound(sent, received, date time.Time, refused bool) storage.Found {
+	atLeast, atMost := date.Sub(received), date.Add(time.Second).Sub(sent)
+	skew := time.Duration(0) // the least that it can be, by its distance from zero
+	switch {
+	case atLeast > 0:
+		skew = atLeast
+	case atMost < 0:
+		skew = -atMost
+	}
+	words := "the server's clock agrees"
+	if skew >= time.Second {
+		way := "ahead"
+		if atMost < 0 {
+			way = "behind"
+		}
+		words = fmt.Sprintf("the server's clock is %d s %s", int64(skew/time.Second), way)
+	}
+	found := supported("the clocks differ by less than 5 minutes")
+	switch {
+	case refused || skew > skewRefused:
+		found = unsupported("the clocks differ by more than 15 minutes, and requests are refused")
+	case skew > skewWarned:
+		found = supported("warning: the clocks differ by more than 5 minutes; from 15 on requests are refused")
+	}
+	found.Detail = fmt.Sprintf("%s, to within %d ms", words, (received.Sub(sent) + time.Second).Milliseconds())
+	return found
+}

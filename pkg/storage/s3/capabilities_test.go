@@ -1,0 +1,237 @@
+package s3_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
+	"github.com/coulomb/artifact-store/pkg/storage/s3"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// probing is a backend below the probe prefix, as a health check has it.
+func probing(t *testing.T, server servers.S3Server, config s3.Config) *placed {
+	t.Helper()
+	b := open(t, server, config.ForProbe(), buffer.New(16<<10, 16<<10))
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// told is name=Status of each result.
+func told(r probe.FullReport) string {
+	var all []string
+	for _, one := range r.Results {
+		all = append(all, one.Name+"="+string(one.Status))
+	}
+	return strings.Join(all, " ")
+}
+
+func result(t *testing.T, r probe.FullReport, name string) probe.Result {
+	t.Helper()
+	for _, one := range r.Results {
+		if one.Name == name {
+			return one
+		}
+	}
+	t.Fatalf("no %s in %+v", name, r)
+	return probe.Result{}
+}
+
+const verbsWell = "put=Supported head=Supported get=Supported range=Supported list=Supported delete=Supported multipart=Supported conditionalPut=Supported "
+
+func TestFullProbe(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		change func(*s3.Config)
+		want   string
+	}{
+		{"plain", func(*s3.Config) {}, verbsWell + "checksums=Supported storageClass=Unknown sse=Unknown clockSkew=Supported"},
+		{"class and encryption", func(c *s3.Config) { c.StorageClass, c.SSE = "STANDARD_IA", s3.SSEAES256 },
+			verbsWell + "checksums=Supported storageClass=Unsupported sse=Unknown clockSkew=Supported"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := servers.S3(t)
+			config := configFor(server)
+			test.change(&config)
+			b := probing(t, server, config)
+			r := probe.Full(t.Context(), b, false)
+			if got := told(r); got != test.want || !r.OK() || !r.Complete() {
+				t.Errorf("%s\nwant %s\n%+v", got, test.want, r)
+			}
+			if _, refused := r.Refused(); refused {
+				t.Errorf("puts work, and one is said to be refused: %+v", r)
+			}
+			if left := keys(t, b); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// TestDeniedVerbs: each is said by the name of its permission, and stops no other.
+func TestDeniedVerbs(t *testing.T) {
+	t.Parallel()
+	isUpload := func(r *http.Request) bool { return r.URL.Query().Has("uploads") || r.URL.Query().Has("partNumber") }
+	for permission, denied := range map[string]struct {
+		on   func(*http.Request) bool
+		name string // of a capability that is not supported for it
+		need []string
+	}{
+		"s3:GetObject":    {func(r *http.Request) bool { return r.Method == http.MethodGet && !r.URL.Query().Has("list-type") }, probe.Get, []string{probe.Range}},
+		"s3:PutObject":    {func(r *http.Request) bool { return r.Method == http.MethodPut || isUpload(r) }, probe.Put, []string{"multipart", "conditionalPut"}},
+		"s3:DeleteObject": {func(r *http.Request) bool { return r.Method == http.MethodDelete && !r.URL.Query().Has("uploadId") }, probe.Delete, nil},
+		"s3:ListBucket":   {func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, probe.List, nil},
+	} {
+		t.Run(permission, func(t *testing.T) {
+			t.Parallel()
+			server := servers.S3(t)
+			config := between{on: func(w http.ResponseWriter, r *http.Request) bool {
+				if !denied.on(r) {
+					return false
+				}
+				w.WriteHeader(http.StatusForbidden)
+				w.Write([]byte("<Error><Code>AccessDenied</Code></Error>"))
+				return true
+			}}.config(t, server)
+			r := probe.Full(t.Context(), probing(t, server, config), false)
+			for _, name := range append(denied.need, denied.name) {
+				if one := result(t, r, name); one.Status != storage.Unsupported || !strings.Contains(one.Message, permission) {
+					t.Errorf("%s: %+v", name, one)
+				}
+			}
+			for _, one := range r.Results {
+				if one.Name == probe.Delete && permission != "s3:DeleteObject" && one.Status != storage.Supported {
+					t.Errorf("%+v was stopped by another verb", one)
+				}
+			}
+			if r.OK() {
+				t.Error("a backend that lacks a permission passes")
+			}
+		})
+	}
+}
+
+// TestRefusedFeatures: what every put asks for and the server refuses has a
+// reason of its own, which a put that fails for another cause has not.
+func TestRefusedFeatures(t *testing.T) {
+	t.Parallel()
+	refusing := func(status int, code string, on func(*http.Request) bool) between {
+		return between{on: func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPut || !on(r) {
+				return false
+			}
+			w.WriteHeader(status)
+			w.Write([]byte("<Error><Code>" + code + "</Code></Error>"))
+			return true
+		}}
+	}
+	header := func(name string) func(*http.Request) bool {
+		return func(r *http.Request) bool { return r.Header.Get(name) != "" }
+	}
+	for _, test := range []struct {
+		name   string
+		server between
+		reason string
+	}{
+		{"storage class", refusing(400, "InvalidArgument", header("X-Amz-Storage-Class")), storage.ReasonClassRefused},
+		{"encryption", refusing(400, "InvalidRequest", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused},
+		{"encryption is not implemented", refusing(501, "NotImplemented", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused},
+		{"every put", refusing(400, "InvalidArgument", func(*http.Request) bool { return true }), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := servers.S3(t)
+			config := test.server.config(t, server)
+			config.StorageClass, config.SSE = "STANDARD_IA", s3.SSEAES256
+			b := probing(t, server, config)
+			r := probe.Full(t.Context(), b, false)
+			refused, ok := r.Refused()
+			if ok != (test.reason != "") || refused.Reason != test.reason {
+				t.Errorf("%+v", r)
+			}
+			if put := result(t, r, probe.Put); put.Status != storage.Unsupported || storage.ReasonOf(put.Err) != storage.ReasonInvalidRequest {
+				t.Errorf("%+v", put)
+			}
+			if left := keys(t, b); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// TestUncheckedChecksums: a server that ignores the header is found out.
+func TestUncheckedChecksums(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	config := between{on: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && r.Header.Get("X-Amz-Checksum-Crc32c") != "" {
+			w.Header().Set("ETag", `"00000000000000000000000000000000"`)
+			return true
+		}
+		return false
+	}}.config(t, server)
+	if one := result(t, probe.Full(t.Context(), probing(t, server, config), false), "checksums"); one.Status != storage.Unsupported {
+		t.Errorf("%+v", one)
+	}
+}
+
+// TestCancelledProbe leaves no object and no upload behind, whenever it is stopped.
+func TestCancelledProbe(t *testing.T) {
+	t.Parallel()
+	for at := int64(0); ; at++ {
+		server := servers.S3(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var asked atomic.Int64
+		config := between{after: func(*http.Response) error {
+			if asked.Add(1) == at+1 {
+				cancel()
+			}
+			return nil
+		}}.config(t, server)
+		b := probing(t, server, config)
+		r := probe.Full(ctx, b, false)
+		cancel()
+		if asked.Load() <= at { // it was over before
+			if !r.OK() || at < 12 {
+				t.Errorf("after %d requests: %+v", at, r)
+			}
+			return
+		}
+		if left := keys(t, b); len(left) > 0 {
+			t.Errorf("stopped at request %d, left behind: %q", at+1, left)
+		}
+	}
+}
+
+// TestClockSkew measures by the Date of a real answer, set back on its way.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		skew    time.Duration
+		status  storage.Support
+		message string
+	}{
+		{0, storage.Supported, "less than 5 minutes"},
+		{-4 * time.Minute, storage.Supported, "less than 5 minutes"},
+		{7 * time.Minute, storage.Supported, "warning: the clocks differ by more than 5 minutes"},
+		{-20 * time.Minute, storage.Unsupported, "more than 15 minutes"},
+	} {
+		server := servers.S3(t)
+		config := between{after: func(answer *http.Response) error {
+			answer.Header.Set("Date", time.Now().Add(test.skew).UTC().Format(http.TimeFormat))
+			return nil
+		}}.config(t, server)
+		one := result(t, probe.Full(t.Context(), probing(t, server, config), true), "clockSkew")
+		if one.Status != test.status || !strings.Contains(one.Message, test.message) || one.Detail == "" {
+			t.Errorf("%s: %+v", test.skew, one)
+		}
+	}
+}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -18,15 +16,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-const (
-	// maxBreaks is how often in a row a body may break off without having
-	// given readProgress bytes. With it, n bytes take at most
-	// maxBreaks * (1 + n/readProgress) requests to resume.
-	maxBreaks    = 5
-	readProgress = ioBuffer
-	// minReadPause doubles with every break in a row, up to maxBackoff; half of it is jitter.
-	minReadPause = 50 * time.Millisecond
-)
+// readProgress is how many bytes make a break the first one again: n bytes take
+// at most maxAttempts * (1 + n/readProgress) requests, in the Backend's budget.
+const readProgress = ioBuffer
 
 // reader gives exactly the bytes that were promised, or an error. It owns no
 // goroutine; between two requests it holds no connection.
@@ -38,6 +30,7 @@ type reader struct {
 	span        // at moves on
 
 	body    io.ReadCloser // nil after a break
+	cause   error         // of the last break
 	breaks  int           // in a row
 	counted int64         // where at was when breaks was last set back
 	err     error         // final
@@ -71,27 +64,27 @@ func (r *reader) Read(p []byte) (int, error) {
 	return 0, r.err
 }
 
-// broke ends a body, and decides whether another may go on.
+// broke ends a body.
 func (r *reader) broke(err error) {
 	r.body.Close() //nolint:errcheck // it is broken already
-	r.body = nil
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
+	r.body, r.cause = nil, brokenOff(err)
 	if r.at-r.counted >= readProgress {
 		r.breaks, r.counted = 0, r.at
 	}
 	r.breaks++
-	if r.ctx.Err() != nil || r.breaks > maxBreaks || !brokenConnection(err) || r.condition() == nil {
-		r.err = r.b.failed(r.ctx, "get", err)
-	}
 }
 
-// brokenConnection: what came before is right, and the rest may come over another one.
-func brokenConnection(err error) bool {
-	reason := findConnection(err).reason
-	// A net.OpError is also what TLS makes of a record that was damaged.
-	return reason == storage.ReasonConnectionLost || reason == storage.ReasonTimedOut || errors.As(err, new(*net.OpError))
+// brokenOff is a body's error as one of those that are repeated, where what
+// came before is right and the rest may come over another connection.
+func brokenOff(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	// What TLS makes of a record that was damaged is a net.OpError of a private type.
+	if errors.As(err, new(*net.OpError)) && findConnection(err).kind == nil {
+		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	}
+	return err
 }
 
 // condition is the If-Match that only the first answer's object passes, nil if
@@ -103,10 +96,10 @@ func (r *reader) condition() *string {
 	return &r.etag
 }
 
-// resume asks for the rest.
+// resume waits, and asks for the rest.
 func (r *reader) resume() error {
-	if err := pause(r.ctx, r.breaks); err != nil {
-		return r.b.failed(r.ctx, "get", err)
+	if r.condition() == nil || !r.b.again(r.ctx, r.breaks, r.cause) {
+		return r.b.failed(r.ctx, "get", r.cause)
 	}
 	answer, err := call(r.ctx, r.b, r.b.client.GetObject, &s3.GetObjectInput{
 		Bucket: &r.b.config.Bucket, Key: r.b.key(storage.Key(r.name)),
@@ -136,19 +129,6 @@ func (r *reader) resume() error {
 func (r *reader) changed() error {
 	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonChanged,
 		Message: fmt.Sprintf("get in bucket %s on %s: the object was replaced while it was read", r.b.config.Bucket, r.b.place)}
-}
-
-// pause waits before a request that follows breaks failures.
-func pause(ctx context.Context, breaks int) error {
-	most := min(minReadPause<<(breaks-1), maxBackoff)
-	timer := time.NewTimer(most/2 + rand.N(most/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Close drains nothing: a body that was not read to its end costs the connection.

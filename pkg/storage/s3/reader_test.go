@@ -31,8 +31,9 @@ type wire struct {
 	target string
 	// after is how many bytes of answers a connection carries before cut is called.
 	after func() int64
-	// cut ends or holds up a connection; nil closes it.
-	cut func(net.Conn)
+	// cut sees a connection then, and what the server still sends on it; it is
+	// closed after.
+	cut func(conn, server net.Conn)
 
 	made, open atomic.Int64 // connections
 }
@@ -78,14 +79,21 @@ func (w *wire) carry(conn net.Conn) {
 		server.Close() // ends the copy below
 	}()
 	if _, err := io.CopyN(conn, server, w.after()); err == nil && w.cut != nil {
-		w.cut(conn)
+		w.cut(conn, server)
 	}
 }
 
-// everyServer runs test on each kind of server.
-func everyServer(t *testing.T, test func(t *testing.T, server func(*testing.T) servers.S3Server)) {
+// everyServer runs test on each kind of server, over http and https.
+func everyServer(t *testing.T, test func(t *testing.T, start func(testing.TB) servers.S3Server)) {
 	t.Helper()
-	test(t, func(t *testing.T) servers.S3Server { return servers.S3(t) })
+	for _, kind := range servers.S3Kinds {
+		for scheme, secure := range map[string]bool{"http": false, "https": true} {
+			t.Run(string(kind)+"/"+scheme, func(t *testing.T) {
+				t.Parallel()
+				test(t, func(tb testing.TB) servers.S3Server { return servers.S3On(tb, kind, secure) })
+			})
+		}
+	}
 }
 
 // store puts data without a wire.
@@ -99,23 +107,24 @@ func store(t *testing.T, server servers.S3Server, data []byte) {
 // TestResumed: connections that break at any byte cost requests and no bytes.
 func TestResumed(t *testing.T) {
 	t.Parallel()
-	const size = 3<<20 + 7
-	everyServer(t, func(t *testing.T, start func(*testing.T) servers.S3Server) {
+	const size, leastCarried = threshold + 1<<20 + 7, 250_000 // it went up in parts
+	everyServer(t, func(t *testing.T, start func(testing.TB) servers.S3Server) {
 		server := start(t)
 		data := storagetest.Bytes(1, size)
 		store(t, server, data)
-		// Each carries enough that five in a row are progress.
-		w := &wire{after: func() int64 { return 20_000 + rand.Int64N(1<<(10+rand.N(12))) }}
-		b := newBackend(t, w.through(t, server))
+		// Each carries enough that it is progress.
+		w := &wire{after: func() int64 { return leastCarried + rand.Int64N(1<<(10+rand.N(13))) }}
+		config := w.through(t, server)
 		for _, rng := range []*storage.Range{
-			nil, {Offset: 0, Length: size}, {Offset: 0, Length: 1 << 20}, {Offset: 1 << 20, Length: 1<<20 + 3},
-			{Offset: size - 5, Length: 5}, {Offset: 2<<20 + 1, Length: size - 2<<20 - 1},
+			nil, {Offset: 0, Length: size}, {Offset: 0, Length: 3 << 20}, {Offset: 1 << 20, Length: 1<<20 + 3},
+			{Offset: size - 5, Length: 5}, {Offset: 4<<20 + 1, Length: size - 4<<20 - 1},
 		} {
 			w.made.Store(0)
 			want := data
 			if rng != nil {
 				want = data[rng.Offset : rng.Offset+rng.Length]
 			}
+			b := newBackend(t, config) // with a budget of its own
 			r, info, err := b.Get(t.Context(), storageDigest(data), rng)
 			if err != nil {
 				t.Fatalf("%v: %v", rng, err)
@@ -125,7 +134,7 @@ func TestResumed(t *testing.T) {
 			if err != nil || !bytes.Equal(got, want) || info.Size != size {
 				t.Errorf("%v: %d of %d bytes of %d (%v), equal: %t", rng, len(got), len(want), info.Size, err, bytes.Equal(got, want))
 			}
-			if made := w.made.Load(); made > int64(len(want))/18_000+2 { // 20,000 less the head of the answer
+			if made := w.made.Load(); made > int64(len(want))/(leastCarried-10_000)+2 { // less what TLS and the head take
 				t.Errorf("%v: %d connections", rng, made)
 			}
 		}
@@ -175,7 +184,7 @@ func TestStalled(t *testing.T) {
 			}
 			return 300_000
 		},
-		cut: func(net.Conn) { <-done },
+		cut: func(net.Conn, net.Conn) { <-done },
 	}
 	config := w.through(t, server)
 	config.RequestTimeout = time.Second
@@ -192,10 +201,38 @@ func TestStalled(t *testing.T) {
 	}
 }
 
+// TestDamagedUnderTLS: a bit that turns under TLS costs the connection, and no wrong byte comes.
+func TestDamagedUnderTLS(t *testing.T) {
+	t.Parallel()
+	server := servers.S3On(t, servers.VersityGW, true)
+	data := storagetest.Bytes(1, 1<<20)
+	store(t, server, data)
+	var turned atomic.Int64
+	w := &wire{after: func() int64 { return 300_000 }, cut: func(conn, server net.Conn) {
+		p := make([]byte, 1)
+		if _, err := io.ReadFull(server, p); err == nil {
+			turned.Add(1)
+			conn.Write([]byte{p[0] ^ 4})
+			io.Copy(conn, server)
+		}
+	}}
+	r, _, err := newBackend(t, w.through(t, server)).Get(t.Context(), storageDigest(data), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d of %d bytes, which are the object's: %t; %v", len(got), len(data), bytes.HasPrefix(data, got), err)
+	}
+	if turned.Load() == 0 {
+		t.Error("no bit was turned")
+	}
+}
+
 // TestChangedMeanwhile: the reader gives bytes of one object only.
 func TestChangedMeanwhile(t *testing.T) {
 	t.Parallel()
-	everyServer(t, func(t *testing.T, start func(*testing.T) servers.S3Server) {
+	everyServer(t, func(t *testing.T, start func(testing.TB) servers.S3Server) {
 		for name, test := range map[string]struct {
 			body   []byte // nil: it is deleted
 			kind   error
@@ -211,14 +248,14 @@ func TestChangedMeanwhile(t *testing.T) {
 				data := storagetest.Bytes(1, 4<<20)
 				store(t, server, data)
 				var replaced sync.Once
-				w := &wire{after: func() int64 { return 1 << 20 }, cut: func(net.Conn) {
+				w := &wire{after: func() int64 { return 1 << 20 }, cut: func(net.Conn, net.Conn) {
 					key := aws.String("some/prefix/" + storage.Key(storageDigest(data)))
 					replaced.Do(func() {
 						var err error
 						if test.body == nil {
-							_, err = client(server).DeleteObject(context.Background(), &sdk.DeleteObjectInput{Bucket: &server.Bucket, Key: key})
+							_, err = server.Client().DeleteObject(context.Background(), &sdk.DeleteObjectInput{Bucket: &server.Bucket, Key: key})
 						} else {
-							_, err = client(server).PutObject(context.Background(), &sdk.PutObjectInput{Bucket: &server.Bucket, Key: key, Body: bytes.NewReader(test.body)})
+							_, err = server.Client().PutObject(context.Background(), &sdk.PutObjectInput{Bucket: &server.Bucket, Key: key, Body: bytes.NewReader(test.body)})
 						}
 						if err != nil {
 							t.Error(err)

@@ -24,6 +24,38 @@ func MinIOCompressing(tb testing.TB) S3Server {
 	}).bucket(tb)
 }
 
+// MinIOServer is a MinIO for one test.
+type MinIOServer struct{ process *s3Process }
+
+// OwnMinIO starts a MinIO that ends with this process and that only the caller
+// knows, for what must be sure that nobody else uses it.
+func OwnMinIO(tb testing.TB, secure bool) *MinIOServer {
+	tb.Helper()
+	process, err := startS3(MinIO, secure)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &MinIOServer{process}
+}
+
+// Bucket returns a fresh bucket.
+func (m *MinIOServer) Bucket(tb testing.TB) S3Server {
+	tb.Helper()
+	return m.process.bucket(tb)
+}
+
+// Uploads returns a path for each multipart upload that was begun and neither
+// completed nor aborted, in any bucket. MinIO's API lists those of a key that
+// one knows only, so this looks at its folder.
+func (m *MinIOServer) Uploads(tb testing.TB) []string {
+	tb.Helper()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(m.process.log), "objects", ".minio.sys", "multipart", "*", "*"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return found
+}
+
 // startMinIO keeps objects in a temporary folder; it knows a key for SSE-S3.
 func startMinIO(secure bool, settings ...string) (*s3Process, error) {
 	bin, err := toolFolder("minio", "minio")

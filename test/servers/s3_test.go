@@ -101,6 +101,26 @@ func TestMinIOCompresses(t *testing.T) {
 	}
 }
 
+func TestMinIOUploads(t *testing.T) {
+	t.Parallel()
+	own := OwnMinIO(t, false)
+	server := own.Bucket(t)
+	client := server.Client()
+	begun, err := client.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &server.Bucket, Key: aws.String("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := own.Uploads(t); len(found) != 1 {
+		t.Errorf("one upload was begun, found %q", found)
+	}
+	if _, err := client.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: &server.Bucket, Key: aws.String("x"), UploadId: begun.UploadId}); err != nil {
+		t.Fatal(err)
+	}
+	if found := own.Uploads(t); len(found) != 0 {
+		t.Errorf("the upload was aborted, found %q", found)
+	}
+}
+
 func TestRGWHasAnotherClass(t *testing.T) {
 	t.Parallel()
 	server := S3On(t, RGW, false)

@@ -1,10 +1,10 @@
 package s3_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	sdkcredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -50,44 +50,56 @@ func open(t *testing.T, server servers.S3Server, config s3.Config, pool *buffer.
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	for _, variant := range []struct {
-		name      string
-		each      int64 // of a pooled buffer
-		checksums s3.Checksums
-	}{
-		{"a buffer holds a part", 8 << 20, s3.ChecksumsCRC32C},
-		{"a part takes several buffers", 2 << 20, s3.ChecksumsSHA256},
-	} {
-		t.Run(variant.name, func(t *testing.T) {
-			t.Parallel()
-			storagetest.Run(t,
-				func(t *testing.T) storage.Backend {
-					server := servers.S3(t)
-					config := configFor(server)
-					config.Checksums = variant.checksums
-					return open(t, server, config, buffer.New(24<<20, variant.each))
-				},
-				storagetest.WithThreshold(threshold),
-				storagetest.WithKeys(keys),
-				storagetest.WithOrphans(leave),
-				storagetest.WithSecond(func(t *testing.T, b storage.Backend) storage.Backend {
-					first := b.(*placed)
-					again := open(t, first.server, first.config, first.pool)
-					t.Cleanup(func() { again.Close() })
-					return again
-				}),
-			)
-		})
+	for _, kind := range servers.S3Kinds {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%s", kind, map[bool]string{false: "http", true: "https"}[secure]), func(t *testing.T) {
+				t.Parallel()
+				// Over https a part takes several pooled buffers, over http one.
+				each := int64(8 << 20)
+				if secure {
+					each = 2 << 20
+				}
+				if kind == servers.MinIO {
+					contractOnMinIO(t, secure, each)
+					return
+				}
+				contract(t, func(t *testing.T) servers.S3Server { return servers.S3On(t, kind, secure) }, each)
+			})
+		}
 	}
 }
 
-// client talks to a test server without the driver.
-func client(server servers.S3Server) *sdk.Client {
-	return sdk.New(sdk.Options{
-		BaseEndpoint: &server.Endpoint, Region: server.Region, UsePathStyle: true,
-		Credentials: sdkcredentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
+// contractOnMinIO has a server of its own, because keys does not see what uploads are unfinished there.
+func contractOnMinIO(t *testing.T, secure bool, each int64) {
+	own := servers.OwnMinIO(t, secure)
+	t.Cleanup(func() { // after all of the suite
+		if left := own.Uploads(t); len(left) != 0 {
+			t.Errorf("%d uploads were never finished: %q", len(left), left)
+		}
 	})
+	contract(t, func(t *testing.T) servers.S3Server { return own.Bucket(t) }, each)
 }
+
+func contract(t *testing.T, bucket func(t *testing.T) servers.S3Server, each int64) {
+	storagetest.Run(t,
+		func(t *testing.T) storage.Backend {
+			server := bucket(t)
+			return open(t, server, configFor(server), buffer.New(24<<20, each))
+		},
+		storagetest.WithThreshold(threshold),
+		storagetest.WithKeys(keys),
+		storagetest.WithOrphans(leave),
+		storagetest.WithSecond(func(t *testing.T, b storage.Backend) storage.Backend {
+			first := b.(*placed)
+			again := open(t, first.server, first.config, first.pool)
+			t.Cleanup(func() { again.Close() })
+			return again
+		}),
+	)
+}
+
+// client talks to a test server without the driver.
+func client(server servers.S3Server) *sdk.Client { return server.Client() }
 
 // keys lists every object in the bucket, and every unfinished upload.
 func keys(t *testing.T, b storage.Backend) []string {

@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -10,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
+	"github.com/coulomb/artifact-store/test/servers"
 )
 
 // leave puts into the bucket what a process that died would have left there,
@@ -25,6 +27,9 @@ func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 		{Kind: storage.OrphanUpload, Key: storage.Key(digest.Of([]byte("never finished")).SHA256), Size: 0},
 		{Kind: storage.OrphanUpload, Key: storage.Key(digest.Of([]byte("never finished")).SHA256), Size: s3.MinMultipartChunkBytes},
 		{Kind: storage.OrphanUpload, Key: storage.ProbePrefix + "/parts", Size: 1},
+	}
+	if server.Kind == servers.MinIO { // it lists uploads of an exact key only, and so none of these
+		left = slices.DeleteFunc(left, func(o storage.Orphan) bool { return o.Kind == storage.OrphanUpload })
 	}
 	for _, o := range left {
 		key := aws.String(prefix + "/" + o.Key)

@@ -62,7 +62,7 @@ func (s *Service) publish(ctx context.Context, id string, sent []byte) (Publicat
 		return Publication{}, err
 	}
 	if _, err := store.Put(ctx, storage.Source{
-		Reader: bytes.NewReader(draft.encoded), Size: int64(len(draft.encoded)), Want: digest.Of(draft.encoded),
+		Reader: bytes.NewReader(draft.encoded), Size: int64(len(draft.encoded)), Want: digest.Of(draft.encoded), Tier: draft.session.Tier,
 	}); err != nil {
 		return Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
 	}
@@ -200,7 +200,7 @@ func (s *Service) copyMissing(ctx context.Context, d *draft, into storage.Store)
 			stay = append(stay, sha)
 		default:
 			copied = append(copied, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceSent})
-			group.Go(func() error { return s.copyBlob(groupCtx, r, into) })
+			group.Go(func() error { return s.copyBlob(groupCtx, r, into, d.session.Tier) })
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -227,7 +227,7 @@ func pathsOf(m *manifest.Manifest, contents []digest.Digest) []string {
 	return paths
 }
 
-func (s *Service) copyBlob(ctx context.Context, r view.Reusable, into storage.Store) error {
+func (s *Service) copyBlob(ctx context.Context, r view.Reusable, into storage.Store, tier string) error {
 	var errs error
 	for _, id := range r.Backends {
 		from, err := s.placer.Open(id)
@@ -236,7 +236,7 @@ func (s *Service) copyBlob(ctx context.Context, r view.Reusable, into storage.St
 		}
 		body, _, err := from.Store.Get(ctx, r.Digests.SHA256, nil)
 		if err == nil {
-			_, err = into.Put(ctx, storage.Source{Reader: body, Size: r.Size, Want: r.Digests})
+			_, err = into.Put(ctx, storage.Source{Reader: body, Size: r.Size, Want: r.Digests, Tier: tier})
 			err = errors.Join(err, body.Close())
 		}
 		if err == nil {

@@ -43,6 +43,7 @@ func (s *Service) putDeclared(ctx context.Context, session upload.Session, file 
 	if err != nil {
 		return storage.Info{}, err
 	}
+	src.Tier = session.Tier
 	store, err := s.writable(session.BackendID, session.BackendName)
 	if err != nil {
 		return storage.Info{}, err

@@ -25,6 +25,8 @@ var (
 	ErrFull = errors.New("the storage is full")
 	// ErrThrottled: the place asks for fewer requests (503 SlowDown). It is not unhealthy.
 	ErrThrottled = errors.New("the storage asks for fewer requests")
+	// ErrClass: the place does not take the class of storage that it is configured to ask for.
+	ErrClass = errors.New("the storage does not take the storage class")
 	// ErrTooLarge: the blob is larger than the place can hold in one object.
 	ErrTooLarge = errors.New("larger than the storage can hold in one object")
 	// ErrSource: reading the source broke off; the place is not to blame.

@@ -65,6 +65,10 @@ type Source struct {
 	// Want is what the bytes must be. With a SHA-256 they go straight to the
 	// final key; without, they are held or staged until they are known.
 	Want digest.Dual
+	// Tier is how soon the bytes must be back, "" for the place's usual: a
+	// wish. Drivers that have no classes of storage, or none for it, ignore it;
+	// bytes that are there already stay as they are.
+	Tier string
 }
 
 // UnknownSize marks a Source whose length is not known before its end.

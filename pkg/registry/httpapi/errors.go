@@ -43,6 +43,7 @@ var kinds = []kind{
 	{"unreachable", http.StatusServiceUnavailable, storage.ErrUnreachable, "The backend did not answer"},
 	{"backend-denied", http.StatusServiceUnavailable, storage.ErrDenied, "The backend refuses the registry's credentials"},
 	{"backend-missing", http.StatusServiceUnavailable, storage.ErrNoPlace, "The backend's bucket or folder does not exist"},
+	{"backend-class", http.StatusServiceUnavailable, storage.ErrClass, "The backend does not take the storage class of its declaration"},
 	{"unknown-backend", http.StatusServiceUnavailable, placement.ErrUnknownBackend, "The backend is not declared now"},
 	{"truncated", http.StatusBadRequest, storage.ErrSource, "The body broke off"},
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -189,12 +190,29 @@ func (b *Backend) refusal(ctx context.Context, err error, reason, words string) 
 	return storage.Found{Status: storage.Unsupported, Reason: reason, Message: words}, nil
 }
 
+// tryStorageClass tries every class that a put may ask for. What it tells of is
+// one that is refused, else one that is not kept.
 func (b *Backend) tryStorageClass(ctx context.Context) (storage.Found, error) {
-	class := types.StorageClass(b.config.StorageClass)
-	if class == "" {
+	classes := b.classes()
+	if len(classes) == 0 {
 		return storage.Found{Status: storage.SupportUnknown, Message: "no storageClass is set, so none was tried"}, nil
 	}
-	found := supported(fmt.Sprintf("storageClass %s is taken", class))
+	worst := supported(fmt.Sprintf("storageClass %s is taken", strings.Join(classes, ", ")))
+	for _, class := range classes {
+		found, err := b.tryClass(ctx, class)
+		if err != nil || found.Reason != "" {
+			return found, err
+		}
+		if found.Status != storage.Supported {
+			worst = found
+		}
+	}
+	return worst, nil
+}
+
+func (b *Backend) tryClass(ctx context.Context, name string) (storage.Found, error) {
+	class := types.StorageClass(name)
+	found := supported("")
 	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.StorageClass = class }, func(input *s3.PutObjectInput) error {
 		answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: input.Bucket, Key: input.Key})
 		if err != nil {

@@ -76,6 +76,9 @@ type Config struct {
 
 	// StorageClass of new objects, as the service spells it; "" is its default.
 	StorageClass string
+	// StorageClasses are those of tiers (storage.Source's); a tier that has no
+	// entry gets StorageClass.
+	StorageClasses map[string]string
 	// SSE for new objects.
 	SSE SSE
 

@@ -91,6 +91,10 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 	if f.reason == storage.ReasonAccessDenied {
 		f.words += permission(verb)
 	}
+	var refused *classError
+	if f.kind == nil && errors.As(err, &refused) {
+		f = refused.finding()
+	}
 	var cause error
 	if ctx.Err() != nil {
 		f = finding{storage.ErrUnreachable, storage.ReasonTimedOut, "no answer in the time allowed"}

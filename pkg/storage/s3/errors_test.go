@@ -187,7 +187,7 @@ func TestErrorsByCode(t *testing.T) {
 		{400, "EntityTooLarge", storage.ErrTooLarge, storage.ReasonTooLarge},
 		{400, "ExpiredToken", storage.ErrDenied, storage.ReasonCredentialsFailed},
 		{500, "InternalError", storage.ErrUnreachable, storage.ReasonServerFailed},
-		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest},
+		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest}, // none was asked for
 		{400, "BadDigest", storage.ErrUnreachable, storage.ReasonDamagedInTransit},
 	} {
 		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {

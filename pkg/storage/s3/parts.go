@@ -35,7 +35,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 		return b.spaceFor(ctx, in, b.config.MultipartChunkBytes)
 	}
 	if !src.Want.SHA256.IsZero() {
-		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), src, in, next)
+		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), b.class(src.Tier), src, in, next)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -44,23 +44,23 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	staging := storage.StagingPrefix + "/" + uuid.NewString()
 	// Also after an error: an answer to Complete that got lost leaves an object.
 	defer b.discard(ctx, staging)
-	got, err := b.uploadTo(ctx, staging, src, in, next)
+	got, err := b.uploadTo(ctx, staging, usualClass, src, in, next)
 	if err != nil {
 		return storage.Info{}, err
 	}
-	if err := b.promote(ctx, staging, got.SHA256, in.Size()); err != nil {
+	if err := b.promote(ctx, staging, got.SHA256, b.class(src.Tier), in.Size()); err != nil {
 		return storage.Info{}, err
 	}
 	return b.confirm(ctx, got, in.Size())
 }
 
 // uploadTo makes an object of the source, or none.
-func (b *Backend) uploadTo(ctx context.Context, key string, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
+func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
 	var algorithm types.ChecksumAlgorithm
 	if b.config.Checksums == ChecksumsCRC32C {
 		algorithm = types.ChecksumAlgorithmCrc32c
 	}
-	u, err := b.begin(ctx, key, algorithm)
+	u, err := b.begin(ctx, key, class, algorithm)
 	if err != nil {
 		return digest.Dual{}, err
 	}
@@ -102,21 +102,21 @@ func lost(message string) error {
 }
 
 // promote has the server copy verified bytes from staging to their key.
-func (b *Backend) promote(ctx context.Context, staging string, name digest.Digest, size int64) error {
+func (b *Backend) promote(ctx context.Context, staging string, name digest.Digest, class types.StorageClass, size int64) error {
 	from := b.copySource(staging)
 	if size > b.maxCopy {
-		return b.promoteParts(ctx, from, name, size)
+		return b.promoteParts(ctx, from, name, class, size)
 	}
 	key := storage.Key(name)
 	err := b.try(ctx, func(ctx context.Context) error {
 		_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key), CopySource: from,
-			StorageClass:         types.StorageClass(b.config.StorageClass),
+			StorageClass:         class,
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		})
 		return err
 	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
-	return b.copyFailed(ctx, err)
+	return b.copyFailed(ctx, classRefused(class, err))
 }
 
 // copyFailed is failed, where a source that is missing was there before.
@@ -128,8 +128,8 @@ func (b *Backend) copyFailed(ctx context.Context, err error) error {
 }
 
 // promoteParts is promote for what is too large for one request.
-func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, size int64) error {
-	u, err := b.begin(ctx, storage.Key(name), "") // the server moves bytes that it has
+func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, class types.StorageClass, size int64) error {
+	u, err := b.begin(ctx, storage.Key(name), class, "") // the server moves bytes that it has
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	if err := src.Check(got, size); err != nil {
 		return storage.Info{}, err
 	}
-	key := storage.Key(got.SHA256)
+	key, class := storage.Key(got.SHA256), b.class(src.Tier)
 	err := b.try(ctx, func(ctx context.Context) error {
 		content := newBody(pieces)
 		defer content.revoke()
@@ -103,13 +103,13 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 			Bucket: &b.config.Bucket, Key: b.key(key),
 			Body: content, ContentLength: &size,
 			ContentType:          aws.String(contentType),
-			StorageClass:         types.StorageClass(b.config.StorageClass),
+			StorageClass:         class,
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(got.SHA256.Hex()).option)
 		return err
 	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
 	if err != nil {
-		return storage.Info{}, b.failed(ctx, "put", err)
+		return storage.Info{}, b.failed(ctx, "put", classRefused(class, err))
 	}
 	return storage.Info{Digests: got, Size: size}, nil
 }

@@ -35,19 +35,19 @@ func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
 //
 // Servers refuse parts whose checksum was not announced, and a Complete without
 // one that was: algorithm is "" for parts that carry none.
-func (b *Backend) begin(ctx context.Context, key string, algorithm types.ChecksumAlgorithm) (*upload, error) {
+func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, algorithm types.ChecksumAlgorithm) (*upload, error) {
 	u := &upload{b: b, key: key}
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		ContentType:          aws.String(contentType),
-		StorageClass:         types.StorageClass(b.config.StorageClass),
+		StorageClass:         class,
 		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		ChecksumAlgorithm:    algorithm,
 	}
 	err := b.try(ctx, func(ctx context.Context) error { return u.create(ctx, input) }, nil)
 	if err != nil {
 		u.abortStrays(ctx)
-		return nil, b.failed(ctx, "begin an upload", err)
+		return nil, b.failed(ctx, "begin an upload", classRefused(class, err))
 	}
 	return u, nil
 }

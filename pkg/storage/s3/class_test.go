@@ -1,0 +1,110 @@
+package s3_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// waysToPut are every request that gives an object its class: whole, in parts
+// straight to its key, and copied from where it was staged.
+var waysToPut = map[string]func([]byte) storage.Source{
+	"whole": func(data []byte) storage.Source {
+		return storage.Source{Reader: bytes.NewReader(data[:1<<10]), Size: 1 << 10}
+	},
+	"parts": func(data []byte) storage.Source {
+		return storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)}
+	},
+	"staged": func(data []byte) storage.Source {
+		return storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize}
+	},
+}
+
+// TestRefusedClass: servers say it in two ways, and the error names the class.
+func TestRefusedClass(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"InvalidStorageClass", "InvalidArgument"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Amz-Storage-Class") == "NO_SUCH" {
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+			}
+		}))
+		t.Cleanup(server.Close)
+		config := configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+		config.StorageClasses = map[string]string{"cold": "NO_SUCH"}
+		b := newBackend(t, config)
+		src := waysToPut["whole"](make([]byte, 1<<10))
+		src.Tier = "cold"
+		_, err := b.Put(t.Context(), src)
+		check(t, code, err, storage.ErrClass, storage.ReasonClassRefused, config)
+		if err == nil || !strings.Contains(err.Error(), "storage class NO_SUCH") {
+			t.Errorf("%s: %v does not name the class", code, err)
+		}
+	}
+}
+
+// TestClassOfATier watches what is asked for on the way to a real server:
+// staged bytes are of no class, what they become is of the tier's.
+func TestClassOfATier(t *testing.T) {
+	t.Parallel()
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // 8 MiB, above the threshold
+	for tier, want := range map[string]string{"hot": "USUAL", "": "USUAL", "cold": "STANDARD_IA"} {
+		for way, source := range waysToPut {
+			t.Run(way+" "+tier, func(t *testing.T) {
+				t.Parallel()
+				server := servers.S3(t)
+				target, err := url.Parse(server.Endpoint)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var mu sync.Mutex
+				var asked []string
+				proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+					r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
+					if r.In.Method == http.MethodPut || (r.In.Method == http.MethodPost && r.In.URL.Query().Has("uploads")) {
+						if r.In.URL.Query().Has("partNumber") {
+							return
+						}
+						place := "blob"
+						if strings.Contains(r.In.URL.Path, storage.StagingPrefix) {
+							place = "staging"
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						asked = append(asked, place+"="+r.In.Header.Get("X-Amz-Storage-Class"))
+					}
+				}})
+				t.Cleanup(proxy.Close)
+				config := configFor(server)
+				config.EndpointURL = proxy.URL
+				config.StorageClass, config.StorageClasses = "USUAL", map[string]string{"cold": "STANDARD_IA"}
+				src := source(data)
+				src.Tier = tier
+				if _, err := newBackend(t, config).Put(t.Context(), src); err != nil {
+					t.Fatal(err)
+				}
+				expected := []string{"blob=" + want}
+				if way == "staged" {
+					expected = []string{"staging=", "blob=" + want}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if !slices.Equal(asked, expected) {
+					t.Errorf("asked for %q, want %q", asked, expected)
+				}
+			})
+		}
+	}
+}

@@ -204,7 +204,7 @@ func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent
 					break
 				}
 				file := files[i]
-				src, err := source(declared[file.Path], file.Content)
+				src, err := source(session, declared[file.Path], file.Content)
 				if err != nil {
 					return about(file.Path, err)
 				}

@@ -39,11 +39,10 @@ func (s *Service) PutFile(ctx context.Context, id, path string, content Content)
 }
 
 func (s *Service) putDeclared(ctx context.Context, session upload.Session, file upload.File, content Content) (storage.Info, error) {
-	src, err := source(file, content)
+	src, err := source(session, file, content)
 	if err != nil {
 		return storage.Info{}, err
 	}
-	src.Tier = session.Tier
 	store, err := s.writable(session.BackendID, session.BackendName)
 	if err != nil {
 		return storage.Info{}, err
@@ -99,8 +98,8 @@ func pathField(err error) error {
 }
 
 // source joins what was declared with what this request says of the bytes.
-func source(file upload.File, content Content) (storage.Source, error) {
-	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests}
+func source(session upload.Session, file upload.File, content Content) (storage.Source, error) {
+	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests, Tier: session.Tier}
 	if content.Size != storage.UnknownSize {
 		if src.Size != storage.UnknownSize && src.Size != content.Size {
 			return src, Invalid("size", "%d bytes are being sent, %d were declared", content.Size, src.Size)

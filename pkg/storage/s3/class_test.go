@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -106,5 +108,43 @@ func TestClassOfATier(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestClassOnRGW: Ceph RGW keeps the class that it has, and refuses another.
+func TestClassOnRGW(t *testing.T) {
+	t.Parallel()
+	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<19)
+	for way, source := range waysToPut {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			server := servers.S3On(t, servers.RGW, false)
+			config := configFor(server)
+			config.StorageClasses = map[string]string{"warm": "STANDARD_IA", "cold": "NO_SUCH"}
+			b := newBackend(t, config)
+
+			src := source(data)
+			src.Tier = "cold"
+			_, err := b.Put(t.Context(), src)
+			check(t, "an unknown class", err, storage.ErrClass, storage.ReasonClassRefused, config)
+			if err == nil || !strings.Contains(err.Error(), "storage class NO_SUCH") {
+				t.Errorf("%v does not name the class", err)
+			}
+			src = source(data)
+			src.Tier = "warm"
+			info, err := b.Put(t.Context(), src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := config.KeyPrefix + "/" + storage.Key(info.Digests.SHA256)
+			head, err := server.Client().HeadObject(t.Context(), &sdk.HeadObjectInput{Bucket: &server.Bucket, Key: &key})
+			if err != nil || head.StorageClass != "STANDARD_IA" {
+				t.Errorf("the blob's class is %q, %v", head.StorageClass, err)
+			}
+			left, err := server.Client().ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket})
+			if err != nil || len(left.Uploads) != 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }

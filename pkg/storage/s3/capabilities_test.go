@@ -140,11 +140,12 @@ func TestRefusedFeatures(t *testing.T) {
 		name   string
 		server between
 		reason string
+		put    string // the reason of the put that fails for it
 	}{
-		{"storage class", refusing(400, "InvalidArgument", header("X-Amz-Storage-Class")), storage.ReasonClassRefused},
-		{"encryption", refusing(400, "InvalidRequest", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused},
-		{"encryption is not implemented", refusing(501, "NotImplemented", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused},
-		{"every put", refusing(400, "InvalidArgument", func(*http.Request) bool { return true }), ""},
+		{"storage class", refusing(400, "InvalidArgument", header("X-Amz-Storage-Class")), storage.ReasonClassRefused, storage.ReasonClassRefused},
+		{"encryption", refusing(400, "InvalidRequest", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused, storage.ReasonInvalidRequest},
+		{"encryption is not implemented", refusing(501, "NotImplemented", header("X-Amz-Server-Side-Encryption")), storage.ReasonSSERefused, storage.ReasonInvalidRequest},
+		{"every put", refusing(400, "InvalidRequest", func(*http.Request) bool { return true }), "", storage.ReasonInvalidRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +158,7 @@ func TestRefusedFeatures(t *testing.T) {
 			if ok != (test.reason != "") || refused.Reason != test.reason {
 				t.Errorf("%+v", r)
 			}
-			if put := result(t, r, probe.Put); put.Status != storage.Unsupported || storage.ReasonOf(put.Err) != storage.ReasonInvalidRequest {
+			if put := result(t, r, probe.Put); put.Status != storage.Unsupported || storage.ReasonOf(put.Err) != test.put {
 				t.Errorf("%+v", put)
 			}
 			if left := keys(t, b); len(left) > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -122,6 +123,10 @@ func TestClassOnRGW(t *testing.T) {
 			config := configFor(server)
 			config.StorageClasses = map[string]string{"warm": "STANDARD_IA", "cold": "NO_SUCH"}
 			b := newBackend(t, config)
+			refused, ok := probe.Full(t.Context(), probing(t, server, config), false).Refused()
+			if !ok || refused.Reason != storage.ReasonClassRefused || !strings.Contains(refused.Message, "NO_SUCH") {
+				t.Errorf("the probe says %+v", refused)
+			}
 
 			src := source(data)
 			src.Tier = "cold"

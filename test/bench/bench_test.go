@@ -27,6 +27,13 @@ func TestMain(m *testing.M) {
 		serveFiles(folder)
 		return
 	}
+	if server := os.Getenv(putManyServer); server != "" {
+		if err := putMany(server); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if printTable() {
 		code = max(code, 1)

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -58,7 +59,10 @@ func measureMemory(b *testing.B, manager *programs.Manager, driver string) {
 	if file.Size != size {
 		b.Fatalf("%d bytes arrived, want %d", file.Size, size)
 	}
-	peak := peakMemory(b, manager.PID())
+	peak, err := peakMemory(manager.PID())
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportMetric(float64(peak)/mebibyte, "peakMiB")
 	record(figure{"peak memory of 4 GiB of unknown digest to " + driver, fmt.Sprintf("%d MiB", peak/mebibyte), fmt.Sprintf("<= %d MiB", goal), peak > goal*mebibyte})
 	told("  its speed", rate(size, took))
@@ -88,21 +92,16 @@ func (n *numbered) Read(p []byte) (int, error) {
 }
 
 // peakMemory is VmHWM, in bytes.
-func peakMemory(b *testing.B, pid int) int64 {
-	b.Helper()
+func peakMemory(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Fatal(err)
+		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
 		if text, found := strings.CutPrefix(line, "VmHWM:"); found {
 			kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return kilobytes << 10
+			return kilobytes << 10, err
 		}
 	}
-	b.Fatal("the kernel does not tell VmHWM")
-	return 0
+	return 0, errors.New("the kernel does not tell VmHWM")
 }

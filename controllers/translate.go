@@ -89,7 +89,7 @@ func s3Config(spec *v1alpha1.S3Spec, lookup Lookup, settings Settings) (backends
 		MultipartThresholdBytes: spec.MultipartThresholdBytes,
 		MultipartChunkBytes:     spec.MultipartChunkBytes,
 		ForcePathStyle:          spec.ForcePathStyle,
-		Checksums:               map[string]s3.Checksums{"WhenRequired": s3.ChecksumsSHA256, "WhenSupported": s3.ChecksumsCRC32C}[spec.Checksums],
+		Checksums:               s3.Checksums(spec.Checksums),
 		RequestTimeout:          duration(spec.RequestTimeout, 0),
 		MaxConnections:          int(spec.MaxConnections),
 	}

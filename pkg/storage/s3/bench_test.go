@@ -29,7 +29,7 @@ func BenchmarkLarge(b *testing.B) {
 	const size = 256 << 20
 	server := servers.S3(b)
 	want := storageDigestOf(size)
-	for _, checksums := range []s3.Checksums{s3.ChecksumsCRC32C, s3.ChecksumsSHA256} {
+	for _, checksums := range []s3.Checksums{s3.ChecksumsWhenSupported, s3.ChecksumsWhenRequired} {
 		b.Run(string(checksums), func(b *testing.B) {
 			config := configFor(server)
 			config.MultipartThresholdBytes, config.MultipartChunkBytes, config.Checksums = 0, 0, checksums

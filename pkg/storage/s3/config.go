@@ -32,20 +32,6 @@ const (
 	maxSegment             = 255 // POSIX-backed servers keep a segment as a file name
 )
 
-// Checksums says what proves a part of a multipart upload on its way. A whole
-// object in one request always carries the signed SHA-256 that names it.
-type Checksums string
-
-// The modes, cheapest first.
-const (
-	// ChecksumsCRC32C sends an x-amz-checksum-crc32c header. Servers that
-	// do not know it (Ceph RGW before 18) fall back on length and TCP, or TLS.
-	ChecksumsCRC32C Checksums = "CRC32C"
-	// ChecksumsSHA256 signs each part's SHA-256: every server checks it, at
-	// one more pass of hashing on both ends.
-	ChecksumsSHA256 Checksums = "SHA256"
-)
-
 // SSE is what server-side encryption to ask for.
 type SSE string
 
@@ -86,7 +72,9 @@ type Config struct {
 	// DefaultMultipartThresholdBytes.
 	MultipartThresholdBytes int64
 	// MultipartChunkBytes is the size of a part, which is held in memory; 0
-	// is DefaultMultipartChunkBytes. The largest blob is MaxParts times this.
+	// is DefaultMultipartChunkBytes. The largest blob of unknown size is
+	// MaxParts times this; one of known size gets larger parts, up to the memory
+	// that uploads may hold.
 	MultipartChunkBytes int64
 
 	// ForcePathStyle asks http://host/bucket/key instead of
@@ -94,7 +82,7 @@ type Config struct {
 	ForcePathStyle *bool
 	// CABundle is PEM: the certificates to trust instead of the system's.
 	CABundle []byte
-	// Checksums; "" is ChecksumsCRC32C.
+	// Checksums; "" is ChecksumsAuto.
 	Checksums Checksums
 	// RequestTimeout is how long a connection may make no progress; 0 is
 	// DefaultRequestTimeout. There is no limit on a request that moves.
@@ -124,7 +112,7 @@ func (c Config) withDefaults() Config {
 		c.ForcePathStyle = &pathStyle
 	}
 	if c.Checksums == "" {
-		c.Checksums = ChecksumsCRC32C
+		c.Checksums = ChecksumsAuto
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = DefaultRequestTimeout
@@ -170,8 +158,8 @@ func (c Config) Validate() error {
 	if !slices.Contains([]SSE{SSENone, SSEAES256, SSEKMS}, d.SSE) {
 		return fmt.Errorf("sse: %.40q must be %s or %s", string(d.SSE), SSEAES256, SSEKMS)
 	}
-	if !slices.Contains([]Checksums{ChecksumsCRC32C, ChecksumsSHA256}, d.Checksums) {
-		return fmt.Errorf("checksums: %.40q must be %s or %s", string(d.Checksums), ChecksumsCRC32C, ChecksumsSHA256)
+	if !slices.Contains([]Checksums{ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported}, d.Checksums) {
+		return fmt.Errorf("checksums: %.40q must be %s, %s or %s", string(d.Checksums), ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported)
 	}
 	return validateSizes(d)
 }

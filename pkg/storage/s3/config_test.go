@@ -94,7 +94,7 @@ func TestValidate(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	d := valid().withDefaults()
-	if !*d.ForcePathStyle || d.MultipartThresholdBytes != 16<<20 || d.MultipartChunkBytes != 8<<20 || d.Checksums != ChecksumsCRC32C {
+	if !*d.ForcePathStyle || d.MultipartThresholdBytes != 16<<20 || d.MultipartChunkBytes != 8<<20 || d.Checksums != ChecksumsAuto {
 		t.Errorf("%+v", d)
 	}
 	amazon := valid()

@@ -20,13 +20,32 @@ import (
 const partsAtOnce = 4
 
 var errTooManyParts = &storage.PlaceError{Kind: storage.ErrTooLarge, Reason: storage.ReasonTooLarge,
-	Message: "more than 10,000 parts of multipartChunkBytes each"}
+	Message: "more than 10,000 parts, of multipartChunkBytes or, where the size was declared, of what uploads may hold in memory"}
+
+// partSize returns the size of an upload's parts, the last one's apart: the
+// configured one, or more where the size is known and would take too many. A
+// part is held in memory, so it cannot be larger than the budget.
+func (b *Backend) partSize(size int64) (int64, error) {
+	const round = 1 << 20
+	chunk := b.config.MultipartChunkBytes
+	if size <= b.maxParts*chunk { // or unknown
+		return chunk, nil
+	}
+	chunk = (size/b.maxParts + round) / round * round
+	if b.buffersFor(chunk) > b.pool.Count() {
+		return 0, errTooManyParts
+	}
+	return chunk, nil
+}
 
 // upload is one multipart upload.
 type upload struct {
 	b   *Backend
 	key string // below the prefix
 	id  *string
+	// chunk is the size of its parts, the last one's apart.
+	chunk int64
+	crc   bool // parts carry a CRC-32C; else their SHA-256 is signed
 	// strays: an attempt to begin it may have begun another, which has no name here.
 	strays bool
 	// unsettled: the server may be completing it.
@@ -36,8 +55,8 @@ type upload struct {
 	done []types.CompletedPart // in the order in which they ended
 }
 
-// spaces gives the memory for one part after another.
-type spaces func(context.Context) (*space, error)
+// spaces gives the memory for one part after another, each of so many bytes.
+type spaces func(context.Context, int64) (*space, error)
 
 // send uploads every part and returns the digests of the whole. When it
 // returns, no worker runs and no memory is held.
@@ -79,17 +98,16 @@ func (u *upload) send(ctx context.Context, in *intake.Intake, next spaces) (dige
 
 // eachPart fills one part after another and hands it over.
 func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, hand func(int32, *space)) error {
-	chunk := u.b.config.MultipartChunkBytes
 	for number, end := int32(1), false; !end; number++ {
-		if number > MaxParts {
+		if int64(number) > u.b.maxParts {
 			return errTooManyParts
 		}
-		part, err := next(ctx)
+		part, err := next(ctx, u.chunk)
 		if err != nil {
 			return err
 		}
-		if part.filled < chunk {
-			end, err = part.fill(chunk, func(p []byte) (int, bool, error) { return in.Fill(ctx, p) })
+		if part.filled < u.chunk {
+			end, err = part.fill(u.chunk, func(p []byte) (int, bool, error) { return in.Fill(ctx, p) })
 		}
 		if err != nil {
 			part.release()
@@ -103,10 +121,10 @@ func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, h
 func (u *upload) sendPart(ctx context.Context, number int32, part *space) error {
 	proof := unsigned
 	var sum *string
-	if u.b.config.Checksums == ChecksumsSHA256 {
-		proof = payloadHash(part.sha256())
-	} else {
+	if u.crc {
 		sum = aws.String(part.crc32c())
+	} else {
+		proof = payloadHash(part.sha256())
 	}
 	pieces := part.pieces()
 	var tag *string

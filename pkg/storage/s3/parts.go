@@ -26,13 +26,13 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 			s.release()
 		}
 	}()
-	next := func(ctx context.Context) (*space, error) {
+	next := func(ctx context.Context, size int64) (*space, error) {
 		if len(begun) > 0 {
 			first := begun[0]
 			begun = begun[1:]
 			return first, nil
 		}
-		return b.spaceFor(ctx, in, b.config.MultipartChunkBytes)
+		return b.spaceFor(ctx, in, size)
 	}
 	if !src.Want.SHA256.IsZero() {
 		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), b.class(src.Tier), src, in, next)
@@ -56,14 +56,15 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 
 // uploadTo makes an object of the source, or none.
 func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
-	var algorithm types.ChecksumAlgorithm
-	if b.config.Checksums == ChecksumsCRC32C {
-		algorithm = types.ChecksumAlgorithmCrc32c
-	}
-	u, err := b.begin(ctx, key, class, algorithm)
+	chunk, err := b.partSize(src.Size)
 	if err != nil {
 		return digest.Dual{}, err
 	}
+	u, err := b.begin(ctx, key, class, b.partsCarryCRC(ctx))
+	if err != nil {
+		return digest.Dual{}, err
+	}
+	u.chunk = chunk
 	defer u.abortStrays(ctx)
 	got, err := u.send(ctx, in, next)
 	if err == nil {
@@ -129,7 +130,7 @@ func (b *Backend) copyFailed(ctx context.Context, err error) error {
 
 // promoteParts is promote for what is too large for one request.
 func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, class types.StorageClass, size int64) error {
-	u, err := b.begin(ctx, storage.Key(name), class, "") // the server moves bytes that it has
+	u, err := b.begin(ctx, storage.Key(name), class, false) // the server moves bytes that it has
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"testing"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -23,7 +24,7 @@ func TestPromoteInParts(t *testing.T) {
 		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
 		MultipartThresholdBytes: 1 << 20, MultipartChunkBytes: MinMultipartChunkBytes,
 	}
-	for _, checksums := range []Checksums{ChecksumsCRC32C, ChecksumsSHA256} {
+	for _, checksums := range []Checksums{ChecksumsWhenSupported, ChecksumsWhenRequired} {
 		config.Checksums = checksums
 		b, err := New(config, buffer.New(16<<20, 8<<20))
 		if err != nil {
@@ -45,6 +46,53 @@ func TestPromoteInParts(t *testing.T) {
 		if err != nil || !bytes.Equal(got, data) || info.Digests != digest.Of(data) {
 			t.Errorf("%s: %d bytes came back of %d: %v", checksums, len(got), len(data), err)
 		}
+	}
+}
+
+// TestLargerParts: a blob of known size gets parts that are few enough, as long
+// as they fit the memory.
+func TestLargerParts(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	b, err := New(Config{
+		EndpointURL: server.Endpoint, Bucket: server.Bucket,
+		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+		MultipartThresholdBytes: 1 << 20, MultipartChunkBytes: MinMultipartChunkBytes,
+	}, buffer.New(24<<20, 2<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, test := range []struct{ size, want int64 }{
+		{storage.UnknownSize, 5 << 20}, {1, 5 << 20}, {50_000 << 20, 5 << 20},
+		{50_000<<20 + 1, 6 << 20}, {60_000<<20 - 1, 6 << 20}, {60_000 << 20, 7 << 20},
+		{240_000<<20 - 1, 24 << 20}, {240_000 << 20, 0}, {math.MaxInt64, 0},
+	} {
+		got, err := b.partSize(test.size)
+		if got != test.want || errors.Is(err, storage.ErrTooLarge) != (test.want == 0) {
+			t.Errorf("%d: %d, %v", test.size, got, err)
+		}
+		if got > 0 && test.size > got*MaxParts {
+			t.Errorf("%d: %d is too little", test.size, got)
+		}
+	}
+	b.maxParts = 2
+	data := bytes.Repeat([]byte("larger"), 19<<20/6) // two parts of 10 MiB
+	info, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := b.Get(t.Context(), info.Digests.SHA256, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes came back of %d: %v", len(got), len(data), err)
+	}
+	_, err = b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize})
+	if !errors.Is(err, storage.ErrTooLarge) {
+		t.Errorf("more than two parts of unknown size: %v", err)
 	}
 }
 

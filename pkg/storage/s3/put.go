@@ -20,8 +20,6 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	switch {
 	case src.Size == storage.UnknownSize:
 		return b.putUnknownSize(ctx, src, in)
-	case src.Size > MaxParts*b.config.MultipartChunkBytes:
-		return storage.Info{}, errTooManyParts
 	case src.Size >= b.config.MultipartThresholdBytes || b.buffersFor(src.Size) > b.pool.Count():
 		return b.putParts(ctx, src, in, nil)
 	}

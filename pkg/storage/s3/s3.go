@@ -43,9 +43,10 @@ type Backend struct {
 	close  func()
 
 	retries budget
+	checks  checksumCheck
 
 	// The service's limits; tests lower them.
-	maxCopy, copyPart int64
+	maxCopy, copyPart, maxParts int64
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -72,7 +73,7 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	}
 	return &Backend{
 		config: config, place: place, client: client, pool: pool, close: closeIdle,
-		maxCopy: maxSinglePutBytes, copyPart: 1 << 30,
+		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 1 << 30, maxParts: MaxParts,
 	}, nil
 }
 

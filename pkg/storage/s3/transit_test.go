@@ -3,6 +3,7 @@ package s3_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -111,27 +112,38 @@ func (f *flipped) Read(p []byte) (int, error) {
 }
 
 // TestDamagedOnTheWay: a bit that turns between us and the server must not
-// become part of a blob, in either mode and in either way of storing.
+// become part of a blob, in any mode and in either way of storing. RGW checks no
+// CRC-32C, so Auto has to find that out.
 func TestDamagedOnTheWay(t *testing.T) {
 	t.Parallel()
-	for _, checksums := range []s3.Checksums{s3.ChecksumsCRC32C, s3.ChecksumsSHA256} {
+	for _, variant := range []struct {
+		kind      servers.S3Kind
+		checksums s3.Checksums
+	}{
+		{servers.VersityGW, s3.ChecksumsWhenSupported},
+		{servers.VersityGW, s3.ChecksumsWhenRequired},
+		{servers.VersityGW, s3.ChecksumsAuto},
+		{servers.MinIO, s3.ChecksumsAuto},
+		{servers.RGW, s3.ChecksumsAuto},
+		{servers.RGW, s3.ChecksumsWhenRequired},
+	} {
 		for way, size := range map[string]int64{"whole": 1000, "in parts": threshold + 1} {
 			for _, always := range []bool{true, false} {
-				name := string(checksums) + "/" + way
+				name := fmt.Sprint(variant.kind, "/", variant.checksums, "/", way)
 				if !always {
 					name += "/once"
 				}
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					var damaged atomic.Int64
-					server := servers.S3(t)
+					server := servers.S3On(t, variant.kind, false)
 					config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
 						if (isPart(r) || isWhole(r)) && (damaged.Add(1) == 1 || always) {
 							r.Body = &flipped{ReadCloser: r.Body}
 						}
 						return false
 					}}.config(t, server)
-					config.Checksums = checksums
+					config.Checksums = variant.checksums
 					b := open(t, server, config, buffer.New(16<<20, 8<<20))
 					data := storagetest.Bytes(1, size)
 					_, err := b.Put(t.Context(), source(data))
@@ -275,14 +287,14 @@ func TestHashedOnce(t *testing.T) {
 // refuse what it does by default.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	for _, checksums := range []s3.Checksums{s3.ChecksumsCRC32C, s3.ChecksumsSHA256} {
+	for _, checksums := range []s3.Checksums{s3.ChecksumsWhenSupported, s3.ChecksumsWhenRequired} {
 		t.Run(string(checksums), func(t *testing.T) {
 			t.Parallel()
 			config := between{tls: true, on: func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Header.Get("X-Amz-Trailer") != "" || r.Header.Get("Content-Encoding") != "" || r.ContentLength < 0 {
 					t.Errorf("%s %s: %v", r.Method, r.URL, r.Header)
 				}
-				if (isWhole(r) || isPart(r) && checksums == s3.ChecksumsSHA256) && len(r.Header.Get("X-Amz-Content-Sha256")) != 64 {
+				if (isWhole(r) || isPart(r) && checksums == s3.ChecksumsWhenRequired) && len(r.Header.Get("X-Amz-Content-Sha256")) != 64 {
 					t.Errorf("%s %s is signed as %q", r.Method, r.URL, r.Header.Get("X-Amz-Content-Sha256"))
 				}
 				return false

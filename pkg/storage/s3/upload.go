@@ -34,15 +34,17 @@ func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
 // another's too, and what was begun there is left to the sweep.
 //
 // Servers refuse parts whose checksum was not announced, and a Complete without
-// one that was: algorithm is "" for parts that carry none.
-func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, algorithm types.ChecksumAlgorithm) (*upload, error) {
-	u := &upload{b: b, key: key}
+// one that was: crc says whether parts will carry a CRC-32C.
+func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, crc bool) (*upload, error) {
+	u := &upload{b: b, key: key, crc: crc}
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		ContentType:          aws.String(contentType),
 		StorageClass:         class,
 		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
-		ChecksumAlgorithm:    algorithm,
+	}
+	if crc {
+		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
 	}
 	err := b.try(ctx, func(ctx context.Context) error { return u.create(ctx, input) }, nil)
 	if err != nil {

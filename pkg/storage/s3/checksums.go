@@ -1,0 +1,102 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Checksums says what proves a part of a multipart upload on its way. A whole
+// object in one request always carries the signed SHA-256 that names it.
+type Checksums string
+
+// The modes.
+const (
+	// ChecksumsAuto is ChecksumsWhenSupported over https, and over http where
+	// the server is found to check CRC-32C; else ChecksumsWhenRequired.
+	ChecksumsAuto Checksums = "Auto"
+	// ChecksumsWhenRequired signs each part's SHA-256: every server checks it,
+	// at one more pass of hashing on both ends.
+	ChecksumsWhenRequired Checksums = "WhenRequired"
+	// ChecksumsWhenSupported sends an x-amz-checksum-crc32c header with a body
+	// that is not signed. Servers that do not know it (Ceph RGW 16) store
+	// whatever arrives: over http nothing but TCP protects a part then.
+	ChecksumsWhenSupported Checksums = "WhenSupported"
+)
+
+// checksumCheck is what Auto has found out about the server.
+type checksumCheck struct {
+	turn  chan struct{} // holds one token: who takes it may ask and write
+	known bool
+	crc   bool
+}
+
+func newChecksumCheck() checksumCheck {
+	c := checksumCheck{turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
+}
+
+// partsCarryCRC says whether the parts of an upload carry a CRC-32C rather than
+// a signed SHA-256. What cannot be found out costs a hash and no safety.
+func (b *Backend) partsCarryCRC(ctx context.Context) bool {
+	switch {
+	case b.config.Checksums == ChecksumsWhenRequired:
+		return false
+	case b.config.Checksums == ChecksumsWhenSupported:
+		return true
+	case !strings.HasPrefix(b.config.EndpointURL, "http://"):
+		return true // TLS proves what arrives
+	}
+	select {
+	case <-b.checks.turn:
+		defer func() { b.checks.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return false
+	}
+	if !b.checks.known {
+		crc, err := b.checksChecksums(ctx)
+		// An outage says nothing about the server: the next upload asks again.
+		b.checks.known = err == nil || ctx.Err() == nil && !errors.Is(err, storage.ErrUnreachable) && !errors.Is(err, storage.ErrThrottled)
+		b.checks.crc = crc
+	}
+	return b.checks.crc
+}
+
+// checksChecksums finds out whether the server refuses bytes that do not have
+// the CRC-32C that their header says: it sends a few below the probe prefix,
+// and removes them where they were taken. It asks once, without repeating.
+func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
+	content := []byte("not what its checksum says")
+	wrong := crcHeader(^crc32.Checksum(content, castagnoli))
+	key := storage.ProbePrefix + "/checksum/" + uuid.NewString()
+	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key(key),
+		Body: bytes.NewReader(content), ContentLength: aws.Int64(int64(len(content))),
+		ContentType: aws.String(contentType), ChecksumCRC32C: &wrong,
+	}, unsigned.option)
+	if isCode(err, "BadDigest", "XAmzContentChecksumMismatch") {
+		return true, nil
+	}
+	if err == nil || unclear(err) {
+		b.discard(ctx, key)
+	}
+	return false, b.failed(ctx, "put a wrong checksum", err)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// crcHeader is a CRC-32 as its header carries it.
+func crcHeader(sum uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}

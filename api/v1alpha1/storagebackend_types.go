@@ -164,7 +164,8 @@ type S3Spec struct {
 	// +optional
 	MultipartThresholdBytes int64 `json:"multipartThresholdBytes,omitempty"`
 	// MultipartChunkBytes is the size of a part, 5 MiB to 64 MiB. An object
-	// has at most 10,000 parts; larger objects get larger parts.
+	// has at most 10,000 parts. One whose size is declared gets larger parts
+	// where it needs to, each at most the memory for uploads.
 	// +kubebuilder:default=8388608
 	// +kubebuilder:validation:Minimum=5242880
 	// +kubebuilder:validation:Maximum=67108864
@@ -177,8 +178,10 @@ type S3Spec struct {
 	// +optional
 	ForcePathStyle *bool `json:"forcePathStyle,omitempty"`
 	// Checksums says what proves a part of a large object on its way: the
-	// signed SHA-256 that S3 requires (WhenRequired), or a checksum header that
-	// is cheaper and that not every server checks (WhenSupported). Auto lets the driver choose.
+	// signed SHA-256 that S3 requires (WhenRequired), or a CRC-32C header that
+	// is cheaper and that not every server checks (WhenSupported). Auto is
+	// WhenSupported over https, and over http where the driver found that the
+	// server checks it; else WhenRequired.
 	// +kubebuilder:validation:Enum=Auto;WhenRequired;WhenSupported
 	// +kubebuilder:default=Auto
 	// +optional

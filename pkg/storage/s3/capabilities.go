@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -119,7 +116,6 @@ func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), w
 
 // putTried sends the bytes of a trial, which are its key; the error is the
 // SDK's. A conditional put is not repeated: its own lost attempt would refuse it.
-// Nor is one whose checksum is wrong on purpose.
 func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error {
 	data := []byte(*input.Key)
 	put := func(ctx context.Context) error {
@@ -127,7 +123,7 @@ func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error 
 		_, err := b.client.PutObject(ctx, input, payloadHash(digest.Of(data).SHA256.Hex()).option)
 		return err
 	}
-	if input.IfNoneMatch != nil || input.ChecksumCRC32C != nil {
+	if input.IfNoneMatch != nil {
 		return put(ctx)
 	}
 	return b.try(ctx, put, nil)
@@ -164,17 +160,6 @@ func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
 		return unsupported("the server does not check CRC-32C; parts over http carry their signed SHA-256 instead"), nil
 	}
 	return supported("the server refuses bytes whose CRC-32C is wrong"), err
-}
-
-// checksChecksums reports whether the server compares the CRC-32C of a body
-// with its header.
-func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
-	wrong := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte("other"), castagnoli)))
-	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.ChecksumCRC32C = &wrong }, nil)
-	if find(err).reason == storage.ReasonDamagedInTransit {
-		return true, nil
-	}
-	return false, b.failed(ctx, "put", err)
 }
 
 // refusal turns what a put with a feature ended with into a finding: the place

@@ -79,7 +79,10 @@ func (b *Backend) partsCarryCRC(ctx context.Context) bool {
 func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 	content := []byte("not what its checksum says")
 	wrong := crcHeader(^crc32.Checksum(content, castagnoli))
-	key := storage.ProbePrefix + "/checksum/" + uuid.NewString()
+	key := join(storage.ProbePrefix, "checksum/"+uuid.NewString())
+	if b.config.probes { // that is its prefix
+		key = "checksum/" + uuid.NewString()
+	}
 	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		Body: bytes.NewReader(content), ContentLength: aws.Int64(int64(len(content))),

@@ -111,17 +111,53 @@ const prefix = "some/prefix"
 
 func newBucket(t *testing.T) bucket {
 	t.Helper()
-	server := servers.S3(t)
+	return newBucketOn(t, servers.VersityGW, false)
+}
+
+func newBucketOn(t *testing.T, kind servers.S3Kind, secure bool) bucket {
+	t.Helper()
+	server := servers.S3On(t, kind, secure)
 	return bucket{server, server.Client()}
+}
+
+// store is a kind of place: a folder, or a bucket on a kind of S3 server.
+type store struct {
+	kind   servers.S3Kind
+	secure bool // by https, with a private CA
+}
+
+// local is a folder.
+var local = store{}
+
+func (s store) name() string {
+	switch {
+	case s == local:
+		return "local"
+	case s.secure:
+		return string(s.kind) + "-https"
+	}
+	return string(s.kind)
+}
+
+func (s store) place(t *testing.T, root string) place {
+	t.Helper()
+	if s == local {
+		return newFolder(t, root, s.name())
+	}
+	return newBucketOn(t, s.kind, s.secure)
 }
 
 func (b bucket) spec(t *testing.T, c control) v1alpha1.StorageBackendSpec {
 	t.Helper()
-	return v1alpha1.StorageBackendSpec{S3: &v1alpha1.S3Spec{
+	spec := &v1alpha1.S3Spec{
 		EndpointURL: b.Endpoint, Region: b.Region, Bucket: b.Bucket, KeyPrefix: prefix,
-		AccessKeyRef: c.secret(t, "access-key", b.AccessKey),
-		SecretKeyRef: c.secret(t, "secret-key", b.SecretKey),
-	}}
+		AccessKeyRef: c.secret(t, b.Bucket+"-access-key", b.AccessKey),
+		SecretKeyRef: c.secret(t, b.Bucket+"-secret-key", b.SecretKey),
+	}
+	if b.CA != nil {
+		spec.CABundleRef = c.secret(t, b.Bucket+"-ca", string(b.CA))
+	}
+	return v1alpha1.StorageBackendSpec{S3: spec}
 }
 
 func (b bucket) sizes(t *testing.T) map[string]int64 {

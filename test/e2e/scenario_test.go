@@ -18,28 +18,40 @@ import (
 )
 
 // TestScenario is one body for every way to run it: declared by files or by
-// Kubernetes objects, the bytes going first to a folder or to a bucket.
+// Kubernetes objects, the bytes going first to a folder or to a bucket, on each
+// kind of server over http and https.
 func TestScenario(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []struct {
-		name     string
-		control  func(t *testing.T) control
-		database func(t *testing.T) string
+	embedded := mode{"embedded", func(t *testing.T) control { return newFiles(t) }, sqlite}
+	cluster := mode{"cluster", func(t *testing.T) control { return newNamespace(t) }, func(t *testing.T) string { return servers.Postgres(t) }}
+	for _, test := range []struct {
+		mode
+		first, second store
 	}{
-		{"embedded", func(t *testing.T) control { return newFiles(t) }, sqlite},
-		{"cluster", func(t *testing.T) control { return newNamespace(t) }, func(t *testing.T) string { return servers.Postgres(t) }},
+		{embedded, local, store{servers.VersityGW, false}},
+		{embedded, store{servers.VersityGW, false}, local},
+		{embedded, store{servers.RGW, true}, store{servers.MinIO, false}},
+		{cluster, local, store{servers.VersityGW, false}},
+		{cluster, store{servers.VersityGW, true}, local},
+		{cluster, store{servers.MinIO, true}, store{servers.RGW, false}},
 	} {
-		for _, order := range [][2]string{{"local", "s3"}, {"s3", "local"}} {
-			t.Run(mode.name+"/"+order[0]+" first", func(t *testing.T) {
-				t.Parallel()
-				root := t.TempDir()
-				w := newWorld(t, mode.control(t), mode.database(t), root, order[0], map[string]place{
-					"local": newFolder(t, root, "local"), "s3": newBucket(t),
-				})
-				scenario(t, w, order[0], order[1])
+		first, second := test.first.name(), test.second.name()
+		t.Run(test.name+"/"+first+" first", func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			w := newWorld(t, test.control(t), test.database(t), root, first, map[string]place{
+				first: test.first.place(t, root), second: test.second.place(t, root),
 			})
-		}
+			scenario(t, w, first, second)
+		})
 	}
+}
+
+// mode is a way to run the manager.
+type mode struct {
+	name     string
+	control  func(t *testing.T) control
+	database func(t *testing.T) string
 }
 
 func sqlite(t *testing.T) string {

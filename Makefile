@@ -21,7 +21,7 @@ GENERATED := api config
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/manager and bin/artifactstore
@@ -44,12 +44,17 @@ parts: # What tests run against: kube-apiserver and etcd, three S3 servers, Post
 bench: parts ## Measure speed and memory against the bare parts, as ratios
 	go test -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench/...
 
+.PHONY: smoke-s3
+smoke-s3: ## Try an S3 server of yours (ENDPOINT, BUCKET, REGION, CA, PREFIX; keys in AWS_…)
+	@ENDPOINT='$(ENDPOINT)' BUCKET='$(BUCKET)' REGION='$(REGION)' CA='$(CA)' PREFIX='$(PREFIX)' hack/smoke-s3.sh
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	hack/build-tools.sh dev
 	@unformatted="$$(gofmt -l api cmd controllers hack pkg test)"; \
 		if [ -n "$$unformatted" ]; then echo "gofmt these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
+	go vet -tags smoke ./pkg/storage/s3
 	bin/staticcheck ./...
 
 .PHONY: generate

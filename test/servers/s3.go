@@ -165,22 +165,36 @@ func freeAddress() (string, error) {
 }
 
 // Client returns an SDK client for the server, with the SDK's defaults except
-// that RGW gets checksums only where they are required: over https it refuses
-// the others.
+// that RGW, and a server of which nothing is known, get checksums only where
+// they are required: RGW refuses the others over https.
 func (s S3Server) Client() *s3.Client {
 	options := s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
 	}
-	if s.Kind == RGW {
+	if s.Kind != VersityGW && s.Kind != MinIO {
 		options.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	}
+	options.HTTPClient = s.transport()
+	return s3.New(options)
+}
+
+// transports holds one for each endpoint: each has connections of its own that stay open for a while.
+var transports sync.Map
+
+func (s S3Server) transport() s3.HTTPClient {
+	key := s.Endpoint + "\n" + string(s.CA)
+	if known, found := transports.Load(key); found {
+		return known.(s3.HTTPClient)
+	}
+	made := awshttp.NewBuildableClient()
 	if s.CA != nil {
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(s.CA)
-		options.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		made = made.WithTransportOptions(func(t *http.Transport) {
 			t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 		})
 	}
-	return s3.New(options)
+	known, _ := transports.LoadOrStore(key, made)
+	return known.(s3.HTTPClient)
 }

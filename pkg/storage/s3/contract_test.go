@@ -23,6 +23,7 @@ type placed struct {
 	server servers.S3Server
 	config s3.Config
 	pool   *buffer.Pool
+	within string // all that is ours in the bucket; "" is all that is there
 }
 
 // configFor is a bucket's config with small parts.
@@ -45,7 +46,7 @@ func open(t *testing.T, server servers.S3Server, config s3.Config, pool *buffer.
 			t.Errorf("%d buffers never came back", held)
 		}
 	})
-	return &placed{b, server, config, pool}
+	return &placed{Backend: b, server: server, config: config, pool: pool}
 }
 
 func TestContract(t *testing.T) {
@@ -80,18 +81,24 @@ func contractOnMinIO(t *testing.T, secure bool, each int64) {
 	contract(t, func(t *testing.T) servers.S3Server { return own.Bucket(t) }, each)
 }
 
+// contract runs the suite, each test in a bucket of its own.
 func contract(t *testing.T, bucket func(t *testing.T) servers.S3Server, each int64) {
+	contractIn(t, func(t *testing.T) *placed {
+		server := bucket(t)
+		return open(t, server, configFor(server), buffer.New(24<<20, each))
+	})
+}
+
+func contractIn(t *testing.T, place func(t *testing.T) *placed) {
 	storagetest.Run(t,
-		func(t *testing.T) storage.Backend {
-			server := bucket(t)
-			return open(t, server, configFor(server), buffer.New(24<<20, each))
-		},
+		func(t *testing.T) storage.Backend { return place(t) },
 		storagetest.WithThreshold(threshold),
 		storagetest.WithKeys(keys),
 		storagetest.WithOrphans(leave),
 		storagetest.WithSecond(func(t *testing.T, b storage.Backend) storage.Backend {
 			first := b.(*placed)
 			again := open(t, first.server, first.config, first.pool)
+			again.within = first.within
 			t.Cleanup(func() { again.Close() })
 			return again
 		}),
@@ -101,13 +108,15 @@ func contract(t *testing.T, bucket func(t *testing.T) servers.S3Server, each int
 // client talks to a test server without the driver.
 func client(server servers.S3Server) *sdk.Client { return server.Client() }
 
-// keys lists every object in the bucket, and every unfinished upload.
+// keys lists every object in the bucket, or what is ours of it, and every
+// unfinished upload.
 func keys(t *testing.T, b storage.Backend) []string {
 	t.Helper()
 	server, prefix := b.(*placed).server, b.(*placed).config.KeyPrefix+"/"
+	within := aws.String(b.(*placed).within)
 	c := client(server)
 	var found []string
-	pages := sdk.NewListObjectsV2Paginator(c, &sdk.ListObjectsV2Input{Bucket: &server.Bucket})
+	pages := sdk.NewListObjectsV2Paginator(c, &sdk.ListObjectsV2Input{Bucket: &server.Bucket, Prefix: within})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil {
@@ -122,7 +131,7 @@ func keys(t *testing.T, b storage.Backend) []string {
 			found = append(found, key[len(prefix):])
 		}
 	}
-	uploads, err := c.ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket})
+	uploads, err := c.ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket, Prefix: within})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,8 @@
 // Before it asks for its first buffer, or for one while it holds none, an upload
 // reads the first bytes that are to lie in it, or the end, into a little memory
 // of its own (package intake): a client that has sent next to nothing holds
-// nothing. One that stalls later holds the buffers that it was filling.
+// nothing, and a blob that fits there takes none. One that stalls later holds
+// the buffers that it was filling.
 //
 // So whoever waits in Get or GetN waits for buffers that come back without
 // anyone's needing another one: there is no cycle. TryGetN never waits and may

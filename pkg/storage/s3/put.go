@@ -17,6 +17,22 @@ import (
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
 	defer in.Close()
+	if src.Size > MaxParts*b.config.MultipartChunkBytes {
+		return storage.Info{}, errTooManyParts
+	}
+	if ctx.Err() != nil {
+		return storage.Info{}, b.failed(ctx, "put", ctx.Err())
+	}
+	// A buffer for each small blob would let a dozen be under way in the process.
+	if err := in.Await(ctx); err != nil {
+		return storage.Info{}, err
+	}
+	if data, ok, err := in.All(); ok || err != nil {
+		if err != nil {
+			return storage.Info{}, err
+		}
+		return b.putWhole(ctx, src, [][]byte{data})
+	}
 	switch {
 	case src.Size == storage.UnknownSize:
 		return b.putUnknownSize(ctx, src, in)

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -246,6 +248,40 @@ func TestShortAnswer(t *testing.T) {
 	got, err := io.ReadAll(r)
 	if err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d of %d bytes came: %v", len(got), len(data), err)
+	}
+}
+
+// TestSmallAtOnce: small blobs are under way together, whatever the number of buffers.
+func TestSmallAtOnce(t *testing.T) {
+	t.Parallel()
+	const puts = 20
+	var arrived sync.WaitGroup
+	arrived.Add(puts)
+	server := servers.S3(t)
+	config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
+		if isWhole(r) {
+			arrived.Done()
+			arrived.Wait() // for all of them
+		}
+		return false
+	}}.config(t, server)
+	b := open(t, server, config, buffer.New(8<<20, 8<<20)) // one
+	var group errgroup.Group
+	for i := range puts {
+		group.Go(func() error {
+			src := source(storagetest.Bytes(uint64(i), 4096))
+			if i%2 == 0 {
+				src.Size, src.Want = storage.UnknownSize, digest.Dual{}
+			}
+			_, err := b.Put(t.Context(), src)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if stored := keys(t, b); len(stored) != puts {
+		t.Errorf("the bucket holds %d objects", len(stored))
 	}
 }
 

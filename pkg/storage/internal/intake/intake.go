@@ -62,6 +62,19 @@ func (in *Intake) Await(ctx context.Context) error {
 	return nil
 }
 
+// All returns the whole source if it lies in what Await read, for it ended
+// there: whoever stores that needs no memory of the budget. The bytes are good
+// until Close. Another size than declared is a *storage.MismatchError.
+func (in *Intake) All() (data []byte, ok bool, err error) {
+	if !in.ended || in.early == nil || in.from > 0 || int64(in.to) != in.read {
+		return nil, false, nil
+	}
+	if in.src.Size != storage.UnknownSize && in.read != in.src.Size {
+		return nil, false, in.wrongSize()
+	}
+	return in.early[:in.to], true, nil
+}
+
 // Close gives back what Await read and Fill did not come to give.
 func (in *Intake) Close() {
 	if in.early != nil {

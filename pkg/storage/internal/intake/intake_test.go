@@ -119,3 +119,41 @@ func TestAwaitTellsFaults(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// All gives a source that ended within what Await reads, once, and nothing of a larger one.
+func TestAll(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, earlySize - 1, earlySize + 1, 3 * earlySize} {
+		want := bytes.Repeat([]byte("x"), size)
+		for _, declared := range []int64{int64(size), storage.UnknownSize} {
+			in := New(storage.Source{Reader: iotest.HalfReader(bytes.NewReader(want)), Size: declared})
+			if _, ok, err := in.All(); ok || err != nil {
+				t.Errorf("%d bytes before Await: %t, %v", size, ok, err)
+			}
+			if err := in.Await(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, ok, err := in.All()
+			if err != nil || ok != (size < earlySize) || ok && !bytes.Equal(got, want) {
+				t.Errorf("%d bytes: %d, %t, %v", size, len(got), ok, err)
+			}
+			if size > 1 {
+				if _, _, err := in.Fill(t.Context(), make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				if _, ok, _ := in.All(); ok {
+					t.Errorf("%d bytes: all of them after Fill has given one", size)
+				}
+			}
+			in.Close()
+		}
+	}
+	in := New(storage.Source{Reader: bytes.NewReader([]byte("four")), Size: 5})
+	defer in.Close()
+	if err := in.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := in.All(); ok || !errors.Is(err, storage.ErrMismatch) {
+		t.Errorf("4 of 5 bytes: %t, %v", ok, err)
+	}
+}

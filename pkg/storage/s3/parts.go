@@ -170,7 +170,7 @@ func (b *Backend) copySource(key string) *string {
 // discard deletes an object on the caller's account, also when ctx is over.
 // What it cannot delete is an orphan, and found as such.
 func (b *Backend) discard(ctx context.Context, key string) {
-	ctx, cancel := cleanUp(ctx)
-	defer cancel()
-	call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
+	afterwards(ctx, func(ctx context.Context) {
+		call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
+	})
 }

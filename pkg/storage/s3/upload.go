@@ -16,7 +16,10 @@ import (
 const (
 	// cleanUpTime is what removing a failed upload may take after the
 	// caller's context is over.
-	cleanUpTime   = 30 * time.Second
+	cleanUpTime = 30 * time.Second
+	// cleanUpWait is how long a caller whose context is over waits for it: a
+	// server that answers needs no more.
+	cleanUpWait   = time.Second
 	abortAttempts = 6
 	// firstPause between two attempts to abort; each further is twice as long.
 	firstPause = 100 * time.Millisecond
@@ -25,6 +28,29 @@ const (
 // cleanUp returns a context that outlives the caller's.
 func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+}
+
+// afterwards cleans up, also when ctx is over: then the caller goes on after
+// cleanUpWait, while do may run on behind it.
+func afterwards(ctx context.Context, do func(context.Context)) {
+	clean, cancel := cleanUp(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer cancel()
+		defer close(done)
+		do(clean)
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(cleanUpWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // begin starts an upload to a key. It does not leave one behind when ctx ends
@@ -137,9 +163,10 @@ func (u *upload) gone(ctx context.Context) (bool, error) {
 // A server that is completing the upload still must not be told to abort it:
 // Ceph RGW takes no lock there and could collect the parts of the object that
 // it is making. So after a Complete without an answer it waits first.
-func (u *upload) abort(ctx context.Context) {
-	ctx, cancel := cleanUp(ctx)
-	defer cancel()
+func (u *upload) abort(ctx context.Context) { afterwards(ctx, u.remove) }
+
+// remove is abort while ctx lasts.
+func (u *upload) remove(ctx context.Context) {
 	if u.unsettled {
 		for nth := range abortAttempts {
 			if gone, _ := u.gone(ctx); gone || !sleep(ctx, firstPause<<nth) {
@@ -168,8 +195,10 @@ func (u *upload) abortStrays(ctx context.Context) {
 	if !u.strays || !strings.HasPrefix(u.key, storage.StagingPrefix+"/") {
 		return
 	}
-	ctx, cancel := cleanUp(ctx)
-	defer cancel()
+	afterwards(ctx, u.removeAll)
+}
+
+func (u *upload) removeAll(ctx context.Context) {
 	// The whole key as prefix: MinIO lists no other.
 	listed, err := call(ctx, u.b, u.b.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{
 		Bucket: &u.b.config.Bucket, Prefix: u.b.key(u.key),
@@ -179,7 +208,7 @@ func (u *upload) abortStrays(ctx context.Context) {
 	}
 	for _, found := range listed.Uploads {
 		if aws.ToString(found.Key) == *u.b.key(u.key) {
-			(&upload{b: u.b, key: u.key, id: found.UploadId}).abort(ctx)
+			(&upload{b: u.b, key: u.key, id: found.UploadId}).remove(ctx)
 		}
 	}
 }

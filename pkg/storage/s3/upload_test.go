@@ -2,12 +2,14 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -128,5 +130,36 @@ func TestCompleteLost(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestCleaningDoesNotHoldUp: a server that hangs from the first part on, also
+// for what would clean up, holds a caller little longer than its deadline.
+func TestCleaningDoesNotHoldUp(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	var hangs atomic.Bool
+	config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
+		if isPart(r) {
+			hangs.Store(true)
+		}
+		if hangs.Load() {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	}}.config(t, servers.S3(t))
+	b := newBackend(t, config)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	start := time.Now()
+	_, err := b.Put(ctx, storage.Source{Reader: bytes.NewReader(storagetest.Bytes(5, threshold+1)), Size: storage.UnknownSize})
+	check(t, "Put", err, storage.ErrUnreachable, storage.ReasonTimedOut, config)
+	if took := time.Since(start); !hangs.Load() || took > 8*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

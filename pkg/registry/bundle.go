@@ -208,7 +208,7 @@ func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent
 				if err != nil {
 					return about(file.Path, err)
 				}
-				info, err := store.Put(putting, src)
+				info, err := s.put(putting, store, src)
 				if err != nil {
 					return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
 				}

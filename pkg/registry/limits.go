@@ -15,6 +15,12 @@ const (
 	MaxFilesInOneUpload = 100_000
 	// UploadLifetime is how long a session stays open after its last change.
 	UploadLifetime = 24 * time.Hour
+	// OrphanAge is how old something must be before a sweep takes it for left
+	// behind.
+	OrphanAge = 24 * time.Hour
+	// MaxPutTime is how long storing one file may take, however large: what is
+	// staged for it is then younger than OrphanAge.
+	MaxPutTime = OrphanAge - time.Hour
 	// Pages.
 	DefaultEventPage   = 100
 	MaxEventPage       = 1000

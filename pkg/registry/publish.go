@@ -34,9 +34,18 @@ var errMoved = errors.New("what is being published has changed meanwhile")
 // Publish implements Uploads. Order of writes: every blob of the package is
 // durable in the placement, then the manifest's, then the event.
 func (s *Service) Publish(ctx context.Context, id string, sent []byte) (Publication, error) {
-	for attempt := 1; ; attempt++ {
+	patience := s.sweptPatience
+	for attempt := 1; ; {
 		publication, err := s.publish(ctx, id, sent)
+		if swept, ok := errors.AsType[*sweptError](err); ok {
+			// No attempt is used up: each round settles some blobs, or waits.
+			if err := s.settle(ctx, swept, &patience); err != nil {
+				return Publication{}, err
+			}
+			continue
+		}
 		if attempt < publishAttempts && errors.Is(err, errMoved) {
+			attempt++
 			continue
 		}
 		return publication, err
@@ -61,7 +70,7 @@ func (s *Service) publish(ctx context.Context, id string, sent []byte) (Publicat
 	if err := s.copyMissing(ctx, draft, store); err != nil {
 		return Publication{}, err
 	}
-	if _, err := store.Put(ctx, storage.Source{
+	if _, err := s.put(ctx, store, storage.Source{
 		Reader: bytes.NewReader(draft.encoded), Size: int64(len(draft.encoded)), Want: digest.Of(draft.encoded), Tier: draft.session.Tier,
 	}); err != nil {
 		return Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
@@ -81,6 +90,8 @@ type draft struct {
 func (d *draft) ref() PackageRef {
 	return PackageRef{d.session.Producer, d.session.Name, d.session.Version}
 }
+
+func (d *draft) manifestDigest() digest.Digest { return manifest.Digest(d.encoded) }
 
 func (s *Service) draft(ctx context.Context, id string) (*draft, error) {
 	var (
@@ -236,7 +247,7 @@ func (s *Service) copyBlob(ctx context.Context, r view.Reusable, into storage.St
 		}
 		body, _, err := from.Store.Get(ctx, r.Digests.SHA256, nil)
 		if err == nil {
-			_, err = into.Put(ctx, storage.Source{Reader: body, Size: r.Size, Want: r.Digests, Tier: tier})
+			_, err = s.put(ctx, into, storage.Source{Reader: body, Size: r.Size, Want: r.Digests, Tier: tier})
 			err = errors.Join(err, body.Close())
 		}
 		if err == nil {
@@ -266,6 +277,9 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		}
 		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
 			return nil, errors.Join(errMoved, err)
+		}
+		if err := s.checkSwept(ctx, tx, d); err != nil {
+			return nil, err
 		}
 		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
 		if err == nil {

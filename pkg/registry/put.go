@@ -47,11 +47,22 @@ func (s *Service) putDeclared(ctx context.Context, session upload.Session, file 
 	if err != nil {
 		return storage.Info{}, err
 	}
-	info, err := store.Put(ctx, src)
+	info, err := s.put(ctx, store, src)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
 	}
 	return info, s.recordStored(ctx, session, []storedFile{{file, info}})
+}
+
+// errPutTime is why a Put was ended.
+var errPutTime = fmt.Errorf("storing one file may take %s", MaxPutTime)
+
+// put is how the registry stores bytes, all of them: what lasts longer than
+// MaxPutTime is ended, before a sweep takes for left behind what it has staged.
+func (s *Service) put(ctx context.Context, store storage.Store, src storage.Source) (storage.Info, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.putTime, errPutTime)
+	defer cancel()
+	return store.Put(ctx, src)
 }
 
 // undeclare takes back what a refused request has declared by the way. If it

@@ -26,6 +26,7 @@ type Registry interface {
 	Blobs
 	Events
 	Backends
+	Sweeps
 }
 
 // Uploads takes packages in. A session that is not published has no effect.
@@ -124,4 +125,18 @@ type Backends interface {
 	VerifyBackend(ctx context.Context, nameOrID string, progress func(VerifyReport)) (VerifyReport, error)
 	// Health summarizes the whole.
 	Health(ctx context.Context) (Health, error)
+}
+
+// Sweeps removes what was left behind.
+type Sweeps interface {
+	// SweepBackend removes, or with dryRun only lists, what is in the backend
+	// and no one has a claim to: blobs that the log does not name and no
+	// session has, staged objects, what probes left, and unfinished multipart
+	// uploads; all of them only when older than OrphanAge by the place's own
+	// clock. It ends before it has touched anything if the place's identity is
+	// not this backend's (placement.ErrForeignMarker). progress may be nil; it
+	// is called from one goroutine. An aborted run returns its error and the
+	// report so far; what it removed is removed. One run of a backend at a time
+	// in a process (a *ConflictError); other processes may run one beside it.
+	SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(SweepReport)) (SweepReport, error)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -145,7 +146,7 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 	for body.err == nil {
 		// One byte more than the limit shows that there is too much.
 		part := io.LimitReader(body, min(partSize, limit-offset+1))
-		info, err := store.Put(ctx, storage.Source{Reader: part, Size: storage.UnknownSize})
+		info, err := s.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize})
 		if err != nil {
 			return offset, fmt.Errorf("storing a part of %q: %w", path, err)
 		}
@@ -232,6 +233,13 @@ func (s *Service) joinParts(ctx context.Context, id, path string, store storage.
 	defer joined.Close() //nolint:errcheck // it is only read
 	whole.Reader, whole.Size = joined, size
 	_, err := s.PutFile(ctx, id, path, whole)
+	if joined.lost.Load() {
+		// A sweep that was at work as the part was stored again: begin anew.
+		if err := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
+			return FileProgress{}, err
+		}
+		return FileProgress{}, &OffsetError{Want: 0, Got: size}
+	}
 	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, ErrInvalid) {
 		return FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
@@ -251,6 +259,7 @@ type partReader struct {
 	store storage.Store
 	parts []upload.Part
 	open  io.ReadCloser
+	lost  atomic.Bool // a part is not there
 }
 
 func (r *partReader) Read(p []byte) (int, error) {
@@ -261,6 +270,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 			}
 			body, _, err := r.store.Get(r.ctx, r.parts[0].SHA256, nil)
 			if err != nil {
+				r.lost.Store(errors.Is(err, storage.ErrNotFound))
 				return 0, fmt.Errorf("reading a part back: %w", err)
 			}
 			r.open, r.parts = body, r.parts[1:]

@@ -28,6 +28,9 @@ type Options struct {
 	// UploadLifetime is how long a session stays open after its last
 	// declaration; 0 is the constant UploadLifetime.
 	UploadLifetime time.Duration
+	// OrphanAge is how old orphans must be to be swept; 0 is the constant
+	// OrphanAge. Only tests have reason to lower it.
+	OrphanAge time.Duration
 }
 
 // Service is the registry. Several processes may run one each on one database.
@@ -38,9 +41,14 @@ type Service struct {
 	now      func() time.Time
 	logger   *slog.Logger
 	lifetime time.Duration
+	age      time.Duration // of orphans
+	putTime  time.Duration // of one blob
+	// sweptPatience is how long a publish waits for a sweep in all.
+	sweptPatience time.Duration
 
 	windows   windows  // memory for bundles
 	verifying sync.Map // backend id -> struct{}, of runs in this process
+	sweeping  sync.Map // likewise
 	stop      context.CancelFunc
 	janitor   sync.WaitGroup
 }
@@ -52,7 +60,8 @@ var (
 
 // Open brings the tables up to date and starts the Service. Close ends it.
 func Open(ctx context.Context, o Options) (*Service, error) {
-	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime, windows: newWindows()}
+	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime, age: o.OrphanAge,
+		putTime: MaxPutTime, sweptPatience: sweptPatience, windows: newWindows()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -61,6 +70,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	if s.lifetime == 0 {
 		s.lifetime = UploadLifetime
+	}
+	if s.age == 0 {
+		s.age = OrphanAge
 	}
 	if err := errors.Join(view.Migrate(ctx, s.db), upload.Migrate(ctx, s.db)); err != nil {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", err)

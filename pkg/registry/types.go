@@ -284,3 +284,48 @@ type Health struct {
 	Log      LogHead         `json:"log"`
 	Backends []BackendStatus `json:"backends"`
 }
+
+// SweepReport is how far a sweep has come, or what it found.
+type SweepReport struct {
+	Backend   string `json:"backend"`
+	BackendID string `json:"backendId"`
+	// DryRun: nothing is removed.
+	DryRun bool `json:"dryRun"`
+	// MinAgeSeconds is how old an orphan must be.
+	MinAgeSeconds int64 `json:"minAgeSeconds"`
+	// Known blobs are named by the log: no sweep touches them.
+	Known int64 `json:"known"`
+	// Kinds has the counts of each kind, always in the same order.
+	Kinds []SweepCounts `json:"kinds"`
+	// Orphans lists the first 1,000 that were found; in the last report only.
+	Orphans []SweptOrphan `json:"orphans,omitempty"`
+	Done    bool          `json:"done"`
+	// Error says why an unfinished run ended.
+	Error string `json:"error,omitempty"`
+}
+
+// SweepCounts is what was found of one kind of orphan. Found is the sum of
+// Due, TooYoung and Claimed; Due that of Removed, Failed, and with DryRun all.
+type SweepCounts struct {
+	Kind         string `json:"kind"` // blob, staged, probe or upload
+	Found        int64  `json:"found"`
+	FoundBytes   int64  `json:"foundBytes"`
+	Due          int64  `json:"due"`
+	DueBytes     int64  `json:"dueBytes"`
+	Removed      int64  `json:"removed"`
+	RemovedBytes int64  `json:"removedBytes"`
+	// TooYoung and Claimed stay: they may belong to an upload that is under way.
+	TooYoung int64 `json:"tooYoung"`
+	Claimed  int64 `json:"claimed"`
+	// Failed could not be removed.
+	Failed int64 `json:"failed"`
+}
+
+// SweptOrphan is one orphan and what became of it.
+type SweptOrphan struct {
+	Kind     string    `json:"kind"`
+	Key      string    `json:"key"` // below the backend's prefix
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	Outcome  string    `json:"outcome"` // removed, due (of a dry run), tooYoung, claimed or failed
+}

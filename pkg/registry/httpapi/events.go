@@ -185,7 +185,7 @@ func (h *handler) verifyBackend(w *responseWriter, r *http.Request) error {
 	return writeLine(w, line)
 }
 
-func writeLine(w *responseWriter, line verifyLine) error {
+func writeLine(w *responseWriter, line any) error {
 	if w.status == 0 {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		w.Header().Set("X-Accel-Buffering", "no")

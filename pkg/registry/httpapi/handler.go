@@ -106,6 +106,7 @@ func (h *handler) byteRoutes() []route {
 		{headBlobOperation, h.getBlob},
 		{eventsOperation, h.getEvents},
 		{verifyOperation, h.verifyBackend},
+		{sweepOperation, h.sweepBackend},
 		{livezOperation, func(w *responseWriter, _ *http.Request) error { return sendText(w, "ok\n") }},
 		{readyzOperation, h.readyz},
 		{metricsOperation, func(w *responseWriter, r *http.Request) error { metricsHandler.ServeHTTP(w, r); return nil }},

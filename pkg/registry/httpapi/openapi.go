@@ -55,6 +55,8 @@ var (
 		answers[registry.EventPage](200, "application/json"), answersBytes(200, "text/event-stream"))
 	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Re-read every object of a backend; a line of progress at most five times a second", "backends",
 		parameter("path", "id", "the backend's name or its id"), answers[verifyLine](200, "application/x-ndjson"))
+	sweepOperation = plain(http.MethodPost, "/v1/backends/{id}/sweeps", "sweepBackend", "Remove what was left behind in a backend; a line of progress at most five times a second", "backends",
+		parameter("path", "id", "the backend's name or its id"), parameter("query", "dryRun", "true: only list it"), answers[sweepLine](200, "application/x-ndjson"))
 	livezOperation   = plain(http.MethodGet, "/livez", "livez", "200 while the process serves", "server", answersBytes(200, "text/plain"))
 	readyzOperation  = plain(http.MethodGet, "/readyz", "readyz", "200 when requests may be sent here, else a 503 with the reason", "server", answersBytes(200, "text/plain"))
 	metricsOperation = plain(http.MethodGet, "/metrics", "metrics", "Prometheus metrics", "server", answersBytes(200, "text/plain"))

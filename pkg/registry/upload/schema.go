@@ -4,7 +4,8 @@
 // A declared file is also the intent that stands before its Put: as long as
 // its row is there, no one may collect an object of that digest as an orphan.
 // One that was declared without digests protects nothing until they are known:
-// there, what collects orphans has to rely on the object's age.
+// there, what collects orphans relies on the object's age, and Publish on the
+// rows of sweeping, which tell it what it has to look at once more.
 package upload
 
 import (
@@ -64,6 +65,17 @@ CREATE TABLE upload_parts (
 	size      BIGINT NOT NULL,
 	sha256    BYTEA  NOT NULL, -- of the piece
 	PRIMARY KEY (upload_id, path, start)
+);
+`, `
+-- Blobs that a sweep is removing from a backend or has removed.
+CREATE TABLE sweeping (
+	backend_id TEXT   NOT NULL,
+	sha256     BYTEA  NOT NULL,
+	sweep      TEXT   NOT NULL, -- the batch that wrote the row
+	state      TEXT   NOT NULL, -- removing or removed
+	begun_us   BIGINT NOT NULL,
+	until_us   BIGINT NOT NULL, -- when a sweep that died while removing can have no request under way any more
+	PRIMARY KEY (backend_id, sha256)
 );
 `}
 

@@ -122,6 +122,30 @@ func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []
 	return sum, err
 }
 
+// FindLocated returns those of the digests that have a location in the
+// backend, in whatever state: a failed one may yet be restored.
+func FindLocated(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (map[digest.Digest]bool, error) {
+	located := make(map[digest.Digest]bool)
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := []any{backendID}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+placeholders(2, len(chunk))+`)`, args...)
+		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+			var sum []byte
+			if err := rows.Scan(&sum); err != nil {
+				return struct{}{}, err
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			located[d] = true
+			return struct{}{}, err
+		})
+		return err
+	})
+	return located, err
+}
+
 // ListNotLive returns those of the digests that have no live location anywhere.
 func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) ([]digest.Digest, error) {
 	var dead []digest.Digest

@@ -83,14 +83,12 @@ func (w *sweep) remove(ctx context.Context, batch []storage.Info) error {
 		group   errgroup.Group
 	)
 	group.SetLimit(sweepConcurrency)
-	for _, info := range batch {
-		sha := info.Digests.SHA256
-		if !mine[sha] || claimed[sha] {
-			results[sha] = result{outcome: outcomeClaimed}
-			continue
-		}
+	for _, sha := range names {
 		group.Go(func() error {
-			r := w.removeOne(working, sha)
+			r := result{outcome: outcomeClaimed}
+			if mine[sha] && !claimed[sha] {
+				r = w.removeOne(working, sha)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			results[sha] = r

@@ -33,7 +33,7 @@ const (
 // It must run under the lock of the log's head, after a look at the locations.
 func BeginSweep(ctx context.Context, tx database.Tx, backendID, sweep string, blobs []digest.Digest, now, until time.Time) ([]digest.Digest, error) {
 	rows := make([][]any, len(blobs))
-	for i, sha := range blobs {
+	for i, sha := range slices.SortedFunc(slices.Values(blobs), compare) {
 		rows[i] = []any{backendID, sha.Bytes(), sweep, sweepRemoving, now.UnixMicro(), until.UnixMicro()}
 	}
 	// A row that is over is taken over, not made anew: whoever still has to look at the blob does.
@@ -44,6 +44,13 @@ func BeginSweep(ctx context.Context, tx database.Tx, backendID, sweep string, bl
 		return nil, err
 	}
 	return querySums(ctx, tx, `SELECT sha256 FROM sweeping WHERE backend_id = $1 AND sweep = $2`, backendID, sweep)
+}
+
+// compare gives rows one order in which all transactions lock them, so that two
+// that wait for each other cannot be.
+func compare(a, b digest.Digest) int {
+	x, y := a.Sum(), b.Sum()
+	return slices.Compare(x[:], y[:])
 }
 
 // EndSweep says that no request of the batch is under way, but those for the
@@ -101,8 +108,9 @@ func FindSweeping(ctx context.Context, tx database.Tx, s Session, beside digest.
 }
 
 // ForgetSweeping removes rows of blobs that were seen to be there after the
-// sweep was over, unless another sweep has begun on them.
+// sweep was over, unless another sweep has begun on them. It sorts seen.
 func ForgetSweeping(ctx context.Context, tx database.Tx, backendID string, seen []Sweeping, now time.Time) error {
+	slices.SortFunc(seen, func(a, b Sweeping) int { return compare(a.SHA256, b.SHA256) })
 	for _, w := range seen {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sweeping WHERE backend_id = $1 AND sha256 = $2 AND sweep = $3 AND (state = $4 OR until_us <= $5)`,
 			backendID, w.SHA256.Bytes(), w.Sweep, sweepRemoved, now.UnixMicro()); err != nil {

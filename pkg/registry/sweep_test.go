@@ -1,0 +1,364 @@
+package registry_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/local"
+)
+
+// sweepWorld is one backend in a folder and the replicas of its registry.
+type sweepWorld struct {
+	url, folder string
+	age         time.Duration
+	advanced    atomic.Int64 // nanoseconds, of the registry's clock
+	wrap        func(storage.Backend) storage.Backend
+	store       storage.Backend
+	services    []*registry.Service
+}
+
+func newSweepWorld(t *testing.T, url string, age time.Duration, wrap func(storage.Backend) storage.Backend) *sweepWorld {
+	t.Helper()
+	w := &sweepWorld{url: url, folder: filepath.Join(t.TempDir(), "place"), age: age, wrap: wrap}
+	if url == "" {
+		w.url = "sqlite://" + filepath.Join(t.TempDir(), "registry.db")
+	}
+	w.another(t)
+	return w
+}
+
+func (w *sweepWorld) now() time.Time { return time.Now().Add(time.Duration(w.advanced.Load())) }
+
+// another starts a replica.
+func (w *sweepWorld) another(t *testing.T) {
+	t.Helper()
+	ctx := context.Background()
+	db, err := database.Open(ctx, w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() }) //nolint:errcheck // a test's
+	table := routing.New()
+	service, err := registry.Open(ctx, registry.Options{Database: db, Placer: table, OrphanAge: w.age, Now: w.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() }) //nolint:errcheck // a test's
+	place, err := local.Open(ctx, local.Config{Path: w.folder, Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { place.Close() }) //nolint:errcheck // a test's
+	w.store = place
+	if w.wrap != nil {
+		w.store = w.wrap(place)
+	}
+	id, err := service.RegisterBackend(ctx, "one", "local", w.folder, w.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Driver: "local", Ready: true, Store: w.store}}})
+	w.services = append(w.services, service)
+}
+
+// publish pushes one package of the files.
+func (w *sweepWorld) publish(t *testing.T, version string, files map[string][]byte) registry.PackageRef {
+	t.Helper()
+	ref := registry.PackageRef{Producer: "p", Name: "n", Version: version}
+	id := w.open(t, ref, files)
+	if _, err := w.services[0].Publish(context.Background(), id, nil); err != nil {
+		t.Fatal(err)
+	}
+	return ref
+}
+
+// open begins a session and sends the files.
+func (w *sweepWorld) open(t *testing.T, ref registry.PackageRef, files map[string][]byte) string {
+	t.Helper()
+	upload, err := w.services[0].OpenUpload(context.Background(), registry.OpenUpload{PackageRef: ref, RetentionClass: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range files {
+		if _, err := w.services[0].PutFile(context.Background(), upload.ID, path, registry.Content{Reader: bytes.NewReader(content), Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return upload.ID
+}
+
+func (w *sweepWorld) sweep(t *testing.T, dryRun bool) registry.SweepReport {
+	t.Helper()
+	report, err := w.services[0].SweepBackend(context.Background(), "one", dryRun, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Done || report.DryRun != dryRun {
+		t.Fatalf("got %+v", report)
+	}
+	return report
+}
+
+// mustBeWhole reads every package back.
+func (w *sweepWorld) mustBeWhole(t *testing.T, packages map[registry.PackageRef]map[string][]byte) {
+	t.Helper()
+	ctx := context.Background()
+	for ref, files := range packages {
+		p, err := w.services[0].GetPackage(ctx, ref)
+		if err != nil {
+			t.Errorf("%s: %v", ref, err)
+			continue
+		}
+		if _, err := w.store.Head(ctx, p.ManifestDigest); err != nil {
+			t.Errorf("the manifest of %s: %v", ref, err)
+		}
+		for path, content := range files {
+			r, _, err := w.services[0].OpenBlob(ctx, digest.Of(content).SHA256, nil)
+			if err != nil {
+				t.Errorf("%s, %s: %v", ref, path, err)
+				continue
+			}
+			got, err := io.ReadAll(r)
+			r.Close() //nolint:errcheck // read to its end
+			if err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%s, %s: read %d bytes of %d, %v", ref, path, len(got), len(content), err)
+			}
+		}
+	}
+	report, err := w.services[0].VerifyBackend(ctx, "one", nil)
+	if err != nil || report.Missing+report.Corrupt > 0 {
+		t.Errorf("verifying: %+v, %v", report, err)
+	}
+}
+
+// sweepClean sweeps once more; then nothing is there but what the log names and the marker.
+func (w *sweepWorld) sweepClean(t *testing.T) {
+	t.Helper()
+	w.sweep(t, false)
+	for kind, n := range found(w.sweep(t, true)) {
+		if n > 0 {
+			t.Errorf("%d orphans of kind %s are left after a sweep", n, kind)
+		}
+	}
+	known := w.sweep(t, true).Known
+	if files := w.files(t); int64(len(files)) != known+1 || !slices.Contains(files, storage.MarkerKey) {
+		t.Errorf("the log names %d blobs; the place holds %d files, the marker among them: %t", known, len(files), slices.Contains(files, storage.MarkerKey))
+	}
+}
+
+func found(r registry.SweepReport) map[string]int64 {
+	n := map[string]int64{}
+	for _, c := range r.Kinds {
+		n[c.Kind] = c.Found
+	}
+	return n
+}
+
+func (w *sweepWorld) files(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	if err := fs.WalkDir(os.DirFS(w.folder), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// leave puts something of each kind into the place, as old as given.
+func (w *sweepWorld) leave(t *testing.T, age time.Duration) {
+	t.Helper()
+	content := []byte("left behind " + age.String())
+	for _, key := range []string{
+		storage.Key(digest.Of(content).SHA256), storage.StagingPrefix + "/" + age.String(),
+		storage.ProbePrefix + "/" + storage.Key(digest.Of(content).SHA256),
+	} {
+		name := filepath.Join(w.folder, filepath.FromSlash(key))
+		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, content, 0o440); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.makeOld(t, age, content)
+}
+
+// makeOld sets the times of everything whose name holds the age, and of the blob.
+func (w *sweepWorld) makeOld(t *testing.T, age time.Duration, contents ...[]byte) {
+	t.Helper()
+	then := time.Now().Add(-age)
+	for _, name := range w.files(t) {
+		old := strings.Contains(name, age.String())
+		for _, content := range contents {
+			old = old || strings.HasSuffix(name, digest.Of(content).SHA256.Hex())
+		}
+		if old {
+			if err := os.Chtimes(filepath.Join(w.folder, name), then, then); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Without a word of the operator nothing goes that is not a day old.
+func TestSweepWaitsADay(t *testing.T) {
+	t.Parallel()
+	if registry.OrphanAge != 24*time.Hour || registry.MaxPutTime >= registry.OrphanAge {
+		t.Errorf("an orphan is %s old, a Put lasts %s at most", registry.OrphanAge, registry.MaxPutTime)
+	}
+	w := newSweepWorld(t, "", 0, nil)
+	w.leave(t, 24*time.Hour-time.Minute)
+	w.leave(t, 24*time.Hour+time.Minute)
+	before := len(w.files(t))
+	for _, c := range w.sweep(t, true).Kinds {
+		if c.Kind != "upload" && (c.Found != 2 || c.Due != 1 || c.TooYoung != 1 || c.Removed != 0) {
+			t.Errorf("a dry run: %+v", c)
+		}
+	}
+	if now := len(w.files(t)); now != before {
+		t.Errorf("a dry run left %d files of %d", now, before)
+	}
+	report := w.sweep(t, false)
+	for _, c := range report.Kinds {
+		if c.Kind != "upload" && (c.Found != 2 || c.Removed != 1 || c.TooYoung != 1 || c.RemovedBytes != c.DueBytes || c.FoundBytes <= c.DueBytes) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if now := len(w.files(t)); now != before-3 {
+		t.Errorf("%d files are left of %d, three were due", now, before)
+	}
+	if len(report.Orphans) != 6 || report.MinAgeSeconds != 86400 {
+		t.Errorf("got %+v", report)
+	}
+}
+
+// What the log names or a session has stays, however old.
+func TestSweepKeepsWhatIsClaimed(t *testing.T) {
+	t.Parallel()
+	w := newSweepWorld(t, "", 0, nil)
+	ctx, service := context.Background(), w.services[0]
+	published, sent, declared, failed := []byte("published"), []byte("sent"), []byte("declared"), []byte("failed")
+	ref := w.publish(t, "1", map[string][]byte{"a": published, "b": failed})
+	if err := w.store.Delete(ctx, digest.Of(failed).SHA256); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := service.VerifyBackend(ctx, "one", nil); err != nil || report.Missing != 1 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	session := w.open(t, registry.PackageRef{Producer: "p", Name: "open", Version: "1"}, map[string][]byte{"a": sent})
+	size := int64(len(declared))
+	if _, err := service.DeclareFiles(ctx, session, []registry.FileDeclaration{{Path: "b", Size: &size, Digests: digest.Of(declared)}}); err != nil {
+		t.Fatal(err)
+	}
+	half := registry.Piece{Content: registry.Content{Reader: strings.NewReader("half"), Size: 4}, Length: storage.UnknownSize}
+	if _, err := service.AppendFile(ctx, session, "c", half); err != nil {
+		t.Fatal(err)
+	}
+	// The declared one was left by an upload that broke off; the failed one is brought back by hand.
+	for _, content := range [][]byte{declared, failed} {
+		if _, err := w.store.Put(ctx, storage.Source{Reader: bytes.NewReader(content), Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := service.GetPackage(ctx, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := service.GetManifest(ctx, p.ManifestDigest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.makeOld(t, 48*time.Hour, published, sent, declared, failed, []byte("half"), manifest)
+	report := w.sweep(t, false)
+	if blobs := report.Kinds[0]; report.Known != 3 || blobs.Found != 3 || blobs.Claimed != 3 || blobs.Removed != 0 {
+		t.Errorf("known %d, %+v", report.Known, blobs)
+	}
+	// Once the session is given up, its blobs are nobody's.
+	if err := service.AbandonUpload(ctx, session); err != nil {
+		t.Fatal(err)
+	}
+	if blobs := w.sweep(t, false).Kinds[0]; blobs.Removed != 3 {
+		t.Errorf("after the session was abandoned: %+v", blobs)
+	}
+	w.sweepClean(t)
+}
+
+// A place that is not this backend's is not touched.
+func TestSweepTouchesNoOtherPlace(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(t *testing.T, marker string){
+		"no marker": func(t *testing.T, marker string) {
+			if err := os.Remove(marker); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a foreign marker": func(t *testing.T, marker string) {
+			data, err := os.ReadFile(marker)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := bytes.Index(data, []byte(`"logId": "`)) + len(`"logId": "`)
+			data[i] ^= 1
+			if err := os.Remove(marker); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(marker, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a broken marker": func(t *testing.T, marker string) {
+			if err := os.Remove(marker); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(marker, []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, during := range []bool{false, true} {
+			t.Run(name+map[bool]string{false: " before", true: " during"}[during], func(t *testing.T) {
+				t.Parallel()
+				w := newSweepWorld(t, "", 0, nil)
+				w.leave(t, 48*time.Hour)
+				marker := filepath.Join(w.folder, filepath.FromSlash(storage.MarkerKey))
+				if !during {
+					change(t, marker)
+				}
+				before := w.files(t)
+				var once sync.Once
+				report, err := w.services[0].SweepBackend(context.Background(), "one", false, func(registry.SweepReport) {
+					if during {
+						once.Do(func() { change(t, marker); before = w.files(t) })
+					}
+				})
+				if err == nil || report.Done || report.Error == "" {
+					t.Errorf("got %+v, %v", report, err)
+				}
+				if after := w.files(t); !slices.Equal(after, before) {
+					t.Errorf("there were %q, there are %q", before, after)
+				}
+			})
+		}
+	}
+}

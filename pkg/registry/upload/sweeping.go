@@ -13,7 +13,7 @@ import (
 
 // Sweeping says that a sweep is removing a blob from a backend, or has: while
 // the row stands, no one may rely on a copy of the blob that he has not looked
-// at since the sweep was over. docs/adr/0011 has the argument.
+// at since the sweep was over. docs/adr/0012 has the argument.
 type Sweeping struct {
 	SHA256 digest.Digest
 	// Sweep is the batch that wrote the row.

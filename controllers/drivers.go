@@ -11,11 +11,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
-// The defaults of spec.probe, as the schema has them: files have no schema.
+// The defaults and bounds of spec.probe, as the schema has them: files have no schema.
 const (
 	defaultInterval         = time.Minute
 	defaultTimeout          = 15 * time.Second
 	defaultFailureThreshold = 3
+
+	minInterval, maxInterval = 5 * time.Second, 24 * time.Hour
+	minTimeout, maxTimeout   = time.Second, 5 * time.Minute
+	maxFailureThreshold      = 20
 )
 
 const (

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/storage/s3"
 )
 
 // maxConfigFile bounds one file, in bytes.
@@ -102,6 +104,9 @@ func (d *declaration) add(document []byte) error {
 	switch kind.Kind {
 	case "StorageBackend":
 		var sb v1alpha1.StorageBackend
+		if err := checkWritten(content); err != nil {
+			return err
+		}
 		if err := decodeStrictly(document, &sb); err != nil {
 			return err
 		}
@@ -158,22 +163,24 @@ func validateBackend(sb *v1alpha1.StorageBackend) error {
 		return errors.New("spec: exactly one of s3 and local must be set")
 	case spec.Access != "" && spec.Access != v1alpha1.ReadWrite && spec.Access != v1alpha1.ReadOnly:
 		return fmt.Errorf("spec.access: %.40q must be ReadWrite or ReadOnly", string(spec.Access))
-	case !within(probe.Interval, 5*time.Second, 24*time.Hour):
+	case !within(probe.Interval, minInterval, maxInterval):
 		return errors.New("spec.probe.interval: must be from 5s to 24h")
-	case !within(probe.Timeout, time.Second, 5*time.Minute):
+	case !within(probe.Timeout, minTimeout, maxTimeout):
 		return errors.New("spec.probe.timeout: must be from 1s to 5m")
 	case duration(probe.Timeout, defaultTimeout) > duration(probe.Interval, defaultInterval) && probe.Timeout != nil:
 		return errors.New("spec.probe: timeout must not be longer than interval")
-	case probe.FailureThreshold < 0 || probe.FailureThreshold > 20:
+	case probe.FailureThreshold < 0 || probe.FailureThreshold > maxFailureThreshold:
 		return errors.New("spec.probe.failureThreshold: must be from 1 to 20")
 	case spec.Local != nil && spec.Local.Path == "":
 		return errors.New("spec.local.path: must not be empty")
+	case spec.Local != nil && utf8.RuneCountInString(spec.Local.Path) > maxPath:
+		return fmt.Errorf("spec.local.path: must be at most %d characters", maxPath)
 	case spec.Local != nil && slices.Contains(strings.Split(spec.Local.Path, "/"), ".."):
 		return errors.New("spec.local.path: path must not contain '..'")
-	case spec.S3 != nil && (spec.S3.AccessKeyRef == nil) != (spec.S3.SecretKeyRef == nil):
-		return errors.New("spec.s3: accessKeyRef and secretKeyRef must be set together")
-	case spec.S3 != nil && spec.S3.SessionTokenRef != nil && spec.S3.AccessKeyRef == nil:
-		return errors.New("spec.s3: sessionTokenRef needs accessKeyRef and secretKeyRef")
+	case spec.S3 != nil && !within(spec.S3.RequestTimeout, s3.MinRequestTimeout, s3.MaxRequestTimeout):
+		return errors.New("spec.s3.requestTimeout: must be from 1s to 10m")
+	case spec.S3 != nil:
+		return validateRefs(spec.S3)
 	}
 	return nil
 }

@@ -141,6 +141,10 @@ func (o *Observer) open(ctx context.Context, d *driver, sb *v1alpha1.StorageBack
 			return wrong
 		}
 		store, err := backends.Open(ctx, config, o.pool)
+		if err != nil && config.S3 != nil {
+			// It did no I/O: a field does not fit how the manager was started.
+			return problem(v1alpha1.ConditionReachable, ReasonInvalidSpec, "spec.%s", err)
+		}
 		if err != nil {
 			return placeProblem(v1alpha1.ConditionReachable, err)
 		}

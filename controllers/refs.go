@@ -2,9 +2,12 @@ package controllers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +20,59 @@ import (
 
 // maxValueFile bounds a file that a reference names, in bytes: what a Secret may hold.
 const maxValueFile = 1 << 20
+
+// Bounds of a reference and of a folder's path in characters, as the schema has them.
+const (
+	maxName = 253 // of a Secret, of a key in it, and of an environment variable
+	maxPath = 1024
+)
+
+// namedRef is a reference and the field that it stands in.
+type namedRef struct {
+	field string
+	ref   *v1alpha1.ValueRef
+}
+
+// refsOf lists the references of a spec; ref is nil where there is none.
+func refsOf(spec *v1alpha1.S3Spec) []namedRef {
+	return []namedRef{
+		{"accessKeyRef", spec.AccessKeyRef}, {"secretKeyRef", spec.SecretKeyRef},
+		{"sessionTokenRef", spec.SessionTokenRef}, {"caBundleRef", spec.CABundleRef},
+	}
+}
+
+// validateRefs checks what the schema checks of references in a cluster.
+func validateRefs(spec *v1alpha1.S3Spec) error {
+	if (spec.AccessKeyRef == nil) != (spec.SecretKeyRef == nil) {
+		return errors.New("spec.s3: accessKeyRef and secretKeyRef must be set together")
+	}
+	if spec.SessionTokenRef != nil && spec.AccessKeyRef == nil {
+		return errors.New("spec.s3: sessionTokenRef needs accessKeyRef and secretKeyRef")
+	}
+	for _, r := range refsOf(spec) {
+		if r.ref == nil {
+			continue
+		}
+		sources := 0
+		for _, set := range []bool{r.ref.Name != "" || r.ref.Key != "", r.ref.Env != "", r.ref.File != ""} {
+			if set {
+				sources++
+			}
+		}
+		if sources != 1 || (r.ref.Name == "") != (r.ref.Key == "") {
+			return fmt.Errorf("spec.s3.%s: exactly one of name with key, env and file must be set", r.field)
+		}
+		for _, part := range []struct {
+			name, value string
+			most        int
+		}{{"name", r.ref.Name, maxName}, {"key", r.ref.Key, maxName}, {"env", r.ref.Env, maxName}, {"file", r.ref.File, maxPath}} {
+			if utf8.RuneCountInString(part.value) > part.most {
+				return fmt.Errorf("spec.s3.%s.%s: must be at most %d characters", r.field, part.name, part.most)
+			}
+		}
+	}
+	return nil
+}
 
 // secretLookup resolves references of a cluster: keys of Secrets of one namespace.
 func secretLookup(ctx context.Context, c client.Reader, namespace string) Lookup {
@@ -70,9 +126,9 @@ func hostLookup(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
 func secretNames(sb *v1alpha1.StorageBackend) []string {
 	var names []string
 	if spec := sb.Spec.S3; spec != nil {
-		for _, ref := range []*v1alpha1.ValueRef{spec.AccessKeyRef, spec.SecretKeyRef, spec.SessionTokenRef, spec.CABundleRef} {
-			if ref != nil && ref.Name != "" && !slices.Contains(names, ref.Name) {
-				names = append(names, ref.Name)
+		for _, r := range refsOf(spec) {
+			if r.ref != nil && r.ref.Name != "" && !slices.Contains(names, r.ref.Name) {
+				names = append(names, r.ref.Name)
 			}
 		}
 	}

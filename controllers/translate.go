@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,14 +79,32 @@ func beneath(root, path string) bool {
 	return err == nil && rel != "." && filepath.IsLocal(rel)
 }
 
+// sseModes are the driver's words for those of spec.s3.sse.
+var sseModes = map[string]s3.SSE{"": s3.SSENone, "None": s3.SSENone, "SSE-S3": s3.SSEAES256}
+
+// classesOf returns the classes by tier, as the registry spells tiers; nil for none.
+func classesOf(spec *v1alpha1.StorageClasses) map[string]string {
+	if spec == nil {
+		return nil
+	}
+	classes := map[string]string{"hot": spec.Hot, "warm": spec.Warm, "cold": spec.Cold}
+	maps.DeleteFunc(classes, func(_, class string) bool { return class == "" })
+	return classes
+}
+
 func s3Config(spec *v1alpha1.S3Spec, lookup Lookup, settings Settings) (backends.Config, *Problem) {
+	sse, known := sseModes[spec.SSE]
+	if !known {
+		return backends.Config{}, problem(v1alpha1.ConditionReachable, ReasonInvalidSpec, "spec.s3.sse: %.40q must be None or SSE-S3", spec.SSE)
+	}
 	c := s3.Config{
 		EndpointURL:             spec.EndpointURL,
 		Region:                  spec.Region,
 		Bucket:                  spec.Bucket,
 		KeyPrefix:               spec.KeyPrefix,
 		StorageClass:            spec.StorageClass,
-		SSE:                     map[string]s3.SSE{"SSE-S3": s3.SSEAES256}[spec.SSE],
+		StorageClasses:          classesOf(spec.StorageClasses),
+		SSE:                     sse,
 		MultipartThresholdBytes: spec.MultipartThresholdBytes,
 		MultipartChunkBytes:     spec.MultipartChunkBytes,
 		ForcePathStyle:          spec.ForcePathStyle,
@@ -132,11 +151,11 @@ func checked(c backends.Config) (backends.Config, *Problem) {
 	if err == nil {
 		return c, nil
 	}
-	// The driver and the kinds spell one field differently.
-	message := "spec." + strings.Replace(err.Error(), "endpointUrl", "endpointURL", 1)
-	for _, field := range []string{"accessKey", "secretKey", "sessionToken", "caBundle"} {
-		if strings.HasPrefix(message, "spec.s3."+field) {
-			return backends.Config{}, problem(v1alpha1.ConditionCredentialsResolved, ReasonInvalidValue, "%s", message)
+	message := "spec." + err.Error()
+	for _, value := range []string{"accessKey", "secretKey", "sessionToken", "caBundle"} {
+		// What the driver judges is the value that a reference gave.
+		if rest, is := strings.CutPrefix(message, "spec.s3."+value+": "); is {
+			return backends.Config{}, problem(v1alpha1.ConditionCredentialsResolved, ReasonInvalidValue, "spec.s3.%sRef: %s", value, rest)
 		}
 	}
 	if strings.HasPrefix(message, "spec.s3.endpointURL") {

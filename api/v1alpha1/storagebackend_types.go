@@ -113,9 +113,9 @@ type LocalSpec struct {
 // +kubebuilder:validation:XValidation:rule="has(self.accessKeyRef) == has(self.secretKeyRef)",message="accessKeyRef and secretKeyRef must be set together"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessionTokenRef) || has(self.accessKeyRef)",message="sessionTokenRef needs accessKeyRef and secretKeyRef"
 type S3Spec struct {
-	// EndpointURL of the server, http or https, without path. Empty is AWS.
+	// EndpointURL of the server, http or https, without path. Default: Amazon's for the region.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self == '' || (isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != '')",message="endpointURL must be an http or https URL with a host"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?/?$')",message="must be an http or https URL of a host or address, with a port or without, and nothing more"
 	// +optional
 	EndpointURL string `json:"endpointURL,omitempty"`
 	// Region to sign for.
@@ -128,13 +128,14 @@ type S3Spec struct {
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$`
+	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="must be without two dots in a row"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +required
 	Bucket string `json:"bucket"`
 	// KeyPrefix stands before every key, without slash at either end.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +optional
 	KeyPrefix string `json:"keyPrefix,omitempty"`
@@ -147,11 +148,15 @@ type S3Spec struct {
 	// SessionTokenRef holds the token of temporary credentials.
 	// +optional
 	SessionTokenRef *ValueRef `json:"sessionTokenRef,omitempty"`
-	// StorageClass of every object; empty is the server's default.
+	// StorageClass of new objects. Default: the server's.
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^([A-Z0-9][A-Z0-9_]*)?$`
+	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
+	// StorageClasses of new objects by the retrieval tier of their package; a
+	// tier without one gets storageClass. What is stored keeps its class.
+	// +optional
+	StorageClasses *StorageClasses `json:"storageClasses,omitempty"`
 	// SSE asks the server to encrypt at rest.
 	// +kubebuilder:validation:Enum=None;SSE-S3
 	// +kubebuilder:default=None
@@ -186,17 +191,33 @@ type S3Spec struct {
 	// +kubebuilder:default=Auto
 	// +optional
 	Checksums string `json:"checksums,omitempty"`
-	// RequestTimeout bounds the wait for an answer's header, 1s to 10m.
-	// +kubebuilder:default="30s"
+	// RequestTimeout is how long a connection may make no progress, 1s to 10m.
+	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m"
 	// +optional
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// MaxConnections to the endpoint at once.
-	// +kubebuilder:default=64
+	// +kubebuilder:default=512
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	// +optional
 	MaxConnections int32 `json:"maxConnections,omitempty"`
+}
+
+// StorageClasses are the server's classes of storage for each retrieval tier.
+type StorageClasses struct {
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +optional
+	Hot string `json:"hot,omitempty"`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +optional
+	Warm string `json:"warm,omitempty"`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +optional
+	Cold string `json:"cold,omitempty"`
 }
 
 // ValueRef says where a value comes from: a key of a Secret of the same

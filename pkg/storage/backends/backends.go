@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // Validate checks that one driver is chosen and its fields are sound. Errors
-// name the field in camelCase, from the driver on: "s3.endpointUrl: …".
+// name the field in camelCase, from the driver on: "s3.endpointURL: …".
 func (c Config) Validate() error {
 	switch {
 	case c.S3 != nil && c.Local != nil:
@@ -96,7 +96,11 @@ func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, er
 		if pool == nil {
 			pool = buffer.Default()
 		}
-		return s3.New(*c.S3, pool)
+		store, err := s3.New(*c.S3, pool)
+		if err != nil {
+			return nil, under(DriverS3, err)
+		}
+		return store, nil
 	}
 	return local.Open(ctx, *c.Local)
 }

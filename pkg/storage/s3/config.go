@@ -4,32 +4,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
-)
-
-// Defaults and limits. Those of the service are from the Amazon S3 user guide,
-// "Multipart upload limits".
-const (
-	DefaultRegion                  = "us-east-1"
-	DefaultMultipartThresholdBytes = 16 << 20
-	DefaultMultipartChunkBytes     = 8 << 20
-	DefaultRequestTimeout          = time.Minute
-	DefaultMaxConnections          = 512
-
-	MinMultipartChunkBytes = 5 << 20
-	MaxMultipartChunkBytes = 1 << 30 // the service takes 5 GiB; a part is held in memory
-	MaxParts               = 10_000
-	maxSinglePutBytes      = 5 << 30
-	maxKeyPrefix           = 512 // of a key's 1,024 bytes
-	maxSegment             = 255 // POSIX-backed servers keep a segment as a file name
 )
 
 // SSE is what server-side encryption to ask for.
@@ -39,7 +22,6 @@ type SSE string
 const (
 	SSENone   SSE = ""
 	SSEAES256 SSE = "AES256"
-	SSEKMS    SSE = "aws:kms"
 )
 
 // Config says which bucket holds the blobs, and how to talk to it.
@@ -123,12 +105,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Amazon S3 user guide, "Bucket naming rules"; upper case and underscores are
-// what other servers allow besides.
 var (
-	bucketPattern       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$`)
-	regionPattern       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
-	storageClassPattern = regexp.MustCompile(`^[A-Z0-9][A-Z0-9_]{0,63}$`)
+	endpointRegexp     = regexp.MustCompile(EndpointPattern)
+	regionRegexp       = regexp.MustCompile(RegionPattern)
+	bucketRegexp       = regexp.MustCompile(BucketPattern)
+	keyPrefixRegexp    = regexp.MustCompile(KeyPrefixPattern)
+	storageClassRegexp = regexp.MustCompile(StorageClassPattern)
 )
 
 // Validate checks the fields; errors name them in camelCase and hold no secret.
@@ -137,26 +119,26 @@ func (c Config) Validate() error {
 	if err := validateEndpoint(d.EndpointURL); err != nil {
 		return err
 	}
-	if !regionPattern.MatchString(d.Region) {
-		return fmt.Errorf("region: %.70q must be letters, digits and hyphens", d.Region)
+	if len(d.Region) > MaxRegion || !regionRegexp.MatchString(d.Region) {
+		return fmt.Errorf("region: %.70q must be at most %d lower-case letters, digits and hyphens", d.Region, MaxRegion)
 	}
 	if d.Bucket == "" {
 		return errors.New("bucket: must not be empty")
 	}
-	if !bucketPattern.MatchString(d.Bucket) || strings.Contains(d.Bucket, "..") {
-		return fmt.Errorf("bucket: %.70q must be 3 to 63 letters, digits, dots and hyphens", d.Bucket)
+	if len(d.Bucket) < MinBucket || len(d.Bucket) > MaxBucket || !bucketRegexp.MatchString(d.Bucket) || strings.Contains(d.Bucket, "..") {
+		return fmt.Errorf("bucket: %.70q must be %d to %d letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends", d.Bucket, MinBucket, MaxBucket)
 	}
-	if err := validateKeyPrefix(d.KeyPrefix); err != nil {
+	if err := validateKeyPrefix(d.ownPrefix()); err != nil {
 		return err
 	}
 	if err := validateCredentials(d); err != nil {
 		return err
 	}
-	if d.StorageClass != "" && !storageClassPattern.MatchString(d.StorageClass) {
-		return fmt.Errorf("storageClass: %.70q must be upper-case letters, digits and underscores", d.StorageClass)
+	if err := validateClasses(d); err != nil {
+		return err
 	}
-	if !slices.Contains([]SSE{SSENone, SSEAES256, SSEKMS}, d.SSE) {
-		return fmt.Errorf("sse: %.40q must be %s or %s", string(d.SSE), SSEAES256, SSEKMS)
+	if d.SSE != SSENone && d.SSE != SSEAES256 {
+		return fmt.Errorf("sse: %.40q must be %s or unset", string(d.SSE), SSEAES256)
 	}
 	if !slices.Contains([]Checksums{ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported}, d.Checksums) {
 		return fmt.Errorf("checksums: %.40q must be %s, %s or %s", string(d.Checksums), ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported)
@@ -171,18 +153,22 @@ func validateEndpoint(endpoint string) error {
 	// The text itself is not shown: it may hold a password.
 	parsed, err := url.Parse(endpoint)
 	switch {
+	case len(endpoint) > MaxEndpoint:
+		return fmt.Errorf("endpointURL: must be at most %d characters, is %d", MaxEndpoint, len(endpoint))
 	case err != nil:
-		return errors.New("endpointUrl: is not a URL")
+		return errors.New("endpointURL: is not a URL")
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
-		return errors.New("endpointUrl: must begin with http:// or https://")
+		return errors.New("endpointURL: must begin with http:// or https://")
 	case parsed.Hostname() == "":
-		return errors.New("endpointUrl: must name a host")
+		return errors.New("endpointURL: must name a host")
 	case parsed.User != nil:
-		return errors.New("endpointUrl: must not hold a user or password")
+		return errors.New("endpointURL: must not hold a user or password")
 	case parsed.RawQuery != "" || parsed.ForceQuery || parsed.Fragment != "":
-		return errors.New("endpointUrl: must not hold a query or fragment")
+		return errors.New("endpointURL: must not hold a query or fragment")
 	case parsed.Path != "" && parsed.Path != "/":
-		return errors.New("endpointUrl: must not hold a path: the bucket and keyPrefix have fields of their own")
+		return errors.New("endpointURL: must not hold a path: the bucket and keyPrefix have fields of their own")
+	case !endpointRegexp.MatchString(endpoint):
+		return errors.New("endpointURL: must be an http or https URL of a host or address, with a port or without, and nothing more")
 	}
 	return nil
 }
@@ -191,22 +177,37 @@ func validateKeyPrefix(prefix string) error {
 	switch {
 	case prefix == "":
 		return nil
-	case len(prefix) > maxKeyPrefix:
-		return fmt.Errorf("keyPrefix: must be at most %d bytes, is %d", maxKeyPrefix, len(prefix))
-	case !utf8.ValidString(prefix) || strings.ContainsFunc(prefix, unicode.IsControl):
-		return errors.New("keyPrefix: must be UTF-8 without control characters")
-	case strings.Contains(prefix, `\`):
-		return errors.New("keyPrefix: must not contain a backslash")
-	}
-	for segment := range strings.SplitSeq(prefix, "/") {
-		switch {
-		case segment == "" || segment == "." || segment == "..":
-			return fmt.Errorf("keyPrefix: %.80q must not begin or end with a slash, nor hold an empty, . or .. segment", prefix)
-		case len(segment) > maxSegment:
-			return fmt.Errorf("keyPrefix: each segment must be at most %d bytes, one is %d", maxSegment, len(segment))
-		}
+	case len(prefix) > MaxKeyPrefix:
+		return fmt.Errorf("keyPrefix: must be at most %d characters, is %d", MaxKeyPrefix, len(prefix))
+	case !keyPrefixRegexp.MatchString(prefix):
+		return fmt.Errorf("keyPrefix: %.80q must be segments of at most 255 letters, digits, '.', '_' and '-', "+
+			"none of which begins with a dot, with one slash between them and none at the ends", prefix)
 	}
 	return nil
+}
+
+// ownPrefix is KeyPrefix without what ForProbe adds.
+func (c Config) ownPrefix() string {
+	if !c.probes {
+		return c.KeyPrefix
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(c.KeyPrefix, storage.ProbePrefix), "/")
+}
+
+func validateClasses(c Config) error {
+	check := func(field, class string) error {
+		if class != "" && (len(class) > MaxStorageClass || !storageClassRegexp.MatchString(class)) {
+			return fmt.Errorf("%s: %.70q must be at most %d upper-case letters, digits and underscores", field, class, MaxStorageClass)
+		}
+		return nil
+	}
+	err := check("storageClass", c.StorageClass)
+	for _, tier := range slices.Sorted(maps.Keys(c.StorageClasses)) {
+		if err == nil {
+			err = check("storageClasses."+tier, c.StorageClasses[tier])
+		}
+	}
+	return err
 }
 
 func validateCredentials(c Config) error {
@@ -234,12 +235,12 @@ func validateSizes(c Config) error {
 	switch {
 	case c.MultipartChunkBytes < MinMultipartChunkBytes || c.MultipartChunkBytes > MaxMultipartChunkBytes:
 		return fmt.Errorf("multipartChunkBytes: must be %d to %d, is %d", MinMultipartChunkBytes, MaxMultipartChunkBytes, c.MultipartChunkBytes)
-	case c.MultipartThresholdBytes < 1 || c.MultipartThresholdBytes > maxSinglePutBytes:
-		return fmt.Errorf("multipartThresholdBytes: must be 1 to %d, is %d", int64(maxSinglePutBytes), c.MultipartThresholdBytes)
-	case c.RequestTimeout < time.Second || c.RequestTimeout > time.Hour:
-		return fmt.Errorf("requestTimeout: must be 1s to 1h, is %s", c.RequestTimeout)
-	case c.MaxConnections < 1 || c.MaxConnections > 10_000:
-		return fmt.Errorf("maxConnections: must be 1 to 10000, is %d", c.MaxConnections)
+	case c.MultipartThresholdBytes < MinMultipartThresholdBytes || c.MultipartThresholdBytes > MaxMultipartThresholdBytes:
+		return fmt.Errorf("multipartThresholdBytes: must be %d to %d, is %d", MinMultipartThresholdBytes, int64(MaxMultipartThresholdBytes), c.MultipartThresholdBytes)
+	case c.RequestTimeout < MinRequestTimeout || c.RequestTimeout > MaxRequestTimeout:
+		return fmt.Errorf("requestTimeout: must be 1s to 10m, is %s", c.RequestTimeout)
+	case c.MaxConnections < 1 || c.MaxConnections > MaxMaxConnections:
+		return fmt.Errorf("maxConnections: must be 1 to %d, is %d", MaxMaxConnections, c.MaxConnections)
 	}
 	if len(c.CABundle) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CABundle) {
 		return errors.New("caBundle: holds no PEM certificate")

@@ -1,0 +1,208 @@
+package controllers
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/yaml"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/storage/s3"
+)
+
+// inFiles is what the manager says of a spec that stands in a file: an error of
+// the file or a problem of the backend.
+func inFiles(spec string) error {
+	var declared declaration
+	document := "apiVersion: artifactstore.dev/v1alpha1\nkind: StorageBackend\nmetadata: {name: b}\nspec: " + spec + "\n"
+	if err := declared.read("b.yaml", []byte(document)); err != nil {
+		return err
+	}
+	settings := Settings{DataDir: "/data", LocalRoot: "/", AllowAmbient: true}
+	if _, wrong := backendConfig(&declared.backends[0], declared.backends, hostLookup, settings); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// TestBothModesRefuse sends the same bad objects to a real API server and
+// through a file: both name the field as it was written.
+func TestBothModesRefuse(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	bad := map[string]string{} // a spec, and the field that errors name
+	s3 := func(field, rest string) { bad["{s3: {bucket: bbb, "+rest+"}}"] = "spec.s3." + field }
+	for _, endpoint := range []string{"s3.example.com", "ftp://a", "http://", "http://:9000", "http://user:pass@host", "http://host/path", "http://host?a=b", "http://host#f", "http://a b", "", "https://" + strings.Repeat("a", 512)} {
+		s3("endpointURL", fmt.Sprintf("endpointURL: %q", endpoint))
+	}
+	for _, region := range []string{"", "EU", "eu/1", "-eu", strings.Repeat("a", 65)} {
+		s3("region", fmt.Sprintf("region: %q", region))
+	}
+	for _, bucket := range []string{"", "ab", "bad-", "a/b", "a..b", "a b", strings.Repeat("b", 64)} {
+		bad[fmt.Sprintf("{s3: {bucket: %q}}", bucket)] = "spec.s3.bucket"
+	}
+	bad["{s3: {region: a}}"] = "spec.s3.bucket"
+	for _, prefix := range []string{"", "/a", "a/", "a//b", "a/../b", "./a", ".artifactstore", "a b", "a\\b", "a\nb", "é", strings.Repeat("a", 256), strings.Repeat("a/", 256) + "a"} {
+		s3("keyPrefix", fmt.Sprintf("keyPrefix: %q", prefix))
+	}
+	for _, class := range []string{"", "standard", "STANDARD-IA", "_A", strings.Repeat("A", 65)} {
+		s3("storageClass", fmt.Sprintf("storageClass: %q", class))
+		for _, tier := range []string{"hot", "warm", "cold"} {
+			s3("storageClasses."+tier, fmt.Sprintf("storageClasses: {%s: %q}", tier, class))
+		}
+	}
+	for _, sse := range []string{"", "AES256", "aws:kms", "none"} {
+		s3("sse", fmt.Sprintf("sse: %q", sse))
+	}
+	for _, checksums := range []string{"", "auto", "CRC32C"} {
+		s3("checksums", fmt.Sprintf("checksums: %q", checksums))
+	}
+	for field, values := range map[string][]string{
+		"multipartThresholdBytes": {"0", "-1", "5242879", "5368709121", "16Mi", "1.5"},
+		"multipartChunkBytes":     {"0", "-1", "5242879", "67108865"},
+		"maxConnections":          {"0", "-1", "1025", "many"},
+		"requestTimeout":          {"0s", "-1s", "999ms", "10m1s", "soon", `""`, "30"},
+		"forcePathStyle":          {`"yes"`},
+	} {
+		for _, value := range values {
+			s3(field, field+": "+value)
+		}
+	}
+	for _, ref := range []string{"accessKeyRef", "secretKeyRef", "sessionTokenRef", "caBundleRef"} {
+		keys := "accessKeyRef: {env: A}, secretKeyRef: {env: B}, "
+		if ref != "caBundleRef" {
+			keys = strings.ReplaceAll(keys, ref+": {env: A}, ", "")
+			keys = strings.ReplaceAll(keys, ref+": {env: B}, ", "")
+		}
+		for _, value := range []string{
+			"{}", "{name: a}", "{key: a}", "{name: a, key: b, env: C}", "{env: A, file: /f}", `{env: ""}`,
+			"{env: " + strings.Repeat("E", 254) + "}", "{file: /" + strings.Repeat("f", 1024) + "}", "{name: a, key: " + strings.Repeat("k", 254) + "}",
+		} {
+			s3(ref, keys+ref+": "+value)
+		}
+	}
+	bad["{s3: {bucket: bbb, accessKeyRef: {env: A}}}"] = "accessKeyRef and secretKeyRef must be set together"
+	bad["{s3: {bucket: bbb, sessionTokenRef: {env: A}}}"] = "sessionTokenRef needs accessKeyRef and secretKeyRef"
+	for _, rest := range []string{"interval: 4s", "interval: 25h", "interval: often", "timeout: 999ms", "timeout: 6m", "failureThreshold: 0", "failureThreshold: 21"} {
+		field, _, _ := strings.Cut(rest, ":")
+		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "spec.probe." + field
+	}
+	bad["{s3: {bucket: bbb}, access: WriteOnly}"] = "spec.access"
+	bad[`{local: {path: ""}}`] = "spec.local.path"
+	bad["{local: {path: a/../b}}"] = "spec.local.path"
+	bad["{local: {path: /"+strings.Repeat("p", 1024)+"}}"] = "spec.local.path"
+
+	n := 0
+	for spec, field := range bad {
+		n++
+		err := c.Create(t.Context(), object(t, ns, "StorageBackend", fmt.Sprintf("bad-%d", n), spec))
+		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%.200s: the API server says %.300v; want an Invalid that names %s", spec, err, field)
+		}
+		if err := inFiles(spec); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%.200s: of a file is said %.300v; want an error that names %s", spec, err, field)
+		} else if strings.Contains(err.Error(), "user:pass") {
+			t.Errorf("%.200s: the error holds a password", spec)
+		}
+	}
+	for i, spec := range []string{
+		"{s3: {bucket: b.b_b, endpointURL: 'http://[::1]:9000/', keyPrefix: a/b.c, storageClass: A, storageClasses: {hot: B, cold: C}}}",
+		"{s3: {bucket: bbb, region: null, sse: null, checksums: WhenSupported, requestTimeout: 1s, maxConnections: 1, forcePathStyle: false}}",
+	} {
+		if err := c.Create(t.Context(), object(t, ns, "StorageBackend", fmt.Sprintf("good-%d", i), spec)); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+		if err := inFiles(spec); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+}
+
+// TestSchemaIsWhatFilesFollow compares the generated schema with the defaults
+// and bounds in Go, which stand once and judge files.
+func TestSchemaIsWhatFilesFollow(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("..", "config", "crd", "artifactstore.dev_storagebackends.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(content, &crd); err != nil {
+		t.Fatal(err)
+	}
+	spec := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].Properties
+	fields, probe := spec["s3"].Properties, spec["probe"].Properties
+	is := func(what string, got, want any) {
+		t.Helper()
+		a, _ := json.Marshal(got)
+		b, _ := json.Marshal(want)
+		if string(a) != string(b) {
+			t.Errorf("%s: the schema says %s, Go %s", what, a, b)
+		}
+	}
+	text := func(what string, f apiextensionsv1.JSONSchemaProps, pattern string, most int64) {
+		t.Helper()
+		is(what+" pattern", f.Pattern, pattern)
+		is(what+" maxLength", f.MaxLength, most)
+	}
+	number := func(what string, f apiextensionsv1.JSONSchemaProps, standard, least, most int64) {
+		t.Helper()
+		is(what+" default", f.Default, standard)
+		is(what+" minimum", f.Minimum, least)
+		is(what+" maximum", f.Maximum, most)
+	}
+	period := func(what string, f apiextensionsv1.JSONSchemaProps, standard, least, most time.Duration) {
+		t.Helper()
+		var declared v1alpha1.ProbeSpec
+		if err := json.Unmarshal([]byte(`{"interval":`+string(f.Default.Raw)+`}`), &declared); err != nil {
+			t.Fatal(err)
+		}
+		is(what+" default", declared.Interval.Duration, standard)
+		rule := fmt.Sprintf("duration(self) >= duration('%s') && duration(self) <= duration('%s')", short(least), short(most))
+		is(what+" rule", f.XValidations[0].Rule, rule)
+	}
+	is("endpointURL maxLength", fields["endpointURL"].MaxLength, s3.MaxEndpoint)
+	is("endpointURL rule", fields["endpointURL"].XValidations[0].Rule, "self.matches(r'"+s3.EndpointPattern+"')")
+	text("region", fields["region"], s3.RegionPattern, s3.MaxRegion)
+	is("region default", fields["region"].Default, s3.DefaultRegion)
+	text("bucket", fields["bucket"], s3.BucketPattern, s3.MaxBucket)
+	is("bucket minLength", fields["bucket"].MinLength, s3.MinBucket)
+	text("keyPrefix", fields["keyPrefix"], s3.KeyPrefixPattern, s3.MaxKeyPrefix)
+	text("storageClass", fields["storageClass"], s3.StorageClassPattern, s3.MaxStorageClass)
+	for tier, field := range fields["storageClasses"].Properties {
+		text("storageClasses."+tier, field, s3.StorageClassPattern, s3.MaxStorageClass)
+	}
+	number("multipartThresholdBytes", fields["multipartThresholdBytes"], s3.DefaultMultipartThresholdBytes, s3.MinMultipartThresholdBytes, s3.MaxMultipartThresholdBytes)
+	number("multipartChunkBytes", fields["multipartChunkBytes"], s3.DefaultMultipartChunkBytes, s3.MinMultipartChunkBytes, s3.MaxMultipartChunkBytes)
+	number("maxConnections", fields["maxConnections"], s3.DefaultMaxConnections, 1, s3.MaxMaxConnections)
+	period("requestTimeout", fields["requestTimeout"], s3.DefaultRequestTimeout, s3.MinRequestTimeout, s3.MaxRequestTimeout)
+	for _, mode := range fields["sse"].Enum {
+		var word string
+		if err := json.Unmarshal(mode.Raw, &word); err != nil {
+			t.Fatal(err)
+		}
+		if _, known := sseModes[word]; !known {
+			t.Errorf("Go knows no sse %s", word)
+		}
+	}
+	is("sse", len(fields["sse"].Enum), len(sseModes)-1) // "" is what files leave out
+	period("interval", probe["interval"], defaultInterval, minInterval, maxInterval)
+	period("timeout", probe["timeout"], defaultTimeout, minTimeout, maxTimeout)
+	number("failureThreshold", probe["failureThreshold"], defaultFailureThreshold, 1, maxFailureThreshold)
+	is("path", spec["local"].Properties["path"].MaxLength, maxPath)
+	for name, most := range map[string]int{"name": maxName, "key": maxName, "env": maxName, "file": maxPath} {
+		is("reference "+name, fields["caBundleRef"].Properties[name].MaxLength, most)
+	}
+}
+
+// short spells a duration as the schema does: 10m, not 10m0s.
+func short(d time.Duration) string {
+	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+}

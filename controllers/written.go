@@ -1,0 +1,48 @@
+package controllers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// durations are the fields that hold one.
+var durations = []string{"spec.probe.interval", "spec.probe.timeout", "spec.s3.requestTimeout"}
+
+// checkWritten checks of a document what is lost once it is decoded: that no
+// field of its spec is empty or 0, which would count as left out where the
+// schema refuses it, and that a duration is one.
+func checkWritten(document any) error {
+	object, _ := document.(map[string]any)
+	return checkValue("spec", object["spec"])
+}
+
+func checkValue(field string, value any) error {
+	switch value := value.(type) {
+	case string:
+		if value == "" {
+			return fmt.Errorf("%s: must not be empty; leave it out for what it is by default", field)
+		}
+		if _, err := time.ParseDuration(value); err != nil && slices.Contains(durations, field) {
+			return fmt.Errorf("%s: %.40q must be a duration, as 30s or 5m", field, value)
+		}
+	case float64:
+		if value == 0 {
+			return fmt.Errorf("%s: must not be 0; leave it out for what it is by default", field)
+		}
+	case []any:
+		for i, item := range value {
+			if err := checkValue(fmt.Sprintf("%s[%d]", field, i), item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			if err := checkValue(field+"."+name, value[name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package s3
+
+import "time"
+
+// Defaults of what a Config leaves out. StorageBackend's schema has the same.
+const (
+	DefaultRegion                  = "us-east-1"
+	DefaultMultipartThresholdBytes = 16 << 20
+	DefaultMultipartChunkBytes     = 8 << 20
+	// DefaultRequestTimeout: a server that completes an upload or copies a
+	// large object may be silent for a good part of it.
+	DefaultRequestTimeout = time.Minute
+	// DefaultMaxConnections: a slow download holds one for as long as it lasts,
+	// so there are more than requests that do work.
+	DefaultMaxConnections = 512
+)
+
+// Bounds of a Config, in bytes or characters where no unit stands. Those of the
+// service are from the Amazon S3 user guide, "Multipart upload limits".
+// StorageBackend's schema has the same.
+const (
+	MaxEndpoint     = 512
+	MaxRegion       = 64
+	MinBucket       = 3
+	MaxBucket       = 63
+	MaxKeyPrefix    = 512 // of a key's 1,024 bytes
+	MaxStorageClass = 64
+
+	MinMultipartThresholdBytes = 5 << 20
+	MaxMultipartThresholdBytes = maxSinglePutBytes
+	MinMultipartChunkBytes     = 5 << 20
+	MaxMultipartChunkBytes     = 64 << 20 // the service takes 5 GiB; a part is held in memory
+	MaxParts                   = 10_000
+	MinRequestTimeout          = time.Second
+	MaxRequestTimeout          = 10 * time.Minute
+	MaxMaxConnections          = 1024
+
+	maxSinglePutBytes = 5 << 30
+)
+
+// What texts must match, in the syntax of RE2.
+const (
+	// EndpointPattern is a scheme, a host or address, and a port: no user, path,
+	// query or fragment.
+	EndpointPattern = `^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?/?$`
+	RegionPattern   = `^[a-z0-9][a-z0-9-]*$`
+	// BucketPattern is Amazon's, with upper case and underscores, which other
+	// servers allow besides. Two dots in a row are refused apart.
+	BucketPattern = `^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$`
+	// KeyPrefixPattern holds what no server treats in its own way. A segment is
+	// a file's name on some, which 255 bytes bound; one that begins with a dot
+	// could be ours.
+	KeyPrefixPattern    = `^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$`
+	StorageClassPattern = `^[A-Z0-9][A-Z0-9_]*$`
+)

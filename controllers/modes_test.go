@@ -204,5 +204,5 @@ func TestSchemaIsWhatFilesFollow(t *testing.T) {
 
 // short spells a duration as the schema does: 10m, not 10m0s.
 func short(d time.Duration) string {
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
+	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
 }

@@ -25,10 +25,13 @@ import (
 // transfer manager gets as many.
 const driverParts = 4
 
-// driverConfig is that of a bucket, with the driver's defaults otherwise.
+// driverPrefix is before the keys of what the driver stores.
+const driverPrefix = "ours"
+
+// driverConfig is that of a bucket below a prefix, with the driver's defaults otherwise.
 func driverConfig(server servers.S3Server) s3.Config {
 	return s3.Config{
-		EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
+		EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket, KeyPrefix: driverPrefix,
 		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
 	}
 }
@@ -140,7 +143,7 @@ func BenchmarkDriverGetLarge(b *testing.B) {
 			return body, err
 		})
 		theirs := through(func() (io.ReadCloser, error) {
-			answer, err := client.GetObject(b.Context(), &sdk.GetObjectInput{Bucket: &server.Bucket, Key: aws.String(storage.Key(info.Digests.SHA256))})
+			answer, err := client.GetObject(b.Context(), &sdk.GetObjectInput{Bucket: &server.Bucket, Key: aws.String(driverPrefix + "/" + storage.Key(info.Digests.SHA256))})
 			if err != nil {
 				return nil, err
 			}
@@ -160,8 +163,8 @@ func BenchmarkDriverSmall(b *testing.B) {
 	const rounds, size, atOnce, calls = 7, 4 << 10, 16, 1000
 	onEachServer(b, func(b *testing.B, server servers.S3Server, backend *s3.Backend) {
 		client := bare(server)
-		// Each round writes content of its own. Both sides' keys have as many
-		// folders: on servers that keep objects as files they cost as much as the objects.
+		// Each round writes content of its own. Both sides' keys have as many folders:
+		// on servers that keep objects as files they cost as much as the objects.
 		content := func(side byte, round, i int) []byte {
 			return bytes.Repeat(fmt.Appendf(nil, "%c%07x%08x", side, round, i), size/16)
 		}
@@ -185,15 +188,19 @@ func BenchmarkDriverSmall(b *testing.B) {
 				return time.Since(began)
 			}
 		}
-		put := inTurns(b, rounds,
-			all('o', func(ctx context.Context, _ digest.Digest, data []byte) error {
-				_, err := backend.Put(ctx, storage.Source{Reader: bytes.NewReader(data), Size: size})
-				return err
-			}),
-			all('b', func(ctx context.Context, name digest.Digest, data []byte) error {
-				_, err := client.PutObject(ctx, &sdk.PutObjectInput{Bucket: &server.Bucket, Key: aws.String(storage.Key(name)), Body: bytes.NewReader(data)})
-				return err
-			}))
+		// One bucket, and a folder for each side: what one makes is no help to the other.
+		bareKey := func(name digest.Digest) *string { return aws.String("bare/" + storage.Key(name)) }
+		ourPut := all('o', func(ctx context.Context, _ digest.Digest, data []byte) error {
+			_, err := backend.Put(ctx, storage.Source{Reader: bytes.NewReader(data), Size: size})
+			return err
+		})
+		barePut := all('b', func(ctx context.Context, name digest.Digest, data []byte) error {
+			_, err := client.PutObject(ctx, &sdk.PutObjectInput{Bucket: &server.Bucket, Key: bareKey(name), Body: bytes.NewReader(data)})
+			return err
+		})
+		ourPut(rounds)
+		barePut(rounds) // connections and most folders are there
+		put := inTurns(b, rounds, ourPut, barePut)
 		get := inTurns(b, rounds,
 			all('o', func(ctx context.Context, name digest.Digest, data []byte) error {
 				body, _, err := backend.Get(ctx, name, nil)
@@ -203,7 +210,7 @@ func BenchmarkDriverSmall(b *testing.B) {
 				return drain(body, size)
 			}),
 			all('b', func(ctx context.Context, name digest.Digest, data []byte) error {
-				answer, err := client.GetObject(ctx, &sdk.GetObjectInput{Bucket: &server.Bucket, Key: aws.String(storage.Key(name))})
+				answer, err := client.GetObject(ctx, &sdk.GetObjectInput{Bucket: &server.Bucket, Key: bareKey(name)})
 				if err != nil {
 					return err
 				}

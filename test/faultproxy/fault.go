@@ -125,7 +125,7 @@ type Fault struct {
 	Code       string        // of Answer, as an S3 server says it; empty for no body
 	RetryAfter time.Duration // of Answer, whole seconds; 0 for none
 	Piece      int64         // of Drip, in bytes
-	Pause      time.Duration // of Drip; of Stall, 0 for 2 s
+	Pause      time.Duration // of Drip; of Stall, 0 for 4 s
 }
 
 // matches tells whether the fault is meant for this request.

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxHead    = 64 << 10
-	stallPause = 2 * time.Second
+	stallPause = 4 * time.Second
 )
 
 // serveHTTP passes on one request after another, each on a connection of its

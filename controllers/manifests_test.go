@@ -28,14 +28,14 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, folder := range []string{"default", "samples"} {
+	for _, folder := range []string{"default", "samples", "samples/s3"} {
 		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
 			for _, o := range objects(t, file) {
 				seen[o.GetKind()]++
 				if kind := o.GetKind(); kind == "CustomResourceDefinition" || kind == "Namespace" {
 					continue // installed, and made above
 				}
-				if folder == "samples" {
+				if folder != "default" {
 					o.SetNamespace(ns)
 				} else if o.GetNamespace() != "artifact-store" {
 					t.Errorf("%s: %s %s is in no namespace or another", file, o.GetKind(), o.GetName())

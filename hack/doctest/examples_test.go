@@ -52,11 +52,11 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	embedded, err := filepath.Glob(filepath.Join(root(t), "config/samples/embedded/*.yaml"))
+	below, err := filepath.Glob(filepath.Join(root(t), "config/samples/*/*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(samples, embedded...) {
+	for _, path := range append(samples, below...) {
 		if filepath.Base(path) == "kustomization.yaml" {
 			continue
 		}

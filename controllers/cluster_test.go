@@ -297,7 +297,6 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 		{"no-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Key = "gone" }), "CredentialsResolved", ReasonKeyNotFound, `spec.s3.secretKeyRef: the Secret "keys" has no key "gone"`},
 		{"env", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef = &v1alpha1.ValueRef{Env: "HOME"} }), "CredentialsResolved", ReasonRefRefused, "in a cluster values come from a Secret"},
 		{"ambient", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef, s.SecretKeyRef = nil, nil }), "CredentialsResolved", ReasonAmbientRefused, "--allow-ambient-credentials"},
-		{"endpoint", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.EndpointURL += "/path" }), "Reachable", ReasonInvalidEndpoint, "spec.s3.endpointURL: must not hold a path"},
 		{"access-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "wrong" }), "Reachable", storage.ReasonAccessKeyUnknown, ""},
 		{"secret-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Name = "wrong" }), "Reachable", storage.ReasonSecretKeyWrong, ""},
 		{"bucket", use(func(s *v1alpha1.S3Spec) { s.Bucket = "no-such-bucket" }), "Reachable", storage.ReasonBucketNotFound, ""},

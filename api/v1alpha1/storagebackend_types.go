@@ -264,11 +264,36 @@ type StorageBackendStatus struct {
 	// LastVerified is when an object was last re-read and hashed.
 	// +optional
 	LastVerified *metav1.Time `json:"lastVerified,omitempty"`
+	// Capabilities are what the full probe found the place able to do. They
+	// stand until the next one: on a new generation, a changed Secret, after a
+	// day, or when asked for.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Capabilities []Capability `json:"capabilities,omitempty"`
 	// Conditions: CredentialsResolved, Reachable, Writable, Verified, Ready.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Capability is one verb or feature and what became of trying it.
+type Capability struct {
+	// Name: put, head, get, range, list, delete; of S3 also multipart,
+	// conditionalPut, checksums, storageClass, sse, clockSkew.
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// Status: Unknown is what was not tried, or got no answer.
+	// +kubebuilder:validation:Enum=Supported;Unsupported;Unknown
+	// +required
+	Status string `json:"status"`
+	// Message is one sentence.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // StorageBackendList is a list.

@@ -56,6 +56,8 @@ type Backend struct {
 	Message string `json:"message,omitempty"`
 	// LastProbe is when the state above was found out.
 	LastProbe time.Time `json:"lastProbe,omitzero"`
+	// Capabilities are what the last full probe found; nil where none was made.
+	Capabilities []storage.Capability `json:"capabilities,omitempty"`
 	// Store reaches the bytes; nil where it could not be opened.
 	Store storage.Store `json:"-"`
 }

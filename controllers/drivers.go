@@ -38,13 +38,29 @@ type driver struct {
 	id      string
 	problem *Problem
 	history history
+	terms   terms
+
+	// trying is held during a full probe, which does not hold mu.
+	trying sync.Mutex
 
 	// published is a copy of the state for those who must not wait for I/O.
 	published struct {
 		sync.Mutex
 		set bool
 		Opened
+		config backends.Config
+		terms  terms
+		full   *fullProbe // the last one, replaced and never changed
 	}
+}
+
+// terms are what a backend's declaration says of probes.
+type terms struct {
+	generation int64
+	readOnly   bool
+	timeout    time.Duration // of a full probe
+	// holds: the declaration can be followed; the driver is not that of an earlier one.
+	holds bool
 }
 
 // has reports whether the open driver is that of config. Secrets in it compare by value.
@@ -58,6 +74,7 @@ func (d *driver) state(at time.Time) Opened {
 	d.published.Lock()
 	defer d.published.Unlock()
 	d.published.set, d.published.Opened = true, now
+	d.published.config, d.published.terms = d.config, d.terms
 	return now
 }
 

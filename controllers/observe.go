@@ -33,13 +33,15 @@ type Observer struct {
 	settings  Settings
 	metrics   *Metrics
 	drivers   *drivers
+	fulls     chan struct{} // a slot for each full probe under way
 	now       func() time.Time
 }
 
 // NewObserver returns an Observer. pool is the process's budget of buffers;
 // metrics may be nil. Close closes every driver.
 func NewObserver(registrar placement.Registrar, pool *buffer.Pool, settings Settings, metrics *Metrics) *Observer {
-	return &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(), now: time.Now}
+	return &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(),
+		fulls: make(chan struct{}, fullAtOnce), now: time.Now}
 }
 
 // Close closes every driver; requests in flight may fail. The Observer is of no use afterwards.
@@ -52,7 +54,14 @@ func (o *Observer) Forget(name string) {
 }
 
 // Opened returns what this process has of each backend that was tried.
-func (o *Observer) Opened() map[string]Opened { return o.drivers.opened() }
+func (o *Observer) Opened() map[string]Opened {
+	all := o.drivers.opened()
+	for name, opened := range all {
+		opened.Prober = prober{o, name}
+		all[name] = opened
+	}
+	return all
+}
 
 // Open makes sure that this process has the driver that sb declares and knows
 // the id in its marker. declared are all backends, sb among them or not: a
@@ -63,6 +72,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declar
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	config, wrong := backendConfig(sb, declared, lookup, o.settings)
+	d.terms = termsOf(sb, wrong == nil)
 	switch {
 	case wrong != nil:
 		// The driver of the last good declaration, if any, still reads what it holds.
@@ -77,37 +87,62 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declar
 
 // Observe opens sb as Open does and tries it: the marker is read again, an
 // object is put, read and deleted (not where it is read-only or suspended),
-// and the findings are asked for. Settled says what it means after the observations before it.
-func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (settled Observation) {
+// and the findings are asked for; every verb is tried apart when that is due.
+// Settled says what it means after the observations before it. Observations of
+// one backend are made one after the other.
+func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) Observation {
 	d := o.drivers.of(sb.Name)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	started := o.now()
 	seen := Observation{
-		Generation: sb.Generation, Driver: driverOf(sb), At: started,
+		Generation: sb.Generation, Driver: driverOf(sb), At: o.now(),
 		ReadOnly: sb.Spec.Access == v1alpha1.ReadOnly, Suspended: sb.Spec.Probe.Suspend,
 		Credentials: credentialsOf(sb),
 	}
-	probing, cancel := context.WithTimeout(ctx, duration(sb.Spec.Probe.Timeout, defaultTimeout))
-	defer cancel()
-	config, wrong := backendConfig(sb, declared, lookup, o.settings)
-	if wrong == nil {
-		seen.Place = config.Place()
-		wrong = o.try(probing, d, sb, config)
-	} else {
-		d.problem = wrong
+	config, ours, wrong := o.look(ctx, d, sb, declared, lookup)
+	o.metrics.probed(sb.Name, wrong, o.now().Sub(seen.At))
+	if ours && !seen.ReadOnly && !seen.Suspended {
+		// Nobody waits for the driver meanwhile.
+		o.fullIfDue(ctx, d, config, termsOf(sb, true), wrong)
 	}
-	seen.Problem, seen.ID = wrong, d.id
+	last := d.lastFull(config)
+	seen.Problem, seen.Capabilities = explained(wrong, last), last.capabilities()
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	seen.ID, seen.Place = d.id, config.Place()
 	seen.Findings = o.findings(ctx, firstOf(d.id, sb.Status.ID))
-	o.metrics.probed(sb.Name, wrong, o.now().Sub(started))
 	threshold := int(sb.Spec.Probe.FailureThreshold)
 	if threshold == 0 {
 		threshold = defaultFailureThreshold
 	}
+	var settled Observation
 	d.history, settled = d.history.settle(seen, threshold)
-	d.state(started)
+	d.state(seen.At)
 	o.metrics.state(sb.Name, settled)
 	return settled
+}
+
+// look is the small look at a backend. config is empty where the declaration
+// cannot be followed; ours says that the place answered with our marker.
+func (o *Observer) look(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (config backends.Config, ours bool, wrong *Problem) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, duration(sb.Spec.Probe.Timeout, defaultTimeout))
+	defer cancel()
+	config, wrong = backendConfig(sb, declared, lookup, o.settings)
+	d.terms = termsOf(sb, wrong == nil)
+	if wrong != nil {
+		d.problem = wrong
+		return config, false, wrong
+	}
+	wrong = o.try(ctx, d, sb, config)
+	return config, d.problem == nil, wrong
+}
+
+func termsOf(sb *v1alpha1.StorageBackend, holds bool) terms {
+	return terms{
+		generation: sb.Generation, readOnly: sb.Spec.Access == v1alpha1.ReadOnly, holds: holds,
+		timeout: max(fullTimeout, duration(sb.Spec.Probe.Timeout, defaultTimeout)),
+	}
 }
 
 // try opens the driver and walks through the stages; the first problem ends it.

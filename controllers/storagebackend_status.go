@@ -24,6 +24,8 @@ type Observation struct {
 	Suspended bool
 	// Problem is the first thing found wrong, nil for none.
 	Problem *Problem
+	// Capabilities are those of the last full probe as it is declared now; nil for none.
+	Capabilities []storage.Capability
 	// Findings of verification; nil where they could not be read.
 	Findings *placement.Findings
 	At       time.Time
@@ -52,7 +54,7 @@ func (h history) settle(seen Observation, threshold int) (history, Observation) 
 		return history{}, seen
 	}
 	as := *h.good
-	as.Findings, as.At = seen.Findings, seen.At
+	as.Findings, as.Capabilities, as.At = seen.Findings, seen.Capabilities, seen.At
 	return h, as
 }
 
@@ -67,6 +69,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		// A place that cannot be reached keeps the id by which the log knows it.
 		next.ID = previous.ID
 	}
+	next.Capabilities = capabilities(seen, previous)
 	if seen.Findings != nil && !seen.Findings.LastVerified.IsZero() {
 		// To the second, as the API server keeps it.
 		next.LastVerified = &metav1.Time{Time: seen.Findings.LastVerified.UTC().Truncate(time.Second)}
@@ -98,6 +101,19 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		meta.SetStatusCondition(&next.Conditions, c)
 	}
 	return next
+}
+
+// capabilities stand between full probes, also over a restart of the manager;
+// those of another generation may be of another server.
+func capabilities(seen Observation, previous v1alpha1.StorageBackendStatus) []v1alpha1.Capability {
+	if seen.Capabilities == nil && previous.ObservedGeneration == seen.Generation {
+		return previous.Capabilities
+	}
+	var all []v1alpha1.Capability
+	for _, c := range seen.Capabilities {
+		all = append(all, v1alpha1.Capability{Name: c.Name, Status: string(c.Status), Message: c.Message})
+	}
+	return all
 }
 
 func condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {

@@ -178,6 +178,8 @@ type Opened struct {
 	Problem *Problem
 	// At is when it was last looked at.
 	At time.Time
+	// Prober tries it on demand.
+	Prober placement.Prober
 }
 
 // snapshot translates what is declared, as the statuses and this process's
@@ -200,6 +202,7 @@ func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 	if opened.Store != nil {
 		b.Store = opened.Store
 	}
+	b.Prober, b.Capabilities = opened.Prober, placementCapabilities(sb.Status.Capabilities)
 	b.Ready, b.Reason, b.Message = readiness(sb)
 	switch {
 	case !b.Ready && (opened.Problem == nil || b.Reason != ReasonNotObserved):
@@ -214,6 +217,14 @@ func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 		b.Ready, b.Reason, b.Message = false, ReasonForeignMarker, "this replica reaches another place than the one in the status"
 	}
 	return b
+}
+
+func placementCapabilities(found []v1alpha1.Capability) []storage.Capability {
+	var all []storage.Capability
+	for _, c := range found {
+		all = append(all, storage.Capability{Name: c.Name, Status: storage.Support(c.Status), Message: c.Message})
+	}
+	return all
 }
 
 // readiness reads a backend's status as routing does.

@@ -13,7 +13,7 @@ import (
 func (a *app) storageCommand() *cobra.Command {
 	command := &cobra.Command{Use: "storage", Short: "Look after stored bytes"}
 	group(command)
-	command.AddCommand(a.storageVerifyCommand(), a.storageSweepCommand())
+	command.AddCommand(a.storageVerifyCommand(), a.storageSweepCommand(), a.storageProbeCommand())
 	return command
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -51,6 +52,22 @@ func (s *Service) findBackend(nameOrID string) (placement.Backend, error) {
 func (s *Service) backendStatus(ctx context.Context, b placement.Backend) (BackendStatus, error) {
 	findings, err := s.Findings(ctx, b.ID)
 	return BackendStatus{Backend: b, Verified: verified(findings), Findings: findings}, err
+}
+
+// ProbeBackend implements Backends.
+func (s *Service) ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error) {
+	b, err := s.findBackend(nameOrID)
+	if err != nil {
+		return placement.ProbeReport{}, err
+	}
+	if b.Prober == nil {
+		return placement.ProbeReport{}, fmt.Errorf("%w: %s cannot be probed from here", ErrUnavailable, b.Name)
+	}
+	report, err := b.Prober.Probe(ctx)
+	if errors.Is(err, placement.ErrProbing) {
+		err = &ConflictError{Field: "backend", Message: "a probe of " + b.Name + " is under way"}
+	}
+	return report, err
 }
 
 // verified: one failed location is False; nothing ever looked at proves nothing.

@@ -123,6 +123,9 @@ type Backends interface {
 	// and logs what it finds. progress may be nil; it is called from one
 	// goroutine. An aborted run returns its error and the report so far; what it had found by then stands.
 	VerifyBackend(ctx context.Context, nameOrID string, progress func(VerifyReport)) (VerifyReport, error)
+	// ProbeBackend tries every verb and feature of the backend apart. A
+	// *ConflictError if a probe of it is under way.
+	ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error)
 	// Health summarizes the whole.
 	Health(ctx context.Context) (Health, error)
 }

@@ -180,6 +180,15 @@ func (c *Client) GetBackend(ctx context.Context, nameOrID string) (answer regist
 	return answer, err
 }
 
+// ProbeBackend implements registry.Backends.
+func (c *Client) ProbeBackend(ctx context.Context, nameOrID string) (answer placement.ProbeReport, err error) {
+	if nameOrID == "" {
+		return answer, registry.ErrNotFound
+	}
+	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/probe"}, nil, &answer)
+	return answer, err
+}
+
 // Explain implements registry.Backends.
 func (c *Client) Explain(ctx context.Context, req placement.Request) (answer placement.Explanation, err error) {
 	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/routing/explain", repeat: true}, req, &answer)

@@ -60,6 +60,8 @@ type Backend struct {
 	Capabilities []storage.Capability `json:"capabilities,omitempty"`
 	// Store reaches the bytes; nil where it could not be opened.
 	Store storage.Store `json:"-"`
+	// Prober tries it on demand; nil where nobody can.
+	Prober Prober `json:"-"`
 }
 
 // Explanation says which rule takes a request and what became of each backend.

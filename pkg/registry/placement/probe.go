@@ -8,22 +8,18 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Prober tries backends when someone asks; whoever reconciles them satisfies it.
+// Prober tries one declared backend when someone asks.
 type Prober interface {
-	// Probe tries every verb and feature of the declared backend of that name,
-	// and remembers what it found as any full probe does. It writes below the
-	// place's probe prefix only, and takes seconds. ErrProbing if one is under
-	// way in the backend, ErrNotOpen if this process cannot reach it or may not
-	// write there. What the place does wrong is in the report and is no error.
-	Probe(ctx context.Context, name string) (ProbeReport, error)
+	// Probe tries every verb and feature of the place apart, and remembers what
+	// it found as any full probe does. It writes below the place's probe prefix
+	// only, and takes seconds. ErrProbing if one is under way in the backend.
+	// What the place does wrong, and why it could not be tried, is in the report
+	// and no error.
+	Probe(ctx context.Context) (ProbeReport, error)
 }
 
-// Errors of a Prober.
-var (
-	ErrProbing = errors.New("a probe of the backend is under way")
-	// ErrNotOpen comes with why.
-	ErrNotOpen = errors.New("the backend is not open")
-)
+// ErrProbing: one probe at a time in each backend.
+var ErrProbing = errors.New("a probe of the backend is under way")
 
 // ProbeReport is what a full probe found.
 type ProbeReport struct {
@@ -33,8 +29,12 @@ type ProbeReport struct {
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
 	// OK: all that new blobs need works.
-	OK      bool          `json:"ok"`
+	OK bool `json:"ok"`
+	// Results in the order in which they were tried; none where the backend is
+	// not open, which Reason and Message explain then.
 	Results []ProbeResult `json:"results"`
+	Reason  string        `json:"reason,omitempty"`
+	Message string        `json:"message,omitempty"`
 }
 
 // ProbeResult is one verb or feature.

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+func (a *app) storageProbeCommand() *cobra.Command {
+	var backend string
+	command := &cobra.Command{
+		Use:   "probe",
+		Short: "Have every verb and feature of a backend tried apart",
+		Long: `Have the registry try each verb and feature of a backend, below the backend's
+probe prefix, which is left as it was. Exit 1 if something that new blobs need
+does not work: put, head, get, list, delete, and of S3 multipart.`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageProbe(ctx, backend) }),
+	}
+	command.Flags().StringVar(&backend, "backend", "", "name or id of the backend")
+	require(command, "backend")
+	must(command.RegisterFlagCompletionFunc("backend", a.completeBackends))
+	return command
+}
+
+func (a *app) storageProbe(ctx context.Context, backend string) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	report, err := client.ProbeBackend(ctx, backend)
+	if err != nil {
+		return named(backend, err)
+	}
+	if err := a.print(report, func(w *tabwriter.Writer) { probeRows(w, report) }); err != nil {
+		return err
+	}
+	return probeVerdict(report)
+}
+
+func probeRows(w *tabwriter.Writer, r placement.ProbeReport) {
+	row(w, "VERB", "RESULT", "TIME", "MESSAGE")
+	for _, one := range r.Results {
+		message := one.Message
+		if one.Detail != "" {
+			message += " (" + one.Detail + ")"
+		}
+		took := ""
+		if one.Seconds > 0 {
+			took = time.Duration(one.Seconds * float64(time.Second)).Round(time.Millisecond).String()
+		}
+		row(w, one.Name, one.Status, took, message)
+	}
+}
+
+// probeVerdict: what is needed and was not seen to work is no success, also
+// where it could not be tried.
+func probeVerdict(r placement.ProbeReport) error {
+	name := backendName(r.Backend, r.BackendID)
+	if len(r.Results) == 0 {
+		return fmt.Errorf("%s: it could not be probed: %s: %s", name, r.Reason, r.Message)
+	}
+	var missing []string
+	for _, one := range r.Results {
+		if one.Needed && one.Status != storage.Supported {
+			missing = append(missing, one.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s: needed and not working: %s", name, strings.Join(missing, ", "))
+	}
+	return nil
+}

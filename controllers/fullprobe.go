@@ -1,0 +1,174 @@
+package controllers
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
+)
+
+const (
+	// fullInterval is from when on a full probe is made again though nothing changed.
+	fullInterval = 24 * time.Hour
+	// fullRetry is the wait after one that got no answer to something, or while the place refuses puts.
+	fullRetry = 10 * time.Minute
+	// fullTimeout bounds one, unless spec.probe.timeout is longer.
+	fullTimeout = time.Minute
+	// fullAtOnce in the process: each takes 5 MiB of memory besides the uploads' budget.
+	fullAtOnce = 2
+)
+
+// fullProbe is what one full probe found.
+type fullProbe struct {
+	config     backends.Config // that it was made with, secrets and all
+	generation int64
+	at         time.Time
+	well       bool // the place took 1 KiB then
+	report     probe.FullReport
+}
+
+// of reports whether p was made with the config.
+func (p *fullProbe) of(config backends.Config) bool {
+	return p != nil && reflect.DeepEqual(p.config, config)
+}
+
+// fullDue says whether a full probe is to be made after a small one that found
+// wrong: for a new generation or changed Secret at once, once a day otherwise.
+// A place that mends is looked at again at once, one that does not now and then.
+func fullDue(last *fullProbe, config backends.Config, generation int64, wrong *Problem, now time.Time) bool {
+	if wrong != nil && (wrong.Condition != v1alpha1.ConditionWritable || wrong.Lost) {
+		return false // it would find no more than that
+	}
+	if !last.of(config) || last.generation != generation || (wrong == nil && !last.well) {
+		return true
+	}
+	age := now.Sub(last.at)
+	return age >= fullInterval || age >= fullRetry && (wrong != nil || !last.report.Complete())
+}
+
+// explained names the cause where a place refuses puts for what each asks of it.
+func explained(wrong *Problem, last *fullProbe) *Problem {
+	if wrong == nil || last == nil || wrong.Condition != v1alpha1.ConditionWritable {
+		return wrong
+	}
+	refused, ok := last.report.Refused()
+	if !ok || !slices.Contains([]string{storage.ReasonInvalidRequest, storage.ReasonAccessDenied}, wrong.Reason) {
+		return wrong
+	}
+	return &Problem{Condition: wrong.Condition, Reason: refused.Reason, Message: refused.Message}
+}
+
+// capabilities lists what was found; nil where no probe was made.
+func (p *fullProbe) capabilities() []storage.Capability {
+	if p == nil {
+		return nil
+	}
+	all := make([]storage.Capability, 0, len(p.report.Results))
+	for _, one := range p.report.Results {
+		all = append(all, one.Capability)
+	}
+	return all
+}
+
+// lastFull returns the last full probe that was made with the config, nil for none.
+func (d *driver) lastFull(config backends.Config) *fullProbe {
+	d.published.Lock()
+	defer d.published.Unlock()
+	if !d.published.full.of(config) {
+		return nil
+	}
+	return d.published.full
+}
+
+// full makes a full probe and remembers it, unless ctx ended meanwhile.
+// d.trying is held, and a slot of o.fulls.
+func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, terms terms, well bool) (*fullProbe, error) {
+	began := o.now()
+	probing, cancel := context.WithTimeout(ctx, terms.timeout)
+	defer cancel()
+	store, err := backends.Open(probing, config.ForProbe(), buffer.New(probeBuffer, probeBuffer))
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
+	made := &fullProbe{config: config, generation: terms.generation, at: began, well: well}
+	made.report = probe.Full(probing, store, terms.readOnly)
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // whoever asked has gone: that is no finding
+	}
+	if !terms.readOnly {
+		d.published.Lock()
+		defer d.published.Unlock()
+		d.published.full = made
+	}
+	return made, nil
+}
+
+// fullIfDue is for Observe: where a full probe is under way already, or many
+// are, this one is made at the next look.
+func (o *Observer) fullIfDue(ctx context.Context, d *driver, config backends.Config, terms terms, wrong *Problem) {
+	if !fullDue(d.lastFull(config), config, terms.generation, wrong, o.now()) || !d.trying.TryLock() {
+		return
+	}
+	defer d.trying.Unlock()
+	select {
+	case o.fulls <- struct{}{}:
+		defer func() { <-o.fulls }()
+	default:
+		return
+	}
+	o.full(ctx, d, config, terms, wrong == nil) //nolint:errcheck // the small probe has the word on what it could be
+}
+
+// prober is a placement.Prober of one backend.
+type prober struct {
+	o    *Observer
+	name string
+}
+
+// Probe implements placement.Prober.
+func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
+	d := p.o.drivers.of(p.name)
+	if !d.trying.TryLock() {
+		return placement.ProbeReport{}, placement.ErrProbing
+	}
+	defer d.trying.Unlock()
+	d.published.Lock()
+	opened, config, terms := d.published.Opened, d.published.config, d.published.terms
+	d.published.Unlock()
+	report := placement.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []placement.ProbeResult{}}
+	if opened.Store == nil || opened.ID == "" || !terms.holds {
+		// Not even a probe writes to a place that is not known to be ours.
+		report.Reason, report.Message = ReasonNotObserved, "it was not opened here yet"
+		if opened.Problem != nil {
+			report.Reason, report.Message = opened.Problem.Reason, opened.Problem.Message
+		}
+		return report, nil
+	}
+	select {
+	case p.o.fulls <- struct{}{}:
+		defer func() { <-p.o.fulls }()
+	case <-ctx.Done():
+		return report, ctx.Err()
+	}
+	made, err := p.o.full(ctx, d, config, terms, true)
+	if err != nil {
+		return report, err
+	}
+	report.At, report.Seconds, report.OK = made.at, p.o.now().Sub(made.at).Seconds(), made.report.OK()
+	for _, one := range made.report.Results {
+		result := placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Reason, Detail: one.Detail, Seconds: one.Took.Seconds()}
+		if result.Reason == "" && one.Err != nil {
+			result.Reason = storage.ReasonOf(one.Err)
+		}
+		report.Results = append(report.Results, result)
+	}
+	return report, nil
+}

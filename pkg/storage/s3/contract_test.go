@@ -41,10 +41,12 @@ func open(t *testing.T, server servers.S3Server, config s3.Config, pool *buffer.
 	if err != nil {
 		t.Fatal(err)
 	}
+	ours := pool
 	t.Cleanup(func() {
-		if held := pool.InUse(); held != 0 {
+		if held := ours.InUse(); held != 0 {
 			t.Errorf("%d buffers never came back", held)
 		}
+		ours = nil // this function outlives the test
 	})
 	return &placed{Backend: b, server: server, config: config, pool: pool}
 }

@@ -58,7 +58,7 @@ func TestLargerParts(t *testing.T) {
 	b, err := New(Config{
 		EndpointURL: server.Endpoint, Bucket: server.Bucket,
 		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
-		MultipartThresholdBytes: 1 << 20, MultipartChunkBytes: MinMultipartChunkBytes,
+		MultipartThresholdBytes: MinMultipartThresholdBytes, MultipartChunkBytes: MinMultipartChunkBytes,
 	}, buffer.New(24<<20, 2<<20))
 	if err != nil {
 		t.Fatal(err)

@@ -51,8 +51,12 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Optio
 	}
 	s.open = func(t *testing.T) storage.Backend {
 		b := open(t)
+		held := b
 		t.Cleanup(func() {
-			if err := b.Close(); err != nil {
+			// The testing package keeps this function until all of the suite has
+			// run; it must not keep the backend's buffers with it.
+			defer func() { held = nil }()
+			if err := held.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
 		})

@@ -31,6 +31,8 @@ func TestScenario(t *testing.T) {
 		{embedded, local, store{servers.VersityGW, false}},
 		{embedded, store{servers.VersityGW, false}, local},
 		{embedded, store{servers.RGW, true}, store{servers.MinIO, false}},
+		{embedded, store{servers.RGW, false}, local},
+		{embedded, store{servers.MinIO, false}, local},
 		{cluster, local, store{servers.VersityGW, false}},
 		{cluster, store{servers.VersityGW, true}, local},
 		{cluster, store{servers.MinIO, true}, store{servers.RGW, false}},

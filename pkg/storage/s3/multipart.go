@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -46,6 +47,8 @@ type upload struct {
 	// chunk is the size of its parts, the last one's apart.
 	chunk int64
 	crc   bool // parts carry a CRC-32C; else their SHA-256 is signed
+	// began: Amazon S3 tells this time as that of the object's last change.
+	began time.Time
 	// strays: an attempt to begin it may have begun another, which has no name here.
 	strays bool
 	// unsettled: the server may be completing it.

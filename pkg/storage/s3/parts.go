@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -108,7 +109,7 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 	if size > b.maxCopy {
 		return b.promoteParts(ctx, from, name, class, size)
 	}
-	key := storage.Key(name)
+	key, began := storage.Key(name), time.Now()
 	err := b.try(ctx, func(ctx context.Context) error {
 		_, err := b.client.CopyObject(ctx, &s3.CopyObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key), CopySource: from,
@@ -116,7 +117,11 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		})
 		return err
-	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
+	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size, began) })
+	if ctx.Err() == nil && size > b.copyPart && find(err).reason == storage.ReasonTimedOut {
+		// A server that says nothing while it copies needs smaller pieces.
+		return b.promoteParts(ctx, from, name, class, size)
+	}
 	return b.copyFailed(ctx, classRefused(class, err))
 }
 
@@ -128,14 +133,15 @@ func (b *Backend) copyFailed(ctx context.Context, err error) error {
 	return b.failed(ctx, "copy", err)
 }
 
-// promoteParts is promote for what is too large for one request.
+// promoteParts is promote for what is too large for one request, or takes too long.
 func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, class types.StorageClass, size int64) error {
 	u, err := b.begin(ctx, storage.Key(name), class, false) // the server moves bytes that it has
 	if err != nil {
 		return err
 	}
-	for number, at := int32(1), int64(0); at < size; number, at = number+1, at+b.copyPart {
-		last := min(at+b.copyPart, size) - 1
+	piece := max(b.copyPart, (size+MaxParts-1)/MaxParts)
+	for number, at := int32(1), int64(0); at < size; number, at = number+1, at+piece {
+		last := min(at+piece, size) - 1
 		copied, err := call(ctx, b, b.client.UploadPartCopy, &s3.UploadPartCopyInput{
 			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id, PartNumber: &number,
 			CopySource: from, CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", at, last)),

@@ -6,11 +6,17 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -47,6 +53,69 @@ func TestPromoteInParts(t *testing.T) {
 		if err != nil || !bytes.Equal(got, data) || info.Digests != digest.Of(data) {
 			t.Errorf("%s: %d bytes came back of %d: %v", checksums, len(got), len(data), err)
 		}
+	}
+}
+
+// TestPromoteOfASilentServer: a server that answers nothing while it copies is
+// given smaller pieces to copy.
+func TestPromoteOfASilentServer(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	proxy.Arm(faultproxy.Fault{Kind: faultproxy.CopyObject, Always: true, Where: faultproxy.BeforeRequest, Action: faultproxy.Stall})
+	b, err := New(Config{
+		EndpointURL: proxy.URL, Bucket: server.Bucket, RequestTimeout: time.Second,
+		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+		MultipartThresholdBytes: MinMultipartThresholdBytes, MultipartChunkBytes: MinMultipartChunkBytes,
+	}, buffer.New(16<<20, 8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.copyPart = 5 << 20
+	data := bytes.Repeat([]byte("silent"), 2<<20)
+	info, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if proxy.Struck() == 0 || info.Digests != digest.Of(data) {
+		t.Errorf("struck %d times, got %s", proxy.Struck(), info.Digests)
+	}
+}
+
+// TestLostAnswerToARepair: what was there before is no sign that a Put whose
+// answer got lost has worked: it may be what the Put was to mend.
+func TestLostAnswerToARepair(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	b, err := New(Config{
+		EndpointURL: proxy.URL, Bucket: server.Bucket,
+		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+	}, buffer.New(16<<20, 8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	data := []byte("what it should be")
+	name := digest.Of(data).SHA256
+	if _, err := server.Client().PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: &server.Bucket, Key: aws.String(storage.Key(name)), Body: strings.NewReader("what it should bE"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // the server tells whole seconds
+	proxy.Arm(faultproxy.Fault{Kind: faultproxy.PutObject, Where: faultproxy.BeforeRequest, Action: faultproxy.Reset})
+	if _, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)}); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := b.Get(t.Context(), name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) || proxy.Struck() != 1 {
+		t.Errorf("struck %d times; got %q, %v", proxy.Struck(), got, err)
 	}
 }
 

@@ -3,8 +3,10 @@ package s3
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -17,8 +19,8 @@ import (
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
 	defer in.Close()
-	if src.Size > MaxParts*b.config.MultipartChunkBytes {
-		return storage.Info{}, errTooManyParts
+	if _, err := b.partSize(src.Size); err != nil {
+		return storage.Info{}, err
 	}
 	if ctx.Err() != nil {
 		return storage.Info{}, b.failed(ctx, "put", ctx.Err())
@@ -109,7 +111,7 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	if err := src.Check(got, size); err != nil {
 		return storage.Info{}, err
 	}
-	key, class := storage.Key(got.SHA256), b.class(src.Tier)
+	key, class, began := storage.Key(got.SHA256), b.class(src.Tier), time.Now()
 	err := b.try(ctx, func(ctx context.Context) error {
 		content := newBody(pieces)
 		defer content.revoke()
@@ -121,16 +123,18 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(got.SHA256.Hex()).option)
 		return err
-	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size) })
+	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size, began) })
 	if err != nil {
 		return storage.Info{}, b.failed(ctx, "put", classRefused(class, err))
 	}
 	return storage.Info{Digests: got, Size: size}, nil
 }
 
-// stands reports whether an object of that size is there: what a request that
-// may have succeeded was to make. Below a digest's key no other bytes lie.
-func (b *Backend) stands(ctx context.Context, key string, size int64) (bool, error) {
+// stands reports whether an object of that size is there that was written
+// since began: what a request that may have succeeded was to make. An older one
+// may be the damaged one that is being replaced. Both times of its age are the
+// server's.
+func (b *Backend) stands(ctx context.Context, key string, size int64, began time.Time) (bool, error) {
 	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
 	switch {
 	case statusOf(err) == http.StatusNotFound:
@@ -138,8 +142,16 @@ func (b *Backend) stands(ctx context.Context, key string, size int64) (bool, err
 	case err != nil:
 		return false, err
 	}
-	return aws.ToInt64(answer.ContentLength) == size, nil
+	now, told := awsmiddleware.GetServerTime(answer.ResultMetadata)
+	if !told || answer.LastModified == nil || aws.ToInt64(answer.ContentLength) != size {
+		return false, nil
+	}
+	return now.Sub(*answer.LastModified) <= time.Since(began)+wholeSeconds, nil
 }
+
+// wholeSeconds is how much older an object may look than it is: both times are
+// told in whole seconds.
+const wholeSeconds = time.Second
 
 // contentType of every object: what a blob means, the registry knows.
 const contentType = "application/octet-stream"

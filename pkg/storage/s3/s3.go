@@ -73,7 +73,7 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	}
 	return &Backend{
 		config: config, place: place, client: client, pool: pool, close: closeIdle,
-		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 1 << 30, maxParts: MaxParts,
+		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 256 << 20, maxParts: MaxParts,
 	}, nil
 }
 

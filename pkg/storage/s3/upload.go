@@ -62,7 +62,7 @@ func afterwards(ctx context.Context, do func(context.Context)) {
 // Servers refuse parts whose checksum was not announced, and a Complete without
 // one that was: crc says whether parts will carry a CRC-32C.
 func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, crc bool) (*upload, error) {
-	u := &upload{b: b, key: key, crc: crc}
+	u := &upload{b: b, key: key, crc: crc, began: time.Now()}
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		ContentType:          aws.String(contentType),
@@ -119,8 +119,8 @@ func (u *upload) create(ctx context.Context, input *s3.CreateMultipartUploadInpu
 }
 
 // complete makes the object appear, of size bytes. An attempt whose answer got
-// lost counts as one that worked when the object is there and the upload is
-// not; a server may have had the object before.
+// lost counts as one that worked when the object is there, was not there
+// before, and the upload is gone.
 func (u *upload) complete(ctx context.Context, size int64) error {
 	slices.SortFunc(u.done, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	err := u.b.try(ctx, func(ctx context.Context) error {
@@ -131,13 +131,13 @@ func (u *upload) complete(ctx context.Context, size int64) error {
 		u.unsettled = u.unsettled || unclear(err)
 		return err
 	}, func(ctx context.Context) (bool, error) {
-		if there, err := u.b.stands(ctx, u.key, size); !there {
+		if there, err := u.b.stands(ctx, u.key, size, u.began); !there {
 			return false, err
 		}
 		return u.gone(ctx)
 	})
 	if isGone(err) {
-		if there, _ := u.b.stands(ctx, u.key, size); there {
+		if there, _ := u.b.stands(ctx, u.key, size, u.began); there {
 			err = nil
 		}
 	}

@@ -97,10 +97,14 @@ func (b *Backend) checkSeam(ctx context.Context, name digest.Digest, content io.
 	return err
 }
 
-// tryPut puts a few bytes under a name of its own, as change wants it, and
+// tryPut puts a few bytes under a name of its own, with the configured
+// encryption and as change wants it, and
 // calls with to look at what stands there. The object is removed again.
 func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), with func(*s3.PutObjectInput) error) error {
-	input := &s3.PutObjectInput{Bucket: &b.config.Bucket, Key: b.key("trial/" + uuid.NewString()), ContentType: aws.String(contentType)}
+	input := &s3.PutObjectInput{
+		Bucket: &b.config.Bucket, Key: b.key("trial/" + uuid.NewString()), ContentType: aws.String(contentType),
+		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
+	}
 	if change != nil {
 		change(input)
 	}
@@ -164,12 +168,12 @@ func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
 
 // refusal turns what a put with a feature ended with into a finding: the place
 // refuses the feature if it takes the same put without it.
-func (b *Backend) refusal(ctx context.Context, err error, reason, words string) (storage.Found, error) {
+func (b *Backend) refusal(ctx context.Context, err error, without func(*s3.PutObjectInput), reason, words string) (storage.Found, error) {
 	answered := statusOf(err)
 	if answered != http.StatusBadRequest && answered != http.StatusForbidden && answered != http.StatusNotImplemented {
 		return storage.Found{}, b.failed(ctx, "put", err)
 	}
-	if b.tryPut(ctx, nil, nil) != nil {
+	if b.tryPut(ctx, without, nil) != nil {
 		return storage.Found{}, b.failed(ctx, "put", err) // not because of the feature
 	}
 	return storage.Found{Status: storage.Unsupported, Reason: reason, Message: words}, nil
@@ -210,7 +214,7 @@ func (b *Backend) tryClass(ctx context.Context, name string) (storage.Found, err
 		return nil
 	})
 	if err != nil {
-		return b.refusal(ctx, err, storage.ReasonClassRefused, fmt.Sprintf("the server refuses storageClass %s", class))
+		return b.refusal(ctx, err, nil, storage.ReasonClassRefused, fmt.Sprintf("the server refuses storageClass %s", class))
 	}
 	return found, nil
 }
@@ -221,7 +225,7 @@ func (b *Backend) trySSE(ctx context.Context) (storage.Found, error) {
 		return storage.Found{Status: storage.SupportUnknown, Message: "no sse is set, so none was tried"}, nil
 	}
 	found := supported(fmt.Sprintf("the server says that it encrypts with %s", sse))
-	err := b.tryPut(ctx, func(input *s3.PutObjectInput) { input.ServerSideEncryption = sse }, func(input *s3.PutObjectInput) error {
+	err := b.tryPut(ctx, nil, func(input *s3.PutObjectInput) error {
 		answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: input.Bucket, Key: input.Key})
 		if err == nil && answer.ServerSideEncryption != sse {
 			found = storage.Found{Status: storage.SupportUnknown,
@@ -230,7 +234,8 @@ func (b *Backend) trySSE(ctx context.Context) (storage.Found, error) {
 		return err
 	})
 	if err != nil {
-		return b.refusal(ctx, err, storage.ReasonSSERefused, fmt.Sprintf("the server refuses sse %s; some want https for it, or a key", sse))
+		plain := func(input *s3.PutObjectInput) { input.ServerSideEncryption = "" }
+		return b.refusal(ctx, err, plain, storage.ReasonSSERefused, fmt.Sprintf("the server refuses sse %s; some want https for it, or a key", sse))
 	}
 	return found, nil
 }

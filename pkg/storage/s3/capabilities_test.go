@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -191,6 +192,40 @@ func TestRefusedFeatures(t *testing.T) {
 				t.Errorf("left behind: %q", left)
 			}
 		})
+	}
+}
+
+// TestEncryptedPutsOnly: where a policy denies every put that does not ask for
+// encryption, as auditors want it, all works that works elsewhere.
+func TestEncryptedPutsOnly(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	config := between{on: func(w http.ResponseWriter, r *http.Request) bool {
+		query := r.URL.Query()
+		makes := r.Method == http.MethodPut && !query.Has("partNumber") || r.Method == http.MethodPost && query.Has("uploads")
+		if !makes || r.Header.Get("X-Amz-Server-Side-Encryption") == "AES256" {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		w.Write([]byte("<Error><Code>AccessDenied</Code></Error>"))
+		return true
+	}}.config(t, server)
+	config.SSE = s3.SSEAES256
+	b := open(t, server, config, buffer.New(24<<20, 8<<20))
+	t.Cleanup(func() { b.Close() })
+	if _, err := b.CreateMarker(t.Context(), []byte("marker")); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Now(t.Context()); err != nil {
+		t.Error(err)
+	}
+	content := make([]byte, threshold+1)
+	if _, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(content), Size: storage.UnknownSize}); err != nil {
+		t.Error(err)
+	}
+	r := probe.Full(t.Context(), probing(t, server, config), false)
+	if want := verbsWell + "checksums=Supported"; !strings.HasPrefix(told(r), want) {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -87,6 +88,7 @@ func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		Body: bytes.NewReader(content), ContentLength: aws.Int64(int64(len(content))),
 		ContentType: aws.String(contentType), ChecksumCRC32C: &wrong,
+		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 	}, unsigned.option)
 	if isCode(err, "BadDigest", "XAmzContentChecksumMismatch") {
 		return true, nil

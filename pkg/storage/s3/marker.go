@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -57,6 +58,7 @@ func (b *Backend) putMarker(ctx context.Context, marker []byte, unless *string) 
 		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey), IfNoneMatch: unless,
 			Body: bytes.NewReader(marker), ContentType: aws.String("application/json"),
+			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(hex.EncodeToString(sum[:])).option)
 		return err
 	}, nil)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -30,6 +31,7 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	err := b.try(ctx, func(ctx context.Context) error {
 		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
+			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
 		return err
 	}, nil)
@@ -48,8 +50,9 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 
 // Orphans implements storage.Cleaner. Uploads come last, because to list them
 // is a permission of its own (s3:ListBucketMultipartUploads, and
-// s3:ListMultipartUploadParts for their sizes and ages). MinIO lists uploads of
-// an exact key only, so there they are not seen; it removes them itself after a day.
+// s3:ListMultipartUploadParts for their sizes and ages). With a prefix MinIO
+// lists uploads of exactly that key, so there they are seen only where keyPrefix
+// is unset; it removes them itself after a day.
 func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
 		_ = b.objectsBelow(ctx, storage.OrphanStaged, storage.StagingPrefix, yield) &&
@@ -90,7 +93,11 @@ func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error)
 			return false
 		}
 		for _, begun := range page.Uploads {
-			found := storage.Orphan{Kind: storage.OrphanUpload, Key: b.below(begun.Key), UploadID: aws.ToString(begun.UploadId), Modified: aws.ToTime(begun.Initiated)}
+			key, within := strings.CutPrefix(aws.ToString(begun.Key), *b.key(""))
+			if !within || !isOurs(key) {
+				continue // the bucket may be others' too
+			}
+			found := storage.Orphan{Kind: storage.OrphanUpload, Key: key, UploadID: aws.ToString(begun.UploadId), Modified: aws.ToTime(begun.Initiated)}
 			there, err := b.lookAtParts(ctx, &found)
 			if err != nil {
 				yield(storage.Orphan{}, err)
@@ -102,6 +109,15 @@ func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error)
 		}
 	}
 	return true
+}
+
+// isOurs reports whether an upload to a key, which is below the prefix, can be
+// the driver's: it uploads to blobs, to staging and below the probe prefix.
+func isOurs(key string) bool {
+	_, isBlob := storage.ParseKey(key)
+	return isBlob ||
+		storage.Orphan{Kind: storage.OrphanStaged, Key: key}.RemovableKey() ||
+		storage.Orphan{Kind: storage.OrphanProbe, Key: key}.RemovableKey()
 }
 
 // lookAtParts sums up what has arrived, and when it last did. It reports
@@ -137,7 +153,7 @@ func (b *Backend) below(key *string) string { return strings.TrimPrefix(aws.ToSt
 // RemoveOrphan implements storage.Cleaner.
 func (b *Backend) RemoveOrphan(ctx context.Context, orphan storage.Orphan) error {
 	switch {
-	case orphan.Kind == storage.OrphanUpload && orphan.UploadID != "":
+	case orphan.Kind == storage.OrphanUpload && orphan.UploadID != "" && isOurs(orphan.Key):
 		return b.removeUpload(ctx, orphan)
 	case orphan.RemovableKey():
 		_, err := call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(orphan.Key)})

@@ -2,6 +2,8 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -53,4 +56,70 @@ func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 		}
 	}
 	return left
+}
+
+// TestUploadsOfOthers: who shares the bucket has uploads of their own, which
+// are none of ours, wherever our prefix is.
+func TestUploadsOfOthers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range servers.S3Kinds {
+		for _, prefix := range []string{"", "some/prefix"} {
+			t.Run(fmt.Sprintf("%s/%q", kind, prefix), func(t *testing.T) {
+				t.Parallel()
+				server := servers.S3On(t, kind, false)
+				config := configFor(server)
+				config.KeyPrefix = prefix
+				b := open(t, server, config, buffer.New(24<<20, 8<<20))
+				t.Cleanup(func() { b.Close() })
+				within := prefix
+				if prefix != "" {
+					within += "/"
+				}
+				blob := storage.Key(digest.Of([]byte("theirs")).SHA256)
+				ids := map[string]*string{}
+				for _, key := range []string{"other/backup.tar", "team/" + blob, "sha256/aa/bb/cc", storage.ReservedPrefix + "/stagingother"} {
+					ids[key] = begin(t, server, within+key)
+				}
+				ours := storage.Orphan{Kind: storage.OrphanUpload, Key: blob, UploadID: *begin(t, server, within+blob)}
+				seen := false
+				for o, err := range b.Orphans(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if o.Key != ours.Key || o.UploadID != ours.UploadID {
+						t.Errorf("found %+v", o)
+					}
+					seen = true
+				}
+				if want := kind != servers.MinIO || prefix == ""; seen != want {
+					t.Errorf("ours was seen: %v", seen)
+				}
+				if err := b.RemoveOrphan(t.Context(), ours); err != nil {
+					t.Error(err)
+				}
+				for key, id := range ids {
+					if err := b.RemoveOrphan(t.Context(), storage.Orphan{Kind: storage.OrphanUpload, Key: key, UploadID: *id}); err == nil {
+						t.Errorf("%s was removed", key)
+					}
+					at := aws.String(within + key)
+					if _, err := client(server).ListParts(t.Context(), &sdk.ListPartsInput{Bucket: &server.Bucket, Key: at, UploadId: id}); err != nil {
+						t.Errorf("the upload of %s: %v", key, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// begin leaves an upload without parts until the test ends.
+func begin(t *testing.T, server servers.S3Server, key string) *string {
+	t.Helper()
+	begun, err := client(server).CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: &server.Bucket, Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client(server).AbortMultipartUpload(context.Background(), &sdk.AbortMultipartUploadInput{Bucket: &server.Bucket, Key: &key, UploadId: begun.UploadId}) //nolint:errcheck // it may be gone
+	})
+	return begun.UploadId
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -23,8 +22,9 @@ type Checksums string
 
 // The modes.
 const (
-	// ChecksumsAuto is ChecksumsWhenSupported over https, and over http where
-	// the server is found to check CRC-32C; else ChecksumsWhenRequired.
+	// ChecksumsAuto is ChecksumsWhenSupported where the server is found to
+	// check CRC-32C, else ChecksumsWhenRequired; over https too, since TLS may
+	// end before the server.
 	ChecksumsAuto Checksums = "Auto"
 	// ChecksumsWhenRequired signs each part's SHA-256: every server checks it,
 	// at one more pass of hashing on both ends.
@@ -56,8 +56,6 @@ func (b *Backend) partsCarryCRC(ctx context.Context) bool {
 		return false
 	case b.config.Checksums == ChecksumsWhenSupported:
 		return true
-	case !strings.HasPrefix(b.config.EndpointURL, "http://"):
-		return true // TLS proves what arrives
 	}
 	select {
 	case <-b.checks.turn:

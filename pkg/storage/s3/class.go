@@ -1,11 +1,13 @@
 package s3
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -22,6 +24,20 @@ func (b *Backend) class(tier string) types.StorageClass {
 		return types.StorageClass(class)
 	}
 	return types.StorageClass(b.config.StorageClass)
+}
+
+// classOf is class for what is put under key: what stands there keeps its
+// class, whoever puts it again. It costs a request where tiers have classes.
+func (b *Backend) classOf(ctx context.Context, key, tier string) types.StorageClass {
+	wanted := b.class(tier)
+	if len(b.config.StorageClasses) == 0 {
+		return wanted
+	}
+	there, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
+	if err != nil {
+		return wanted
+	}
+	return there.StorageClass // STANDARD is not told
 }
 
 // classes lists each class that a put may ask for once, sorted.

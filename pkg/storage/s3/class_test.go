@@ -146,6 +146,14 @@ func TestClassOnRGW(t *testing.T) {
 			if err != nil || head.StorageClass != "STANDARD_IA" {
 				t.Errorf("the blob's class is %q, %v", head.StorageClass, err)
 			}
+			src = source(data)
+			if _, err := b.Put(t.Context(), src); err != nil {
+				t.Fatal(err)
+			}
+			head, err = server.Client().HeadObject(t.Context(), &sdk.HeadObjectInput{Bucket: &server.Bucket, Key: &key})
+			if err != nil || head.StorageClass != "STANDARD_IA" {
+				t.Errorf("put again for another tier, its class is %q, %v", head.StorageClass, err)
+			}
 			left, err := server.Client().ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket})
 			if err != nil || len(left.Uploads) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)

@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -39,6 +44,9 @@ func TestFaultsOfTLS(t *testing.T) {
 						// In the handshake or in a head: which request that
 						// was depends. It may be one whose answer is lost.
 						c := faultCase{name: name, faults: []faultproxy.Fault{f}, want: either, leaves: true}
+						if action == faultproxy.Reset || action == faultproxy.Truncate {
+							c.want = succeeds // one connection was lost: the request is made again
+						}
 						if where == faultproxy.InRequest || after < 1000 {
 							puts = append(puts, putCase{c, ways[0]})
 							if after > 1000 {
@@ -216,4 +224,34 @@ func TestFrozenServer(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFrozenAtTheEnd: a server that stands still while it completes an upload,
+// for longer than its time-out, has made the object when it goes on: that is a
+// success, and the upload is neither aborted nor left behind.
+func TestFrozenAtTheEnd(t *testing.T) {
+	t.Parallel()
+	cluster := servers.OwnRGW(t)
+	server := cluster.Bucket(t, false)
+	var frozen atomic.Bool
+	config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
+		if faultproxy.KindOf(r) == faultproxy.CompleteMultipartUpload && frozen.CompareAndSwap(false, true) {
+			cluster.Freeze(t)
+			time.AfterFunc(5*time.Second, func() { cluster.Thaw(t) })
+		}
+		return false
+	}}.config(t, server)
+	config.RequestTimeout = 2 * time.Second
+	b := open(t, server, config, buffer.New(64<<20, 8<<20))
+	data := storagetest.Bytes(1, 3*threshold)
+	if _, err := b.Put(t.Context(), source(data)); err != nil {
+		t.Errorf("Put: %v", err)
+	}
+	if got := read(t, b, storageDigest(data)); !frozen.Load() || !bytes.Equal(got, data) {
+		t.Errorf("frozen: %v; %d of %d bytes came back", frozen.Load(), len(got), len(data))
+	}
+	left, err := server.Client().ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket})
+	if err != nil || len(left.Uploads) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }

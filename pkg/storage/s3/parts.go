@@ -36,7 +36,8 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 		return b.spaceFor(ctx, in, size)
 	}
 	if !src.Want.SHA256.IsZero() {
-		got, err := b.uploadTo(ctx, storage.Key(src.Want.SHA256), b.class(src.Tier), src, in, next)
+		key := storage.Key(src.Want.SHA256)
+		got, err := b.uploadTo(ctx, key, b.classOf(ctx, key, src.Tier), src, in, next)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -49,7 +50,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	if err != nil {
 		return storage.Info{}, err
 	}
-	if err := b.promote(ctx, staging, got.SHA256, b.class(src.Tier), in.Size()); err != nil {
+	if err := b.promote(ctx, staging, got.SHA256, b.classOf(ctx, storage.Key(got.SHA256), src.Tier), in.Size()); err != nil {
 		return storage.Info{}, err
 	}
 	return b.confirm(ctx, got, in.Size())
@@ -74,17 +75,27 @@ func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageC
 	if err == nil {
 		err = u.complete(ctx, in.Size())
 	}
-	if err != nil {
-		u.abort(ctx)
-		return digest.Dual{}, err
+	if err == nil {
+		return got, nil
 	}
-	return got, nil
+	u.abort(ctx)
+	if u.unsettled && ctx.Err() == nil {
+		// The server may have completed it after all, after we gave up asking.
+		if made, _ := b.stands(ctx, key, in.Size(), u.began); made {
+			return got, nil
+		}
+	}
+	return digest.Dual{}, err
 }
 
 // confirm looks whether the server has made of the parts what it was given;
-// one request, on large blobs only. An object of another length is removed.
+// one request, on large blobs only. An object of another length is removed, if
+// two answers say so: one may have been damaged on its way.
 func (b *Backend) confirm(ctx context.Context, got digest.Dual, size int64) (storage.Info, error) {
 	info, err := b.Head(ctx, got.SHA256)
+	if err == nil && info.Size != size {
+		info, err = b.Head(ctx, got.SHA256)
+	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return storage.Info{}, lost("the server on " + b.place + " has not made the object that it was to make of the parts")

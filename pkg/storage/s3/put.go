@@ -111,7 +111,8 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	if err := src.Check(got, size); err != nil {
 		return storage.Info{}, err
 	}
-	key, class, began := storage.Key(got.SHA256), b.class(src.Tier), time.Now()
+	key, began := storage.Key(got.SHA256), time.Now()
+	class := b.classOf(ctx, key, src.Tier)
 	err := b.try(ctx, func(ctx context.Context) error {
 		content := newBody(pieces)
 		defer content.revoke()

@@ -27,7 +27,7 @@ const (
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 	// maxRetryAfter is as long as we wait because a server says so: memory is
-	// held meanwhile.
+	// held meanwhile. Who asks for more is not asked again.
 	maxRetryAfter = 20 * time.Second
 )
 
@@ -134,11 +134,11 @@ func unclear(err error) bool { return err != nil && failureOf(err, time.Time{}).
 // failed, and how long to wait before. jitter is from 0 to 1, left what remains
 // of the caller's time: a wait that does not fit is not begun.
 func decide(f failure, nth int, jitter float64, left time.Duration) (wait time.Duration, again bool) {
-	if nth >= f.attempts() {
+	if nth >= f.attempts() || f.after > maxRetryAfter {
 		return 0, false
 	}
 	backoff := min(maxBackoff, firstBackoff<<min(nth-1, 10))
-	wait = max(time.Duration(jitter*float64(backoff)), min(f.after, maxRetryAfter))
+	wait = f.after + time.Duration(jitter*float64(backoff))
 	return wait, wait < left
 }
 

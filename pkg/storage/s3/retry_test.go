@@ -48,8 +48,8 @@ func TestDecide(t *testing.T) {
 		{"504", failure{status: 504}, 1, hour, firstBackoff, true},
 		{"429", failure{status: 429}, 1, hour, firstBackoff, false},
 		{"slow down", failure{status: 503, code: "SlowDown"}, 1, hour, firstBackoff, false},
-		{"slow down, 3 s", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, hour, 3 * time.Second, false},
-		{"slow down, a day", failure{status: 503, code: "SlowDown", after: 24 * hour}, 1, hour, maxRetryAfter, false},
+		{"slow down, 3 s", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, hour, 3*time.Second + firstBackoff, false},
+		{"slow down, a day", failure{status: 503, code: "SlowDown", after: 24 * hour}, 1, 48 * hour, -1, false},
 		{"slow down, does not fit", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, 3 * time.Second, -1, false},
 		{"body too slow", failure{status: 400, code: "RequestTimeout"}, 1, hour, firstBackoff, false},
 		{"another is at it", failure{status: 409, code: "OperationAborted"}, 1, hour, firstBackoff, false},
@@ -73,7 +73,7 @@ func TestDecide(t *testing.T) {
 			t.Errorf("%s: %v, %v", test.name, wait, again)
 		}
 		if again {
-			if wait, _ := decide(test.f, test.nth, 0, test.left); wait != min(test.f.after, maxRetryAfter) {
+			if wait, _ := decide(test.f, test.nth, 0, test.left); wait != test.f.after {
 				t.Errorf("%s: without jitter %v", test.name, wait)
 			}
 		}

@@ -90,9 +90,13 @@ func (u *upload) create(ctx context.Context, input *s3.CreateMultipartUploadInpu
 		err error
 	}
 	answer := make(chan begun, 1)
+	// An answer that comes late still names the upload that is to be aborted.
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(cleanUpWait+u.b.config.RequestTimeout, cancel) })
 	go func() {
-		// stallConn bounds it.
-		created, err := u.b.client.CreateMultipartUpload(context.WithoutCancel(ctx), input)
+		defer cancel()
+		defer stop()
+		created, err := u.b.client.CreateMultipartUpload(late, input)
 		if err != nil {
 			answer <- begun{nil, err}
 			return

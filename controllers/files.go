@@ -167,8 +167,8 @@ func validateBackend(sb *v1alpha1.StorageBackend) error {
 		return errors.New("spec.probe.interval: must be from 5s to 24h")
 	case !within(probe.Timeout, minTimeout, maxTimeout):
 		return errors.New("spec.probe.timeout: must be from 1s to 5m")
-	case duration(probe.Timeout, defaultTimeout) > duration(probe.Interval, defaultInterval) && probe.Timeout != nil:
-		return errors.New("spec.probe: timeout must not be longer than interval")
+	case duration(probe.Timeout, defaultTimeout) > duration(probe.Interval, defaultInterval):
+		return errors.New("spec.probe: timeout must not be longer than interval; unset, they are 15s and 1m")
 	case probe.FailureThreshold < 0 || probe.FailureThreshold > maxFailureThreshold:
 		return errors.New("spec.probe.failureThreshold: must be from 1 to 20")
 	case spec.Local != nil && spec.Local.Path == "":

@@ -94,6 +94,9 @@ func TestBothModesRefuse(t *testing.T) {
 		field, _, _ := strings.Cut(rest, ":")
 		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "spec.probe." + field
 	}
+	for _, both := range []string{"interval: 10s", "timeout: 61s", "interval: 10s, timeout: 11s"} {
+		bad["{s3: {bucket: bbb}, probe: {"+both+"}}"] = "timeout must not be longer than interval; unset, they are 15s and 1m"
+	}
 	bad["{s3: {bucket: bbb}, access: WriteOnly}"] = "spec.access"
 	bad[`{local: {path: ""}}`] = "spec.local.path"
 	bad["{local: {path: a/../b}}"] = "spec.local.path"
@@ -114,6 +117,8 @@ func TestBothModesRefuse(t *testing.T) {
 	}
 	for i, spec := range []string{
 		"{s3: {bucket: b.b_b, endpointURL: 'http://[::1]:9000/', keyPrefix: a/b.c, storageClass: A, storageClasses: {hot: B, cold: C}}}",
+		"{s3: {bucket: bbb}, probe: {interval: 15s}}",
+		"{s3: {bucket: bbb}, probe: {interval: 10s, timeout: 10s}}",
 		"{s3: {bucket: bbb, region: null, sse: null, checksums: WhenSupported, requestTimeout: 1s, maxConnections: 1, forcePathStyle: false}}",
 	} {
 		if err := c.Create(t.Context(), object(t, ns, "StorageBackend", fmt.Sprintf("good-%d", i), spec)); err != nil {

@@ -70,7 +70,7 @@ type StorageBackendSpec struct {
 }
 
 // ProbeSpec: each probe puts, reads, heads and deletes one object of 1 KiB.
-// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval; unset, they are 15s and 1m"
 type ProbeSpec struct {
 	// Interval between two probes, 5s to 24h. A jitter of 10 % is added.
 	// +kubebuilder:default="1m"

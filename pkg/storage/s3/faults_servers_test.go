@@ -237,7 +237,7 @@ func TestFrozenAtTheEnd(t *testing.T) {
 	config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
 		if faultproxy.KindOf(r) == faultproxy.CompleteMultipartUpload && frozen.CompareAndSwap(false, true) {
 			cluster.Freeze(t)
-			time.AfterFunc(5*time.Second, func() { cluster.Thaw(t) })
+			time.AfterFunc(9*time.Second, func() { cluster.Thaw(t) })
 		}
 		return false
 	}}.config(t, server)

@@ -147,12 +147,12 @@ func (b *Backend) stands(ctx context.Context, key string, size int64, began time
 	if !told || answer.LastModified == nil || aws.ToInt64(answer.ContentLength) != size {
 		return false, nil
 	}
-	return now.Sub(*answer.LastModified) <= time.Since(began)+wholeSeconds, nil
+	return now.Sub(*answer.LastModified) <= time.Since(began)+rounding, nil
 }
 
-// wholeSeconds is how much older an object may look than it is: both times are
+// rounding is how much older an object may look than it is: both times are
 // told in whole seconds.
-const wholeSeconds = time.Second
+const rounding = time.Second
 
 // contentType of every object: what a blob means, the registry knows.
 const contentType = "application/octet-stream"

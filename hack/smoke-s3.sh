@@ -3,7 +3,8 @@
 #
 #   ENDPOINT=https://… BUCKET=… [REGION=… CA=file PREFIX=…] hack/smoke-s3.sh
 #
-# The keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment.
+# The keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment,
+# with AWS_SESSION_TOKEN where they are of a session.
 # It writes below a fresh prefix and empties it again. Exit: 0 all passed, 1 not.
 set -euo pipefail
 cd "$(dirname "$0")/.."

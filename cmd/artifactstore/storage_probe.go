@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -46,6 +47,9 @@ func (a *app) storageProbe(ctx context.Context, backend string) error {
 }
 
 func probeRows(w *tabwriter.Writer, r placement.ProbeReport) {
+	if len(r.Results) == 0 {
+		return // the verdict says why
+	}
 	row(w, "VERB", "RESULT", "TIME", "MESSAGE")
 	for _, one := range r.Results {
 		message := one.Message
@@ -67,14 +71,33 @@ func probeVerdict(r placement.ProbeReport) error {
 	if len(r.Results) == 0 {
 		return fmt.Errorf("%s: it could not be probed: %s: %s", name, r.Reason, r.Message)
 	}
-	var missing []string
+	var missing, unknown []string
+	reason := ""
 	for _, one := range r.Results {
-		if one.Needed && one.Status != storage.Supported {
+		switch {
+		case !one.Needed || one.Status == storage.Supported:
+		case one.Status == storage.Unsupported:
 			missing = append(missing, one.Name)
+		default:
+			unknown = append(unknown, one.Name)
+			if one.Reason != storage.ReasonUnknown { // of what was not tried
+				reason = cmp.Or(reason, one.Reason)
+			}
 		}
 	}
+	var words []string
 	if len(missing) > 0 {
-		return fmt.Errorf("%s: needed and not working: %s", name, strings.Join(missing, ", "))
+		words = append(words, "needed and not working: "+strings.Join(missing, ", "))
+	}
+	if len(unknown) > 0 {
+		why := ""
+		if reason != "" {
+			why = " (" + reason + ")"
+		}
+		words = append(words, "needed and not known to work"+why+": "+strings.Join(unknown, ", "))
+	}
+	if len(words) > 0 {
+		return fmt.Errorf("%s: %s", name, strings.Join(words, "; "))
 	}
 	return nil
 }

@@ -140,6 +140,7 @@ type Sweeps interface {
 	// not this backend's (placement.ErrForeignMarker). progress may be nil; it
 	// is called from one goroutine. An aborted run returns its error and the
 	// report so far; what it removed is removed. One run of a backend at a time
-	// in a process (a *ConflictError); other processes may run one beside it.
+	// in a process (a *ConflictError); other processes may run one beside it. A
+	// read-only backend is not looked at, also with dryRun (a *ConflictError).
 	SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(SweepReport)) (SweepReport, error)
 }

@@ -64,8 +64,8 @@ func (s *Service) SweepBackend(ctx context.Context, nameOrID string, dryRun bool
 	if run.store, can = backend.Store.(sweepable); !can {
 		return run.report, fmt.Errorf("%w: %s cannot show what was left behind", ErrUnavailable, backend.Name)
 	}
-	if backend.ReadOnly && !dryRun {
-		return run.report, fmt.Errorf("%w: %s is read-only by declaration", ErrUnavailable, backend.Name)
+	if backend.ReadOnly { // for a dry run too: to ask the place's clock is to write
+		return run.report, &ConflictError{Field: "backend", Message: backend.Name + " is read-only by declaration: nothing is written to it, as also a dry run must to find out the storage's time"}
 	}
 	if _, running := s.sweeping.LoadOrStore(backend.ID, struct{}{}); running {
 		return run.report, &ConflictError{Field: "backend", Message: "a sweep of " + backend.Name + " is running"}

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -32,6 +33,7 @@ type sweepWorld struct {
 	wrap        func(storage.Backend) storage.Backend
 	store       storage.Backend
 	services    []*registry.Service
+	tables      []*routing.Table
 }
 
 func newSweepWorld(t *testing.T, url string, age time.Duration, wrap func(storage.Backend) storage.Backend) *sweepWorld {
@@ -75,7 +77,7 @@ func (w *sweepWorld) another(t *testing.T) {
 		t.Fatal(err)
 	}
 	table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Driver: "local", Ready: true, Store: w.store}}})
-	w.services = append(w.services, service)
+	w.services, w.tables = append(w.services, service), append(w.tables, table)
 }
 
 // publish pushes one package of the files.
@@ -302,6 +304,38 @@ func TestSweepKeepsWhatIsClaimed(t *testing.T) {
 		t.Errorf("after the session was abandoned: %+v", blobs)
 	}
 	w.sweepClean(t)
+}
+
+// Nothing is written to a read-only backend, not even to find out its time.
+func TestSweepReadOnly(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	w := newSweepWorld(t, "", 0, func(b storage.Backend) storage.Backend { return askedNow{b, &asked} })
+	w.leave(t, 48*time.Hour)
+	backends := w.tables[0].Backends()
+	backends[0].ReadOnly = true
+	w.tables[0].Swap(routing.Snapshot{Backends: backends})
+	before := w.files(t)
+	for _, dryRun := range []bool{true, false} {
+		_, err := w.services[0].SweepBackend(context.Background(), "one", dryRun, nil)
+		if conflict := (*registry.ConflictError)(nil); !errors.As(err, &conflict) || !strings.Contains(err.Error(), "one is read-only") {
+			t.Errorf("dry run %v: %v", dryRun, err)
+		}
+	}
+	if after := w.files(t); asked.Load() != 0 || !slices.Equal(after, before) {
+		t.Errorf("asked for the time %d times; there were %q, there are %q", asked.Load(), before, after)
+	}
+}
+
+// askedNow counts what writes to find out the time.
+type askedNow struct {
+	storage.Backend
+	asked *atomic.Int64
+}
+
+func (a askedNow) Now(ctx context.Context) (time.Time, error) {
+	a.asked.Add(1)
+	return a.Backend.Now(ctx)
 }
 
 // A place that is not this backend's is not touched.

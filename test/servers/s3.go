@@ -42,6 +42,7 @@ type S3Server struct {
 	Bucket    string // empty, and nobody else's
 	AccessKey string
 	SecretKey string
+	Token     string // of a session; "" with lasting keys, as all here are
 }
 
 // s3Process is a server that runs, or one of its two endpoints.
@@ -170,7 +171,7 @@ func freeAddress() (string, error) {
 func (s S3Server) Client() *s3.Client {
 	options := s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, s.Token),
 	}
 	if s.Kind != VersityGW && s.Kind != MinIO {
 		options.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

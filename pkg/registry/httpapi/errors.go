@@ -41,7 +41,7 @@ var kinds = []kind{
 	{"storage-full", http.StatusInsufficientStorage, storage.ErrFull, "The backend is full"},
 	{"throttled", http.StatusServiceUnavailable, storage.ErrThrottled, "The backend asks for fewer requests"},
 	{"unreachable", http.StatusServiceUnavailable, storage.ErrUnreachable, "The backend did not answer"},
-	{"backend-denied", http.StatusServiceUnavailable, storage.ErrDenied, "The backend refuses the registry's credentials"},
+	{"backend-denied", http.StatusServiceUnavailable, storage.ErrDenied, "The backend refuses the registry's credentials or a permission"},
 	{"backend-missing", http.StatusServiceUnavailable, storage.ErrNoPlace, "The backend's bucket or folder does not exist"},
 	{"backend-class", http.StatusServiceUnavailable, storage.ErrClass, "The backend does not take the storage class of its declaration"},
 	{"unknown-backend", http.StatusServiceUnavailable, placement.ErrUnknownBackend, "The backend is not declared now"},
@@ -139,6 +139,16 @@ func problemOf(err error) *Problem {
 		if errors.As(err, &noRule) {
 			p.Detail, p.Explanation = noRule.Explanation.Reason, &noRule.Explanation
 		}
+	}
+	return p
+}
+
+// placeProblem is problemOf with the driver's words, which hold no secret, for
+// those who tend a backend: others need not know its bucket and host.
+func placeProblem(err error) *Problem {
+	p := problemOf(err)
+	if place := (*storage.PlaceError)(nil); p.Detail == "" && errors.As(err, &place) {
+		p.Detail = place.Message
 	}
 	return p
 }

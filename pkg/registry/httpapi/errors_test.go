@@ -91,6 +91,49 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 	}
 }
 
+// denying is a registry whose backend refuses one verb.
+type denying struct {
+	registry.Registry
+	begun bool // a report was sent before
+}
+
+var errDenied = fmt.Errorf("%s: %w", secret, &storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied,
+	Message: "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"})
+
+func (d denying) SweepBackend(_ context.Context, _ string, _ bool, progress func(registry.SweepReport)) (registry.SweepReport, error) {
+	if d.begun {
+		progress(registry.SweepReport{})
+	}
+	return registry.SweepReport{Error: secret}, errDenied
+}
+
+func (denying) ProbeBackend(context.Context, string) (placement.ProbeReport, error) {
+	return placement.ProbeReport{}, errDenied
+}
+
+// Who tends a backend is told in the driver's words what is wrong with it.
+func TestPlacesSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, begun := range []bool{false, true} {
+		var log logBuffer
+		client := newClient(t, serve(t, httpapi.NewHandler(denying{begun: begun}, httpapi.Options{Logger: log.logger()})))
+		report, sweeping := client.SweepBackend(context.Background(), "b", false, nil)
+		_, probing := client.ProbeBackend(context.Background(), "b")
+		for verb, err := range map[string]error{"sweep": sweeping, "probe": probing} {
+			text := fmt.Sprint(err, report)
+			if !errors.Is(err, storage.ErrDenied) || !strings.Contains(text, "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads") {
+				t.Errorf("%s: %v", verb, err)
+			}
+			if strings.Contains(text, "secret") || strings.Contains(text, "hunter2") {
+				t.Errorf("%s: the inside shows: %s", verb, text)
+			}
+		}
+		if !strings.Contains(log.String(), "/var/lib/secret") {
+			t.Errorf("the log has not the detail: %s", log.String())
+		}
+	}
+}
+
 func TestUnknownErrorIsFlat(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

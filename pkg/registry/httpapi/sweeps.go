@@ -46,12 +46,12 @@ func (h *handler) sweepBackend(w *responseWriter, r *http.Request) error {
 		return writeLine(w, sweepLine{SweepReport: report})
 	}
 	if w.status == 0 {
-		return err // nothing was sent yet: a problem with its status
+		return errors.Join(placeProblem(err), err) // nothing was sent yet: a problem with its status
 	}
 	if r.Context().Err() != nil {
 		return nil
 	}
-	p := problemOf(err)
+	p := placeProblem(err)
 	if errors.Is(err, context.Canceled) && h.opts.Context.Err() != nil {
 		p = problemStopping.problem("")
 	}

@@ -29,6 +29,7 @@ import (
 func (b *Backend) Trials() []storage.Trial {
 	return []storage.Trial{
 		{Name: "multipart", Needed: true, Writes: true, Try: b.tryMultipart},
+		{Name: "listUploads", Writes: true, Try: b.tryListUploads},
 		{Name: "conditionalPut", Writes: true, Try: b.tryConditionalPut},
 		{Name: "checksums", Writes: true, Try: b.tryChecksums},
 		{Name: "storageClass", Writes: true, Try: b.tryStorageClass},
@@ -48,9 +49,20 @@ func unsupported(words string) storage.Found {
 // multipartTried is the size of the blob that goes up in two parts, in bytes.
 const multipartTried = MinMultipartChunkBytes + 1<<10
 
-// tryMultipart puts a blob in two parts as large blobs are put, and reads what
-// lies around the seam. Its one buffer is its own: it waits for no upload.
+// tryMultipart aborts an upload, then puts a blob in two parts as large blobs
+// are put, and reads what lies around the seam. Its one buffer is its own: it
+// waits for no upload.
 func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
+	// Where that is denied every broken upload stays behind, unseen.
+	err := b.tryUpload(ctx, func(u *upload) error {
+		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
+			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id,
+		})
+		return b.failed(ctx, "abort an upload", err)
+	})
+	if err != nil {
+		return storage.Found{}, err
+	}
 	config := b.config
 	config.MultipartThresholdBytes, config.MultipartChunkBytes = MinMultipartChunkBytes, MinMultipartChunkBytes
 	own, err := New(config, buffer.New(MinMultipartChunkBytes, MinMultipartChunkBytes))
@@ -72,7 +84,37 @@ func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 	if err := own.checkSeam(ctx, want.SHA256, content()); err != nil {
 		return storage.Found{}, err
 	}
-	return supported("a blob was put in two parts and is whole"), nil
+	return supported("a blob was put in two parts and is whole; an upload was aborted"), nil
+}
+
+// tryUpload begins an upload, calls with, and removes it.
+func (b *Backend) tryUpload(ctx context.Context, with func(*upload) error) error {
+	u, err := b.begin(ctx, storage.StagingPrefix+"/"+uuid.NewString(), usualClass, false)
+	if err != nil {
+		return err
+	}
+	defer u.abortStrays(ctx)
+	defer u.abort(ctx)
+	return with(u)
+}
+
+// tryListUploads lists an upload and its parts, as a sweep does.
+func (b *Backend) tryListUploads(ctx context.Context) (storage.Found, error) {
+	found := supported("unfinished uploads and their parts are listed")
+	err := b.tryUpload(ctx, func(u *upload) error {
+		// The whole key: MinIO lists no other.
+		listed, err := call(ctx, b, b.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &b.config.Bucket, Prefix: b.key(u.key)})
+		if err != nil {
+			return b.failed(ctx, "list uploads", err)
+		}
+		if gone, err := u.gone(ctx); err != nil {
+			return b.failed(ctx, "list parts", err)
+		} else if gone || len(listed.Uploads) == 0 {
+			found = unsupported("the server does not list an upload that was begun; sweeps see none")
+		}
+		return nil
+	})
+	return found, err
 }
 
 // checkSeam compares 1 KiB on either side of the seam between the parts.

@@ -30,7 +30,7 @@ type placed struct {
 func configFor(server servers.S3Server) s3.Config {
 	return s3.Config{
 		EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket, KeyPrefix: "some/prefix",
-		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey), CABundle: server.CA,
+		AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey), SessionToken: storage.NewSecret(server.Token), CABundle: server.CA,
 		MultipartThresholdBytes: threshold, MultipartChunkBytes: s3.MinMultipartChunkBytes,
 	}
 }

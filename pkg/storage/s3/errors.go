@@ -41,6 +41,7 @@ var byCode = map[string]finding{
 	"XAdminUserNotFound":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
 	"SignatureDoesNotMatch": {storage.ErrDenied, storage.ReasonSecretKeyWrong, "the secret key does not belong to the access key"},
 	"ExpiredToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token has expired"},
+	"InvalidTokenId":        {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is not valid"}, // MinIO's
 	"InvalidToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is not valid"},
 	"AccessDenied":          {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
 	"Forbidden":             {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
@@ -120,6 +121,9 @@ var permissions = map[string]string{
 	"copy":               "s3:GetObject and s3:PutObject",
 	"copy a part":        "s3:GetObject and s3:PutObject",
 	"delete":             "s3:DeleteObject",
+	"abort an upload":    "s3:AbortMultipartUpload",
+	"list parts":         "s3:ListMultipartUploadParts",
+	"list uploads":       "s3:ListBucketMultipartUploads",
 }
 
 // permission says what a denied verb needs; "" where that is not known.
@@ -193,7 +197,8 @@ func findConnection(err error) finding {
 	unreachable := func(reason, words string) finding { return finding{storage.ErrUnreachable, reason, words} }
 	switch {
 	case errors.As(err, &dns):
-		return unreachable(storage.ReasonNameNotResolved, "the host's name is not known")
+		// Not always the endpoint's: without path style it begins with the bucket.
+		return unreachable(storage.ReasonNameNotResolved, fmt.Sprintf("the host's name %.300q is not known", dns.Name))
 	case errors.As(err, &authority):
 		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is signed by an unknown authority")
 	case errors.As(err, &host):

@@ -135,6 +135,26 @@ func certificate(server *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
+// TestUnresolvedBucket: without path style the name that must resolve has the bucket in it.
+func TestUnresolvedBucket(t *testing.T) {
+	t.Parallel()
+	config := configFor(servers.S3Server{Endpoint: "http://no-such-host.invalid:9000", Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+	config.ForcePathStyle = new(bool)
+	err := newBackend(t, config).Health(t.Context())
+	check(t, "Health", err, storage.ErrUnreachable, storage.ReasonNameNotResolved, config)
+	if !strings.Contains(err.Error(), `"bucket.no-such-host.invalid"`) {
+		t.Error(err)
+	}
+}
+
+// TestRefusedToken: MinIO has a code of its own for a session token that it did not give.
+func TestRefusedToken(t *testing.T) {
+	t.Parallel()
+	config := configFor(servers.S3On(t, servers.MinIO, false))
+	config.SessionToken = storage.NewSecret("not-a-token")
+	check(t, "Health", newBackend(t, config).Health(t.Context()), storage.ErrDenied, storage.ReasonCredentialsFailed, config)
+}
+
 // TestHangingServer: the caller's deadline and our own both end a request that
 // a stopped server keeps open.
 func TestHangingServer(t *testing.T) {
@@ -185,6 +205,7 @@ func TestErrorsByCode(t *testing.T) {
 		{301, "PermanentRedirect", storage.ErrDenied, storage.ReasonRegionWrong},
 		{404, "NoSuchBucket", storage.ErrNoPlace, storage.ReasonBucketNotFound},
 		{400, "EntityTooLarge", storage.ErrTooLarge, storage.ReasonTooLarge},
+		{403, "InvalidTokenId", storage.ErrDenied, storage.ReasonCredentialsFailed},
 		{400, "ExpiredToken", storage.ErrDenied, storage.ReasonCredentialsFailed},
 		{500, "InternalError", storage.ErrUnreachable, storage.ReasonServerFailed},
 		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest}, // none was asked for

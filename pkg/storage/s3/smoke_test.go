@@ -44,7 +44,7 @@ func smokeServer(t *testing.T) (servers.S3Server, string) {
 	t.Helper()
 	server := servers.S3Server{
 		Endpoint: os.Getenv("SMOKE_ENDPOINT"), Bucket: os.Getenv("SMOKE_BUCKET"), Region: os.Getenv("SMOKE_REGION"),
-		AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), Token: os.Getenv("AWS_SESSION_TOKEN"),
 	}
 	if server.Endpoint == "" || server.Bucket == "" || server.AccessKey == "" || server.SecretKey == "" {
 		t.Fatal("an endpoint, a bucket, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed: see make smoke-s3")

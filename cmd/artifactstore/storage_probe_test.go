@@ -1,0 +1,36 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+func TestProbeVerdict(t *testing.T) {
+	t.Parallel()
+	one := func(name string, status storage.Support, needed bool, reason string) placement.ProbeResult {
+		return placement.ProbeResult{Capability: storage.Capability{Name: name, Status: status}, Needed: needed, Reason: reason}
+	}
+	for want, results := range map[string][]placement.ProbeResult{
+		"": {one("put", storage.Supported, true, ""), one("range", storage.Unsupported, false, storage.ReasonInvalidRequest)},
+		"b: needed and not working: put; needed and not known to work: head": {
+			one("put", storage.Unsupported, true, storage.ReasonAccessDenied), one("head", storage.SupportUnknown, true, storage.ReasonUnknown)},
+		"b: needed and not known to work (Throttled): put, head": {
+			one("put", storage.SupportUnknown, true, storage.ReasonThrottled), one("head", storage.SupportUnknown, true, storage.ReasonUnknown)},
+		"b: needed and not working: list; needed and not known to work (Throttled): put": {
+			one("put", storage.SupportUnknown, true, storage.ReasonThrottled), one("list", storage.Unsupported, true, "")},
+	} {
+		err := probeVerdict(placement.ProbeReport{Backend: "b", Results: results})
+		if got := errorText(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

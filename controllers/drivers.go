@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"reflect"
@@ -25,6 +26,8 @@ const (
 const (
 	// retryUnwell is the longest wait before a backend that is not Ready is looked at again.
 	retryUnwell = 15 * time.Second
+	// retryPending is the longest wait for what a full probe finds; most take less than a second.
+	retryPending = 5 * time.Second
 	// retireAfter is how long a replaced driver stays open for the requests
 	// that still use it: a 10 GiB object at 3 MB/s takes an hour.
 	retireAfter = time.Hour
@@ -42,6 +45,9 @@ type driver struct {
 
 	// trying is held during a full probe, which does not hold mu.
 	trying sync.Mutex
+	// life ends when the backend is forgotten: full probes for which nobody waits end with it.
+	life context.Context
+	end  context.CancelFunc
 
 	// published is a copy of the state for those who must not wait for I/O.
 	published struct {
@@ -96,6 +102,7 @@ func (ds *drivers) of(name string) *driver {
 	d := ds.byName[name]
 	if d == nil {
 		d = &driver{}
+		d.life, d.end = context.WithCancel(context.Background())
 		ds.byName[name] = d
 	}
 	return d
@@ -145,6 +152,7 @@ func (ds *drivers) forget(name string) {
 	delete(ds.byName, name)
 	ds.mu.Unlock()
 	if d != nil {
+		d.end()
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		ds.drop(d)
@@ -157,6 +165,7 @@ func (ds *drivers) closeAll() error {
 	ds.byName = map[string]*driver{}
 	ds.mu.Unlock()
 	for _, d := range all {
+		d.end()
 		d.mu.Lock()
 		ds.drop(d)
 		d.mu.Unlock()

@@ -167,7 +167,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		select {
 		case <-ctx.Done():
 		case <-k.kick:
-		case <-time.After(nextProbe(sb, sb.Status, jitter)):
+		case <-time.After(nextProbe(sb, seen.Pending, sb.Status, jitter)):
 		}
 		if ctx.Err() != nil {
 			break

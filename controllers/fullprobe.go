@@ -111,20 +111,28 @@ func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, 
 	return made, nil
 }
 
-// fullIfDue is for Observe: where a full probe is under way already, or many
-// are, this one is made at the next look.
-func (o *Observer) fullIfDue(ctx context.Context, d *driver, config backends.Config, terms terms, wrong *Problem) {
-	if !fullDue(d.lastFull(config), config, terms.generation, wrong, o.now()) || !d.trying.TryLock() {
-		return
+// fullBehind has a full probe made behind the look that found wrong, if one is
+// due, and reports whether it is: what it finds is for a later look. Where one
+// is under way already, or many are, this one waits for a later look too.
+func (o *Observer) fullBehind(d *driver, config backends.Config, terms terms, last *fullProbe, wrong *Problem) (due bool) {
+	if !fullDue(last, config, terms.generation, wrong, o.now()) {
+		return false
 	}
-	defer d.trying.Unlock()
+	if !d.trying.TryLock() {
+		return true
+	}
 	select {
 	case o.fulls <- struct{}{}:
-		defer func() { <-o.fulls }()
 	default:
-		return
+		d.trying.Unlock()
+		return true
 	}
-	o.full(ctx, d, config, terms, wrong == nil) //nolint:errcheck // the small probe has the word on what it could be
+	o.behind.Go(func() {
+		defer d.trying.Unlock()
+		defer func() { <-o.fulls }()
+		o.full(d.life, d, config, terms, wrong == nil) //nolint:errcheck // the small probe has the word on what it could be
+	})
+	return true
 }
 
 // prober is a placement.Prober of one backend.

@@ -17,6 +17,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
+	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -116,6 +117,54 @@ func bucketOf(server servers.S3Server) *v1alpha1.StorageBackend {
 	}
 }
 
+// observeFully looks until no full probe is pending: what it found is in the last look.
+func observeFully(t *testing.T, o *Observer, sb *v1alpha1.StorageBackend, lookup Lookup) Observation {
+	t.Helper()
+	for {
+		seen := o.Observe(t.Context(), sb, nil, lookup)
+		if !seen.Pending || t.Failed() {
+			return seen
+		}
+		o.behind.Wait()
+	}
+}
+
+// TestNoLookWaitsForTheFullProbe, which a place may keep waiting.
+func TestNoLookWaitsForTheFullProbe(t *testing.T) {
+	t.Parallel()
+	o, _ := newObserver(t, nil)
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	proxy.Arm(faultproxy.Fault{Kind: faultproxy.CreateMultipartUpload, Where: faultproxy.BeforeRequest, Action: faultproxy.Stall, Always: true})
+	server.Endpoint = proxy.URL
+	sb := bucketOf(server)
+	for range 2 {
+		began := time.Now()
+		seen := o.Observe(t.Context(), sb, nil, keysOf(&server))
+		if took := time.Since(began); seen.Problem != nil || !seen.Pending || took > 3*time.Second {
+			t.Fatalf("after %v: %+v", took, seen)
+		}
+		sb.Status = backendStatus(seen, sb.Status)
+		if ready, reason, _ := readiness(sb); !ready {
+			t.Fatal(reason)
+		}
+		for began := time.Now(); proxy.Struck() == 0 && time.Since(began) < 10*time.Second; {
+			time.Sleep(10 * time.Millisecond)
+		}
+		sb.Generation++
+	}
+	if proxy.Struck() == 0 {
+		t.Fatal("nothing stalled")
+	}
+	// Whoever forgets the backend ends the probe too.
+	began := time.Now()
+	o.Forget(sb.Name)
+	o.behind.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the probe went on for %v", took)
+	}
+}
+
 // TestRefusedClassIsNotWritable on a server that refuses it, until the
 // declaration is mended.
 func TestRefusedClassIsNotWritable(t *testing.T) {
@@ -124,7 +173,7 @@ func TestRefusedClassIsNotWritable(t *testing.T) {
 	server := servers.S3On(t, servers.MinIO, false)
 	sb := bucketOf(server)
 	sb.Spec.S3.StorageClass = "NO_SUCH_CLASS"
-	look := func() Observation { return o.Observe(t.Context(), sb, nil, keysOf(&server)) }
+	look := func() Observation { return observeFully(t, o, sb, keysOf(&server)) }
 	for range 2 { // what the full probe found stands
 		seen := look()
 		if seen.Problem == nil || seen.Problem.Condition != v1alpha1.ConditionWritable || seen.Problem.Reason != storage.ReasonClassRefused {
@@ -133,7 +182,7 @@ func TestRefusedClassIsNotWritable(t *testing.T) {
 	}
 	sb.Spec.S3.StorageClass, sb.Generation = "", 2
 	seen := look()
-	if seen.Problem != nil || len(seen.Capabilities) != 12 {
+	if seen.Problem != nil || len(seen.Capabilities) != 13 {
 		t.Errorf("%+v, %v", seen.Problem, seen.Capabilities)
 	}
 }
@@ -147,7 +196,7 @@ func TestFullProbeRuns(t *testing.T) {
 	server := servers.S3(t)
 	sb := bucketOf(server)
 	made := func() *fullProbe {
-		if seen := o.Observe(t.Context(), sb, nil, keysOf(&server)); seen.Problem != nil || len(seen.Capabilities) != 12 {
+		if seen := observeFully(t, o, sb, keysOf(&server)); seen.Problem != nil || len(seen.Capabilities) != 13 {
 			t.Fatalf("%+v, %v", seen.Problem, seen.Capabilities)
 		}
 		return o.drivers.of(sb.Name).published.full
@@ -168,7 +217,7 @@ func TestFullProbeRuns(t *testing.T) {
 	}
 	opened := o.Opened()[sb.Name]
 	report, err := opened.Prober.Probe(t.Context())
-	if err != nil || !report.OK || len(report.Results) != 12 || report.BackendID == "" {
+	if err != nil || !report.OK || len(report.Results) != 13 || report.BackendID == "" {
 		t.Errorf("on demand: %+v, %v", report, err)
 	}
 }
@@ -182,7 +231,7 @@ func TestProbeOnDemand(t *testing.T) {
 		t.Fatal(err)
 	}
 	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "a", Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
-	if seen := o.Observe(t.Context(), sb, nil, hostLookup); seen.Problem != nil || len(seen.Capabilities) != 6 {
+	if seen := observeFully(t, o, sb, hostLookup); seen.Problem != nil || len(seen.Capabilities) != 6 {
 		t.Fatalf("%+v, %v", seen.Problem, seen.Capabilities)
 	}
 	prober := o.Opened()["a"].Prober

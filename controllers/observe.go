@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,7 +34,8 @@ type Observer struct {
 	settings  Settings
 	metrics   *Metrics
 	drivers   *drivers
-	fulls     chan struct{} // a slot for each full probe under way
+	fulls     chan struct{}  // a slot for each full probe under way
+	behind    sync.WaitGroup // full probes for which no look waits
 	now       func() time.Time
 }
 
@@ -44,8 +46,12 @@ func NewObserver(registrar placement.Registrar, pool *buffer.Pool, settings Sett
 		fulls: make(chan struct{}, fullAtOnce), now: time.Now}
 }
 
-// Close closes every driver; requests in flight may fail. The Observer is of no use afterwards.
-func (o *Observer) Close() error { return o.drivers.closeAll() }
+// Close closes every driver; requests in flight may fail. It waits until full
+// probes have cleaned up. The Observer is of no use afterwards.
+func (o *Observer) Close() error {
+	defer o.behind.Wait()
+	return o.drivers.closeAll()
+}
 
 // Forget drops a backend that is no longer declared.
 func (o *Observer) Forget(name string) {
@@ -87,7 +93,8 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declar
 
 // Observe opens sb as Open does and tries it: the marker is read again, an
 // object is put, read and deleted (not where it is read-only or suspended),
-// and the findings are asked for; every verb is tried apart when that is due.
+// and the findings are asked for. When it is due every verb is tried apart, for
+// which nobody waits: what that finds comes with a later observation.
 // Settled says what it means after the observations before it. Observations of
 // one backend are made one after the other.
 func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) Observation {
@@ -99,11 +106,10 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 	}
 	config, ours, wrong := o.look(ctx, d, sb, declared, lookup)
 	o.metrics.probed(sb.Name, wrong, o.now().Sub(seen.At))
-	if ours && !seen.ReadOnly && !seen.Suspended {
-		// Nobody waits for the driver meanwhile.
-		o.fullIfDue(ctx, d, config, termsOf(sb, true), wrong)
-	}
 	last := d.lastFull(config)
+	if ours && !seen.ReadOnly && !seen.Suspended {
+		seen.Pending = o.fullBehind(d, config, termsOf(sb, true), last, wrong)
+	}
 	seen.Problem, seen.Capabilities = explained(wrong, last), last.capabilities()
 
 	d.mu.Lock()
@@ -254,13 +260,17 @@ func credentialsOf(sb *v1alpha1.StorageBackend) string {
 	}
 }
 
-// nextProbe says when a backend is looked at again: at its interval, sooner while it is not well.
-func nextProbe(sb *v1alpha1.StorageBackend, status v1alpha1.StorageBackendStatus, jitter func(time.Duration) time.Duration) time.Duration {
+// nextProbe says when a backend is looked at again: at its interval, sooner
+// while it is not well or a full probe is pending.
+func nextProbe(sb *v1alpha1.StorageBackend, pending bool, status v1alpha1.StorageBackendStatus, jitter func(time.Duration) time.Duration) time.Duration {
 	wait := duration(sb.Spec.Probe.Interval, defaultInterval)
 	for _, c := range status.Conditions {
 		if c.Type == v1alpha1.ConditionReady && c.Status != metav1.ConditionTrue {
 			wait = min(wait, retryUnwell)
 		}
+	}
+	if pending {
+		wait = min(wait, retryPending)
 	}
 	return jitter(wait)
 }

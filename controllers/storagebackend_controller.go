@@ -75,7 +75,7 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	}
 	seen := r.Observer.Observe(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
 	sb.Status = backendStatus(seen, sb.Status)
-	return ctrl.Result{RequeueAfter: nextProbe(&sb, sb.Status, jitter)}, nil
+	return ctrl.Result{RequeueAfter: nextProbe(&sb, seen.Pending, sb.Status, jitter)}, nil
 }
 
 // tell makes an Event of Ready and Verified where they turned.

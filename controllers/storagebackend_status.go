@@ -26,6 +26,8 @@ type Observation struct {
 	Problem *Problem
 	// Capabilities are those of the last full probe as it is declared now; nil for none.
 	Capabilities []storage.Capability
+	// Pending: a full probe is due or under way; what it finds comes later.
+	Pending bool
 	// Findings of verification; nil where they could not be read.
 	Findings *placement.Findings
 	At       time.Time
@@ -54,7 +56,7 @@ func (h history) settle(seen Observation, threshold int) (history, Observation) 
 		return history{}, seen
 	}
 	as := *h.good
-	as.Findings, as.Capabilities, as.At = seen.Findings, seen.Capabilities, seen.At
+	as.Findings, as.Capabilities, as.Pending, as.At = seen.Findings, seen.Capabilities, seen.Pending, seen.At
 	return h, as
 }
 

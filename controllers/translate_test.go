@@ -191,14 +191,17 @@ func TestNextProbe(t *testing.T) {
 	sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{Probe: v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Hour}}}}
 	exact := func(d time.Duration) time.Duration { return d }
 	well := declaredBackend("a", "").Status
-	if got := nextProbe(sb, well, exact); got != time.Hour {
+	if got := nextProbe(sb, false, well, exact); got != time.Hour {
 		t.Errorf("well: %v", got)
 	}
-	if got := nextProbe(sb, declaredBackend("a", "TimedOut").Status, exact); got != retryUnwell {
+	if got := nextProbe(sb, false, declaredBackend("a", "TimedOut").Status, exact); got != retryUnwell {
 		t.Errorf("not well: %v", got)
 	}
-	if got := nextProbe(&v1alpha1.StorageBackend{}, well, exact); got != defaultInterval {
+	if got := nextProbe(&v1alpha1.StorageBackend{}, false, well, exact); got != defaultInterval {
 		t.Errorf("by default: %v", got)
+	}
+	if got := nextProbe(sb, true, well, exact); got != retryPending {
+		t.Errorf("a full probe is pending: %v", got)
 	}
 	for range 100 {
 		if got := jitter(time.Minute); got < time.Minute || got > 66*time.Second {

@@ -39,7 +39,10 @@ func TestRefusedClass(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"InvalidStorageClass", "InvalidArgument"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Amz-Storage-Class") == "NO_SUCH" {
+			switch {
+			case r.Method == http.MethodHead: // what is there would keep its class
+				w.WriteHeader(http.StatusNotFound)
+			case r.Header.Get("X-Amz-Storage-Class") == "NO_SUCH":
 				w.WriteHeader(http.StatusBadRequest)
 				fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
 			}

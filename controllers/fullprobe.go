@@ -17,7 +17,8 @@ import (
 const (
 	// fullInterval is from when on a full probe is made again though nothing changed.
 	fullInterval = 24 * time.Hour
-	// fullRetry is the wait after one that got no answer to something, or while the place refuses puts.
+	// fullRetry is the wait after one that got no answer to something or did not
+	// find all that new blobs need, or while the place refuses puts.
 	fullRetry = 10 * time.Minute
 	// fullTimeout bounds one, unless spec.probe.timeout is longer.
 	fullTimeout = time.Minute
@@ -50,7 +51,7 @@ func fullDue(last *fullProbe, config backends.Config, generation int64, wrong *P
 		return true
 	}
 	age := now.Sub(last.at)
-	return age >= fullInterval || age >= fullRetry && (wrong != nil || !last.report.Complete())
+	return age >= fullInterval || age >= fullRetry && (wrong != nil || !last.report.Complete() || !last.report.OK())
 }
 
 // explained names the cause where a place refuses puts for what each asks of it.
@@ -85,6 +86,13 @@ func (d *driver) lastFull(config backends.Config) *fullProbe {
 		return nil
 	}
 	return d.published.full
+}
+
+// forgetFull drops the last full probe.
+func (d *driver) forgetFull() {
+	d.published.Lock()
+	defer d.published.Unlock()
+	d.published.full = nil
 }
 
 // full makes a full probe and remembers it, unless ctx ended meanwhile.
@@ -172,11 +180,7 @@ func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	}
 	report.At, report.Seconds, report.OK = made.at, p.o.now().Sub(made.at).Seconds(), made.report.OK()
 	for _, one := range made.report.Results {
-		result := placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Reason, Detail: one.Detail, Seconds: one.Took.Seconds()}
-		if result.Reason == "" && one.Err != nil {
-			result.Reason = storage.ReasonOf(one.Err)
-		}
-		report.Results = append(report.Results, result)
+		report.Results = append(report.Results, placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
 	}
 	return report, nil
 }

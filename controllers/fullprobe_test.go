@@ -26,6 +26,7 @@ func TestFullDue(t *testing.T) {
 	config := backends.Config{Local: &local.Config{Path: "/a"}}
 	same := backends.Config{Local: &local.Config{Path: "/a"}}
 	unanswered := probe.FullReport{Results: []probe.Result{{Capability: storage.Capability{Status: storage.SupportUnknown}, Err: errors.New("timed out")}}}
+	lacks := probe.FullReport{Results: []probe.Result{{Capability: storage.Capability{Status: storage.Unsupported}, Needed: true}}}
 	refused := &Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonInvalidRequest}
 	lost := &Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonThrottled, Lost: true}
 	away := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonAccessDenied}
@@ -46,6 +47,8 @@ func TestFullDue(t *testing.T) {
 		{"another config or secret", &fullProbe{generation: 1, at: at, well: true}, 1, nil, true},
 		{"something got no answer, just now", made(time.Minute, true, unanswered), 1, nil, false},
 		{"something got no answer", made(10*time.Minute, true, unanswered), 1, nil, true},
+		{"something needed is lacking, just now", made(time.Minute, true, lacks), 1, nil, false},
+		{"something needed is lacking", made(10*time.Minute, true, lacks), 1, nil, true},
 		{"it mends", made(time.Minute, false, probe.FullReport{}), 1, nil, true},
 		{"puts are refused, first", nil, 1, refused, true},
 		{"puts are refused, just looked at", made(time.Minute, false, probe.FullReport{}), 1, refused, false},
@@ -95,13 +98,10 @@ func TestCapabilitiesOfStatus(t *testing.T) {
 	if diff := cmp.Diff(first, backendStatus(again, first)); diff != "" {
 		t.Errorf("the same findings changed the status: %s", diff)
 	}
-	restarted := seen
-	restarted.Capabilities = nil
-	if got := backendStatus(restarted, first).Capabilities; len(got) != 1 {
+	if got := standing(nil, 1, first); len(got) != 1 {
 		t.Errorf("what stands was dropped: %v", got)
 	}
-	restarted.Generation = 2
-	if got := backendStatus(restarted, first).Capabilities; got != nil {
+	if got := standing(nil, 2, first); got != nil {
 		t.Errorf("what was found of another declaration stands: %v", got)
 	}
 }
@@ -262,7 +262,7 @@ func TestProbeOnDemand(t *testing.T) {
 	}
 	sb.Spec.Access, sb.Generation = v1alpha1.ReadWrite, 3
 	seen := o.Observe(t.Context(), sb, nil, hostLookup)
-	if seen.Problem == nil || seen.Problem.Reason != ReasonForeignMarker {
+	if seen.Problem == nil || seen.Problem.Reason != ReasonForeignMarker || len(seen.Capabilities) > 0 {
 		t.Errorf("%+v", seen)
 	}
 	if report, err := prober.Probe(t.Context()); err != nil || report.Reason != ReasonForeignMarker || len(report.Results) != 0 {

@@ -107,13 +107,28 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 	config, ours, wrong := o.look(ctx, d, sb, declared, lookup)
 	o.metrics.probed(sb.Name, wrong, o.now().Sub(seen.At))
 	last := d.lastFull(config)
-	if ours && !seen.ReadOnly && !seen.Suspended {
+	if last.outdated(sb.Generation, sb.Status) {
+		last = nil
+	}
+	tried := !seen.ReadOnly && !seen.Suspended
+	if ours && tried {
 		seen.Pending = o.fullBehind(d, config, termsOf(sb, true), last, wrong)
 	}
-	seen.Problem, seen.Capabilities = explained(wrong, last), last.capabilities()
+	seen.Problem, seen.Capabilities = explained(wrong, last), standing(last.capabilities(), sb.Generation, sb.Status)
+	if tried && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
+		// Small puts that succeed, or must wait, are not all that is needed.
+		if lack := lacking(seen.Capabilities, last, sb.Status); lack != nil {
+			seen.Problem = lack
+		}
+	}
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if wrong != nil && wrong.Reason == ReasonForeignMarker {
+		// What was found is of a place that is not this one any more.
+		seen.Capabilities = nil
+		d.forgetFull()
+	}
 	seen.ID, seen.Place = d.id, config.Place()
 	seen.Findings = o.findings(ctx, firstOf(d.id, sb.Status.ID))
 	threshold := int(sb.Spec.Probe.FailureThreshold)

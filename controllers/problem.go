@@ -31,6 +31,7 @@ const (
 	ReasonPlaceOverlaps   = "PlaceOverlaps"
 	ReasonReached         = "Reached"
 	ReasonForeignMarker   = "ForeignMarker"
+	ReasonUnsupported     = "CapabilityUnsupported"
 	ReasonNoMarker        = "NoMarker"
 	ReasonNotRecorded     = "IdentityNotRecorded"
 	ReasonProbed          = "Probed"

@@ -24,7 +24,7 @@ type Observation struct {
 	Suspended bool
 	// Problem is the first thing found wrong, nil for none.
 	Problem *Problem
-	// Capabilities are those of the last full probe as it is declared now; nil for none.
+	// Capabilities are what is known of full probes as it is declared now; nil for nothing.
 	Capabilities []storage.Capability
 	// Pending: a full probe is due or under way; what it finds comes later.
 	Pending bool
@@ -71,7 +71,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		// A place that cannot be reached keeps the id by which the log knows it.
 		next.ID = previous.ID
 	}
-	next.Capabilities = capabilities(seen, previous)
+	next.Capabilities = recordedCapabilities(seen.Capabilities)
 	if seen.Findings != nil && !seen.Findings.LastVerified.IsZero() {
 		// To the second, as the API server keeps it.
 		next.LastVerified = &metav1.Time{Time: seen.Findings.LastVerified.UTC().Truncate(time.Second)}
@@ -105,14 +105,9 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 	return next
 }
 
-// capabilities stand between full probes, also over a restart of the manager;
-// those of another generation may be of another server.
-func capabilities(seen Observation, previous v1alpha1.StorageBackendStatus) []v1alpha1.Capability {
-	if seen.Capabilities == nil && previous.ObservedGeneration == seen.Generation {
-		return previous.Capabilities
-	}
+func recordedCapabilities(found []storage.Capability) []v1alpha1.Capability {
 	var all []v1alpha1.Capability
-	for _, c := range seen.Capabilities {
+	for _, c := range found {
 		all = append(all, v1alpha1.Capability{Name: c.Name, Status: string(c.Status), Message: c.Message})
 	}
 	return all

@@ -29,6 +29,17 @@ type Result struct {
 	Reason string
 }
 
+// Why names what failed as a condition does; "" where nothing did.
+func (r Result) Why() string {
+	switch {
+	case r.Reason != "":
+		return r.Reason
+	case r.Err != nil:
+		return reasonOf(r.Err)
+	}
+	return ""
+}
+
 // FullReport is what Full found, in the order in which it was tried.
 type FullReport struct {
 	Results []Result

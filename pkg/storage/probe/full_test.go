@@ -59,6 +59,9 @@ func TestFull(t *testing.T) {
 				t.Errorf("%s, ok %v, complete %v; want %s, %v, %v: %+v", got, r.OK(), r.Complete(), test.want, test.ok, test.complete, r)
 			}
 			for _, one := range r.Results {
+				if why := one.Why(); (why == "") != (one.Err == nil) || test.name == "swallowed" && one.Name == probe.Get && why != probe.ReasonContractBroken {
+					t.Errorf("%s: %q says why: %v", one.Name, why, one.Err)
+				}
 				if one.Message == "" {
 					t.Errorf("%s has no words", one.Name)
 				}

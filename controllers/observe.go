@@ -136,7 +136,7 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 		threshold = defaultFailureThreshold
 	}
 	var settled Observation
-	d.history, settled = d.history.settle(seen, threshold)
+	d.history, settled = d.history.settle(seen, sb.Status, threshold)
 	d.state(seen.At)
 	o.metrics.state(sb.Name, settled)
 	return settled

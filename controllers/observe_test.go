@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -102,6 +104,43 @@ func TestOneLostProbeIsNoStory(t *testing.T) {
 	o.Forget("far")
 	if left, err := registry.Gather(); err != nil || len(left) > 0 {
 		t.Errorf("series of what is forgotten: %v, %v", left, err)
+	}
+}
+
+// TestSlowDownIsNotUnhealthy for a leader that has seen nothing else yet, nor after an edit.
+func TestSlowDownIsNotUnhealthy(t *testing.T) {
+	t.Parallel()
+	first, root := newObserver(t, nil)
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	server.Endpoint = proxy.URL
+	sb := bucketOf(server)
+	sb.Status = backendStatus(observeFully(t, first, sb, keysOf(&server)), sb.Status)
+	before := sb.Status
+	slowDown := func(kind faultproxy.Kind) {
+		proxy.Arm(faultproxy.Fault{Kind: kind, Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Code: "SlowDown", Always: true})
+	}
+	slowDown(faultproxy.PutObject)
+	next := NewObserver(first.registrar, buffer.New(8<<20, 1<<20), Settings{LocalRoot: root}, nil)
+	defer next.Close()
+	for _, kind := range []faultproxy.Kind{faultproxy.PutObject, ""} {
+		slowDown(kind)
+		seen := next.Observe(t.Context(), sb, nil, keysOf(&server))
+		if proxy.Struck() == 0 {
+			t.Fatal("nothing was throttled")
+		}
+		got := backendStatus(seen, before)
+		if diff := cmp.Diff(told(before.Conditions), told(got.Conditions)); diff != "" || got.ID != before.ID || len(got.Capabilities) != len(before.Capabilities) {
+			t.Errorf("a new leader: %s, %+v", diff, got)
+		}
+		sb.Generation++
+		sb.Spec.S3.MaxConnections = 8
+		got = backendStatus(next.Observe(t.Context(), sb, nil, keysOf(&server)), before)
+		sb.Status = got
+		if ready, reason, _ := readiness(sb); !ready {
+			t.Errorf("after an edit: %s", reason)
+		}
+		sb.Generation, sb.Spec.S3.MaxConnections, sb.Status = 1, 0, before
 	}
 }
 

@@ -24,6 +24,9 @@ type Observation struct {
 	Suspended bool
 	// Problem is the first thing found wrong, nil for none.
 	Problem *Problem
+	// Stands is why the recorded status stands although this look found nothing
+	// out: an answer that is lacking and does not count yet; nil for none.
+	Stands *Problem
 	// Capabilities are what is known of full probes as it is declared now; nil for nothing.
 	Capabilities []storage.Capability
 	// Pending: a full probe is due or under way; what it finds comes later.
@@ -41,12 +44,19 @@ type history struct {
 
 // settle decides what an observation means after those before it: a place
 // that was good and gave no answer fewer than threshold times in a row is taken
-// to be as it was. A place that asks for fewer requests is there.
-func (h history) settle(seen Observation, threshold int) (history, Observation) {
+// to be as it was. A place that asks for fewer requests is there. Where this
+// process saw nothing good yet (a new leader) the recorded status has the word.
+func (h history) settle(seen Observation, recorded v1alpha1.StorageBackendStatus, threshold int) (history, Observation) {
 	switch {
 	case seen.Problem == nil:
 		return history{good: &seen}, seen
-	case !seen.Problem.Lost || h.good == nil || h.good.Generation != seen.Generation:
+	case !seen.Problem.Lost:
+		return history{}, seen
+	}
+	if h.good != nil && h.good.Generation != seen.Generation {
+		h = history{}
+	}
+	if h.good == nil && !wasReady(recorded, seen) {
 		return history{}, seen
 	}
 	if seen.Problem.Reason != storage.ReasonThrottled {
@@ -55,13 +65,26 @@ func (h history) settle(seen Observation, threshold int) (history, Observation) 
 	if h.lost >= max(threshold, 1) {
 		return history{}, seen
 	}
+	if h.good == nil {
+		as := seen
+		as.Problem, as.Stands = nil, seen.Problem
+		return h, as
+	}
 	as := *h.good
 	as.Findings, as.Capabilities, as.Pending, as.At = seen.Findings, seen.Capabilities, seen.Pending, seen.At
 	return h, as
 }
 
+// wasReady reports whether the recorded status was Ready in a way that stands
+// where a look is lost: as declared now, for an edit may be why no answer comes.
+// One that asks for fewer requests has answered.
+func wasReady(recorded v1alpha1.StorageBackendStatus, seen Observation) bool {
+	return recorded.ID != "" && meta.IsStatusConditionTrue(recorded.Conditions, v1alpha1.ConditionReady) &&
+		(recorded.ObservedGeneration == seen.Generation || seen.Problem.Reason == storage.ReasonThrottled)
+}
+
 // backendStatus turns an observation into a status. previous gives the times of
-// transition and, while probes are suspended, the state that stands.
+// transition and, while probes are suspended or lost, the state that stands.
 func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1alpha1.StorageBackendStatus {
 	next := v1alpha1.StorageBackendStatus{
 		ObservedGeneration: seen.Generation, ID: seen.ID, Driver: seen.Driver, Place: seen.Place,
@@ -76,7 +99,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		// To the second, as the API server keeps it.
 		next.LastVerified = &metav1.Time{Time: seen.Findings.LastVerified.UTC().Truncate(time.Second)}
 	}
-	stages := []metav1.Condition{credentials(seen), reachable(seen), writable(seen, previous)}
+	stages := []metav1.Condition{credentials(seen), reachable(seen, previous), writable(seen, previous)}
 	broken := -1
 	for i := range stages {
 		if broken >= 0 {
@@ -139,9 +162,12 @@ func credentials(seen Observation) metav1.Condition {
 	return condition(v1alpha1.ConditionCredentialsResolved, metav1.ConditionTrue, seen.Credentials, message)
 }
 
-func reachable(seen Observation) metav1.Condition {
+func reachable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.Condition {
 	if p := seen.Problem; p != nil && p.Condition == v1alpha1.ConditionReachable {
 		return failed(p)
+	}
+	if stands := meta.FindStatusCondition(previous.Conditions, v1alpha1.ConditionReachable); seen.Stands != nil && stands != nil {
+		return *stands
 	}
 	return condition(v1alpha1.ConditionReachable, metav1.ConditionTrue, ReasonReached, "the place answers")
 }
@@ -153,9 +179,12 @@ func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.C
 	switch {
 	case seen.ReadOnly:
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionFalse, ReasonReadOnly, "read-only by declaration; no write was tried")
-	case seen.Suspended:
+	case seen.Suspended || seen.Stands != nil:
 		if stands := meta.FindStatusCondition(previous.Conditions, v1alpha1.ConditionWritable); stands != nil && stands.Reason != ReasonReadOnly {
 			return *stands
+		}
+		if p := seen.Stands; p != nil {
+			return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, p.Reason, p.Message)
 		}
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended and none was made before")
 	default:

@@ -149,18 +149,30 @@ func TestSettle(t *testing.T) {
 	lost := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut, Lost: true}
 	denied := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonAccessDenied}
 	throttled := &Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonThrottled, Lost: true}
+	recorded := func(generation int64) v1alpha1.StorageBackendStatus {
+		return backendStatus(Observation{Generation: generation, ID: "id-1", Credentials: ReasonResolved, At: at}, v1alpha1.StorageBackendStatus{})
+	}
+	none, unknown := v1alpha1.StorageBackendStatus{}, recorded(1)
+	unknown.ID = ""
 	for _, tt := range []struct {
 		name      string
+		recorded  v1alpha1.StorageBackendStatus
 		threshold int
 		seen      []*Problem
 		ready     string // one letter for each: r ready, n not
 	}{
-		{"lost probes below the threshold", 3, []*Problem{nil, lost, lost, nil, lost, lost}, "rrrrrr"},
-		{"the third in a row counts", 3, []*Problem{nil, lost, lost, lost, lost, nil, lost}, "rrrnnrr"},
-		{"a threshold of one", 1, []*Problem{nil, lost}, "rn"},
-		{"an answer of no counts at once", 3, []*Problem{nil, denied, lost, nil}, "rnnr"},
-		{"nothing known is not ready", 3, []*Problem{lost, lost, nil}, "nnr"},
-		{"slow down is not away", 2, []*Problem{nil, throttled, throttled, throttled, lost, lost}, "rrrrrn"},
+		{"lost probes below the threshold", none, 3, []*Problem{nil, lost, lost, nil, lost, lost}, "rrrrrr"},
+		{"the third in a row counts", none, 3, []*Problem{nil, lost, lost, lost, lost, nil, lost}, "rrrnnrr"},
+		{"a threshold of one", none, 1, []*Problem{nil, lost}, "rn"},
+		{"an answer of no counts at once", none, 3, []*Problem{nil, denied, lost, nil}, "rnnr"},
+		{"nothing known is not ready", none, 3, []*Problem{lost, lost, nil}, "nnr"},
+		{"slow down is not away", none, 2, []*Problem{nil, throttled, throttled, throttled, lost, lost}, "rrrrrn"},
+		{"slow down first, after another leader", recorded(1), 3, []*Problem{throttled, throttled, throttled, throttled}, "rrrr"},
+		{"lost first, after another leader", recorded(1), 3, []*Problem{lost, throttled, lost, lost}, "rrrn"},
+		{"an answer of no, after another leader", recorded(1), 3, []*Problem{denied}, "n"},
+		{"slow down after an edit", recorded(0), 3, []*Problem{throttled, throttled}, "rr"},
+		{"lost after an edit", recorded(0), 3, []*Problem{lost}, "n"},
+		{"recorded without an id", unknown, 3, []*Problem{throttled}, "n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -169,7 +181,7 @@ func TestSettle(t *testing.T) {
 			for i, p := range tt.seen {
 				var settled Observation
 				when := at.Add(time.Duration(i) * time.Minute)
-				h, settled = h.settle(Observation{Generation: 1, Problem: p, At: when}, tt.threshold)
+				h, settled = h.settle(Observation{Generation: 1, Problem: p, At: when}, tt.recorded, tt.threshold)
 				if settled.At != when {
 					t.Errorf("observation %d is dated %v", i, settled.At)
 				}
@@ -184,9 +196,12 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	}
-	h, _ := history{}.settle(Observation{Generation: 1, At: at}, 3)
-	if _, settled := h.settle(Observation{Generation: 2, Problem: lost, At: at}, 3); settled.Problem == nil {
+	h, _ := history{}.settle(Observation{Generation: 1, At: at}, recorded(1), 3)
+	if _, settled := h.settle(Observation{Generation: 2, Problem: lost, At: at}, recorded(1), 3); settled.Problem == nil {
 		t.Error("what was good as declared before says nothing about another declaration")
+	}
+	if _, settled := h.settle(Observation{Generation: 2, Problem: throttled, At: at}, recorded(1), 3); settled.Problem != nil {
+		t.Error("slow down after an edit is not away")
 	}
 }
 

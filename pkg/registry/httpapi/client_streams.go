@@ -165,14 +165,29 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 }
 
 // VerifyBackend implements registry.Backends. Ending ctx ends the run on the server.
-func (c *Client) VerifyBackend(ctx context.Context, nameOrID string, progress func(registry.VerifyReport)) (registry.VerifyReport, error) {
-	var line verifyLine
+func (c *Client) VerifyBackend(ctx context.Context, nameOrID string, progress func(registry.VerifyReport)) (report registry.VerifyReport, err error) {
 	if nameOrID == "" {
-		return line.VerifyReport, registry.ErrNotFound
+		return report, registry.ErrNotFound
 	}
-	response, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/verifications", header: http.Header{"Accept": {"application/x-ndjson"}}})
+	err = c.reports(ctx, call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/verifications"}, "verification of "+nameOrID,
+		func(text []byte) (bool, *Problem, error) {
+			var line verifyLine
+			err := json.Unmarshal(text, &line)
+			if report = line.VerifyReport; err == nil && line.Problem == nil && progress != nil {
+				progress(report)
+			}
+			return line.Done, line.Problem, err
+		})
+	return report, err
+}
+
+// reports asks for a run and gives each line of its report to take, until one
+// says that it is done or names a problem. what is for errors.
+func (c *Client) reports(ctx context.Context, request call, what string, take func([]byte) (bool, *Problem, error)) error {
+	request.header = http.Header{"Accept": {"application/x-ndjson"}}
+	response, err := c.do(ctx, request)
 	if err != nil {
-		return line.VerifyReport, err
+		return err
 	}
 	defer response.Body.Close()
 	lines := bufio.NewReaderSize(response.Body, 64<<10)
@@ -182,20 +197,16 @@ func (c *Client) VerifyBackend(ctx context.Context, nameOrID string, progress fu
 			if ctx.Err() != nil {
 				err = ctx.Err()
 			}
-			return line.VerifyReport, fmt.Errorf("the verification of %s broke off: %w", nameOrID, err)
+			return fmt.Errorf("the %s broke off: %w", what, err)
 		}
-		line = verifyLine{}
-		if err := json.Unmarshal(text, &line); err != nil {
-			return line.VerifyReport, fmt.Errorf("reading a report of the verification of %s: %w", nameOrID, err)
-		}
-		if line.Problem != nil {
-			return line.VerifyReport, line.Problem.restore()
-		}
-		if progress != nil {
-			progress(line.VerifyReport)
-		}
-		if line.Done {
-			return line.VerifyReport, nil
+		done, problem, err := take(text)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reading a report of the %s: %w", what, err)
+		case problem != nil:
+			return problem.restore()
+		case done:
+			return nil
 		}
 	}
 }

@@ -1,11 +1,9 @@
 package httpapi
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -61,41 +59,21 @@ func (h *handler) sweepBackend(w *responseWriter, r *http.Request) error {
 }
 
 // SweepBackend implements registry.Sweeps. Ending ctx ends the run on the server.
-func (c *Client) SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(registry.SweepReport)) (registry.SweepReport, error) {
-	var line sweepLine
+func (c *Client) SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(registry.SweepReport)) (report registry.SweepReport, err error) {
 	if nameOrID == "" {
-		return line.SweepReport, registry.ErrNotFound
+		return report, registry.ErrNotFound
 	}
-	request := call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/sweeps", header: http.Header{"Accept": {"application/x-ndjson"}}}
+	request := call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/sweeps"}
 	if dryRun {
 		request.query = url.Values{"dryRun": {"true"}}
 	}
-	response, err := c.do(ctx, request)
-	if err != nil {
-		return line.SweepReport, err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewReaderSize(response.Body, 64<<10)
-	for {
-		text, err := readLine(lines)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return line.SweepReport, fmt.Errorf("the sweep of %s broke off: %w", nameOrID, err)
+	err = c.reports(ctx, request, "sweep of "+nameOrID, func(text []byte) (bool, *Problem, error) {
+		var line sweepLine
+		err := json.Unmarshal(text, &line)
+		if report = line.SweepReport; err == nil && line.Problem == nil && progress != nil {
+			progress(report)
 		}
-		line = sweepLine{}
-		if err := json.Unmarshal(text, &line); err != nil {
-			return line.SweepReport, fmt.Errorf("reading a report of the sweep of %s: %w", nameOrID, err)
-		}
-		if line.Problem != nil {
-			return line.SweepReport, line.Problem.restore()
-		}
-		if progress != nil {
-			progress(line.SweepReport)
-		}
-		if line.Done {
-			return line.SweepReport, nil
-		}
-	}
+		return line.Done, line.Problem, err
+	})
+	return report, err
 }

@@ -3,12 +3,17 @@ package s3_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -302,6 +307,52 @@ func TestClockSkew(t *testing.T) {
 		one := result(t, probe.Full(t.Context(), probing(t, server, config), true), "clockSkew")
 		if one.Status != test.status || !strings.Contains(one.Message, test.message) || one.Detail == "" {
 			t.Errorf("%s: %+v", test.skew, one)
+		}
+	}
+}
+
+// TestLeastRights: on Ceph RGW the policy of docs/OPERATOR.md is enough for
+// another user than the bucket's owner, and of a right that is denied to it
+// the probe says which. (Not to allow it would not do: who has put an object
+// there may read it.)
+func TestLeastRights(t *testing.T) {
+	t.Parallel()
+	owned := servers.S3On(t, servers.RGW, false)
+	user := owned
+	user.AccessKey, user.SecretKey = "least"+owned.Bucket, "leastsecretkey"
+	servers.RGWAdmin(t, "user", "create", "--uid="+user.AccessKey, "--display-name=least", "--access-key="+user.AccessKey, "--secret-key="+user.SecretKey)
+	statement := func(effect, resource string, actions ...string) map[string]any {
+		return map[string]any{
+			"Effect": effect, "Principal": map[string]any{"AWS": []string{"arn:aws:iam:::user/" + user.AccessKey}},
+			"Action": actions, "Resource": []string{"arn:aws:s3:::" + owned.Bucket + resource},
+		}
+	}
+	ofBucket, ofObjects := []string{"s3:ListBucket", "s3:ListBucketMultipartUploads"},
+		[]string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+	probed := func(more ...any) probe.FullReport {
+		statements := append([]any{statement("Allow", "", ofBucket...), statement("Allow", "/*", ofObjects...)}, more...)
+		policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := owned.Client().PutBucketPolicy(t.Context(), &sdk.PutBucketPolicyInput{Bucket: &owned.Bucket, Policy: aws.String(string(policy))}); err != nil {
+			t.Fatal(err)
+		}
+		return probe.Full(t.Context(), probing(t, user, configFor(user)), false)
+	}
+	if r := probed(); !r.OK() {
+		t.Errorf("the rights are not enough: %+v", r)
+	}
+	for _, right := range append(slices.Clone(ofBucket), ofObjects...) {
+		resource := "/*"
+		if slices.Contains(ofBucket, right) {
+			resource = ""
+		}
+		r := probed(statement("Deny", resource, right))
+		if !slices.ContainsFunc(r.Results, func(one probe.Result) bool {
+			return one.Status == storage.Unsupported && strings.Contains(one.Message, right)
+		}) {
+			t.Errorf("without %s no finding names it: %+v", right, r)
 		}
 	}
 }

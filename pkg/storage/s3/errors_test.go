@@ -60,6 +60,8 @@ func everyVerb(ctx func() context.Context, b *s3.Backend, data []byte) map[strin
 	return verbs
 }
 
+// TestErrorsOfARealServer: every kind says in its own way what is wrong, and
+// every verb tells it in the same words.
 func TestErrorsOfARealServer(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -67,18 +69,39 @@ func TestErrorsOfARealServer(t *testing.T) {
 		change func(*s3.Config)
 		kind   error
 		reason string
+		only   servers.S3Kind
 	}{
-		{"a bucket that is not there", func(c *s3.Config) { c.Bucket = "not-there" }, storage.ErrNoPlace, storage.ReasonBucketNotFound},
-		{"an unknown access key", func(c *s3.Config) { c.AccessKey = storage.NewSecret("NOBODYSKEY") }, storage.ErrDenied, storage.ReasonAccessKeyUnknown},
-		{"a wrong secret key", func(c *s3.Config) { c.SecretKey = storage.NewSecret("a-wrong-secret") }, storage.ErrDenied, storage.ReasonSecretKeyWrong},
-		{"another region", func(c *s3.Config) { c.Region = "mars-north-1" }, storage.ErrDenied, storage.ReasonRegionWrong},
+		{"a bucket that is not there", func(c *s3.Config) { c.Bucket = "not-there" }, storage.ErrNoPlace, storage.ReasonBucketNotFound, ""},
+		{"an unknown access key", func(c *s3.Config) { c.AccessKey = storage.NewSecret("NOBODYSKEY") }, storage.ErrDenied, storage.ReasonAccessKeyUnknown, ""},
+		{"a wrong secret key", func(c *s3.Config) { c.SecretKey = storage.NewSecret("a-wrong-secret") }, storage.ErrDenied, storage.ReasonSecretKeyWrong, ""},
+		// The others sign for any.
+		{"another region", func(c *s3.Config) { c.Region = "mars-north-1" }, storage.ErrDenied, storage.ReasonRegionWrong, servers.VersityGW},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		for _, kind := range servers.S3Kinds {
+			if test.only != "" && test.only != kind {
+				continue
+			}
+			for _, secure := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/https=%t", test.name, kind, secure), func(t *testing.T) {
+					t.Parallel()
+					config := configFor(servers.S3On(t, kind, secure))
+					test.change(&config)
+					for verb, err := range everyVerb(t.Context, newBackend(t, config), []byte("data")) {
+						check(t, verb, err, test.kind, test.reason, config)
+					}
+				})
+			}
+		}
+	}
+	for _, kind := range servers.S3Kinds {
+		t.Run("another CA/"+string(kind), func(t *testing.T) {
 			t.Parallel()
-			config := configFor(servers.S3(t))
-			test.change(&config)
+			other := httptest.NewTLSServer(http.NotFoundHandler())
+			t.Cleanup(other.Close)
+			config := configFor(servers.S3On(t, kind, true))
+			config.CABundle = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw})
 			for verb, err := range everyVerb(t.Context, newBackend(t, config), []byte("data")) {
-				check(t, verb, err, test.kind, test.reason, config)
+				check(t, verb, err, storage.ErrUnreachable, storage.ReasonTLSNotTrusted, config)
 			}
 		})
 	}

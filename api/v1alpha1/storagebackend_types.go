@@ -185,8 +185,8 @@ type S3Spec struct {
 	// Checksums says what proves a part of a large object on its way: the
 	// signed SHA-256 that S3 requires (WhenRequired), or a CRC-32C header that
 	// is cheaper and that not every server checks (WhenSupported). Auto is
-	// WhenSupported over https, and over http where the driver found that the
-	// server checks it; else WhenRequired.
+	// WhenSupported where the driver found that the server checks it, else
+	// WhenRequired.
 	// +kubebuilder:validation:Enum=Auto;WhenRequired;WhenSupported
 	// +kubebuilder:default=Auto
 	// +optional

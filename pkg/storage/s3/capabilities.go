@@ -203,7 +203,7 @@ func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) 
 func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
 	checks, err := b.checksChecksums(ctx)
 	if err == nil && !checks {
-		return unsupported("the server does not check CRC-32C; parts over http carry their signed SHA-256 instead"), nil
+		return unsupported("the server does not check CRC-32C; with checksums Auto parts carry their signed SHA-256 instead"), nil
 	}
 	return supported("the server refuses bytes whose CRC-32C is wrong"), err
 }

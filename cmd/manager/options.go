@@ -22,13 +22,16 @@ import (
 // options are the flags, checked and completed.
 type options struct {
 	configDir, dataDir, localRoot string
-	listen, database              string
+	listen, metricsListen         string
+	tlsCertFile, tlsKeyFile       string
+	database                      string
 	namespace, kubeconfig         string
 	leaderElect                   bool
 	allowAnonymousRemote          bool
 	allowAmbient                  bool
 	bufferBytes                   int64
-	uploadLifetime, drainTimeout  time.Duration
+	uploadLifetime                time.Duration
+	shutdownDelay, drainTimeout   time.Duration
 	logFormat                     string
 	logLevel                      slog.Level
 }
@@ -49,6 +52,9 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.dataDir, "data-dir", "data", "`folder` of the SQLite database and of local backends with relative paths")
 	set.StringVar(&o.localRoot, "local-root", "", "`folder` that every local backend must lie beneath (default: the data folder with --config-dir, else local backends are refused)")
 	set.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to serve at; port 0 takes a free one")
+	set.StringVar(&o.metricsListen, "metrics-listen", "", "second `address`, plain http, for /livez, /readyz and /metrics; then the last is not at --listen")
+	set.StringVar(&o.tlsCertFile, "tls-cert-file", "", "PEM `file` of the certificate and its chain: serve https with it; read again when it changes")
+	set.StringVar(&o.tlsKeyFile, "tls-key-file", "", "PEM `file` of the certificate's key")
 	set.StringVar(&o.database, "database", "", "sqlite:///path or postgres://… `URL`; better given as ARTIFACTSTORE_DATABASE, which no process list shows (default: registry.db in the data folder)")
 	set.StringVar(&o.namespace, "namespace", "", "Kubernetes `namespace` to follow (default: POD_NAMESPACE, or the pod's own)")
 	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
@@ -57,7 +63,8 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
-	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long requests under way may go on after SIGTERM")
+	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still taken after SIGTERM, while /readyz is 503 already: what sends them here learns of it only after a while")
+	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long requests under way may go on after SIGTERM and --shutdown-delay")
 	set.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	set.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	err := set.Parse(args)
@@ -101,8 +108,17 @@ func (o *options) complete() error {
 		return fmt.Errorf("--buffer-bytes: must be at least %d, is %d", leastBuffer, o.bufferBytes)
 	case o.uploadLifetime < time.Minute:
 		return fmt.Errorf("--upload-lifetime: must be at least 1m, is %s", o.uploadLifetime)
+	case o.shutdownDelay < 0:
+		return fmt.Errorf("--shutdown-delay: must not be negative, is %s", o.shutdownDelay)
 	case o.drainTimeout < 0:
 		return fmt.Errorf("--drain-timeout: must not be negative, is %s", o.drainTimeout)
+	case (o.tlsCertFile == "") != (o.tlsKeyFile == ""):
+		return errors.New("--tls-cert-file and --tls-key-file: set both or neither")
+	}
+	if o.metricsListen != "" {
+		if _, _, err := net.SplitHostPort(o.metricsListen); err != nil {
+			return fmt.Errorf("--metrics-listen: %q is not an address of the form host:port", o.metricsListen)
+		}
 	}
 	if err := o.checkListen(); err != nil {
 		return err

@@ -37,6 +37,13 @@ func TestParse(t *testing.T) {
 		{"a level that is none", "--namespace ns --log-level LOUD", "log-level"},
 		{"a short life", "--namespace ns --upload-lifetime 1s", "--upload-lifetime"},
 		{"no data", "--namespace ns --data-dir=", "--data-dir"},
+		{"a certificate and its key", "--namespace ns --tls-cert-file a --tls-key-file b", ""},
+		{"a certificate without a key", "--namespace ns --tls-cert-file a", "--tls-key-file"},
+		{"a key without a certificate", "--namespace ns --tls-key-file a", "--tls-cert-file"},
+		{"metrics for everybody", "--namespace ns --metrics-listen :8081", ""},
+		{"metrics at no port", "--namespace ns --metrics-listen localhost", "--metrics-listen"},
+		{"ending before the end", "--namespace ns --shutdown-delay -1s", "--shutdown-delay"},
+		{"draining before the end", "--namespace ns --drain-timeout -1s", "--drain-timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

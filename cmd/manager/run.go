@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -105,42 +103,14 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		}
 		return nil
 	}
-	return serve(ctx, o, logger, failed, func(streams context.Context) http.Handler {
-		return httpapi.NewHandler(service, httpapi.Options{Logger: logger, Metrics: metrics, Ready: ready, Context: streams, Version: version(), LoopbackOnly: !o.allowAnonymousRemote})
-	})
-}
-
-// serve answers requests until ctx ends or the control plane fails, and then
-// lets those under way end.
-func serve(ctx context.Context, o options, logger *slog.Logger, failed <-chan error, handler func(streams context.Context) http.Handler) error {
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
-	listener, err := net.Listen("tcp", o.listen)
-	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+	api := httpapi.Options{
+		Logger: logger, Metrics: metrics, MetricsApart: o.metricsListen != "", Ready: ready,
+		Context: streams, Stopping: ctx, Version: version(), LoopbackOnly: !o.allowAnonymousRemote,
 	}
-	server := httpapi.NewServer(handler(streams))
-	server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	logger.Info("serving", "url", "http://"+listener.Addr().String(), "mode", mode(o))
-
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve: %w", err)
-	case err = <-failed:
-	case <-ctx.Done():
-	}
-	logger.Info("draining", "timeout", o.drainTimeout.String())
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drainTimeout)
-	defer cancel()
-	endStreams()
-	if server.Shutdown(drain) != nil {
-		logger.Warn("requests under way were cut off; their clients can resume them")
-		server.Close() //nolint:errcheck // nothing is left to be done about it
-	}
-	logger.Info("stopped")
-	return err
+	s := server{options: o, logger: logger, registry: httpapi.NewHandler(service, api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
+	return s.run(ctx, metrics, failed)
 }
 
 func mode(o options) string {

@@ -34,10 +34,23 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-var servingAt = regexp.MustCompile(`msg=serving url=(http://[^ ]+)`)
+var servingAt = regexp.MustCompile(`msg=serving url=(https?://[^ ]+)`)
 
-// start runs an embedded manager over the samples until stop is called.
+// start runs an embedded manager over the samples until stop is called, and waits until it is ready.
 func start(t *testing.T, flags ...string) (url string, logged *output, stop func() error) {
+	t.Helper()
+	logged, stop = launch(t, flags...)
+	eventually(t, func() string {
+		if url = logged.find(servingAt); url == "" {
+			return "it does not say where it serves"
+		}
+		return get(url + "/readyz")
+	})
+	return url, logged, stop
+}
+
+// launch runs an embedded manager over the samples until stop is called.
+func launch(t *testing.T, flags ...string) (logged *output, stop func() error) {
 	t.Helper()
 	args := append([]string{"--config-dir", filepath.Join("..", "..", "config", "samples", "embedded"), "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0"}, flags...)
 	o, err := parse(args, func(string) string { return "" }, io.Discard)
@@ -57,15 +70,15 @@ func start(t *testing.T, flags ...string) (url string, logged *output, stop func
 			t.Log(logged.String())
 		}
 	})
-	eventually(t, func() string {
-		found := servingAt.FindStringSubmatch(logged.String())
-		if found == nil {
-			return "it does not say where it serves"
-		}
-		url = found[1]
-		return get(url + "/readyz")
-	})
-	return url, logged, stop
+	return logged, stop
+}
+
+// find returns what the pattern's group matches first, "" if nothing does.
+func (o *output) find(pattern *regexp.Regexp) string {
+	if found := pattern.FindStringSubmatch(o.String()); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 func eventually(t *testing.T, found func() string) {

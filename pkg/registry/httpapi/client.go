@@ -147,6 +147,11 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 		request.Header[name] = values
 	}
 	request.Header.Set("User-Agent", c.userAgent)
+	if call.repeat {
+		// net/http then sends it again by itself where the server closed an
+		// idle connection meanwhile; an empty one is not sent along.
+		request.Header["Idempotency-Key"] = []string{}
+	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
@@ -222,7 +227,8 @@ func connectionFailed(err error) bool {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return true
 	}
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
+	// HTTP/2 makes ErrUnexpectedEOF of a connection that was closed.
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
 }
 
 // segment escapes one path segment.

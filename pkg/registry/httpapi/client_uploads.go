@@ -19,12 +19,13 @@ func uploadPath(id, rest string) string { return "/v1/uploads/" + segment(id) + 
 
 func filePath(id, path string) string { return uploadPath(id, "/files/"+escapePath(path)) }
 
-// OpenUpload implements registry.Uploads. It is not repeated: a session that was opened unseen would lie about.
+// OpenUpload implements registry.Uploads. It is repeated: a session that was
+// opened unseen holds nothing, and expires.
 func (c *Client) OpenUpload(ctx context.Context, req registry.OpenUpload) (answer registry.Upload, err error) {
 	if err := req.Validate(); err != nil { // JSON would mend what is not UTF-8
 		return answer, err
 	}
-	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/uploads"}, req, &answer)
+	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/uploads", repeat: true}, req, &answer)
 	return answer, err
 }
 

@@ -26,11 +26,17 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics is served at /metrics and gets the handler's own; nil is a new one.
 	Metrics *prometheus.Registry
+	// MetricsApart leaves /metrics to NewHealthHandler.
+	MetricsApart bool
 	// Ready answers /readyz; its error's text is shown to whoever asks. nil is always ready.
 	Ready func(context.Context) error
 	// Context ends the streams (events, verifications) when the server is to
 	// stop: http.Server.Shutdown would wait for them. nil never does.
 	Context context.Context
+	// Stopping, once it has ended, says that the server will be gone soon:
+	// /readyz is 503 and answers ask clients to leave their connections, which
+	// go on being served. nil never ends.
+	Stopping context.Context
 	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
 	StallTimeout time.Duration
 	// LargeBodyTimeout ends a large declaration or manifest that is not there so long after its turn came; 0 is the constant.
@@ -91,8 +97,7 @@ type handler struct {
 // byteRoutes lists what moves bytes or streams: a framework's limits on bodies
 // and time do not fit them.
 func (h *handler) byteRoutes() []route {
-	metricsHandler := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
-	return []route{
+	routes := []route{
 		{declareOperation, h.declareFiles},
 		{bundleOperation, h.putFiles},
 		{putFileOperation, h.putFile},
@@ -109,13 +114,17 @@ func (h *handler) byteRoutes() []route {
 		{sweepOperation, h.sweepBackend},
 		{livezOperation, func(w *responseWriter, _ *http.Request) error { return sendText(w, "ok\n") }},
 		{readyzOperation, h.readyz},
-		{metricsOperation, func(w *responseWriter, r *http.Request) error { metricsHandler.ServeHTTP(w, r); return nil }},
 		{openapiOperation, func(w *responseWriter, _ *http.Request) error {
 			w.Header().Set("Content-Type", "application/openapi+json")
 			_, err := w.Write(h.openapi)
 			return err
 		}},
 	}
+	if h.opts.MetricsApart {
+		return routes
+	}
+	metrics := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
+	return append(routes, route{metricsOperation, func(w *responseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }})
 }
 
 func (h *handler) add(api huma.API, route route) {
@@ -145,6 +154,9 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	header.Set("Cache-Control", "no-store") // what may be kept says so
+	if h.opts.stopping() {
+		header.Set("Connection", "close") // over HTTP/2 net/http sends GOAWAY
+	}
 
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		body := &bodyReader{body: r.Body, control: control, metrics: h.metrics, stall: h.opts.StallTimeout}
@@ -284,13 +296,8 @@ func (h *handler) methodProblem(w http.ResponseWriter, allowed []string) *Proble
 }
 
 func (h *handler) readyz(w *responseWriter, r *http.Request) error {
-	if h.opts.Context.Err() != nil {
-		return problemStopping.problem("")
-	}
-	if h.opts.Ready != nil {
-		if err := h.opts.Ready(r.Context()); err != nil {
-			return problemNotReady.problem(err.Error())
-		}
+	if problem := h.opts.ready(r.Context()); problem != nil {
+		return problem
 	}
 	return sendText(w, "ok\n")
 }

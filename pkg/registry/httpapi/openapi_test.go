@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 )
@@ -145,5 +149,51 @@ func TestProbesAndMetrics(t *testing.T) {
 	}
 	if strings.Contains(text, s.session) {
 		t.Error("a session id is a label")
+	}
+}
+
+func TestHealthAndMetricsApart(t *testing.T) {
+	t.Parallel()
+	stopping, stop := context.WithCancel(t.Context())
+	opts := httpapi.Options{Metrics: prometheus.NewRegistry(), MetricsApart: true, Stopping: stopping, Logger: quiet()}
+	s := newSite(t, opts)
+	apart := "http://" + serve(t, httpapi.NewHealthHandler(opts))
+	get := func(path string) (int, string) {
+		response, err := http.Get(apart + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(text)
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		response, _ := s.do("GET", path, "")
+		if status, text := get(path); status != 200 || text != "ok\n" || response.StatusCode != 200 || response.Close {
+			t.Errorf("%s: got %d %q apart, %s", path, status, text, response.Status)
+		}
+	}
+	if response, _ := s.do("GET", "/metrics", ""); response.StatusCode != 404 {
+		t.Errorf("metrics, which are apart: got %s", response.Status)
+	}
+	if status, text := get("/metrics"); status != 200 || !strings.Contains(text, `artifactstore_http_requests_total{code="200",method="GET",route="GET /livez"} 1`) {
+		t.Errorf("metrics apart: got %d\n%s", status, text)
+	}
+	if status, _ := get("/v1/packages"); status != 404 {
+		t.Errorf("the registry at the address of health: got %d", status)
+	}
+
+	stop()
+	if status, text := get("/readyz"); status != 503 || !strings.Contains(text, "stopping") {
+		t.Errorf("readyz of a stopping server: got %d %s", status, text)
+	}
+	if status, _ := get("/livez"); status != 200 {
+		t.Errorf("livez of a stopping server: got %d", status)
+	}
+	if response, _ := s.do("GET", "/v1/packages", ""); response.StatusCode != 200 || !response.Close {
+		t.Errorf("a stopping server answers %s, close %v; want 200, and the connection closed", response.Status, response.Close)
 	}
 }

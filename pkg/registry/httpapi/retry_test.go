@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -68,9 +73,14 @@ func TestRepeatsWhatMayBeRepeated(t *testing.T) {
 	if _, err := client.Health(ctx); err == nil || listener.tried.Load() != 3 {
 		t.Errorf("got %v after %d connections, want the end after the third", err, listener.tried.Load())
 	}
+	client, listener = flakyClient(t, 2)
+	if _, err := client.OpenUpload(ctx, open); err != nil || listener.tried.Load() != 3 {
+		t.Errorf("got %v after %d connections, want a session on the third", err, listener.tried.Load())
+	}
 	client, listener = flakyClient(t, 1)
-	if _, err := client.OpenUpload(ctx, open); err == nil || listener.tried.Load() != 1 {
-		t.Errorf("got %v after %d connections: opening a session is not repeated", err, listener.tried.Load())
+	piece := registry.Piece{Content: registry.Content{Reader: strings.NewReader("x"), Size: 1}, Length: 1, Complete: true}
+	if _, err := client.AppendFile(ctx, "id", "a", piece); err == nil || listener.tried.Load() != 1 {
+		t.Errorf("got %v after %d connections: appending is not repeated", err, listener.tried.Load())
 	}
 
 	client, listener = flakyClient(t, 0)
@@ -96,6 +106,102 @@ func TestRepeatsWhatMayBeRepeated(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, file, err)
 		}
 		listener.left.Store(0)
+	}
+}
+
+// turn is one server's share of a listener that servers take turns at.
+type turn struct {
+	net.Listener
+	accepted <-chan net.Conn
+	over     chan struct{}
+}
+
+func (t turn) Accept() (net.Conn, error) {
+	select {
+	case connection := <-t.accepted:
+		return connection, nil
+	case <-t.over:
+		return nil, net.ErrClosed
+	}
+}
+
+func (t turn) Close() error { close(t.over); return nil }
+
+// TestServersTakeTurns: a server that is replaced by another closes connections
+// just when the next request is sent on them. Nobody sees it.
+func TestServersTakeTurns(t *testing.T) {
+	t.Parallel()
+	const turns, clients = 20, 4
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP2 %v", secure), func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted := make(chan net.Conn)
+			var accepting, asking sync.WaitGroup
+			accepting.Go(func() {
+				for {
+					connection, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					accepted <- connection
+				}
+			})
+			fixture := registrytest.OpenService(t, "")
+			next := func() *httptest.Server {
+				server := httptest.NewUnstartedServer(httpapi.NewHandler(fixture.Registry, httpapi.Options{Logger: quiet()}))
+				server.Listener.Close()
+				server.Listener, server.EnableHTTP2 = turn{listener, accepted, make(chan struct{})}, secure
+				server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+				if secure {
+					server.StartTLS()
+				} else {
+					server.Start()
+				}
+				return server
+			}
+			server := next()
+			client, err := httpapi.NewClient(server.URL, httpapi.ClientOptions{Transport: server.Client().Transport})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.Close)
+			ctx, stop := context.WithCancel(t.Context())
+			var asked atomic.Int64
+			for range clients {
+				asking.Go(func() {
+					open := registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "a", Name: "b", Version: "c"}, RetentionClass: "d"}
+					for ctx.Err() == nil {
+						if _, err := client.OpenUpload(context.WithoutCancel(ctx), open); err != nil {
+							t.Errorf("request %d: %v", asked.Load(), err)
+							return
+						}
+						asked.Add(1)
+					}
+				})
+			}
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for range turns {
+				before := asked.Load()
+				for asked.Load() < before+10 && !t.Failed() {
+					<-tick.C
+				}
+				after := next()
+				if err := server.Config.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				server = after
+			}
+			stop()
+			asking.Wait()
+			listener.Close()
+			server.Config.Shutdown(t.Context())
+			accepting.Wait()
+		})
 	}
 }
 

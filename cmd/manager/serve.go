@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+)
+
+// server answers requests at one address, or two.
+type server struct {
+	options  options
+	logger   *slog.Logger
+	registry http.Handler // at --listen
+	health   http.Handler // at --metrics-listen
+	// endStreams ends answers that would go on for ever.
+	endStreams func()
+}
+
+// run answers requests until ctx ends or the control plane fails, and then
+// lets those under way end. The order at the end: not ready, and connections
+// are asked to leave (both by ctx); after --shutdown-delay no new requests;
+// after --drain-timeout, none at all; the second address goes last.
+func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed <-chan error) error {
+	o, logger := s.options, s.logger
+	certificate, err := openCertificate(o, logger, metrics)
+	if err != nil {
+		return err
+	}
+	defer certificate.close()
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	ended := make(chan error, 2)
+	main := s.start(listener, s.registry, certificate.config, ended)
+	defer main.Close() //nolint:errcheck // an error is of the listener, which is gone
+	logger.Info("serving", "url", scheme(o)+listener.Addr().String(), "mode", mode(o))
+	if o.metricsListen != "" {
+		listener, err := net.Listen("tcp", o.metricsListen)
+		if err != nil {
+			return fmt.Errorf("--metrics-listen: %w", err)
+		}
+		health := s.start(listener, s.health, nil, ended)
+		defer health.Close() //nolint:errcheck // as above
+		logger.Info("serving health and metrics", "url", "http://"+listener.Addr().String())
+	}
+
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case err = <-failed:
+	case <-ctx.Done():
+		if err := s.linger(ended); err != nil {
+			return fmt.Errorf("serve: %w", err)
+		}
+	}
+	logger.Info("draining", "timeout", o.drainTimeout.String())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.drainTimeout)
+	defer cancel()
+	s.endStreams()
+	if main.Shutdown(drain) != nil {
+		logger.Warn("requests under way were cut off; their clients can resume them")
+	}
+	logger.Info("stopped")
+	return err
+}
+
+func (s *server) start(listener net.Listener, handler http.Handler, config *tls.Config, ended chan<- error) *http.Server {
+	started := httpapi.NewServer(handler)
+	started.ErrorLog = slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)
+	started.TLSConfig = config
+	go func() {
+		err := error(nil)
+		if config == nil {
+			err = started.Serve(listener)
+		} else {
+			err = started.ServeTLS(listener, "", "")
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			ended <- err
+		}
+	}()
+	return started
+}
+
+// linger goes on serving for --shutdown-delay.
+func (s *server) linger(ended <-chan error) error {
+	if s.options.shutdownDelay == 0 {
+		return nil
+	}
+	s.logger.Info("not ready any more; new requests are taken for a while", "delay", s.options.shutdownDelay.String())
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(s.options.shutdownDelay):
+		return nil
+	}
+}
+
+func scheme(o options) string {
+	if o.tlsCertFile != "" {
+		return "https://"
+	}
+	return "http://"
+}

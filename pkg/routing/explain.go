@@ -7,25 +7,26 @@ import (
 )
 
 // name says which rule this is in a sentence.
-func (r *compiledRule) name() string {
-	if r.policy == "" {
+func (r *Rule) name() string {
+	if r.Policy == "" {
 		return "the implicit rule (no policy, one backend)"
 	}
-	return fmt.Sprintf("rule %d of policy %q", r.index, r.policy)
+	return fmt.Sprintf("rule %d of policy %q", r.Index, r.Policy)
 }
 
-func (r *compiledRule) explain(req placement.Request) placement.Explanation {
-	e := placement.Explanation{Request: req, Policy: r.policy, Rule: r.index, Considered: make([]placement.Considered, 0, len(r.backends))}
-	for _, b := range r.backends {
-		considered := placement.Considered{Backend: b.Name}
+// explain says what becomes of a request that the rule takes.
+func (c *compiled) explain(r *Rule, req placement.Request) placement.Explanation {
+	e := placement.Explanation{Request: req, Policy: r.Policy, Rule: r.Index, Considered: make([]placement.Considered, 0, len(r.Backends))}
+	for _, name := range r.Backends {
+		considered, b := placement.Considered{Backend: name}, c.named(name)
 		switch {
-		case e.Backend != "" && b.known && b.takes():
+		case b == nil || !takes(b):
+			considered.Reason = passedOver(b)
+		case e.Backend != "":
 			considered.Reason = fmt.Sprintf("could take it, but %q stands before it", e.Backend)
-		case b.known && b.takes():
+		default:
 			considered.Taken, considered.Reason = true, "the first ready backend of the rule"
 			e.Backend, e.BackendID = b.Name, b.ID
-		default:
-			considered.Reason = b.passedOver()
 		}
 		e.Considered = append(e.Considered, considered)
 	}
@@ -41,18 +42,18 @@ func (r *compiledRule) explain(req placement.Request) placement.Explanation {
 	return e
 }
 
-// passedOver says why a backend takes nothing.
-func (c candidate) passedOver() string {
+// passedOver says why a backend takes nothing; nil is one that is not declared.
+func passedOver(b *placement.Backend) string {
 	switch {
-	case !c.known:
+	case b == nil:
 		return "no such backend is declared"
-	case c.ReadOnly:
+	case b.ReadOnly:
 		return "read-only by declaration"
-	case c.Reason != "" && c.Message != "":
-		return "not ready: " + c.Reason + ": " + c.Message
-	case c.Reason != "":
-		return "not ready: " + c.Reason
-	case c.Ready:
+	case b.Reason != "" && b.Message != "":
+		return "not ready: " + b.Reason + ": " + b.Message
+	case b.Reason != "":
+		return "not ready: " + b.Reason
+	case b.Ready:
 		return "not ready: it could not be opened here"
 	default:
 		return "not ready"

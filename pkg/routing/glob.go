@@ -1,7 +1,5 @@
 package routing
 
-import "strings"
-
 // Glob is a pattern for a name: "*" stands for any run of characters, also
 // none, "?" for exactly one byte, and every other byte for itself. Names are ASCII.
 type Glob string
@@ -30,41 +28,4 @@ func (g Glob) Match(name string) bool {
 		p++
 	}
 	return p == len(g)
-}
-
-// matcher is a list of patterns made quick; an empty one matches everything.
-type matcher struct {
-	all   bool
-	exact map[string]struct{}
-	globs []Glob
-}
-
-func newMatcher(patterns []string, globs bool) matcher {
-	m := matcher{all: len(patterns) == 0, exact: map[string]struct{}{}}
-	for _, p := range patterns {
-		switch {
-		case globs && p == "*":
-			m.all = true
-		case globs && strings.ContainsAny(p, "*?"):
-			m.globs = append(m.globs, Glob(p))
-		default:
-			m.exact[p] = struct{}{}
-		}
-	}
-	return m
-}
-
-func (m *matcher) matches(value string) bool {
-	if m.all {
-		return true
-	}
-	if _, ok := m.exact[value]; ok {
-		return true
-	}
-	for _, g := range m.globs {
-		if g.Match(value) {
-			return true
-		}
-	}
-	return false
 }

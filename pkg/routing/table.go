@@ -45,8 +45,11 @@ type Rule struct {
 	Backends []string
 }
 
-// Swap replaces the whole table at once. The snapshot is copied as far as the table keeps it.
-func (t *Table) Swap(s Snapshot) { t.current.Store(compile(s)) }
+// Swap replaces the whole table at once; requests go on by the old one until
+// then. The snapshot is copied as far as the table keeps it, and may share
+// nothing that changes. Where the rules are those of the last one it costs no
+// more than the backends do.
+func (t *Table) Swap(s Snapshot) { t.current.Store(compile(s, t.current.Load())) }
 
 // Loaded reports whether a snapshot was ever swapped in.
 func (t *Table) Loaded() bool { return t.current.Load() != nil }
@@ -62,12 +65,12 @@ func (t *Table) Place(req placement.Request) (placement.Backend, error) {
 	if rule == nil {
 		return placement.Backend{}, &placement.NoRuleError{Explanation: t.Explain(req)}
 	}
-	for _, b := range rule.backends {
-		if b.known && b.takes() {
-			return b.Backend, nil
+	for _, name := range rule.Backends {
+		if b := c.named(name); b != nil && takes(b) {
+			return *b, nil
 		}
 	}
-	return placement.Backend{}, &placement.NotReadyError{Explanation: rule.explain(req)}
+	return placement.Backend{}, &placement.NotReadyError{Explanation: c.explain(rule, req)}
 }
 
 // Explain says what Place would do with the same snapshot, and why.
@@ -77,7 +80,7 @@ func (t *Table) Explain(req placement.Request) placement.Explanation {
 		return placement.Explanation{Request: req, Considered: []placement.Considered{}, Reason: "no routing table has been loaded yet"}
 	}
 	if rule := c.match(req); rule != nil {
-		return rule.explain(req)
+		return c.explain(rule, req)
 	}
 	return placement.Explanation{Request: req, Considered: []placement.Considered{}, Reason: c.unmatched(req)}
 }
@@ -86,8 +89,8 @@ func (t *Table) Explain(req placement.Request) placement.Explanation {
 // placement.ErrUnknownBackend if none is declared.
 func (t *Table) Open(id string) (placement.Backend, error) {
 	if c := t.current.Load(); c != nil && id != "" {
-		if b, ok := c.byID[id]; ok {
-			return b, nil
+		if at, ok := c.byID[id]; ok {
+			return c.backends[at], nil
 		}
 	}
 	return placement.Backend{}, fmt.Errorf("%w: %q", placement.ErrUnknownBackend, id)
@@ -105,59 +108,68 @@ func (t *Table) Backends() []placement.Backend {
 // compiled is a Snapshot made ready to be read by many; it is never changed.
 type compiled struct {
 	backends []placement.Backend // by name
-	byID     map[string]placement.Backend
-	rules    []compiledRule
+	byName   map[string]int32    // where in backends
+	byID     map[string]int32
+	*ruleset
 }
 
-type compiledRule struct {
-	policy    string
-	index     int
-	producers matcher
-	classes   matcher
-	backends  []candidate
+// ruleset is the rules of a Snapshot; it stays the same while only backends change.
+type ruleset struct {
+	rules []Rule
+	index *index
 }
 
-// candidate is one backend of a rule; unknown ones keep their name for Explain.
-type candidate struct {
-	placement.Backend
-	known bool
-}
+func takes(b *placement.Backend) bool { return b.Ready && !b.ReadOnly && b.Store != nil }
 
-func (c candidate) takes() bool { return c.Ready && !c.ReadOnly && c.Store != nil }
-
-func compile(s Snapshot) *compiled {
-	c := &compiled{backends: slices.Clone(s.Backends), byID: map[string]placement.Backend{}}
+// compile makes use of what was compiled before, nil for nothing.
+func compile(s Snapshot, before *compiled) *compiled {
+	c := &compiled{
+		backends: slices.Clone(s.Backends),
+		byName:   make(map[string]int32, len(s.Backends)), byID: make(map[string]int32, len(s.Backends)),
+	}
 	slices.SortFunc(c.backends, func(a, b placement.Backend) int { return strings.Compare(a.Name, b.Name) })
-	byName := map[string]candidate{}
-	for _, b := range c.backends {
-		byName[b.Name] = candidate{b, true}
+	for i := range c.backends {
+		b := &c.backends[i]
+		c.byName[b.Name] = int32(i)
 		// Two declarations of one place share its id: the one that can be read serves it.
-		if other, taken := c.byID[b.ID]; b.ID != "" && (!taken || other.Store == nil) {
-			c.byID[b.ID] = b
+		if other, taken := c.byID[b.ID]; b.ID != "" && (!taken || c.backends[other].Store == nil) {
+			c.byID[b.ID] = int32(i)
 		}
 	}
-	for _, r := range s.Rules {
-		rule := compiledRule{policy: r.Policy, index: r.Index, producers: newMatcher(r.Producers, true), classes: newMatcher(r.RetentionClasses, false)}
-		for _, name := range r.Backends {
-			b, known := byName[name]
-			if !known {
-				b.Name = name
-			}
-			rule.backends = append(rule.backends, b)
-		}
-		c.rules = append(c.rules, rule)
+	rules := s.Rules
+	if len(rules) == 0 && len(c.backends) == 1 {
+		rules = []Rule{{Backends: []string{c.backends[0].Name}}}
 	}
-	if len(c.rules) == 0 && len(c.backends) == 1 {
-		c.rules = []compiledRule{{producers: matcher{all: true}, classes: matcher{all: true}, backends: []candidate{{c.backends[0], true}}}}
+	if before != nil && slices.EqualFunc(rules, before.rules, Rule.equal) {
+		c.ruleset = before.ruleset
+		return c
 	}
+	c.ruleset = &ruleset{rules: make([]Rule, len(rules))}
+	for i, r := range rules {
+		r.Producers, r.RetentionClasses, r.Backends = slices.Clone(r.Producers), slices.Clone(r.RetentionClasses), slices.Clone(r.Backends)
+		c.rules[i] = r
+	}
+	c.index = newIndex(c.rules)
 	return c
 }
 
-func (c *compiled) match(req placement.Request) *compiledRule {
-	for i := range c.rules {
-		if r := &c.rules[i]; r.producers.matches(req.Producer) && r.classes.matches(req.RetentionClass) {
-			return r
-		}
+func (r Rule) equal(other Rule) bool {
+	return r.Policy == other.Policy && r.Index == other.Index && slices.Equal(r.Backends, other.Backends) &&
+		slices.Equal(r.Producers, other.Producers) && slices.Equal(r.RetentionClasses, other.RetentionClasses)
+}
+
+// named returns a declared backend, nil for none.
+func (c *compiled) named(name string) *placement.Backend {
+	if at, ok := c.byName[name]; ok {
+		return &c.backends[at]
+	}
+	return nil
+}
+
+// match returns the first rule that matches, nil for none.
+func (c *compiled) match(req placement.Request) *Rule {
+	if first := c.index.find(req.Producer, req.RetentionClass); first != none {
+		return &c.rules[first]
 	}
 	return nil
 }

@@ -155,36 +155,3 @@ func TestOpenIgnoresPolicy(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-// hundred is a table of a hundred rules whose last one matches.
-func hundred() (*routing.Table, placement.Request) {
-	s := routing.Snapshot{Backends: []placement.Backend{ready("good")}}
-	for i := range 99 {
-		s.Rules = append(s.Rules, routing.Rule{Policy: "p", Index: i, Producers: []string{"team-*-x", "other"}, Backends: []string{"good"}})
-	}
-	s.Rules = append(s.Rules, routing.Rule{Policy: "p", Index: 99, Backends: []string{"good"}})
-	table := routing.New()
-	table.Swap(s)
-	return table, placement.Request{Producer: "platform", RetentionClass: "evidence"}
-}
-
-func TestPlaceDoesNotAllocate(t *testing.T) { // not parallel: AllocsPerRun counts the whole process
-	table, req := hundred()
-	if n := testing.AllocsPerRun(100, func() {
-		if _, err := table.Place(req); err != nil {
-			t.Fatal(err)
-		}
-	}); n != 0 {
-		t.Errorf("Place allocates %v times", n)
-	}
-}
-
-func BenchmarkPlace(b *testing.B) {
-	table, req := hundred()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := table.Place(req); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

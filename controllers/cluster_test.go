@@ -366,7 +366,7 @@ func TestClusterFollowsPolicies(t *testing.T) {
 		c.goesTo(table, "other", "one")
 	}
 	c.edit(p, func() { p.Spec.Rules[0].Backends = []string{"gone", "one"}; p.Spec.Rules[1].Backends = []string{"two"} })
-	c.until(p, "ResolvedRefs", metav1.ConditionFalse, ReasonBackendNotFound)
+	c.until(p, "ResolvedRefs", metav1.ConditionFalse, ReasonTargetNotFound)
 	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
 	for _, table := range []*routing.Table{c.table, second} {
 		c.goesTo(table, "evidence", "one")

@@ -212,11 +212,11 @@ func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
 
 // warnOfPolicies says at once what a policy's status would say in a cluster. e.mu is held.
 func (e *Embedded) warnOfPolicies() {
-	declared := e.declared()
+	conflicts, backends := conflictsOf(e.policies), targetsOf(e.declared())
 	for i := range e.policies {
-		status := policyStatus(&e.policies[i], e.policies, declared, time.Now())
+		status := policyStatus(&e.policies[i], conflicts[e.policies[i].Name], backends, time.Now())
 		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {
-			if c := meta.FindStatusCondition(status.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == ReasonPartlyShadowed {
+			if c := meta.FindStatusCondition(status.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == ReasonPartlyConflicted {
 				e.Logger.Warn("policy", "policy", e.policies[i].Name, "condition", kind, "status", string(c.Status), "reason", c.Reason, "message", c.Message)
 			}
 		}

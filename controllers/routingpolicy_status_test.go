@@ -59,10 +59,10 @@ func TestPolicyStatus(t *testing.T) {
 			"one that is not declared", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"gone", "good"}}, v1alpha1.RoutingRule{Match: producers("x"), Backends: []string{"gone"}}),
 			[]string{
 				"Accepted=True Accepted: every rule takes effect",
-				`ResolvedRefs=False BackendNotFound: rule 0: there is no StorageBackend "gone"; rule 1: there is no StorageBackend "gone"`,
-				`Ready=False NoReadyBackend: rule 1: "gone" is not declared`,
+				`ResolvedRefs=False TargetNotFound: rule 0: there is no StorageBackend "gone"; rule 1: there is no StorageBackend "gone"`,
+				`Ready=False TargetNotFound: rule 1: "gone" is not declared`,
 			},
-			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved", Message: `"gone" is not declared`}, {Reason: "BackendNotFound", Message: `"gone" is not declared`}},
+			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved", Message: `"gone" is not declared`}, {Reason: "TargetNotFound", Message: `"gone" is not declared`}},
 		},
 		{
 			"none is ready", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"broken", "archive"}}),
@@ -79,15 +79,15 @@ func TestPolicyStatus(t *testing.T) {
 				"ResolvedRefs=True Resolved: every backend is declared",
 				`Ready=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" comes first and takes all that it matches`,
 			},
-			[]v1alpha1.RuleStatus{{Reason: "Shadowed", Message: `rule 0 of the older policy "z-older" comes first and takes all that it matches`}},
+			[]v1alpha1.RuleStatus{{Reason: "Conflicted", Message: `rule 0 of the older policy "z-older" comes first and takes all that it matches`}},
 		},
 		{
 			"behind a default of its own", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"good"}}, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"spare"}}),
 			[]string{
-				"Accepted=True PartlyShadowed: rule 1: rule 0 comes first and takes all that it matches",
-				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True Ready: every rule has a backend that takes bytes now",
+				"Accepted=True PartlyConflicted: rule 1: rule 0 comes first and takes all that it matches",
+				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True PartlyConflicted: rule 1: rule 0 comes first and takes all that it matches",
 			},
-			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Shadowed", Message: "rule 0 comes first and takes all that it matches"}},
+			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Conflicted", Message: "rule 0 comes first and takes all that it matches"}},
 		},
 		{
 			"an older one does not mind the younger", policy("a", 2*time.Hour, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"spare"}}),
@@ -101,7 +101,7 @@ func TestPolicyStatus(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := policyStatus(&tt.policy, []v1alpha1.RoutingPolicy{tt.policy, older}, declared, at)
+			got := policyStatus(&tt.policy, conflictsOf([]v1alpha1.RoutingPolicy{tt.policy, older})[tt.policy.Name], targetsOf(declared), at)
 			var conditions []string
 			for _, c := range got.Conditions {
 				conditions = append(conditions, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))
@@ -116,5 +116,46 @@ func TestPolicyStatus(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestConflictCache(t *testing.T) {
+	t.Parallel()
+	var cache conflictCache
+	older := policy("z-older", time.Hour, v1alpha1.RoutingRule{Match: producers("ci-*"), Backends: []string{"good"}})
+	younger := policy("a", 0, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"good"}})
+	all := []v1alpha1.RoutingPolicy{younger, older}
+	if found := cache.of(all); found["a"][0].covered == "" || found["z-older"][0].covered != "" {
+		t.Fatalf("%+v", found)
+	}
+	all[0].Spec.Rules = []v1alpha1.RoutingRule{{Match: producers("lab"), Backends: []string{"good"}}}
+	if cache.of(all)["a"][0].covered == "" {
+		t.Error("the same generation was looked at again")
+	}
+	all[0].Generation++
+	if cache.of(all)["a"][0].covered != "" {
+		t.Error("another generation was not looked at")
+	}
+}
+
+// TestConflictsOfMany: a long list is compared in time, and messages stay short.
+func TestConflictsOfMany(t *testing.T) {
+	t.Parallel()
+	var all []v1alpha1.RoutingPolicy
+	for i := range 100 {
+		var rules []v1alpha1.RoutingRule
+		for j := range 20 {
+			rules = append(rules, v1alpha1.RoutingRule{Match: producers(fmt.Sprintf("team-%02d-%02d-*", i, j), fmt.Sprintf("*-lab-%02d-%02d", i, j)), Backends: []string{"good"}})
+		}
+		all = append(all, policy(fmt.Sprintf("p-%02d", i), 0, rules...))
+	}
+	all = append(all, policy("q", 0, v1alpha1.RoutingRule{Backends: []string{"good"}}))
+	began := time.Now()
+	found := conflictsOf(all)["q"][0]
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if want := `rule 0 of the older policy "p-00", rule 1 of the older policy "p-00", rule 2 of the older policy "p-00" and others`; found.String() != want {
+		t.Errorf("%s", found)
 	}
 }

@@ -19,6 +19,7 @@ const (
 // +kubebuilder:printcolumn:name="Resolved",type=string,JSONPath=`.status.conditions[?(@.type=="ResolvedRefs")].status`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type RoutingPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -97,7 +98,7 @@ type RuleStatus struct {
 	// Backend that takes the bytes of this rule now; empty if none would.
 	// +optional
 	Backend string `json:"backend,omitempty"`
-	// Reason is Resolved, NoReadyBackend, BackendNotFound or Shadowed.
+	// Reason is Resolved, NoReadyBackend, TargetNotFound or Conflicted.
 	Reason string `json:"reason"`
 	// Message says it in a sentence.
 	// +optional

@@ -100,7 +100,7 @@ func newIndex(rules []Rule) *index {
 		}
 	}
 	for pattern, rules := range globs {
-		head, tail := pattern[:strings.IndexAny(pattern, "*?")], pattern[strings.LastIndexAny(pattern, "*?")+1:]
+		head, tail := Glob(pattern).ends()
 		side, anchor := &x.prefix, head[:min(len(head), maxAnchor)]
 		if len(tail) > len(head) {
 			side, anchor = &x.suffix, tail[max(0, len(tail)-maxAnchor):]

@@ -1,6 +1,9 @@
 package routing
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Covers reports whether r takes every request that other would take, so that
 // other is never reached behind it. It may miss a cover that takes two
@@ -42,6 +45,11 @@ func overlaps(mine, theirs []string, overlap func(a, b Glob) bool) bool {
 // Covers reports whether every name that other matches is matched by g. It
 // may say no where only the alphabet of names makes it so; it never says yes wrongly.
 func (g Glob) Covers(other Glob) bool {
+	// What all names begin and end with is part of what those of other do. It costs little, and tells most pairs apart.
+	head, tail := g.ends()
+	if first, last := other.ends(); !strings.HasPrefix(first, head) || !strings.HasSuffix(last, tail) {
+		return false
+	}
 	return compare(g, other, func(i, j int, below func(i, j int) bool) bool {
 		switch {
 		case i == len(g):
@@ -58,6 +66,9 @@ func (g Glob) Covers(other Glob) bool {
 
 // Overlaps reports whether some name is matched by both.
 func (g Glob) Overlaps(other Glob) bool {
+	if apart(g, other) {
+		return false
+	}
 	return compare(g, other, func(i, j int, below func(i, j int) bool) bool {
 		switch {
 		case i == len(g) && j == len(other):
@@ -72,6 +83,29 @@ func (g Glob) Overlaps(other Glob) bool {
 			return (g[i] == '?' || other[j] == '?' || g[i] == other[j]) && below(i+1, j+1)
 		}
 	})
+}
+
+// ends returns the letters before the first star or question mark, and those
+// behind the last; a pattern without any is both.
+func (g Glob) ends() (head, tail string) {
+	first, last := 0, len(g)
+	for first < len(g) && g[first] != '*' && g[first] != '?' {
+		first++
+	}
+	for last > first && g[last-1] != '*' && g[last-1] != '?' {
+		last--
+	}
+	if first == len(g) {
+		last = 0
+	}
+	return string(g[:first]), string(g[last:])
+}
+
+// apart reports whether the ends of two patterns show that no name is matched by both.
+func apart(a, b Glob) bool {
+	first, last := a.ends()
+	head, tail := b.ends()
+	return !strings.HasPrefix(first, head) && !strings.HasPrefix(head, first) || !strings.HasSuffix(last, tail) && !strings.HasSuffix(tail, last)
 }
 
 // compare fills a table from the ends of two patterns to their beginnings, so

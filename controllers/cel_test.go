@@ -1,0 +1,188 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/yaml"
+)
+
+// celCase shows one CEL rule of a CRD at work: a bad object that the API server
+// refuses for this rule alone, and a good one that is as like it as can be.
+type celCase struct {
+	kind, field, message string
+	good, bad            string // specs
+	name                 string // of the bad object, for rules about names
+	from                 string // a spec that is edited to the good and the bad one, for rules about changes
+}
+
+const immutable = " is immutable: stored bytes stay where they are; declare another StorageBackend"
+
+// celCases: one for every rule. Whoever adds a rule adds a case.
+func celCases() []celCase {
+	backend := func(field, message, good, bad string) celCase {
+		return celCase{kind: "StorageBackend", field: field, message: message, good: good, bad: bad}
+	}
+	changed := func(field, message, from, good, bad string) celCase {
+		return celCase{kind: "StorageBackend", field: field, message: message, from: from, good: good, bad: bad}
+	}
+	const (
+		keys   = "accessKeyRef: {name: keys, key: a}, secretKeyRef: {name: keys, key: s}"
+		oneRef = "exactly one of name with key, env and file must be set"
+	)
+	cases := []celCase{
+		{kind: "StorageBackend", field: "", message: "metadata.name must be at most 63 characters", name: strings.Repeat("n", 64), good: "{local: {path: /a}}", bad: "{local: {path: /a}}"},
+		backend("spec", "exactly one of s3 and local must be set", "{s3: {bucket: bbb}}", "{s3: {bucket: bbb}, local: {path: /a}}"),
+		changed("spec", "the kind of storage"+immutable, "{local: {path: /a}}", "{local: {path: /a}, access: ReadOnly}", "{s3: {bucket: bbb}}"),
+		backend("spec.probe", "timeout must not be longer than interval; unset, they are 15s and 1m", "{local: {path: /a}, probe: {interval: 10s, timeout: 10s}}", "{local: {path: /a}, probe: {interval: 10s, timeout: 11s}}"),
+		backend("spec.probe.interval", "must be from 5s to 24h", "{local: {path: /a}, probe: {interval: 24h}}", "{local: {path: /a}, probe: {interval: 24h1s}}"),
+		backend("spec.probe.timeout", "must be from 1s to 5m", "{local: {path: /a}, probe: {interval: 1h, timeout: 5m}}", "{local: {path: /a}, probe: {interval: 1h, timeout: 301s}}"),
+		backend("spec.local.path", "path must not contain '..'", "{local: {path: /a/..b}}", "{local: {path: /a/../b}}"),
+		changed("spec.local.path", "path"+immutable, "{local: {path: /a}}", "{local: {path: /a}, access: ReadOnly}", "{local: {path: /b}}"),
+		backend("spec.s3", "accessKeyRef and secretKeyRef must be set together", "{s3: {bucket: bbb, "+keys+"}}", "{s3: {bucket: bbb, accessKeyRef: {name: keys, key: a}}}"),
+		backend("spec.s3", "sessionTokenRef needs accessKeyRef and secretKeyRef", "{s3: {bucket: bbb, "+keys+", sessionTokenRef: {name: keys, key: t}}}", "{s3: {bucket: bbb, sessionTokenRef: {name: keys, key: t}}}"),
+		changed("spec.s3", "keyPrefix"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, region: eu}}", "{s3: {bucket: bbb, keyPrefix: p}}"),
+		changed("spec.s3.keyPrefix", "keyPrefix"+immutable, "{s3: {bucket: bbb, keyPrefix: p}}", "{s3: {bucket: bbb, keyPrefix: p, region: eu}}", "{s3: {bucket: bbb, keyPrefix: q}}"),
+		backend("spec.s3.bucket", "must be without two dots in a row", "{s3: {bucket: a.b}}", "{s3: {bucket: a..b}}"),
+		changed("spec.s3.bucket", "bucket"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, endpointURL: 'http://a'}}", "{s3: {bucket: ccc}}"),
+		backend("spec.s3.endpointURL", "must be an http or https URL of a host or address, with a port or without, and nothing more", "{s3: {bucket: bbb, endpointURL: 'https://a:9000/'}}", "{s3: {bucket: bbb, endpointURL: 'https://a:9000/b'}}"),
+		backend("spec.s3.requestTimeout", "must be from 1s to 10m", "{s3: {bucket: bbb, requestTimeout: 1s}}", "{s3: {bucket: bbb, requestTimeout: 999ms}}"),
+		{kind: "RoutingPolicy", field: "spec.rules[].match", message: "match must name producers or retentionClasses; leave match out to take everything",
+			good: "{rules: [{match: {producers: [a]}, backends: [b]}]}", bad: "{rules: [{match: {}, backends: [b]}]}"},
+	}
+	for _, ref := range []string{"accessKeyRef", "secretKeyRef", "sessionTokenRef", "caBundleRef"} {
+		with := func(value string) string {
+			spec := "{s3: {bucket: bbb, " + keys + "}}"
+			if !strings.Contains(spec, ref) {
+				return strings.Replace(spec, "}}}", "}, "+ref+": "+value+"}}", 1)
+			}
+			return regexp.MustCompile(ref+`: \{[^}]*\}`).ReplaceAllString(spec, ref+": "+value)
+		}
+		cases = append(cases, backend("spec.s3."+ref, oneRef, with("{name: keys, key: k}"), with("{name: keys, key: k, env: E}")))
+	}
+	return cases
+}
+
+// celRules lists the rules of the generated CRDs as "kind field: message".
+func celRules(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "config", "crd", "artifactstore.dev_*.yaml"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	var all []string
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := yaml.UnmarshalStrict(content, &crd); err != nil {
+			t.Fatal(err)
+		}
+		var walk func(field string, s *apiextensionsv1.JSONSchemaProps)
+		walk = func(field string, s *apiextensionsv1.JSONSchemaProps) {
+			for _, rule := range s.XValidations {
+				if rule.Message == "" {
+					t.Errorf("%s %s: a rule without a message: %s", crd.Spec.Names.Kind, field, rule.Rule)
+				}
+				all = append(all, crd.Spec.Names.Kind+" "+field+": "+rule.Message)
+			}
+			for name := range s.Properties {
+				below := s.Properties[name]
+				walk(strings.TrimPrefix(field+"."+name, "."), &below)
+			}
+			if s.Items != nil && s.Items.Schema != nil {
+				walk(field+"[]", s.Items.Schema)
+			}
+			if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+				walk(field+"{}", s.AdditionalProperties.Schema)
+			}
+		}
+		for _, version := range crd.Spec.Versions {
+			walk("", version.Schema.OpenAPIV3Schema)
+		}
+	}
+	return all
+}
+
+// TestEveryCELRule: each rule of the CRDs has a case, and a real API server
+// refuses the bad object of each with that rule's message at that field, and
+// with nothing else, and takes the good one.
+func TestEveryCELRule(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	untested := map[string]bool{}
+	for _, rule := range celRules(t) {
+		untested[rule] = true
+	}
+	if len(untested) < 20 {
+		t.Fatalf("only %d rules were found", len(untested))
+	}
+	for i, tt := range celCases() {
+		rule := tt.kind + " " + tt.field + ": " + tt.message
+		if !untested[rule] {
+			t.Errorf("the CRDs have no rule %q, or it has two cases", rule)
+		}
+		delete(untested, rule)
+		try := func(variant, spec string) error {
+			name := fmt.Sprintf("cel-%d-%s", i, variant)
+			if variant == "bad" && tt.name != "" {
+				name = tt.name
+			}
+			o := object(t, ns, tt.kind, name, spec)
+			if tt.from == "" {
+				return c.Create(t.Context(), o)
+			}
+			before := object(t, ns, tt.kind, name, tt.from)
+			if err := c.Create(t.Context(), before); err != nil {
+				t.Fatalf("%s: %v", rule, err)
+			}
+			before.Object["spec"] = o.Object["spec"]
+			return c.Update(t.Context(), before)
+		}
+		if err := try("good", tt.good); err != nil {
+			t.Errorf("%s: the good object %s is refused: %v", rule, tt.good, err)
+		}
+		if said := refusals(try("bad", tt.bad)); !slices.Equal(said, []string{tt.field + ": " + tt.message}) {
+			t.Errorf("%s: of the bad object %s is said %q", rule, tt.bad, said)
+		}
+	}
+	for _, rule := range slices.Sorted(maps.Keys(untested)) {
+		t.Errorf("the rule %q has no bad object: add a case", rule)
+	}
+}
+
+var item = regexp.MustCompile(`\[\d+\]`)
+
+// refusals lists what an Invalid says as "field: message", without the value that each begins with.
+func refusals(err error) []string {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) {
+		return []string{fmt.Sprintf("not an Invalid: %v", err)}
+	}
+	var all []string
+	for _, cause := range status.ErrStatus.Details.Causes {
+		message := cause.Message
+		for _, known := range celCases() {
+			if strings.HasSuffix(message, ": "+known.message) {
+				message = known.message
+			}
+		}
+		field := item.ReplaceAllString(cause.Field, "[]")
+		if field == "<nil>" {
+			field = ""
+		}
+		all = append(all, field+": "+message)
+	}
+	return all
+}

@@ -15,6 +15,8 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 # How long all tests may take together with their builds.
 TEST_TIMEOUT ?= 20m
 TEST_PACKAGES ?= ./...
+# Modules of their own that are programs or tests of this project.
+OWN_MODULES := hack/tools/image
 
 # Folders that hold generated files.
 GENERATED := api config
@@ -35,10 +37,17 @@ run: build ## Start the embedded registry, push docs/ and pull it back, keep ser
 test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
 		go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+ifeq ($(TEST_PACKAGES),./...)
+	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
+endif
 
 .PHONY: parts
 parts: # What tests run against: kube-apiserver and etcd, three S3 servers, PostgreSQL.
 	hack/build-tools.sh kubernetes versitygw minio postgresql ceph
+
+.PHONY: image
+image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes it)
+	@IMAGE='$(IMAGE)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/image.sh
 
 .PHONY: bench
 bench: parts ## Measure speed and memory against the bare parts, as ratios
@@ -56,6 +65,7 @@ lint: ## gofmt, go vet, staticcheck
 	go vet ./...
 	go vet -tags smoke ./pkg/storage/s3
 	bin/staticcheck ./...
+	@for module in $(OWN_MODULES); do (cd $$module && go vet ./... && $(CURDIR)/bin/staticcheck ./...); done
 
 .PHONY: generate
 generate: ## Regenerate CRDs, RBAC, deepcopy and what else is made from the code

@@ -39,11 +39,11 @@ var imports = map[string][]string{
 	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
 	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
 	"pkg/registry/retention": {"pkg/digest"},
-	"pkg/registry/httpapi":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/storage"},
+	"pkg/registry/httpapi":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.
 	"pkg/registry/registrytest": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",
-		"pkg/registry", "pkg/registry/placement", "pkg/registry/view",
+		"pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view",
 	},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
@@ -58,7 +58,7 @@ var imports = map[string][]string{
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
-		"pkg/registry/placement", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
+		"pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
 	// Proof and tools.

@@ -42,38 +42,45 @@ func (s *Service) RegisterBackend(ctx context.Context, name, driver, place strin
 	if err != nil {
 		return "", err
 	}
-	m, err := s.parseMarker(found, place)
+	m, err := parseMarker(found, s.log.ID(), place)
 	if err != nil {
 		return "", err
 	}
 	return m.BackendID, s.logBackend(ctx, event.BackendRegistered{BackendID: m.BackendID, Name: name, Driver: driver, Place: place})
 }
 
-func (s *Service) parseMarker(found []byte, place string) (marker, error) {
+func parseMarker(found []byte, logID, place string) (marker, error) {
 	var m marker
 	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
 		return m, fmt.Errorf("%w: the identity object at %s cannot be read as one", placement.ErrForeignMarker, place)
 	}
-	if m.LogID != s.log.ID() {
-		return m, fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, s.log.ID())
+	if m.LogID != logID {
+		return m, fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, logID)
 	}
 	return m, nil
 }
 
-// checkMarker reports whether the place still is the backend that it was. What
-// is missing from another place says nothing about this backend's blobs.
+// checkMarker reports whether the place still is the backend that it was.
 func (s *Service) checkMarker(ctx context.Context, b placement.Backend) error {
 	marked, ok := b.Store.(storage.Marked)
 	if !ok {
 		return nil
 	}
-	found, err := marked.ReadMarker(ctx)
+	return CheckMarker(ctx, marked, s.log.ID(), b.ID, b.Name)
+}
+
+// CheckMarker fails unless the identity object of a place is that of the log's
+// backend: what is missing from another place says nothing about this
+// backend's blobs. name is for the error, which is placement.ErrForeignMarker,
+// or storage.ErrUnreachable where the object cannot be read.
+func CheckMarker(ctx context.Context, place storage.Marked, logID, backendID, name string) error {
+	found, err := place.ReadMarker(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: the identity object of %s cannot be read: %w", storage.ErrUnreachable, b.Name, err)
+		return fmt.Errorf("%w: the identity object of %s cannot be read: %w", storage.ErrUnreachable, name, err)
 	}
-	m, err := s.parseMarker(found, b.Name)
-	if err == nil && m.BackendID != b.ID {
-		err = fmt.Errorf("%w: %s holds the backend %s, not %s", placement.ErrForeignMarker, b.Name, m.BackendID, b.ID)
+	m, err := parseMarker(found, logID, name)
+	if err == nil && m.BackendID != backendID {
+		err = fmt.Errorf("%w: %s holds the backend %s, not %s", placement.ErrForeignMarker, name, m.BackendID, backendID)
 	}
 	return err
 }

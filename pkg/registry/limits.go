@@ -1,6 +1,10 @@
 package registry
 
-import "time"
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+)
 
 // Limits on what comes in. Every one is a 4xx that names the field.
 const (
@@ -26,4 +30,5 @@ const (
 	MaxEventPage       = 1000
 	DefaultPackagePage = 100
 	MaxPackagePage     = 1000
+	MaxLocationPage    = verify.MaxPage
 )

@@ -26,6 +26,7 @@ type Registry interface {
 	Blobs
 	Events
 	Backends
+	Verifications
 	Sweeps
 }
 
@@ -119,15 +120,31 @@ type Backends interface {
 	GetBackend(ctx context.Context, nameOrID string) (BackendStatus, error)
 	// Explain says where a new package would go, and why.
 	Explain(ctx context.Context, req placement.Request) (placement.Explanation, error)
-	// VerifyBackend re-reads every object that the log says is in the backend
-	// and logs what it finds. progress may be nil; it is called from one
-	// goroutine. An aborted run returns its error and the report so far; what it had found by then stands.
-	VerifyBackend(ctx context.Context, nameOrID string, progress func(VerifyReport)) (VerifyReport, error)
 	// ProbeBackend tries every verb and feature of the backend apart. A
 	// *ConflictError if a probe of it is under way.
 	ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error)
 	// Health summarizes the whole.
 	Health(ctx context.Context) (Health, error)
+}
+
+// Verifications proves that what the log says is there, byte for byte. The
+// registry reads a backend itself (VerifyBackend), or someone who reaches the
+// bytes does, and reports what he found.
+type Verifications interface {
+	// VerifyBackend re-reads objects that the log says are in the backend, all
+	// of them or as the options say, and logs what it finds. progress may be
+	// nil; it is called from one goroutine. An aborted run returns its error
+	// and the report so far; what it had found by then stands. One run of a
+	// backend at a time in a process (a *ConflictError).
+	VerifyBackend(ctx context.Context, nameOrID string, o VerifyOptions, progress func(VerifyReport)) (VerifyReport, error)
+	// ListLocations pages through what should be in the backend, that which was
+	// verified longest ago first. It needs nothing of the place itself.
+	ListLocations(ctx context.Context, nameOrID string, query LocationQuery) (LocationPage, error)
+	// RecordFindings logs what was found of locations of the backend, all or
+	// none of it. A digest that has no location there is an *InvalidError. What
+	// changed or was verified after found.Position is passed over, so it may
+	// be called again with the same findings.
+	RecordFindings(ctx context.Context, nameOrID string, found VerifyFindings) (RecordedFindings, error)
 }
 
 // Sweeps removes what was left behind.

@@ -144,7 +144,7 @@ func (w *sweepWorld) mustBeWhole(t *testing.T, packages map[registry.PackageRef]
 			}
 		}
 	}
-	report, err := w.services[0].VerifyBackend(ctx, "one", nil)
+	report, err := w.services[0].VerifyBackend(ctx, "one", registry.VerifyOptions{}, nil)
 	if err != nil || report.Missing+report.Corrupt > 0 {
 		t.Errorf("verifying: %+v, %v", report, err)
 	}
@@ -265,7 +265,7 @@ func TestSweepKeepsWhatIsClaimed(t *testing.T) {
 	if err := w.store.Delete(ctx, digest.Of(failed).SHA256); err != nil {
 		t.Fatal(err)
 	}
-	if report, err := service.VerifyBackend(ctx, "one", nil); err != nil || report.Missing != 1 {
+	if report, err := service.VerifyBackend(ctx, "one", registry.VerifyOptions{}, nil); err != nil || report.Missing != 1 {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	session := w.open(t, registry.PackageRef{Producer: "p", Name: "open", Version: "1"}, map[string][]byte{"a": sent})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 // PackageRef names a package version: producer/name@version.
@@ -241,33 +242,42 @@ type BackendStatus struct {
 	Findings placement.Findings `json:"findings"`
 }
 
-// VerifyReport is how far a verification has come, or what it found.
-type VerifyReport struct {
-	Backend   string `json:"backend"`
-	BackendID string `json:"backendId"`
-	// Objects and Bytes that the log says are there.
-	Objects int64 `json:"objects"`
-	Bytes   int64 `json:"bytes"`
-	// Checked so far, and what became of them.
-	CheckedObjects int64 `json:"checkedObjects"`
-	CheckedBytes   int64 `json:"checkedBytes"`
-	Verified       int64 `json:"verified"`
-	Corrupt        int64 `json:"corrupt"`
-	Missing        int64 `json:"missing"`
-	// Unreachable could not be read: no finding about the bytes.
-	Unreachable int64 `json:"unreachable"`
-	// Failed lists the first 100 corrupt or missing blobs.
-	Failed []FailedLocation `json:"failed,omitempty"`
-	Done   bool             `json:"done"`
-	// Error says why an unfinished run ended.
-	Error string `json:"error,omitempty"`
+// What a verification reads, reports and records; package verify has the words.
+type (
+	// VerifyOptions say what a run reads, and how fast.
+	VerifyOptions = verify.Options
+	// VerifyReport is how far a run has come, or what it found.
+	VerifyReport = verify.Report
+	// VerifyFindings are what was found of some locations.
+	VerifyFindings = verify.Found
+	// FailedLocation is one finding.
+	FailedLocation = verify.Failure
+)
+
+// LocationQuery narrows a listing of locations.
+type LocationQuery struct {
+	// Failed lists only those whose last finding is a failure.
+	Failed bool
+	// After continues behind the Next of an earlier page.
+	After string
+	// Limit is the page's size; 0 is MaxLocationPage.
+	Limit int
 }
 
-// FailedLocation is one finding.
-type FailedLocation struct {
-	SHA256 digest.Digest `json:"sha256"`
-	Reason string        `json:"reason"` // corrupt or missing
-	Detail string        `json:"detail,omitempty"`
+// LocationPage is part of a listing, and whose locations they are: what the
+// place's identity object must say.
+type LocationPage struct {
+	LogID     string `json:"logId"`
+	Backend   string `json:"backend"`
+	BackendID string `json:"backendId"`
+	verify.Page
+}
+
+// RecordedFindings is what became of findings.
+type RecordedFindings struct {
+	Recorded int `json:"recorded"`
+	// Superseded: the location changed, or was verified, since it was listed.
+	Superseded int `json:"superseded"`
 }
 
 // Health states.

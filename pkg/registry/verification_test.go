@@ -71,7 +71,7 @@ func TestVerificationOfAnotherPlaceFindsNothing(t *testing.T) {
 		if err := place.Delete(ctx, digest.Of([]byte("a")).SHA256); err != nil {
 			t.Fatal(err)
 		}
-		report, err := service.VerifyBackend(ctx, "one", func(registry.VerifyReport) { place.now.Store(true) })
+		report, err := service.VerifyBackend(ctx, "one", registry.VerifyOptions{}, func(registry.VerifyReport) { place.now.Store(true) })
 		if err == nil || report.Done || report.Missing != 0 || report.Error == "" {
 			t.Errorf("%s: got %+v, %v; want an aborted run without findings of loss", name, report, err)
 		}

@@ -33,6 +33,21 @@ func (e *RemoteError) Error() string {
 
 func (e *RemoteError) Unwrap() error { return e.cause }
 
+// IsTemporary reports whether a call failed in a way that may soon be over: no
+// server answered, or one that cannot serve now. Whether the call took effect
+// is not known.
+func IsTemporary(err error) bool {
+	var remote *RemoteError
+	if errors.As(err, &remote) {
+		switch remote.Problem.Status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	return connectionFailed(err)
+}
+
 // remoteError reads an answer that is no success, and closes it.
 func remoteError(response *http.Response) error {
 	defer response.Body.Close()

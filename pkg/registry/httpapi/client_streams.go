@@ -164,23 +164,6 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), nil
 }
 
-// VerifyBackend implements registry.Backends. Ending ctx ends the run on the server.
-func (c *Client) VerifyBackend(ctx context.Context, nameOrID string, progress func(registry.VerifyReport)) (report registry.VerifyReport, err error) {
-	if nameOrID == "" {
-		return report, registry.ErrNotFound
-	}
-	err = c.reports(ctx, call{method: http.MethodPost, path: "/v1/backends/" + segment(nameOrID) + "/verifications"}, "verification of "+nameOrID,
-		func(text []byte) (bool, *Problem, error) {
-			var line verifyLine
-			err := json.Unmarshal(text, &line)
-			if report = line.VerifyReport; err == nil && line.Problem == nil && progress != nil {
-				progress(report)
-			}
-			return line.Done, line.Problem, err
-		})
-	return report, err
-}
-
 // reports asks for a run and gives each line of its report to take, until one
 // says that it is done or names a problem. what is for errors.
 func (c *Client) reports(ctx context.Context, request call, what string, take func([]byte) (bool, *Problem, error)) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -139,64 +138,4 @@ func parseCursor(cursor, logID string) (uint64, error) {
 		return 0, registry.Invalid(field, "is a cursor of another log than %s", logID)
 	}
 	return position, nil
-}
-
-// verifyLine is one line of a verification's answer. Problem says why the last one is not done.
-type verifyLine struct {
-	registry.VerifyReport
-	Problem *Problem `json:"problem,omitempty"`
-}
-
-// verifyBackend answers with lines of JSON, at most five a second and the last
-// one done or with a problem. A client that leaves ends the run.
-func (h *handler) verifyBackend(w *responseWriter, r *http.Request) error {
-	if h.opts.Context.Err() != nil {
-		return problemStopping.problem("")
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.opts.Context, cancel)()
-
-	var last time.Time
-	report, err := h.registry.VerifyBackend(ctx, r.PathValue("id"), func(report registry.VerifyReport) {
-		if report.Done || time.Since(last) < progressInterval {
-			return
-		}
-		last = time.Now()
-		if writeLine(w, verifyLine{VerifyReport: report}) != nil {
-			cancel()
-		}
-	})
-	if err == nil {
-		return writeLine(w, verifyLine{VerifyReport: report})
-	}
-	if w.status == 0 {
-		return err // nothing was sent yet: a problem with its status
-	}
-	if r.Context().Err() != nil {
-		return nil
-	}
-	p := problemOf(err)
-	if errors.Is(err, context.Canceled) && h.opts.Context.Err() != nil {
-		p = problemStopping.problem("")
-	}
-	line := verifyLine{VerifyReport: report, Problem: h.explain(r, p, err)}
-	line.Done, line.Error = false, line.Problem.Error()
-	return writeLine(w, line)
-}
-
-func writeLine(w *responseWriter, line any) error {
-	if w.status == 0 {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		w.Header().Set("X-Accel-Buffering", "no")
-	}
-	data, err := json.Marshal(line)
-	if err != nil {
-		return fmt.Errorf("encoding a report: %w", err)
-	}
-	if _, err := w.Write(append(data, '\n')); err != nil {
-		return err
-	}
-	w.Flush()
-	return nil
 }

@@ -53,8 +53,12 @@ var (
 		parameter("query", "after", "position; events behind it"), parameter("query", "limit", "events in a page, at most 1000; 0 is 100"),
 		parameter("header", "Last-Event-ID", "<log id>:<position>, resumes a stream"),
 		answers[registry.EventPage](200, "application/json"), answersBytes(200, "text/event-stream"))
-	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Re-read every object of a backend; a line of progress at most five times a second", "backends",
-		parameter("path", "id", "the backend's name or its id"), answers[verifyLine](200, "application/x-ndjson"))
+	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Re-read the objects of a backend; a line of progress at most five times a second", "backends",
+		parameter("path", "id", "the backend's name or its id"),
+		parameter("query", "mode", "full (usual), rolling or failed"), parameter("query", "rollingPeriod", "in what time all is read once, as 720h"),
+		parameter("query", "rollingInterval", "the time until the next run, as 24h"), parameter("query", "concurrency", "objects read at once, 1 to 64"),
+		parameter("query", "bandwidth", "bounds what is read, from 65536 on"), parameter("query", "timeLimit", "after what time nothing more is begun, as 6h"),
+		answers[verifyLine](200, "application/x-ndjson"))
 	sweepOperation = plain(http.MethodPost, "/v1/backends/{id}/sweeps", "sweepBackend", "Remove what was left behind in a backend; a line of progress at most five times a second", "backends",
 		parameter("path", "id", "the backend's name or its id"), parameter("query", "dryRun", "true: only list it"), answers[sweepLine](200, "application/x-ndjson"))
 	livezOperation   = plain(http.MethodGet, "/livez", "livez", "200 while the process serves", "server", answersBytes(200, "text/plain"))

@@ -211,6 +211,7 @@ func (h *handler) registerOperations(api huma.API) {
 			}
 			return &body[placement.ProbeReport]{report}, nil
 		})
+	h.registerVerifications(api)
 	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the whole; always 200, status is ok or degraded", "server", 200),
 		func(ctx context.Context, _ *none) (*body[registry.Health], error) {
 			health, err := h.registry.Health(ctx)

@@ -133,7 +133,7 @@ type verifying struct {
 	ended chan error
 }
 
-func (v *verifying) VerifyBackend(ctx context.Context, name string, progress func(registry.VerifyReport)) (registry.VerifyReport, error) {
+func (v *verifying) VerifyBackend(ctx context.Context, name string, _ registry.VerifyOptions, progress func(registry.VerifyReport)) (registry.VerifyReport, error) {
 	report := registry.VerifyReport{Backend: name, Objects: 5, CheckedObjects: 1}
 	progress(report)
 	if v.err == nil {
@@ -154,7 +154,7 @@ func TestVerificationThatFails(t *testing.T) {
 	} {
 		client := newClient(t, serve(t, httpapi.NewHandler(&verifying{err: err}, httpapi.Options{Logger: quiet()})))
 		reports := 0
-		report, got := client.VerifyBackend(context.Background(), "x", func(registry.VerifyReport) { reports++ })
+		report, got := client.VerifyBackend(context.Background(), "x", registry.VerifyOptions{}, func(registry.VerifyReport) { reports++ })
 		if got == nil || want != nil && !errors.Is(got, want) || report.Done || report.CheckedObjects != 1 || reports != 1 {
 			t.Errorf("got %+v, %v after %d reports, want %v", report, got, reports, want)
 		}
@@ -169,7 +169,7 @@ func TestVerificationEndsWithItsClient(t *testing.T) {
 	reg := &verifying{ended: make(chan error, 1)}
 	client := newClient(t, serve(t, httpapi.NewHandler(reg, httpapi.Options{Logger: quiet()})))
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err := client.VerifyBackend(ctx, "x", func(registry.VerifyReport) { cancel() })
+	_, err := client.VerifyBackend(ctx, "x", registry.VerifyOptions{}, func(registry.VerifyReport) { cancel() })
 	if !errors.Is(err, context.Canceled) || !errors.Is(<-reg.ended, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

@@ -145,7 +145,7 @@ func notFound(s suite) {
 	for _, name := range []string{"third", "a/b", "..", ""} {
 		_, err = s.r.GetBackend(s.ctx, name)
 		s.is(err, registry.ErrNotFound)
-		_, err = s.r.VerifyBackend(s.ctx, name, nil)
+		_, err = s.r.VerifyBackend(s.ctx, name, registry.VerifyOptions{}, nil)
 		s.is(err, registry.ErrNotFound)
 	}
 }

@@ -40,6 +40,8 @@ type Fixture struct {
 	SetReady func(ready bool)
 	// Damage changes a byte of the blob in First; Remove deletes it there.
 	Damage, Remove func(t *testing.T, sha256 digest.Digest)
+	// Store is First itself, for who reads it beside the registry.
+	Store storage.Backend
 	// Check replays the log and compares the views; nil where the caller has other means.
 	Check func(t *testing.T)
 }
@@ -70,12 +72,14 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 		{Policy: "test", Index: 0, RetentionClasses: []string{SecondClass}, Backends: []string{Second}},
 		{Policy: "test", Index: 1, Backends: []string{First}},
 	}}
+	stores := map[string]storage.Backend{}
 	for _, name := range []string{First, Second} {
 		store, err := local.Open(ctx, local.Config{Path: filepath.Join(folder, name), Create: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { store.Close() }) //nolint:errcheck // a test's
+		stores[name] = store
 		id, err := service.RegisterBackend(ctx, name, "local", filepath.Join(folder, name), store)
 		if err != nil {
 			t.Fatal(err)
@@ -87,6 +91,7 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 	return Fixture{
 		Registry: service,
 		Advance:  clock.advance,
+		Store:    stores[First],
 		SetReady: func(ready bool) {
 			changed := snapshot
 			changed.Backends = append([]placement.Backend(nil), snapshot.Backends...)

@@ -17,8 +17,6 @@ var logCases = []testCase{
 	{"follow", follow},
 	{"explain", explain},
 	{"backends", backends},
-	{"verify intact", verifyIntact},
-	{"verify damaged", verifyDamaged},
 }
 
 func packagePages(s suite) {
@@ -152,75 +150,4 @@ func backends(s suite) {
 	equal(s, "health", health.Status, registry.HealthOK)
 	equal(s, "position", health.Log.Position, s.head())
 	equal(s, "backends", len(health.Backends), 2)
-}
-
-func verifyIntact(s suite) {
-	s.push(version("1"), file{"a", "a", false}, file{"b", "b", false})
-	var told []registry.VerifyReport
-	report, err := s.r.VerifyBackend(s.ctx, First, func(r registry.VerifyReport) { told = append(told, r) })
-	s.must(err)
-	if !report.Done || report.Objects != 3 || report.CheckedObjects != 3 || report.Verified != 3 || report.Corrupt+report.Missing+report.Unreachable != 0 {
-		s.Fatalf("got %+v, want 3 objects intact", report)
-	}
-	if len(told) == 0 || !told[len(told)-1].Done {
-		s.Fatalf("told %+v, want a last report that is done", told)
-	}
-	status, err := s.r.GetBackend(s.ctx, First)
-	s.must(err)
-	equal(s, "verified", status.Verified, "True")
-	equal(s, "last verified", status.Findings.LastVerified.IsZero(), false)
-	empty, err := s.r.VerifyBackend(s.ctx, Second, nil)
-	s.must(err)
-	equal(s, "objects of an empty backend", empty.Objects, 0)
-}
-
-func verifyDamaged(s suite) {
-	s.push(version("1"), file{"a", "damaged", false}, file{"b", "removed", false}, file{"c", "intact", false})
-	damaged, removed := digest.Of([]byte("damaged")).SHA256, digest.Of([]byte("removed")).SHA256
-	s.Damage(s.T, damaged)
-	s.Remove(s.T, removed)
-	report, err := s.r.VerifyBackend(s.ctx, First, nil)
-	s.must(err)
-	if !report.Done || report.Corrupt != 1 || report.Missing != 1 || report.Verified != 2 || len(report.Failed) != 2 {
-		s.Fatalf("got %+v, want 1 corrupt, 1 missing and 2 intact", report)
-	}
-	for _, failed := range report.Failed {
-		want := map[digest.Digest]string{damaged: "corrupt", removed: "missing"}[failed.SHA256]
-		equal(s, failed.SHA256.String(), failed.Reason, want)
-	}
-	status, err := s.r.GetBackend(s.ctx, First)
-	s.must(err)
-	equal(s, "verified", status.Verified, "False")
-	equal(s, "failed", status.Findings.Failed, 2)
-	health, err := s.r.Health(s.ctx)
-	s.must(err)
-	equal(s, "health", health.Status, registry.HealthDegraded)
-	for _, name := range []digest.Digest{damaged, removed} {
-		body, _, err := s.r.OpenBlob(s.ctx, name, nil)
-		if err == nil {
-			body.Close() //nolint:errcheck // it is an error that it is open
-		}
-		s.is(err, registry.ErrFailedLocation)
-	}
-	equal(s, "the intact one", s.read(digest.Of([]byte("intact")).SHA256, nil), "intact")
-
-	// The bytes that failed are asked for again, and heal: under another version …
-	upload := s.open(version("2"))
-	equal(s, "asked for", fmt.Sprint(s.declare(upload.ID, []file{{"a", "damaged", false}, {"c", "intact", false}}).Send), "[a]")
-	s.push(version("2"), file{"a", "damaged", false}, file{"c", "intact", false})
-	equal(s, "healed", s.read(damaged, nil), "damaged")
-
-	// … and under the same, which is no new publication but an event of its own.
-	before, err := s.r.LogHead(s.ctx)
-	s.must(err)
-	s.push(version("1"), file{"a", "damaged", false}, file{"b", "removed", false}, file{"c", "intact", false})
-	equal(s, "healed", s.read(removed, nil), "removed")
-	page, err := s.r.ReadEvents(s.ctx, before.Position, 0)
-	s.must(err)
-	if len(page.Events) != 1 || page.Events[0].Kind != "v1.storage.location_added" {
-		s.Fatalf("got %+v, want one v1.storage.location_added", page.Events)
-	}
-	health, err = s.r.Health(s.ctx)
-	s.must(err)
-	equal(s, "health", health.Status, registry.HealthOK)
 }

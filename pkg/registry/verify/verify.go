@@ -1,4 +1,5 @@
-// Package verify re-reads blobs and tells what became of them.
+// Package verify re-reads blobs and tells what became of them: Object reads
+// one, Run all that a Ledger names.
 package verify
 
 import (
@@ -6,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+
+	"golang.org/x/time/rate"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -24,10 +26,15 @@ const (
 	Unreachable Finding = "unreachable"
 )
 
+// Source opens blobs: what reading needs of a storage.Store.
+type Source interface {
+	Get(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, storage.Info, error)
+}
+
 // Want is what a blob should be.
 type Want struct {
-	Digests digest.Dual
-	Size    int64
+	Digests digest.Dual `json:"digests"`
+	Size    int64       `json:"size"` // in bytes
 }
 
 // Result is what it was found to be. Detail is a sentence, "" if Intact.
@@ -40,23 +47,28 @@ type Result struct {
 
 // Object re-reads one blob to its end and recomputes both digests. What looks
 // bad is read twice before it is called so: a connection can corrupt as well.
-func Object(ctx context.Context, store storage.Store, want Want) Result {
-	result := readOnce(ctx, store, want)
+// limiter bounds the bytes per second, nil does not.
+func Object(ctx context.Context, source Source, want Want, limiter *rate.Limiter) Result {
+	result := readOnce(ctx, source, want, limiter)
 	if result.Finding == Corrupt || result.Finding == Missing {
-		again := readOnce(ctx, store, want)
+		again := readOnce(ctx, source, want, limiter)
 		again.Read += result.Read
 		return again
 	}
 	return result
 }
 
-func readOnce(ctx context.Context, store storage.Store, want Want) Result {
+func readOnce(ctx context.Context, source Source, want Want, limiter *rate.Limiter) Result {
 	result := Result{Want: want}
-	body, _, err := store.Get(ctx, want.Digests.SHA256, nil)
+	body, _, err := source.Get(ctx, want.Digests.SHA256, nil)
 	if err != nil {
 		return result.unread(err)
 	}
-	got, n, err := digest.Copy(io.Discard, body)
+	var reader io.Reader = body
+	if limiter != nil {
+		reader = &slowReader{ctx, body, limiter}
+	}
+	got, n, err := digest.Copy(io.Discard, reader)
 	result.Read = n
 	err = errors.Join(err, body.Close())
 	switch {
@@ -80,46 +92,27 @@ func (r Result) unread(err error) Result {
 	return r
 }
 
-// Objects re-reads wants, at most concurrency at a time, and calls yield for
-// each from one goroutine, in no certain order. It ends early when ctx ends or
-// yield fails, and returns that error.
-func Objects(ctx context.Context, store storage.Store, wants []Want, concurrency int, yield func(Result) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	work, results := make(chan Want), make(chan Result)
-	var workers sync.WaitGroup
-	for range min(concurrency, len(wants)) {
-		workers.Go(func() {
-			for want := range work {
-				result := Object(ctx, store, want)
-				select {
-				case results <- result:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+// newLimiter makes a limiter of bytes per second; nil for no bound. Its burst is one read.
+func newLimiter(bandwidth int64) *rate.Limiter {
+	if bandwidth == 0 {
+		return nil
 	}
-	go func() {
-		defer close(results)
-		defer workers.Wait()
-		defer close(work)
-		for _, want := range wants {
-			select {
-			case work <- want:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	for result := range results {
-		// What the end of ctx broke off is no finding at all.
-		if ctx.Err() != nil {
-			continue
-		}
-		if err := yield(result); err != nil {
-			cancel(err)
-		}
+	return rate.NewLimiter(rate.Limit(bandwidth), readChunk)
+}
+
+// slowReader waits for leave before each read.
+type slowReader struct {
+	ctx     context.Context
+	from    io.Reader
+	limiter *rate.Limiter
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p[:min(len(p), readChunk)])
+	if wait := r.limiter.WaitN(r.ctx, n); wait != nil && err == nil {
+		// Also where the deadline would come before the leave: it will come.
+		<-r.ctx.Done()
+		err = r.ctx.Err()
 	}
-	return context.Cause(ctx)
+	return n, err
 }

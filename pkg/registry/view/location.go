@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -218,21 +217,53 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 	return f, err
 }
 
-// CountLocations returns how many objects, and of how many bytes, a backend should hold.
-func CountLocations(ctx context.Context, tx database.Tx, backendID string) (objects, bytes int64, err error) {
+// CountLocations returns how many objects, and of how many bytes, a backend
+// should hold; of failed ones only if failed.
+func CountLocations(ctx context.Context, tx database.Tx, backendID string, failed bool) (objects, bytes int64, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
-		WHERE l.backend_id = $1`, backendID).Scan(&objects, &bytes)
+		WHERE l.backend_id = $1`+onlyFailed(failed), backendID).Scan(&objects, &bytes)
 	return objects, bytes, err
 }
 
-// Changed returns the position of the event that set a location's state, 0 if
-// there is no such location.
-func Changed(ctx context.Context, tx database.Tx, backendID string, blob digest.Digest) (position uint64, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT changed FROM storage_locations WHERE backend_id = $1 AND sha256 = $2`, backendID, blob.Bytes()).Scan(&position)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+func onlyFailed(failed bool) string {
+	if failed {
+		return ` AND l.state = '` + StateFailed + `'`
 	}
-	return position, err
+	return ""
+}
+
+// Standing is what the log last said of a location: the positions of the event
+// that set its state, and of the last finding (0 if none).
+type Standing struct {
+	State, Reason    string
+	Changed, Checked uint64
+}
+
+// FindStandings returns those of the digests that have a location in the backend.
+func FindStandings(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (map[digest.Digest]Standing, error) {
+	all := make(map[digest.Digest]Standing, len(digests))
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := []any{backendID}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT sha256, state, reason, changed, checked FROM storage_locations
+			WHERE backend_id = $1 AND sha256 IN (`+placeholders(2, len(chunk))+`)`, args...)
+		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+			var (
+				sum []byte
+				s   Standing
+			)
+			if err := rows.Scan(&sum, &s.State, &s.Reason, &s.Changed, &s.Checked); err != nil {
+				return struct{}{}, err
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			all[d] = s
+			return struct{}{}, err
+		})
+		return err
+	})
+	return all, err
 }
 
 // ToCheck is a location to re-read.
@@ -240,14 +271,16 @@ type ToCheck struct {
 	Blob
 	// Checked is the position of the last finding; with the SHA-256 it is the cursor.
 	Checked uint64
+	// CheckedAt is its time, zero if there was none.
+	CheckedAt time.Time
 }
 
 // ListToCheck returns at most limit locations of a backend whose last finding
 // is not newer than upTo, oldest first (never checked: before all), behind the
-// cursor (nil: from the start).
-func ListToCheck(ctx context.Context, tx database.Tx, backendID string, upTo uint64, after *ToCheck, limit int) ([]ToCheck, error) {
-	query := `SELECT b.sha256, b.blake3, b.size, l.checked FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
-		WHERE l.backend_id = $1 AND l.checked <= $2`
+// cursor (nil: from the start); only failed ones if failed.
+func ListToCheck(ctx context.Context, tx database.Tx, backendID string, failed bool, upTo uint64, after *ToCheck, limit int) ([]ToCheck, error) {
+	query := `SELECT b.sha256, b.blake3, b.size, l.checked, l.checked_us FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
+		WHERE l.backend_id = $1 AND l.checked <= $2` + onlyFailed(failed)
 	args := []any{backendID, upTo, limit}
 	if after != nil {
 		query += ` AND (l.checked, l.sha256) > ($4, $5)`
@@ -258,9 +291,13 @@ func ListToCheck(ctx context.Context, tx database.Tx, backendID string, upTo uin
 		var (
 			c       ToCheck
 			sha, b3 []byte
+			at      int64
 		)
-		if err := rows.Scan(&sha, &b3, &c.Size, &c.Checked); err != nil {
+		if err := rows.Scan(&sha, &b3, &c.Size, &c.Checked, &at); err != nil {
 			return c, err
+		}
+		if at != 0 {
+			c.CheckedAt = time.UnixMicro(at).UTC()
 		}
 		var err error
 		c.Digests, err = dual(sha, b3)

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+)
+
+const (
+	// backendConfigEnv holds what --file would, itself.
+	backendConfigEnv = "ARTIFACTSTORE_BACKEND_CONFIG"
+	// maxPlaceFile bounds each file that is read, in bytes: what a Secret may hold.
+	maxPlaceFile = 1 << 20
+)
+
+// placeFlags say how to reach a backend's bytes without the registry.
+type placeFlags struct {
+	file        string
+	credentials string
+}
+
+func (f *placeFlags) add(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.file, "file", "f", "", "file that says where the bytes are, as spec.s3 or spec.local of a StorageBackend without references; "+backendConfigEnv+" may hold it instead")
+	flags.StringVar(&f.credentials, "credentials-dir", "", "folder of the files accessKey, secretKey, sessionToken and caBundle, as far as needed")
+}
+
+// placeConfig reads them; direct is false if there are none.
+func (a *app) placeConfig(f placeFlags) (config backends.Config, direct bool, err error) {
+	text, from := []byte(a.getenv(backendConfigEnv)), backendConfigEnv
+	if f.file != "" {
+		from = f.file
+		if text, err = readPlaceFile(f.file); err != nil {
+			return config, false, asUsage(fmt.Errorf("--file: %w", err))
+		}
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		if f.file != "" {
+			return config, false, usage("--file: %s is empty", f.file)
+		}
+		if f.credentials != "" {
+			return config, false, usage("--credentials-dir: needs --file or %s", backendConfigEnv)
+		}
+		return config, false, nil
+	}
+	secrets, err := readSecrets(f.credentials)
+	if err != nil {
+		return config, false, asUsage(fmt.Errorf("--credentials-dir: %w", err))
+	}
+	if config, err = backends.Parse(text, secrets); err != nil {
+		return config, false, asUsage(fmt.Errorf("%s: %w", from, err))
+	}
+	return config, true, nil
+}
+
+// readSecrets reads the files that are there. White space around a value is
+// cut off, as the manager does it.
+func readSecrets(folder string) (secrets backends.Secrets, err error) {
+	if folder == "" {
+		return secrets, nil
+	}
+	read := func(name string) []byte {
+		if err != nil {
+			return nil
+		}
+		var content []byte
+		content, err = readPlaceFile(filepath.Join(folder, name))
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return bytes.TrimSpace(content)
+	}
+	secrets.AccessKey = storage.NewSecret(string(read("accessKey")))
+	secrets.SecretKey = storage.NewSecret(string(read("secretKey")))
+	secrets.SessionToken = storage.NewSecret(string(read("sessionToken")))
+	if bundle := read("caBundle"); len(bundle) > 0 {
+		secrets.CABundle = bundle
+	}
+	return secrets, err
+}
+
+func readPlaceFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxPlaceFile+1))
+	if err == nil && len(content) > maxPlaceFile {
+		err = fmt.Errorf("%s: larger than %d bytes", path, maxPlaceFile)
+	}
+	return content, err
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+)
+
+const (
+	// registryPatience is how long the registry may be away in the middle of a
+	// run: while its pods are replaced.
+	registryPatience = 2 * time.Minute
+	// firstWait and lastWait bound the pause between two attempts; it doubles.
+	firstWait = time.Second
+	lastWait  = 15 * time.Second
+)
+
+// verifyHere reads the objects in this process.
+func (a *app) verifyHere(ctx context.Context, client registry.Registry, config backends.Config, f verifyFlags, progress func(registry.VerifyReport)) (report registry.VerifyReport, err error) {
+	// Whose bytes these should be says the registry, not the configuration.
+	page, err := patiently(ctx, func() (registry.LocationPage, error) {
+		return client.ListLocations(ctx, f.backend, registry.LocationQuery{Limit: 1})
+	})
+	if err != nil {
+		return report, err
+	}
+	store, err := backends.Open(ctx, config, nil)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	report.Backend, report.BackendID = page.Backend, page.BackendID
+	return verify.Run(ctx, verify.Task{
+		Ledger: patientLedger{registry.NewLedger(client, page.BackendID)}, Source: store,
+		Options: f.options, Report: report, Progress: progress,
+		Same: func(ctx context.Context) error {
+			return registry.CheckMarker(ctx, store, page.LogID, page.BackendID, page.Backend)
+		},
+		Unread: func(r verify.Result) {
+			fmt.Fprintf(a.stderr, "artifactstore: %s: %s: could not be read: %s\n", page.Backend, r.Digests.SHA256, r.Detail)
+		},
+	})
+}
+
+// patientLedger waits for a registry that is away for a while: its answers
+// may be asked for again, and findings be reported again.
+type patientLedger struct{ verify.Ledger }
+
+func (l patientLedger) List(ctx context.Context, failed bool, after string) (verify.Page, error) {
+	return patiently(ctx, func() (verify.Page, error) { return l.Ledger.List(ctx, failed, after) })
+}
+
+func (l patientLedger) Record(ctx context.Context, found verify.Found) error {
+	_, err := patiently(ctx, func() (struct{}, error) { return struct{}{}, l.Ledger.Record(ctx, found) })
+	return err
+}
+
+func patiently[T any](ctx context.Context, ask func() (T, error)) (T, error) {
+	until := time.Now().Add(registryPatience)
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		answer, err := ask()
+		if err == nil || ctx.Err() != nil || !httpapi.IsTemporary(err) || time.Now().Add(wait).After(until) {
+			return answer, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return answer, err
+		}
+	}
+}

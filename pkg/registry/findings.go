@@ -1,0 +1,220 @@
+package registry
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// ListLocations implements Verifications.
+func (s *Service) ListLocations(ctx context.Context, nameOrID string, query LocationQuery) (LocationPage, error) {
+	if query.Limit < 0 || query.Limit > MaxLocationPage {
+		return LocationPage{}, Invalid("limit", "must be from 1 to %d, is %d", MaxLocationPage, query.Limit)
+	}
+	limit := query.Limit
+	if limit == 0 {
+		limit = MaxLocationPage
+	}
+	after, err := parseLocationCursor(query.After)
+	if err != nil {
+		return LocationPage{}, err
+	}
+	backend, err := s.findBackend(nameOrID)
+	if err != nil {
+		return LocationPage{}, err
+	}
+	page := LocationPage{LogID: s.log.ID(), Backend: backend.Name, BackendID: backend.ID}
+	if backend.ID == "" {
+		return page, unavailable(backend)
+	}
+	err = s.read(ctx, func(tx database.Tx) error {
+		head, err := eventlog.HeadTx(ctx, tx)
+		if err != nil {
+			return err
+		}
+		page.Position = head.Position
+		var last *view.ToCheck
+		if after == nil {
+			// What is found from here on does not come again, so the listing ends.
+			after = &locationCursor{UpTo: head.Position}
+			if page.Objects, page.Bytes, err = view.CountLocations(ctx, tx, backend.ID, query.Failed); err != nil {
+				return err
+			}
+		} else {
+			last = &view.ToCheck{Checked: after.Checked, Blob: view.Blob{Digests: digest.Dual{SHA256: after.SHA256}}}
+		}
+		found, err := view.ListToCheck(ctx, tx, backend.ID, query.Failed, after.UpTo, last, limit+1)
+		if err != nil {
+			return err
+		}
+		page.Locations = make([]verify.Location, 0, min(limit, len(found)))
+		for i, f := range found {
+			if i == limit {
+				end := found[limit-1]
+				page.Next = locationCursor{after.UpTo, end.Checked, end.Digests.SHA256}.String()
+				break
+			}
+			page.Locations = append(page.Locations, verify.Location{Want: verify.Want{Digests: f.Digests, Size: f.Size}, Verified: f.CheckedAt})
+		}
+		return nil
+	})
+	return page, err
+}
+
+// locationCursor is where a listing goes on. It is opaque to clients: base64url of JSON.
+type locationCursor struct {
+	UpTo    uint64        `json:"u"`
+	Checked uint64        `json:"c"`
+	SHA256  digest.Digest `json:"d"`
+}
+
+func (c locationCursor) String() string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // of two numbers and a digest
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func parseLocationCursor(cursor string) (*locationCursor, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	var c locationCursor
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err != nil || c.SHA256.Algorithm() != digest.SHA256 {
+		return nil, Invalid("after", "is not the next of a page of locations")
+	}
+	return &c, nil
+}
+
+// RecordFindings implements Verifications. Who reports is trusted with what he
+// saw, and with nothing more: he says it of locations of this backend, as they
+// were listed.
+func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found VerifyFindings) (RecordedFindings, error) {
+	digests, err := validateFindings(found)
+	if err != nil {
+		return RecordedFindings{}, err
+	}
+	backend, err := s.findBackend(nameOrID)
+	if err != nil {
+		return RecordedFindings{}, err
+	}
+	if backend.ID == "" {
+		return RecordedFindings{}, unavailable(backend)
+	}
+	var recorded RecordedFindings
+	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		head, err := eventlog.HeadTx(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		if found.Position > head.Position {
+			return nil, Invalid("position", "%d lies past the head of the log, %d", found.Position, head.Position)
+		}
+		standings, err := view.FindStandings(ctx, tx, backend.ID, digests)
+		if err != nil {
+			return nil, err
+		}
+		payloads, holding, err := eventsOf(found, backend.ID, standings)
+		if err != nil {
+			return nil, err
+		}
+		recorded = RecordedFindings{Recorded: holding, Superseded: len(digests) - holding}
+		events := make([]eventlog.Event, len(payloads))
+		for i, payload := range payloads {
+			if events[i], err = event.New(actorOf(ctx), payload); err != nil {
+				return nil, err
+			}
+		}
+		return events, nil
+	})
+	if err != nil {
+		return RecordedFindings{}, err
+	}
+	return recorded, nil
+}
+
+// eventsOf turns findings into events, but for those that hold no longer: bytes
+// that were stored after the location was listed are not those that were read,
+// and what someone found after it is newer than this, or the same report again.
+func eventsOf(found VerifyFindings, backendID string, standings map[digest.Digest]view.Standing) (payloads []event.Payload, holding int, err error) {
+	holds := func(field string, i int, d digest.Digest) bool {
+		standing, there := standings[d]
+		if !there && err == nil {
+			err = Invalid(fmt.Sprintf("%s[%d]", field, i), "%s has no location in this backend", d)
+		}
+		return there && max(standing.Changed, standing.Checked) <= found.Position
+	}
+	intact := event.LocationVerified{BackendID: backendID}
+	for i, d := range found.Verified {
+		if holds("verified", i, d) {
+			intact.SHA256 = append(intact.SHA256, d.Bytes())
+		}
+	}
+	if holding = len(intact.SHA256); holding > 0 {
+		payloads = append(payloads, intact)
+	}
+	for i, f := range found.Failed {
+		if holds("failed", i, f.SHA256) {
+			holding++
+			payloads = append(payloads, event.LocationFailed{BackendID: backendID, SHA256: f.SHA256.Bytes(), Reason: f.Reason, Detail: f.Detail})
+		}
+	}
+	return payloads, holding, err
+}
+
+// validateFindings checks what can be checked without the log, and lists the digests.
+func validateFindings(found VerifyFindings) ([]digest.Digest, error) {
+	switch n, m := len(found.Verified), len(found.Failed); {
+	case n > verify.MaxVerified:
+		return nil, Invalid("verified", "must be at most %d, are %d", verify.MaxVerified, n)
+	case m > verify.MaxFailed:
+		return nil, Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
+	case n+m == 0:
+		return nil, Invalid("verified", "must not be empty where failed is: nothing is no finding")
+	}
+	var digests []digest.Digest
+	seen := make(map[digest.Digest]bool, len(found.Verified)+len(found.Failed))
+	add := func(field string, d digest.Digest) error {
+		if d.Algorithm() != digest.SHA256 {
+			return Invalid(field, "must be sha256:… of a blob")
+		}
+		if seen[d] {
+			return Invalid(field, "%s is there twice", d)
+		}
+		seen[d] = true
+		digests = append(digests, d)
+		return nil
+	}
+	for i, d := range found.Verified {
+		if err := add(fmt.Sprintf("verified[%d]", i), d); err != nil {
+			return nil, err
+		}
+	}
+	for i, f := range found.Failed {
+		field := fmt.Sprintf("failed[%d]", i)
+		if err := add(field+".sha256", f.SHA256); err != nil {
+			return nil, err
+		}
+		if f.Reason != event.ReasonCorrupt && f.Reason != event.ReasonMissing {
+			return nil, Invalid(field+".reason", "%.40q must be %s or %s", f.Reason, event.ReasonCorrupt, event.ReasonMissing)
+		}
+		if len(f.Detail) > verify.MaxDetail || !utf8.ValidString(f.Detail) {
+			return nil, Invalid(field+".detail", "must be at most %d bytes of UTF-8", verify.MaxDetail)
+		}
+	}
+	return digests, nil
+}

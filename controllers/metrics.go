@@ -60,6 +60,7 @@ func (m *Metrics) state(name string, settled Observation) {
 		m.located.WithLabelValues(name, "live").Set(float64(f.Live))
 		m.located.WithLabelValues(name, "corrupt").Set(float64(f.Corrupt))
 		m.located.WithLabelValues(name, "missing").Set(float64(f.Missing))
+		m.located.WithLabelValues(name, "abandoned").Set(float64(f.Abandoned))
 	}
 }
 

@@ -47,6 +47,7 @@ const (
 	ReasonReady           = "Ready"
 	ReasonFailedLocations = "ReadyWithFailedLocations"
 	ReasonDeletionBlocked = "DeletionBlocked"
+	ReasonAbandoned       = "LocationsAbandoned"
 	ReasonTerminating     = "Terminating"
 	ReasonNotObserved     = "NotObserved"
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,9 +18,10 @@ import (
 type registrar struct {
 	log string
 
-	mu       sync.Mutex
-	places   map[string]string // id -> name
-	findings map[string]placement.Findings
+	mu        sync.Mutex
+	places    map[string]string // id -> name
+	findings  map[string]placement.Findings
+	abandoned []string // ids
 }
 
 func newRegistrar() *registrar {
@@ -48,6 +50,21 @@ func (r *registrar) Findings(_ context.Context, id string) (placement.Findings, 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.findings[id], nil
+}
+
+func (r *registrar) AbandonBackend(_ context.Context, id, _ string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.abandoned = append(r.abandoned, id)
+	r.findings[id] = placement.Findings{Abandoned: r.findings[id].Live}
+	return nil
+}
+
+// given lists the backends that were given up.
+func (r *registrar) given() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.abandoned)
 }
 
 func (r *registrar) find(id string, f placement.Findings) {

@@ -93,7 +93,8 @@ func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) 
 	}
 }
 
-// finish lets a backend go once the log names no live location in it.
+// finish lets a backend go once the log names no live location in it, or an
+// administrator has given up on those. It needs the log and not the place.
 func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.StorageBackend) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(sb, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
@@ -105,8 +106,14 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 		switch {
 		case err != nil:
 			blocked.Message = "deletion waits: the log cannot be asked now whether it names live locations here"
+		case found.Live > 0 && sb.Annotations[v1alpha1.AbandonAnnotation] == sb.Status.ID:
+			if err = r.Registrar.AbandonBackend(ctx, sb.Status.ID, sb.Name); err != nil {
+				blocked.Message = "deletion waits: the log cannot be told now that its live locations here are given up"
+				break
+			}
+			r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were given up, as the annotation %s asks", found.Live, v1alpha1.AbandonAnnotation)
 		case found.Live > 0:
-			blocked.Message = fmt.Sprintf("deletion waits: the log names %d live locations here", found.Live)
+			blocked.Message = deletionWaits(sb, found.Live)
 		}
 		if blocked.Message != "" {
 			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
@@ -117,6 +124,18 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 	before := sb.DeepCopy()
 	controllerutil.RemoveFinalizer(sb, v1alpha1.Finalizer)
 	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Patch(ctx, sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
+}
+
+// deletionWaits says how many live locations hold a backend, and what becomes
+// of the annotation that gives them up.
+func deletionWaits(sb *v1alpha1.StorageBackend, live int64) string {
+	waits := fmt.Sprintf("deletion waits: the log names %d live locations here; ", live)
+	switch value, set := sb.Annotations[v1alpha1.AbandonAnnotation]; {
+	case set:
+		return waits + fmt.Sprintf("the annotation %s is %.64q, to give them up it must be this backend's id %q", v1alpha1.AbandonAnnotation, value, sb.Status.ID)
+	default:
+		return waits + fmt.Sprintf("to give them up for lost set the annotation %s to %q", v1alpha1.AbandonAnnotation, sb.Status.ID)
+	}
 }
 
 // SetupWithManager adds the controller.

@@ -17,6 +17,10 @@ const (
 // Finalizer keeps a StorageBackend until the log names no live location in it.
 const Finalizer = "artifactstore.dev/live-locations"
 
+// AbandonAnnotation, set to status.id, has the deletion of a StorageBackend give
+// up whatever the log names in it. It has no effect before the deletion.
+const AbandonAnnotation = "artifactstore.dev/abandon-locations"
+
 // Access says whether new bytes may be stored.
 // +kubebuilder:validation:Enum=ReadWrite;ReadOnly
 type Access string

@@ -50,7 +50,7 @@ func (a *app) list(ctx context.Context, filter registry.PackageFilter) error {
 		row(w, "PACKAGE", "RETENTION CLASS", "TIER", "FILES", "BYTES", "BACKEND", "POSITION", "PUBLISHED")
 		for _, p := range packages {
 			row(w, p.PackageRef, p.RetentionClass, p.Tier, p.Files, p.Bytes,
-				backendName(p.Backend, p.BackendID), p.Position, p.Published.Format(time.RFC3339))
+				backendOf(p), p.Position, p.Published.Format(time.RFC3339))
 		}
 	})
 }

@@ -44,7 +44,7 @@ func (a *app) show(ctx context.Context, args []string) error {
 		field(w, "tier", p.Tier)
 		field(w, "files", p.Files)
 		field(w, "bytes", p.Bytes)
-		field(w, "backend", backendName(p.Backend, p.BackendID))
+		field(w, "backend", backendOf(p))
 		field(w, "position", p.Position)
 		field(w, "published", p.Published.Format(time.RFC3339))
 		field(w, "actor", p.Actor)
@@ -52,6 +52,14 @@ func (a *app) show(ctx context.Context, args []string) error {
 			field(w, "annotation "+key, p.Annotations[key])
 		}
 	})
+}
+
+// backendOf says where a package was placed, and whether that was given up.
+func backendOf(p registry.Package) string {
+	if p.Abandoned == 0 {
+		return backendName(p.Backend, p.BackendID)
+	}
+	return fmt.Sprintf("%s (given up by event %d)", p.BackendID, p.Abandoned)
 }
 
 // backendName says a backend's name; the id of one that is not declared any more.

@@ -89,7 +89,7 @@ func (s *Service) Findings(ctx context.Context, id string) (answer placement.Fin
 	err = s.read(ctx, func(tx database.Tx) error {
 		f, err := view.FindFindings(ctx, tx, id)
 		answer = placement.Findings{
-			Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, LastVerified: f.Newest,
+			Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
 		}
 		if f.NeverChecked == 0 {
 			answer.OldestVerified = f.Oldest

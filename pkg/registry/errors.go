@@ -33,6 +33,8 @@ var (
 	ErrUnknownOutcome = database.ErrUnknownOutcome
 	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
 	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
+	// ErrAbandoned: the log names the blob, and every backend that held it was given up.
+	ErrAbandoned = errors.New("the backend that held the blob was given up")
 	// ErrUnavailable: the blob's backend is not declared or not reachable now.
 	ErrUnavailable = errors.New("the backend that holds the blob is not available")
 )
@@ -74,6 +76,22 @@ func (e *IncompleteError) Error() string {
 
 // Is makes it an ErrIncomplete.
 func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }
+
+// AbandonedError says by which event the last backend that held a blob was given up.
+type AbandonedError struct {
+	Backend, BackendID string // its name then
+	Position           uint64 // of v1.backend.abandoned; 0 if the place is declared again and not verified since
+}
+
+func (e *AbandonedError) Error() string {
+	if e.Position == 0 {
+		return fmt.Sprintf("the backend %q (%s) that held the only copy had been given up, and what it holds was not verified since it is declared again", e.Backend, e.BackendID)
+	}
+	return fmt.Sprintf("the backend %q (%s) that held the only copy was given up (event %d); the content can be pushed again", e.Backend, e.BackendID, e.Position)
+}
+
+// Is makes it an ErrAbandoned.
+func (e *AbandonedError) Is(target error) bool { return target == ErrAbandoned }
 
 // LengthError: two requests say differently how long a file is, in bytes.
 type LengthError struct{ Want, Got int64 }

@@ -116,7 +116,13 @@ func (s *Service) logBackend(ctx context.Context, registered event.BackendRegist
 		if errors.Is(err, view.ErrNotFound) {
 			return false, nil
 		}
-		return err == nil, err
+		if err == nil {
+			// One that was abandoned is declared again.
+			if _, err = view.FindAbandoned(ctx, tx, registered.BackendID); errors.Is(err, view.ErrNotFound) {
+				return true, nil
+			}
+		}
+		return false, err
 	}
 	// Looked up first without the head's lock: this runs at every probe.
 	var done bool
@@ -126,7 +132,7 @@ func (s *Service) logBackend(ctx context.Context, registered event.BackendRegist
 	}); err != nil || done {
 		return err
 	}
-	logged, err := event.New("operator", registered)
+	logged, err := event.New(operator, registered)
 	if err != nil {
 		return err
 	}

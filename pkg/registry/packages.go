@@ -87,7 +87,7 @@ func (s *Service) describePackage(p view.Package) Package {
 		PackageRef: PackageRef{p.Producer, p.Name, p.Version}, ManifestDigest: p.ManifestDigest, ManifestSize: p.ManifestSize,
 		RetentionClass: p.RetentionClass, Tier: Tier(p.Tier), MediaType: p.MediaType, Annotations: p.Annotations,
 		Files: p.Files, Bytes: p.Bytes, Position: p.Position, Published: p.Published, Actor: p.Actor,
-		BackendID: p.BackendID, Backend: s.backendName(p.BackendID),
+		BackendID: p.BackendID, Backend: s.backendName(p.BackendID), Abandoned: p.Abandoned,
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Service) OpenBlob(ctx context.Context, name digest.Digest, rng *storage
 	if rng != nil && (rng.Offset < 0 || rng.Length < 0 || rng.Offset > blob.Size || rng.Length > blob.Size-rng.Offset) {
 		return nil, info, storage.ErrRange
 	}
-	problem := error(ErrFailedLocation)
+	problem := error(nil)
 	for _, location := range locations {
 		if location.State != view.StateLive {
 			continue
@@ -193,6 +193,9 @@ func (s *Service) OpenBlob(ctx context.Context, name digest.Digest, rng *storage
 		}
 		problem = fmt.Errorf("reading %s from %s: %w", blob.Digests.SHA256, backend.Name, err)
 		s.logger.WarnContext(ctx, "reading a live location", "digest", blob.Digests.SHA256.String(), "backend", backend.Name, "error", err)
+	}
+	if problem == nil {
+		problem = s.gone(ctx, locations)
 	}
 	return nil, info, problem
 }

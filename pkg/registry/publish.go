@@ -275,6 +275,9 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
 			return nil, err
 		}
+		if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+			return nil, err
+		}
 		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
 			return nil, errors.Join(errMoved, err)
 		}

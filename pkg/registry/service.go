@@ -138,6 +138,9 @@ func (s *Service) deleteExpired(ctx context.Context) error {
 
 type actorKey struct{}
 
+// operator is the actor of what declarations bring about.
+const operator = "operator"
+
 // Anonymous is the actor where none was set.
 const Anonymous = "anonymous"
 

@@ -174,6 +174,8 @@ type Package struct {
 	// BackendID is where publish placed it; Backend is that backend's name today, "" if none has the id.
 	BackendID string `json:"backendId"`
 	Backend   string `json:"backend,omitempty"`
+	// Abandoned is the position of the event by which that backend was given up; 0 if it was not.
+	Abandoned uint64 `json:"abandoned,omitempty"`
 }
 
 // PackageFilter narrows a listing; empty fields match all.

@@ -26,6 +26,7 @@ import (
 // The kinds.
 const (
 	KindBackendRegistered = "v1.backend.registered"
+	KindBackendAbandoned  = "v1.backend.abandoned"
 	KindPackagePublished  = "v1.package.published"
 	KindLocationAdded     = "v1.storage.location_added"
 	KindLocationVerified  = "v1.storage.location_verified"
@@ -52,12 +53,24 @@ type Payload interface {
 	Subject() string
 }
 
-// BackendRegistered: a place was marked as a backend of this log.
+// BackendRegistered: a place was marked as a backend of this log, or a backend
+// that was abandoned is one again. What it held then stays abandoned until it is
+// verified or stored again.
 type BackendRegistered struct {
 	BackendID string `cbor:"backendId" json:"backendId"`
 	Name      string `cbor:"name" json:"name"`     // of the StorageBackend then
 	Driver    string `cbor:"driver" json:"driver"` // s3 or local
 	Place     string `cbor:"place" json:"place"`   // bucket and prefix, or folder, in words
+}
+
+// BackendAbandoned: an administrator has given up on a backend and on whatever
+// the log named in it. No bytes are touched: nobody relies on them any more.
+type BackendAbandoned struct {
+	BackendID string `cbor:"backendId" json:"backendId"`
+	Name      string `cbor:"name" json:"name"` // of the StorageBackend then
+	// Live is how many of its locations were live until now, Failed how many had failed.
+	Live   int64 `cbor:"live" json:"live"`
+	Failed int64 `cbor:"failed" json:"failed"`
 }
 
 // PackagePublished: a package version was sealed; every blob of it, its
@@ -98,6 +111,9 @@ type LocationFailed struct {
 func (BackendRegistered) Kind() string { return KindBackendRegistered }
 
 // Kind implements Payload.
+func (BackendAbandoned) Kind() string { return KindBackendAbandoned }
+
+// Kind implements Payload.
 func (PackagePublished) Kind() string { return KindPackagePublished }
 
 // Kind implements Payload.
@@ -111,6 +127,9 @@ func (LocationFailed) Kind() string { return KindLocationFailed }
 
 // Subject is the backend's id.
 func (e BackendRegistered) Subject() string { return e.BackendID }
+
+// Subject is the backend's id.
+func (e BackendAbandoned) Subject() string { return e.BackendID }
 
 // Subject is producer/name@version.
 func (e PackagePublished) Subject() string { return e.Producer + "/" + e.Name + "@" + e.Version }
@@ -138,6 +157,8 @@ func Decode(e eventlog.Event) (Payload, error) {
 	switch e.Kind {
 	case KindBackendRegistered:
 		return decode[BackendRegistered](e)
+	case KindBackendAbandoned:
+		return decode[BackendAbandoned](e)
 	case KindPackagePublished:
 		return decode[PackagePublished](e)
 	case KindLocationAdded:
@@ -162,7 +183,7 @@ func decode[P Payload](e eventlog.Event) (Payload, error) {
 // the manifest by its digest, counts and sizes.
 func Describe(payload Payload) (any, error) {
 	switch p := payload.(type) {
-	case BackendRegistered:
+	case BackendRegistered, BackendAbandoned:
 		return p, nil
 	case PackagePublished:
 		m, err := manifest.Decode(p.Manifest)

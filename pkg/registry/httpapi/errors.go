@@ -33,6 +33,7 @@ var kinds = []kind{
 	{"not-found", http.StatusNotFound, registry.ErrNotFound, "There is no such thing"},
 	{"no-ready-backend", http.StatusServiceUnavailable, registry.ErrNoReadyBackend, "No backend of the matching rule is ready"},
 	{"no-rule", http.StatusServiceUnavailable, registry.ErrNoRule, "No routing rule matches"},
+	{"abandoned", http.StatusGone, registry.ErrAbandoned, "The backend that held the blob was given up"},
 	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob was found corrupt or missing"},
 	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not answer"},
 	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry's database went away in the middle; ask again what became of the request"},
@@ -75,17 +76,18 @@ func (k kind) problem(detail string, fields ...FieldError) *Problem {
 // hosts and queries. An error that is not in the table is problemInternal.
 func problemOf(err error) *Problem {
 	var (
-		own      *Problem
-		tooLarge *http.MaxBytesError
-		invalid  *registry.InvalidError
-		conflict *registry.ConflictError
-		missing  *registry.IncompleteError
-		mismatch *storage.MismatchError
-		notReady *placement.NotReadyError
-		noRule   *placement.NoRuleError
-		offset   *registry.OffsetError
-		length   *registry.LengthError
-		matching = problemInternal
+		own       *Problem
+		tooLarge  *http.MaxBytesError
+		invalid   *registry.InvalidError
+		conflict  *registry.ConflictError
+		missing   *registry.IncompleteError
+		mismatch  *storage.MismatchError
+		notReady  *placement.NotReadyError
+		noRule    *placement.NoRuleError
+		offset    *registry.OffsetError
+		length    *registry.LengthError
+		abandoned *registry.AbandonedError
+		matching  = problemInternal
 	)
 	if errors.As(err, &own) {
 		return own
@@ -126,6 +128,10 @@ func problemOf(err error) *Problem {
 		if errors.As(err, &mismatch) {
 			p.Detail, p.Errors = mismatch.Error(), []FieldError{{mismatchField(mismatch), mismatch.Error()}}
 			p.Mismatch = &Mismatch{mismatch.Want, mismatch.Got, mismatch.WantSize, mismatch.GotSize}
+		}
+	case registry.ErrAbandoned:
+		if errors.As(err, &abandoned) {
+			p.Detail = abandoned.Error()
 		}
 	case storage.ErrRange:
 		p.Errors = []FieldError{{"Range", "lies outside the blob"}}

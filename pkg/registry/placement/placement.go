@@ -117,6 +117,10 @@ type Registrar interface {
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
 	// Findings returns what verification last found in the backend.
 	Findings(ctx context.Context, id string) (Findings, error)
+	// AbandonBackend logs v1.backend.abandoned: whatever the log names in the
+	// backend is given up, in one step. It touches no bytes and needs no place.
+	// Once more, or where the log names nothing, it does nothing.
+	AbandonBackend(ctx context.Context, id, name string) error
 }
 
 // ErrForeignMarker: the place belongs to another log or another backend.
@@ -130,6 +134,9 @@ type Findings struct {
 	// Corrupt and Missing split Failed.
 	Corrupt int64 `json:"corrupt"`
 	Missing int64 `json:"missing"`
+	// Abandoned are locations from when the backend was given up. They are
+	// neither live nor failed: nobody looked at them since.
+	Abandoned int64 `json:"abandoned,omitempty"`
 	// OldestVerified is when the location that was verified longest ago was
 	// last read; zero if one never was. LastVerified is the newest.
 	OldestVerified time.Time `json:"oldestVerified,omitzero"`

@@ -19,6 +19,10 @@ const (
 	StateFailed = "failed"
 )
 
+// ReasonAbandoned is why a location failed that nobody looked at: its backend
+// was given up. The other reasons are those of event.LocationFailed.
+const ReasonAbandoned = "abandoned"
+
 // Apply folds one record into the views, in the transaction in which it is
 // appended or replayed. It depends on the record and the views alone: no
 // clock, no randomness, no scratch.
@@ -29,8 +33,9 @@ func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	}
 	switch p := payload.(type) {
 	case event.BackendRegistered:
-		err = insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
-			[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}}, "")
+		err = applyRegistered(ctx, tx, rec, p)
+	case event.BackendAbandoned:
+		err = applyAbandoned(ctx, tx, rec, p)
 	case event.PackagePublished:
 		err = applyPublished(ctx, tx, rec, p)
 	case event.LocationAdded:
@@ -50,6 +55,26 @@ func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 		return fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
 	}
 	return nil
+}
+
+func applyRegistered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendRegistered) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM abandoned WHERE backend_id = $1`, p.BackendID); err != nil {
+		return err
+	}
+	return insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
+		[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}},
+		`ON CONFLICT (id) DO UPDATE SET name = excluded.name, driver = excluded.driver, place = excluded.place, registered = excluded.registered`)
+}
+
+// applyAbandoned fails every location of the backend, also those that had failed otherwise.
+func applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendAbandoned) error {
+	if err := insert(ctx, tx, "abandoned", []string{"backend_id", "position"}, [][]any{{p.BackendID, rec.Position}},
+		`ON CONFLICT (backend_id) DO UPDATE SET position = excluded.position`); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE storage_locations SET state = 'failed', reason = $1, detail = '', changed = $2
+		WHERE backend_id = $3 AND reason <> $1`, ReasonAbandoned, rec.Position, p.BackendID)
+	return err
 }
 
 func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {

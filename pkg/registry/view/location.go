@@ -7,6 +7,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
 )
 
 // Blob is a row of blobs.
@@ -15,8 +16,8 @@ type Blob struct {
 	Size    int64
 }
 
-// Location is where a blob is.
-type Location struct{ BackendID, State string }
+// Location is where a blob is, and if it failed why.
+type Location struct{ BackendID, State, Reason string }
 
 // FindBlob returns a blob by either digest, and its locations, live ones first.
 // ErrNotFound.
@@ -25,7 +26,7 @@ func FindBlob(ctx context.Context, tx database.Tx, name digest.Digest) (Blob, []
 	if name.Algorithm() == digest.BLAKE3 {
 		column = "blake3"
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state
+	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state, l.reason
 		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
 		WHERE b.`+column+` = $1 ORDER BY CASE l.state WHEN 'live' THEN 0 ELSE 1 END, l.changed, l.backend_id`, name.Bytes())
 	var blob Blob
@@ -34,7 +35,7 @@ func FindBlob(ctx context.Context, tx database.Tx, name digest.Digest) (Blob, []
 			l       Location
 			sha, b3 []byte
 		)
-		if err := rows.Scan(&sha, &b3, &blob.Size, &l.BackendID, &l.State); err != nil {
+		if err := rows.Scan(&sha, &b3, &blob.Size, &l.BackendID, &l.State, &l.Reason); err != nil {
 			return l, err
 		}
 		var err error
@@ -178,9 +179,9 @@ func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) (
 
 // Findings are counts over the locations of one backend.
 type Findings struct {
-	Live, Corrupt, Missing int64
-	NeverChecked           int64
-	Oldest, Newest         time.Time // of the checks; zero if there was none
+	Live, Corrupt, Missing, Abandoned int64
+	NeverChecked                      int64
+	Oldest, Newest                    time.Time // of the checks; zero if there was none
 }
 
 // FindFindings counts. A backend without locations has zero counts.
@@ -200,8 +201,10 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 		switch {
 		case state == StateLive:
 			f.Live += n
-		case reason == "missing":
+		case reason == event.ReasonMissing:
 			f.Missing += n
+		case reason == ReasonAbandoned:
+			f.Abandoned += n
 		default:
 			f.Corrupt += n
 		}

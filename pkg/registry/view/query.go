@@ -28,10 +28,12 @@ type Package struct {
 	Bytes                   int64
 	Published               time.Time
 	Actor, BackendID        string
+	Abandoned               uint64 // position of the event by which the backend was given up, 0 if it was not
 }
 
 const packageColumns = `position, producer, name, version, manifest_sha256, manifest_size, retention_class, tier,
-	media_type, annotations, files, bytes, published_us, actor, backend_id`
+	media_type, annotations, files, bytes, published_us, actor, backend_id,
+	COALESCE((SELECT a.position FROM abandoned a WHERE a.backend_id = packages.backend_id), 0)`
 
 func scanPackage(row interface{ Scan(...any) error }) (Package, error) {
 	var (
@@ -41,7 +43,7 @@ func scanPackage(row interface{ Scan(...any) error }) (Package, error) {
 		published   int64
 	)
 	if err := row.Scan(&p.Position, &p.Producer, &p.Name, &p.Version, &sum, &p.ManifestSize, &p.RetentionClass, &p.Tier,
-		&p.MediaType, &annotations, &p.Files, &p.Bytes, &published, &p.Actor, &p.BackendID); err != nil {
+		&p.MediaType, &annotations, &p.Files, &p.Bytes, &published, &p.Actor, &p.BackendID, &p.Abandoned); err != nil {
 		return p, found(err)
 	}
 	p.Published = time.UnixMicro(published).UTC()
@@ -165,12 +167,19 @@ func FindBackend(ctx context.Context, tx database.Tx, id string) (Backend, error
 	return b, found(err)
 }
 
+// FindAbandoned returns the position of the event by which a backend was given
+// up. ErrNotFound if it was not, or is one again.
+func FindAbandoned(ctx context.Context, tx database.Tx, id string) (position uint64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT position FROM abandoned WHERE backend_id = $1`, id).Scan(&position)
+	return position, found(err)
+}
+
 // FindBackendWithContent returns the last backend that was registered at a
-// place under a name and holds locations. ErrNotFound.
+// place under a name and holds locations that were not given up. ErrNotFound.
 func FindBackendWithContent(ctx context.Context, tx database.Tx, name, place string) (Backend, error) {
 	b := Backend{Name: name, Place: place}
 	err := tx.QueryRowContext(ctx, `SELECT id, driver FROM backends b WHERE name = $1 AND place = $2
-		AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id)
+		AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id AND l.reason <> 'abandoned')
 		ORDER BY registered DESC LIMIT 1`, name, place).Scan(&b.ID, &b.Driver)
 	return b, found(err)
 }

@@ -55,7 +55,7 @@ CREATE TABLE storage_locations (
 	backend_id TEXT   NOT NULL,
 	sha256     BYTEA  NOT NULL,
 	state      TEXT   NOT NULL, -- live or failed
-	reason     TEXT   NOT NULL, -- why it failed: corrupt or missing
+	reason     TEXT   NOT NULL, -- why it failed: corrupt, missing or abandoned
 	detail     TEXT   NOT NULL,
 	changed    BIGINT NOT NULL, -- position of the event that set the state
 	checked    BIGINT NOT NULL, -- position of the last verification finding, 0 if never
@@ -72,6 +72,11 @@ CREATE TABLE backends (
 	registered BIGINT NOT NULL -- position of v1.backend.registered
 );
 CREATE INDEX backends_place ON backends (place);
+`, `
+CREATE TABLE abandoned (
+	backend_id TEXT PRIMARY KEY,
+	position   BIGINT NOT NULL -- of v1.backend.abandoned
+);
 `}
 
 // tables with the columns that order their rows, for Check: numbers, raw bytes
@@ -82,6 +87,7 @@ var tables = []struct{ name, order, columns string }{
 	{"blobs", "sha256", "sha256, blake3, size"},
 	{"storage_locations", "sha256, backend_id", "backend_id, sha256, state, reason, detail, changed, checked, checked_us"},
 	{"backends", "registered", "id, name, driver, place, registered"},
+	{"abandoned", "position", "backend_id, position"},
 }
 
 // Migrate creates the tables that are missing.

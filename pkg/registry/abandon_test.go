@@ -1,0 +1,219 @@
+package registry_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/local"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// TestAbandonBackend on both engines: in one step, without the place, and told by every read.
+func TestAbandonBackend(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]func(t *testing.T) string{
+		"sqlite":     func(*testing.T) string { return "" },
+		"postgresql": func(t *testing.T) string { return servers.Postgres(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newSweepWorld(t, url(t), 0, nil)
+			if w.url == "" {
+				t.Fatal("no database")
+			}
+			abandonBackend(t, w)
+		})
+	}
+}
+
+func abandonBackend(t *testing.T, w *sweepWorld) {
+	ctx := context.Background()
+	service, table := w.services[0], w.tables[0]
+	one := table.Backends()[0]
+	ref := w.publish(t, "1", map[string][]byte{"a": []byte("aaa"), "b": []byte("bbb")})
+	underWay := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, map[string][]byte{"c": []byte("ccc")})
+	head := func() uint64 {
+		t.Helper()
+		at, err := service.LogHead(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at.Position
+	}
+	read := func(content string) (string, error) {
+		body, _, err := service.OpenBlob(ctx, digest.Of([]byte(content)).SHA256, nil)
+		if err != nil {
+			return "", err
+		}
+		defer body.Close()
+		all, err := io.ReadAll(body)
+		return string(all), err
+	}
+
+	// The place is gone, marker and all, and the backend is not declared any more.
+	if err := os.RemoveAll(w.folder); err != nil {
+		t.Fatal(err)
+	}
+	table.Swap(routing.Snapshot{})
+	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil {
+		t.Fatal(err)
+	}
+	at := head()
+	page, err := service.ReadEvents(ctx, at-1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := page.Events[0]; e.Kind != "v1.backend.abandoned" || e.Subject != one.ID || e.Actor != "operator" ||
+		string(e.Payload) != fmt.Sprintf(`{"backendId":%q,"name":"one","live":3,"failed":0}`, one.ID) {
+		t.Errorf("%s %s %s %s", e.Kind, e.Subject, e.Actor, e.Payload)
+	}
+	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil || head() != at {
+		t.Errorf("once more it is logged again: %v", err)
+	}
+	if found, err := service.Findings(ctx, one.ID); err != nil || found != (placement.Findings{Abandoned: 3}) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if p, err := service.GetPackage(ctx, ref); err != nil || p.Abandoned != at || p.BackendID != one.ID || p.Files != 2 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	var gone *registry.AbandonedError
+	if _, err := read("aaa"); !errors.Is(err, registry.ErrAbandoned) || !errors.As(err, &gone) || gone.Position != at || gone.Backend != "one" {
+		t.Errorf("reading says %v", err)
+	}
+	p, err := service.GetPackage(ctx, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.GetManifest(ctx, p.ManifestDigest); err != nil {
+		t.Errorf("the manifest is in the log: %v", err)
+	}
+
+	// Declared again on the same folder, which is empty: another backend, for nothing is expected in it.
+	if err := os.Mkdir(w.folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	place, err := local.Open(ctx, local.Config{Path: w.folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Close()
+	declare := func() string {
+		t.Helper()
+		id, err := service.RegisterBackend(ctx, "one", "local", w.folder, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Driver: "local", Ready: true, Store: place}}})
+		return id
+	}
+	if id := declare(); id == one.ID {
+		t.Error("an empty place is the backend that was given up")
+	}
+	// A session that was placed before cannot name anything in what was given up.
+	if _, err := service.Publish(ctx, underWay, nil); !errors.Is(err, registry.ErrUnavailable) {
+		t.Errorf("publishing into what was given up: %v", err)
+	}
+	// Pushing the version again brings its content back.
+	w.publish(t, "1", map[string][]byte{"a": []byte("aaa"), "b": []byte("bbb")})
+	if content, err := read("aaa"); content != "aaa" || err != nil {
+		t.Errorf("%q, %v", content, err)
+	}
+	checkViews(t, w.url)
+}
+
+// TestAbandonedPlaceIsBack: an administrator finds the bytes after all.
+func TestAbandonedPlaceIsBack(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w := newSweepWorld(t, "", 0, nil)
+	service, table := w.services[0], w.tables[0]
+	one := table.Backends()[0]
+	ref := w.publish(t, "1", map[string][]byte{"a": []byte("aaa"), "b": []byte("bbb")})
+	underWay := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, map[string][]byte{"c": []byte("ccc")})
+	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.Publish(ctx, underWay, nil); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "given up") {
+		t.Errorf("publishing into what was given up: %v", err)
+	}
+	if _, err := service.GetPackage(ctx, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("it was published all the same: %v", err)
+	}
+	marked, ok := w.store.(storage.Marked)
+	if !ok {
+		t.Fatal("no marker")
+	}
+	for range 2 { // it is registered again once
+		if id, err := service.RegisterBackend(ctx, "again", "local", w.folder, marked); err != nil || id != one.ID {
+			t.Fatalf("%s, %v", id, err)
+		}
+	}
+	page, err := service.ReadEvents(ctx, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, e := range page.Events {
+		kinds = append(kinds, e.Kind)
+	}
+	if got := strings.Join(kinds, " "); got != "v1.backend.registered v1.package.published v1.backend.abandoned v1.backend.registered" {
+		t.Error(got)
+	}
+	// Nobody has looked at the bytes since, so they are not served yet.
+	_, _, err = service.OpenBlob(ctx, digest.Of([]byte("aaa")).SHA256, nil)
+	if !errors.Is(err, registry.ErrAbandoned) || !strings.Contains(err.Error(), "not verified") {
+		t.Errorf("before verification: %v", err)
+	}
+	if err := os.Remove(filepath.Join(w.folder, filepath.FromSlash(storage.Key(digest.Of([]byte("bbb")).SHA256)))); err != nil {
+		t.Fatal(err)
+	}
+	report, err := service.VerifyBackend(ctx, one.ID, nil)
+	if err != nil || report.Verified != 2 || report.Missing != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	body, _, err := service.OpenBlob(ctx, digest.Of([]byte("aaa")).SHA256, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if content, err := io.ReadAll(body); !bytes.Equal(content, []byte("aaa")) || err != nil {
+		t.Errorf("%q, %v", content, err)
+	}
+	if found, err := service.Findings(ctx, one.ID); err != nil || found.Live != 2 || found.Missing != 1 || found.Abandoned != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if p, err := service.GetPackage(ctx, ref); err != nil || p.Abandoned != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := service.Publish(ctx, underWay, nil); err != nil {
+		t.Errorf("the session's placement is a backend again: %v", err)
+	}
+	checkViews(t, w.url)
+}
+
+// checkViews replays the log and compares every row.
+func checkViews(t *testing.T, url string) {
+	t.Helper()
+	db, err := database.Open(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := view.Check(context.Background(), db); err != nil {
+		t.Error(err)
+	}
+}

@@ -18,6 +18,8 @@ TEST_PACKAGES ?= ./...
 # Modules of their own that are programs or tests of this project.
 OWN_MODULES := hack/tools/image
 
+CLUSTER = IMAGE='$(IMAGE)' OVERLAY='$(OVERLAY)' NAMESPACE='$(NAMESPACE)' hack/cluster.sh
+
 # Folders that hold generated files.
 GENERATED := api config
 
@@ -42,12 +44,28 @@ ifeq ($(TEST_PACKAGES),./...)
 endif
 
 .PHONY: parts
-parts: # What tests run against: kube-apiserver and etcd, three S3 servers, PostgreSQL.
-	hack/build-tools.sh kubernetes versitygw minio postgresql ceph
+parts: # What tests run against: kube-apiserver and etcd, kubectl, three S3 servers, PostgreSQL.
+	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql ceph
 
 .PHONY: image
 image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes it)
 	@IMAGE='$(IMAGE)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/image.sh
+
+.PHONY: install
+install: ## Install the kinds and the namespace into the cluster of the current kubeconfig (OVERLAY, NAMESPACE)
+	@$(CLUSTER) install
+
+.PHONY: deploy
+deploy: ## Deploy the manager there, or a new version of it (IMAGE, OVERLAY, NAMESPACE)
+	@$(CLUSTER) deploy
+
+.PHONY: undeploy
+undeploy: ## Remove the manager; the kinds, what is declared and what is stored stay (OVERLAY, NAMESPACE)
+	@$(CLUSTER) undeploy
+
+.PHONY: uninstall
+uninstall: ## Remove the kinds, once nothing is declared any more
+	@$(CLUSTER) uninstall
 
 .PHONY: bench
 bench: parts ## Measure speed and memory against the bare parts, as ratios

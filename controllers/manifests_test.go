@@ -10,9 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -28,14 +30,14 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, folder := range []string{"default", "samples", "samples/s3"} {
+	for _, folder := range []string{"install", "sqlite/install", "default", "samples", "samples/s3"} {
 		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
 			for _, o := range objects(t, file) {
 				seen[o.GetKind()]++
 				if kind := o.GetKind(); kind == "CustomResourceDefinition" || kind == "Namespace" {
 					continue // installed, and made above
 				}
-				if folder != "default" {
+				if strings.HasPrefix(folder, "samples") {
 					o.SetNamespace(ns)
 				} else if o.GetNamespace() != "artifact-store" {
 					t.Errorf("%s: %s %s is in no namespace or another", file, o.GetKind(), o.GetName())
@@ -46,7 +48,7 @@ func TestManifests(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount", "Deployment", "Service", "NetworkPolicy", "StorageBackend", "RoutingPolicy", "Secret"} {
+	for _, kind := range []string{"CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "StorageBackend", "RoutingPolicy", "Secret"} {
 		if seen[kind] == 0 {
 			t.Errorf("no %s among the manifests", kind)
 		}
@@ -116,5 +118,55 @@ func objects(t *testing.T, file string) []*unstructured.Unstructured {
 		if o.Object != nil {
 			all = append(all, o)
 		}
+	}
+}
+
+// TestPodsAreRestricted has the API server hold the Deployment's pods to the
+// Pod Security level of the namespace that config/install makes.
+func TestPodsAreRestricted(t *testing.T) {
+	t.Parallel()
+	c, _ := apiClient(t)
+	var namespace corev1.Namespace
+	var deployment appsv1.Deployment
+	for _, folder := range []string{"install", "default"} {
+		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
+			for _, o := range objects(t, file) {
+				var into any
+				switch o.GetKind() {
+				case "Namespace":
+					into = &namespace
+				case "Deployment":
+					into = &deployment
+				default:
+					continue
+				}
+				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, into); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	namespace.Name = "restricted"
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: deployment.Spec.Template.Spec.ServiceAccountName}}
+	for _, o := range []client.Object{&namespace, account} {
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pod := func(name string) *corev1.Pod {
+		template := deployment.Spec.Template.DeepCopy()
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: name}, Spec: template.Spec}
+	}
+	if err := c.Create(t.Context(), pod("as-it-is")); err != nil {
+		t.Error(err)
+	}
+	// The level is enforced: with a capability it is not let in.
+	capable := pod("capable")
+	capable.Spec.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	if err := c.Create(t.Context(), capable); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted`) {
+		t.Errorf("a pod with a capability: %v", err)
+	}
+	if context := deployment.Spec.Template.Spec.Containers[0].SecurityContext; context.ReadOnlyRootFilesystem == nil || !*context.ReadOnlyRootFilesystem {
+		t.Error("the root file system can be written")
 	}
 }

@@ -3,13 +3,13 @@
 # bin/tools/<name>-<version>/, and installs Debian's PostgreSQL and Ceph where
 # they are missing.
 #
-#   hack/build-tools.sh [kubernetes|versitygw|minio|dev|postgresql|ceph]...   (none: all)
+#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|ceph]...   (none: all but kubectl)
 #   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
 # What is there and up to date is skipped: a stamp in each folder has the hash
 # of the module's go.mod and go.sum and of the functions here that build it.
 # One is built after the other, and two runs at once wait for each other. Where
-# KUBEBUILDER_ASSETS is set, kubernetes is skipped.
+# KUBEBUILDER_ASSETS is set, kubernetes is skipped; where kubectl is in PATH, kubectl is.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 tools="$root/bin/tools"
@@ -21,10 +21,20 @@ pinned() {
 	awk -v path="$2" '{ sub(/^require /, "") } $1 == path && $2 ~ /^v/ { print $2; exit }' "$root/hack/tools/$1/go.mod"
 }
 
+# module NAME: the folder of hack/tools that it is built in.
+module() {
+	case "$1" in
+	kubectl) echo kubernetes ;;
+	*) echo "$1" ;;
+	esac
+}
+
 # fingerprint NAME: the hash of all that makes its programs. A change elsewhere in this script builds nothing anew.
 fingerprint() {
+	local module
+	module="$root/hack/tools/$(module "$1")"
 	{
-		cat "$root/hack/tools/$1/go.mod" "$root/hack/tools/$1/go.sum"
+		cat "$module/go.mod" "$module/go.sum"
 		declare -f gobuild "build_$1"
 	} | sha256sum | cut -d' ' -f1
 }
@@ -34,6 +44,13 @@ folder() {
 	local version
 	case "$1" in
 	kubernetes) version="$(pinned kubernetes k8s.io/kubernetes)" ;;
+	kubectl)
+		if command -v kubectl >/dev/null; then
+			dirname "$(command -v kubectl)"
+			return
+		fi
+		version="$(pinned kubernetes k8s.io/kubernetes)"
+		;;
 	versitygw) version="$(pinned versitygw github.com/versity/versitygw)" ;;
 	minio) version="$(pinned minio github.com/minio/minio)" ;;
 	dev) version="$(sha256sum <"$root/hack/tools/dev/go.mod" | cut -c1-12)" ;; # several programs, no common version
@@ -46,7 +63,7 @@ folder() {
 		return
 		;;
 	*)
-		echo "unknown tool $1: expected kubernetes, versitygw, minio, dev, postgresql or ceph" >&2
+		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql or ceph" >&2
 		return 2
 		;;
 	esac
@@ -78,15 +95,23 @@ gobuild() {
 	(cd "$module" && nice go build -trimpath -buildvcs=false -ldflags "-s -w $ldflags" -o "$out" "$@")
 }
 
-build_kubernetes() {
-	local version major minor flags=""
+# version_flags: with them Kubernetes' programs say their version.
+version_flags() {
+	local version major minor package
 	version="$(pinned kubernetes k8s.io/kubernetes)"
 	IFS=. read -r major minor _ <<<"${version#v}"
 	for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-		flags+=" -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
+		echo "-X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor -X $package.gitTreeState=clean"
 	done
+}
+
+build_kubernetes() {
 	gobuild kubernetes "$1/etcd" "" go.etcd.io/etcd/server/v3 # the package's last element is v3
-	gobuild kubernetes "$1/" "$flags" k8s.io/kubernetes/cmd/kube-apiserver
+	gobuild kubernetes "$1/" "$(version_flags | tr '\n' ' ')" k8s.io/kubernetes/cmd/kube-apiserver
+}
+
+build_kubectl() {
+	gobuild kubernetes "$1/" "$(version_flags | tr '\n' ' ')" k8s.io/kubernetes/cmd/kubectl
 }
 
 build_versitygw() {
@@ -175,6 +200,7 @@ for name in "$@"; do
 	case "$name" in
 	postgresql) ensure_postgresql ;;
 	ceph) ensure_ceph ;;
+	kubectl) command -v kubectl >/dev/null || ensure kubectl ;;
 	kubernetes)
 		if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 			echo "kubernetes: skipped, KUBEBUILDER_ASSETS is set" >&2

@@ -47,3 +47,13 @@ var controlPlaneAssets = sync.OnceValues(func() (string, error) {
 	}
 	return wrapped, nil
 })
+
+// Kubectl returns the program kubectl: that in PATH, or the one that is built where there is none.
+func Kubectl(tb testing.TB) string {
+	tb.Helper()
+	folder, err := toolFolder("kubectl", "kubectl")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(folder, "kubectl")
+}

@@ -17,7 +17,7 @@ import (
 
 // ListPackages implements Packages.
 func (s *Service) ListPackages(ctx context.Context, filter PackageFilter) (PackagePage, error) {
-	limit, err := pageLimit(filter.Limit, DefaultPackagePage, MaxPackagePage)
+	limit, err := PackagePageLimit(filter.Limit)
 	if err != nil {
 		return PackagePage{}, err
 	}
@@ -51,6 +51,12 @@ func (s *Service) ListPackages(ctx context.Context, filter PackageFilter) (Packa
 	return page, err
 }
 
+// PackagePageLimit is how many packages a page has that was asked for with
+// this limit. *InvalidError on "limit".
+func PackagePageLimit(asked int) (int, error) {
+	return pageLimit(asked, DefaultPackagePage, MaxPackagePage)
+}
+
 func pageLimit(asked, usual, most int) (int, error) {
 	if asked < 0 || asked > most {
 		return 0, Invalid("limit", "must be 1 to %d, is %d", most, asked)
@@ -67,6 +73,19 @@ func formatCursor(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
+// CursorAt is an After with which a listing begins at a producer's first package.
+func CursorAt(producer string) string { return formatCursor(producer, "", "") }
+
+// CursorProducer returns the producer that a listing goes on at, "" for the
+// start. *InvalidError on "after".
+func CursorProducer(cursor string) (string, error) {
+	parts, err := parseCursor(cursor)
+	if parts == nil {
+		return "", err
+	}
+	return parts[0], err
+}
+
 func parseCursor(text string) (*[3]string, error) {
 	if text == "" {
 		return nil, nil
@@ -76,7 +95,9 @@ func parseCursor(text string) (*[3]string, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &parts)
 	}
-	if err != nil || len(parts) != 3 || (PackageRef{parts[0], parts[1], parts[2]}).Validate() != nil {
+	if err != nil || len(parts) != 3 || ValidateName("producer", parts[0]) != nil ||
+		// "" comes before every name: see CursorAt.
+		parts[1]+parts[2] != "" && (PackageRef{parts[0], parts[1], parts[2]}).Validate() != nil {
 		return nil, Invalid("after", "%.80q is not the \"next\" of an earlier page", text)
 	}
 	return (*[3]string)(parts), nil

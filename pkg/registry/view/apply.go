@@ -116,12 +116,12 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 		if f.Executable {
 			executable = 1
 		}
-		files[i] = []any{rec.Position, i, f.Path, f.Digests.SHA256.Bytes(), executable, f.MediaType}
+		files[i] = []any{rec.Position, i, f.Path, f.Digests.SHA256.Bytes(), executable, f.MediaType, p.Producer}
 		add(f.Digests, f.Size)
 	}
 	add(digest.Of(p.Manifest), int64(len(p.Manifest)))
 
-	if err := insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type"}, files, ""); err != nil {
+	if err := insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, files, ""); err != nil {
 		return err
 	}
 	if err := insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {

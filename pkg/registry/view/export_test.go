@@ -30,3 +30,8 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// MigrateTo brings the tables to an earlier step.
+func MigrateTo(ctx context.Context, db *database.DB, steps int) error {
+	return db.Migrate(ctx, "view", schema[:steps])
+}

@@ -75,7 +75,7 @@ func FindReusable(ctx context.Context, tx database.Tx, producer string, digests 
 		rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id
 			FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
 			WHERE b.sha256 IN (`+placeholders(2, len(chunk))+`) AND l.state = 'live'
-			AND EXISTS (SELECT 1 FROM package_files f JOIN packages p ON p.position = f.package WHERE f.sha256 = b.sha256 AND p.producer = $1)`, args...)
+			AND EXISTS (SELECT 1 FROM package_files f WHERE f.sha256 = b.sha256 AND f.producer = $1)`, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
 				sha, b3 []byte

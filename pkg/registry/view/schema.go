@@ -77,13 +77,19 @@ CREATE TABLE abandoned (
 	backend_id TEXT PRIMARY KEY,
 	position   BIGINT NOT NULL -- of v1.backend.abandoned
 );
+`, `
+-- Who holds a blob is asked at every read by digest.
+ALTER TABLE package_files ADD COLUMN producer TEXT NOT NULL DEFAULT ''; -- packages.producer
+UPDATE package_files SET producer = (SELECT p.producer FROM packages p WHERE p.position = package_files.package);
+DROP INDEX package_files_sha256;
+CREATE INDEX package_files_holders ON package_files (sha256, producer);
 `}
 
 // tables with the columns that order their rows, for Check: numbers, raw bytes
 // and UUIDs, because engines may order other text differently.
 var tables = []struct{ name, order, columns string }{
 	{"packages", "position", "position, producer, name, version, manifest_sha256, manifest_size, retention_class, tier, media_type, annotations, files, bytes, published_us, actor, backend_id"},
-	{"package_files", "package, number", "package, number, path, sha256, executable, media_type"},
+	{"package_files", "package, number", "package, number, path, sha256, executable, media_type, producer"},
 	{"blobs", "sha256", "sha256, blake3, size"},
 	{"storage_locations", "sha256, backend_id", "backend_id, sha256, state, reason, detail, changed, checked, checked_us"},
 	{"backends", "registered", "id, name, driver, place, registered"},

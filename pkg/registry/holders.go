@@ -1,0 +1,85 @@
+package registry
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// What must be known of a blob or a session to decide who may have it: see
+// access.Index, which the Service satisfies.
+
+// UploadProducer returns whose package a session is to become, whatever state
+// it is in. ErrNotFound.
+func (s *Service) UploadProducer(ctx context.Context, id string) (producer string, err error) {
+	if _, err := uuid.Parse(id); err != nil {
+		return "", ErrNotFound
+	}
+	err = s.read(ctx, func(tx database.Tx) error {
+		session, err := upload.Get(ctx, tx, id)
+		producer = session.Producer
+		return err
+	})
+	return producer, err
+}
+
+// Holds reports whether a published package of the producer has the blob.
+func (s *Service) Holds(ctx context.Context, producer string, name digest.Digest) (holds bool, err error) {
+	err = s.read(ctx, func(tx database.Tx) error {
+		sha256, err := view.SHA256Of(ctx, tx, name)
+		if err == nil {
+			holds, err = view.Holds(ctx, tx, producer, sha256)
+		}
+		return err
+	})
+	return holds, ignoreNotFound(err)
+}
+
+// Holders returns producers whose published packages have the blob, at most limit.
+func (s *Service) Holders(ctx context.Context, name digest.Digest, limit int) (producers []string, err error) {
+	err = s.read(ctx, func(tx database.Tx) error {
+		sha256, err := view.SHA256Of(ctx, tx, name)
+		if err == nil {
+			producers, err = view.ListHolders(ctx, tx, sha256, limit)
+		}
+		return err
+	})
+	return producers, ignoreNotFound(err)
+}
+
+// Producers returns those that have published, in the order of listings, from
+// the given one on ("": from the first), at most limit.
+func (s *Service) Producers(ctx context.Context, from string, limit int) (producers []string, err error) {
+	err = s.read(ctx, func(tx database.Tx) (err error) {
+		producers, err = view.ListProducers(ctx, tx, from, limit)
+		return err
+	})
+	return producers, err
+}
+
+func ignoreNotFound(err error) error {
+	if err == ErrNotFound {
+		return nil
+	}
+	return err
+}
+
+type holderKey struct{}
+
+// WithHolder names a producer whose package the blob that is asked for belongs
+// to, as far as the caller knows. It is a hint for whoever decides whether he
+// may have it, and grants nothing.
+func WithHolder(ctx context.Context, producer string) context.Context {
+	return context.WithValue(ctx, holderKey{}, producer)
+}
+
+// HolderOf returns the producer that WithHolder named, "" if none.
+func HolderOf(ctx context.Context) string {
+	producer, _ := ctx.Value(holderKey{}).(string)
+	return producer
+}

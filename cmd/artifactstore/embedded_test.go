@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // startDeadline bounds how long a manager may take until its backends are ready.
@@ -56,26 +58,27 @@ type process struct {
 
 var servedAt = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
 
-// manager start BACKENDS starts it and waits until that many are ready, then
-// points the CLI at it; manager stop ends it and wants a clean end.
+// manager start BACKENDS FLAG... starts it and waits until that many are ready
+// (asking with the token of the environment, if there is one), then points the
+// CLI at it; manager stop ends it and wants a clean end.
 func manager(ts *testscript.TestScript, neg bool, args []string) {
 	p := ts.Value(processKey{}).(*process)
 	switch {
-	case !neg && len(args) == 2 && args[0] == "start" && p.command == nil:
-		p.start(ts, args[1])
+	case !neg && len(args) >= 2 && args[0] == "start" && p.command == nil:
+		p.start(ts, args[1], args[2:])
 	case !neg && len(args) == 1 && args[0] == "stop" && p.command != nil:
 		ts.Check(p.stop())
 	default:
-		ts.Fatalf("usage: manager start BACKENDS | manager stop")
+		ts.Fatalf("usage: manager start BACKENDS FLAG... | manager stop")
 	}
 }
 
-func (p *process) start(ts *testscript.TestScript, backends string) {
+func (p *process) start(ts *testscript.TestScript, backends string, flags []string) {
 	path, err := buildManager()
 	ts.Check(err)
 	p.log, err = os.Create(ts.MkAbs("manager.log"))
 	ts.Check(err)
-	p.command = exec.Command(path, "--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0")
+	p.command = exec.Command(path, append([]string{"--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0"}, flags...)...)
 	p.command.Stdout, p.command.Stderr = p.log, p.log
 	ts.Check(p.command.Start())
 	ts.Defer(func() { _ = p.stop() }) // a script that failed need not end cleanly
@@ -89,7 +92,7 @@ func (p *process) start(ts *testscript.TestScript, backends string) {
 	})
 	ts.Setenv(serverEnv, server)
 	waitFor(ts, func() error {
-		client, err := connect(server)
+		client, err := connect(connection{server: server, token: storage.NewSecret(ts.Getenv(tokenEnv))})
 		if err != nil {
 			return err
 		}

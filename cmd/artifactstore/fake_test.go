@@ -48,7 +48,7 @@ func appOn(t *testing.T, m *memory) (*app, *bytes.Buffer) {
 	return &app{
 		environment: environment{stdin: bytes.NewReader(nil), stdout: &out, stderr: io.Discard, getenv: func(string) string { return "" }},
 		output:      formatJSON,
-		connect:     func(string) (registry.Registry, error) { return m, nil },
+		connect:     func(connection) (registry.Registry, error) { return m, nil },
 	}, &out
 }
 

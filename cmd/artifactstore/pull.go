@@ -83,7 +83,7 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 		fetched += f.Size
 	}
 	progress := a.meter("fetching", fetched)
-	err = target.fetch(ctx, client, missing, o.concurrency, progress)
+	err = target.fetch(registry.WithHolder(ctx, ref.Producer), client, missing, o.concurrency, progress)
 	progress.finish()
 	if err != nil {
 		return err
@@ -107,6 +107,7 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 // readManifest fetches the manifest that the registry announces for ref, and
 // takes nothing of it on trust: not its bytes, not the name inside it.
 func readManifest(ctx context.Context, client registry.Packages, ref registry.PackageRef) ([]byte, *manifest.Manifest, error) {
+	ctx = registry.WithHolder(ctx, ref.Producer)
 	pkg, err := client.GetPackage(ctx, ref)
 	if err != nil {
 		return nil, nil, named(ref.String(), err)

@@ -9,11 +9,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 const (
 	defaultServer = "http://127.0.0.1:8080"
 	serverEnv     = "ARTIFACTSTORE_SERVER"
+	// A token is never an argument: every list of processes shows those.
+	tokenEnv         = "ARTIFACTSTORE_TOKEN"
+	tokenFileEnv     = "ARTIFACTSTORE_TOKEN_FILE"
+	caFileEnv        = "ARTIFACTSTORE_CA_FILE"
+	insecureTokenEnv = "ARTIFACTSTORE_INSECURE_TOKEN"
 )
 
 // environment is what a process is given, so that a test can give another.
@@ -26,9 +32,9 @@ type environment struct {
 // app is one run of the program.
 type app struct {
 	environment
-	server  string
+	connection
 	output  format
-	connect func(server string) (registry.Registry, error)
+	connect func(c connection) (registry.Registry, error)
 	// started is set when a verb's own code begins: any error before that is
 	// cobra's about flags and arguments, so wrong usage.
 	started bool
@@ -43,6 +49,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	if err != nil && !a.started {
 		err = asUsage(err)
 	}
+	err = explainAccess(err, a.connection)
 	code := exitCode(err)
 	if code == exitFailed && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
@@ -86,6 +93,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets the default")
 	flags.VarP(&a.output, "output", "o", "table, json or yaml")
+	// What was given by a flag stands before the environment, a token before a file with one.
+	a.token = storage.NewSecret(a.getenv(tokenEnv))
+	file := a.getenv(tokenFileEnv)
+	if !a.token.IsZero() {
+		file = ""
+	}
+	flags.StringVar(&a.tokenFile, "token-file", file, "file of the token to show, read again when it changes; "+tokenFileEnv+" sets the default, "+tokenEnv+" a token")
+	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "certificates (PEM) to trust the registry by, instead of the system's; "+caFileEnv+" sets the default")
+	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "send the token over plain http, also to another machine; "+insecureTokenEnv+"=true sets the default")
 	complete(root, "output", "table", "json", "yaml")
 	group(root)
 	root.AddCommand(
@@ -114,4 +130,4 @@ func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobr
 }
 
 // client makes a client of the server that was named; nothing is sent yet.
-func (a *app) client() (registry.Registry, error) { return a.connect(a.server) }
+func (a *app) client() (registry.Registry, error) { return a.connect(a.connection) }

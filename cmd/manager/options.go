@@ -27,7 +27,8 @@ type options struct {
 	database                      string
 	namespace, kubeconfig         string
 	leaderElect                   bool
-	allowAnonymousRemote          bool
+	tokenFile                     string
+	allowAnonymous                bool
 	allowAmbient                  bool
 	bufferBytes                   int64
 	uploadLifetime                time.Duration
@@ -59,7 +60,8 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.namespace, "namespace", "", "Kubernetes `namespace` to follow (default: POD_NAMESPACE, or the pod's own)")
 	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
 	set.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas write statuses; needs PostgreSQL")
-	set.BoolVar(&o.allowAnonymousRemote, "allow-anonymous-remote", false, "listen on an address that others can reach although nobody is asked who he is")
+	set.StringVar(&o.tokenFile, "token-file", "", "`file` of static tokens and what their holders may do, with --config-dir")
+	set.BoolVar(&o.allowAnonymous, "allow-anonymous", false, "ask nobody who he is, and let everybody do everything, on whatever address")
 	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
@@ -120,7 +122,7 @@ func (o *options) complete() error {
 			return fmt.Errorf("--metrics-listen: %q is not an address of the form host:port", o.metricsListen)
 		}
 	}
-	if err := o.checkListen(); err != nil {
+	if err := o.checkAccess(); err != nil {
 		return err
 	}
 	if o.database == "" {
@@ -158,16 +160,26 @@ func (o *options) completeCluster() error {
 	return nil
 }
 
-// checkListen refuses to serve strangers: nobody is asked yet who he is.
-func (o *options) checkListen() error {
+// checkAccess refuses to serve strangers by accident.
+func (o *options) checkAccess() error {
 	host, _, err := net.SplitHostPort(o.listen)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("--listen: %q is not an address of the form host:port", o.listen)
-	}
-	address, err := netip.ParseAddr(host)
-	loopback := host == "localhost" || (err == nil && address.IsLoopback())
-	if !loopback && !o.allowAnonymousRemote {
-		return fmt.Errorf("--listen: %s can be reached by others and nobody is asked who he is; listen on 127.0.0.1, or set --allow-anonymous-remote", o.listen)
+	case o.tokenFile != "" && o.configDir == "":
+		return errors.New("--token-file: static tokens are for --config-dir")
+	case o.tokenFile != "" && o.allowAnonymous:
+		return errors.New("--allow-anonymous: nobody is asked for the tokens of --token-file then: set one of the two")
+	case o.anonymous() && !o.allowAnonymous && !isLoopback(host):
+		return fmt.Errorf("--listen: %s can be reached by others and nobody is asked who he is; listen on 127.0.0.1, or set --token-file, or --allow-anonymous", o.listen)
 	}
 	return nil
+}
+
+// anonymous: nobody is asked who he is.
+func (o *options) anonymous() bool { return o.tokenFile == "" }
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }

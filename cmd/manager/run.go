@@ -76,6 +76,11 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	observer := controllers.NewObserver(service, buffer.New(o.bufferBytes, buffer.DefaultEach), settings, controllers.NewMetrics(metrics))
 	defer func() { err = errors.Join(err, observer.Close()) }()
 
+	who, err := openAccess(o, logger)
+	if err != nil {
+		return err
+	}
+
 	// The control plane ends after the drain: requests under way keep a table that follows the declarations.
 	control, stopControl := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -91,6 +96,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger}
 		failed <- embedded.Run(control)
 	})
+	running.Go(func() { who.run(control) })
 	ready := func(ctx context.Context) error {
 		if !table.Loaded() {
 			return errors.New("no routing table has been loaded yet")
@@ -107,9 +113,11 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	defer endStreams()
 	api := httpapi.Options{
 		Logger: logger, Metrics: metrics, MetricsApart: o.metricsListen != "", Ready: ready,
-		Context: streams, Stopping: ctx, Version: version(), LoopbackOnly: !o.allowAnonymousRemote,
+		Context: streams, Stopping: ctx, Version: version(),
+		// Where tokens are asked for, a page in somebody's browser has none.
+		Authenticator: who.authenticator, LoopbackOnly: o.anonymous() && !o.allowAnonymous,
 	}
-	s := server{options: o, logger: logger, registry: httpapi.NewHandler(service, api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
+	s := server{options: o, logger: logger, registry: httpapi.NewHandler(who.guard(service), api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
 	return s.run(ctx, metrics, failed)
 }
 

@@ -39,12 +39,16 @@ var imports = map[string][]string{
 	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
 	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
 	"pkg/registry/retention": {"pkg/digest"},
-	"pkg/registry/httpapi":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/storage"},
+	"pkg/registry/httpapi":   {"pkg/access", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.
 	"pkg/registry/registrytest": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",
 		"pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view",
 	},
+
+	// Who may do what. The registry knows nothing of it: it is guarded.
+	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/storage"},
+	"pkg/access/...": {"pkg/access", "pkg/routing", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
@@ -57,7 +61,7 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
+		"pkg/access", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
 		"pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
@@ -69,7 +73,7 @@ var imports = map[string][]string{
 // confined says which packages alone may import a library, or anything below
 // it. What is not listed may be imported by all.
 var confined = map[string][]string{
-	"k8s.io":                         {"api/...", "controllers/...", "cmd/manager/..."},
+	"k8s.io":                         {"api/...", "controllers/...", "pkg/access/kubernetes", "cmd/manager/..."},
 	"sigs.k8s.io/controller-runtime": {"api/...", "controllers/...", "cmd/manager/..."},
 	"github.com/aws":                 {"pkg/storage/s3", "pkg/storage/backends"},
 	"github.com/jackc/pgx":           {"pkg/database/..."},

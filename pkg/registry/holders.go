@@ -11,8 +11,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// What must be known of a blob or a session to decide who may have it: see
-// access.Index, which the Service satisfies.
+// What must be known of a blob, a session or a backend to decide who may have
+// it: see access.Index, which the Service satisfies.
 
 // UploadProducer returns whose package a session is to become, whatever state
 // it is in. ErrNotFound.
@@ -60,6 +60,12 @@ func (s *Service) Producers(ctx context.Context, from string, limit int) (produc
 		return err
 	})
 	return producers, err
+}
+
+// BackendName returns the name of a declared backend by its name or id. ErrNotFound.
+func (s *Service) BackendName(nameOrID string) (string, error) {
+	b, err := s.findBackend(nameOrID)
+	return b.Name, err
 }
 
 func ignoreNotFound(err error) error {

@@ -33,7 +33,22 @@ func (h *handler) getBlob(w *responseWriter, r *http.Request) error {
 	if err != nil {
 		return registry.Invalid("digest", "must be sha256:<64 hex digits> or blake3:<64 hex digits>")
 	}
+	if r, err = withHolder(r); err != nil {
+		return err
+	}
 	return send(w, r, h.blob(name))
+}
+
+// withHolder takes up whose package the blob is said to be of.
+func withHolder(r *http.Request) (*http.Request, error) {
+	producer := r.URL.Query().Get("producer")
+	if producer == "" {
+		return r, nil
+	}
+	if err := registry.ValidateName("producer", producer); err != nil {
+		return r, err
+	}
+	return r.WithContext(registry.WithHolder(r.Context(), producer)), nil
 }
 
 func (h *handler) blob(name digest.Digest) representation {
@@ -59,6 +74,7 @@ func (h *handler) getPackageFile(w *responseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	r = r.WithContext(registry.WithHolder(r.Context(), ref.Producer))
 	if describe {
 		return sendJSON(w, http.StatusOK, file)
 	}
@@ -74,6 +90,9 @@ func (h *handler) getManifest(w *responseWriter, r *http.Request) error {
 	name, err := digest.Parse(r.PathValue("digest"))
 	if err != nil || name.Algorithm() != digest.SHA256 {
 		return registry.Invalid("digest", "must be sha256:<64 hex digits>")
+	}
+	if r, err = withHolder(r); err != nil {
+		return err
 	}
 	data, err := h.registry.GetManifest(r.Context(), name)
 	if err != nil {

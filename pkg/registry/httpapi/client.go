@@ -3,6 +3,8 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 const (
@@ -36,10 +39,15 @@ const (
 type ClientOptions struct {
 	// UserAgent is sent along; "" is "artifact-store".
 	UserAgent string
-	// Token is sent as a bearer token, if it is not empty.
-	Token string
-	// Transport makes the connections; nil is one of its own. Tests and TLS settings need it.
+	// Token is asked before each request for the bearer token to send, "" for
+	// none; nil sends none. It is not sent in the clear, unless to this machine.
+	Token func() (storage.Secret, error)
+	// InsecureToken sends it in the clear all the same: where the network is trusted.
+	InsecureToken bool
+	// Transport makes the connections; nil is one of its own.
 	Transport http.RoundTripper
+	// RootCAs are whom to trust that the server is the one that it says, if Transport is nil; nil is the system's.
+	RootCAs *x509.CertPool
 }
 
 // Client is a registry over HTTP. All methods may be called concurrently.
@@ -50,10 +58,14 @@ type Client struct {
 	base      *url.URL // without a slash at the end
 	http      *http.Client
 	userAgent string
-	token     string
+	token     func() (storage.Secret, error)
 }
 
 var _ registry.Registry = (*Client)(nil)
+
+// ErrTokenInClear: NewClient was given a token for a server that it would
+// reach unencrypted over a network.
+var ErrTokenInClear = errors.New("server: must be https://…: over http the token would go in the clear")
 
 // NewClient returns a Client of the server at baseURL (http or https, a host,
 // and the path that the server is mounted at, if any). It does not connect.
@@ -64,13 +76,16 @@ func NewClient(baseURL string, opts ClientOptions) (*Client, error) {
 		return nil, registry.Invalid("server", "must be http://host[:port] or https://host[:port], without user, query and fragment")
 	}
 	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), ""
+	if opts.Token != nil && base.Scheme == "http" && !opts.InsecureToken && !isLoopback(base.Hostname()) {
+		return nil, ErrTokenInClear
+	}
 	c := &Client{base: base, userAgent: opts.UserAgent, token: opts.Token}
 	if c.userAgent == "" {
 		c.userAgent = "artifact-store"
 	}
 	transport := opts.Transport
 	if transport == nil {
-		transport = newTransport()
+		transport = newTransport(opts.RootCAs)
 	}
 	c.http = &http.Client{
 		Transport: transport,
@@ -83,8 +98,9 @@ func NewClient(baseURL string, opts ClientOptions) (*Client, error) {
 // Close releases idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func newTransport() *http.Transport {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	transport.MaxIdleConns = 4 * connectionsPerServer
 	transport.MaxIdleConnsPerHost = connectionsPerServer
 	transport.IdleConnTimeout = IdleTimeout / 2 // before the server does
@@ -152,8 +168,14 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 		// idle connection meanwhile; an empty one is not sent along.
 		request.Header["Idempotency-Key"] = []string{}
 	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return nil, err
+		}
+		if !token.IsZero() {
+			request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		}
 	}
 	if call.body != nil {
 		request.ContentLength = call.length

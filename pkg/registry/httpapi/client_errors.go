@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -72,6 +73,10 @@ func causeOfStatus(response *http.Response) error {
 		return nil
 	}
 	switch response.StatusCode {
+	case http.StatusUnauthorized:
+		return access.ErrUnauthenticated
+	case http.StatusForbidden:
+		return access.ErrForbidden
 	case http.StatusNotFound:
 		return registry.ErrNotFound
 	case http.StatusGone:

@@ -46,7 +46,7 @@ func (c *Client) GetManifest(ctx context.Context, name digest.Digest) ([]byte, e
 	if name.IsZero() {
 		return nil, registry.Invalid("digest", "must not be empty")
 	}
-	response, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/manifests/" + name.String(), header: http.Header{"Accept": {"application/cbor"}}, repeat: true})
+	response, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/manifests/" + name.String(), query: holderQuery(ctx), header: http.Header{"Accept": {"application/cbor"}}, repeat: true})
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +75,20 @@ func (c *Client) HeadBlob(ctx context.Context, name digest.Digest) (registry.Blo
 	if name.IsZero() {
 		return registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	response, err := c.do(ctx, call{method: http.MethodHead, path: "/v1/blobs/" + name.String(), repeat: true})
+	response, err := c.do(ctx, call{method: http.MethodHead, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), repeat: true})
 	if err != nil {
 		return registry.BlobInfo{}, err
 	}
 	defer response.Body.Close()
 	return blobInfo(response.Header, response.ContentLength)
+}
+
+// holderQuery passes on whose package the blob is of.
+func holderQuery(ctx context.Context) url.Values {
+	if producer := registry.HolderOf(ctx); producer != "" {
+		return url.Values{"producer": {producer}}
+	}
+	return nil
 }
 
 func blobInfo(header http.Header, size int64) (registry.BlobInfo, error) {
@@ -96,7 +104,7 @@ func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 	if name.IsZero() {
 		return nil, registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	get := call{method: http.MethodGet, path: "/v1/blobs/" + name.String(), header: http.Header{}, repeat: true}
+	get := call{method: http.MethodGet, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), header: http.Header{}, repeat: true}
 	if rng != nil {
 		if rng.Offset < 0 || rng.Length < 0 {
 			return nil, registry.BlobInfo{}, storage.ErrRange

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -30,6 +31,9 @@ var kinds = []kind{
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},
 	{"mismatch", http.StatusBadRequest, storage.ErrMismatch, "The bytes are not what was declared"},
 	{"range", http.StatusRequestedRangeNotSatisfiable, storage.ErrRange, "The range lies outside the blob"},
+	{"unauthenticated", http.StatusUnauthorized, access.ErrUnauthenticated, "The request has no token that is known here"},
+	{"forbidden", http.StatusForbidden, access.ErrForbidden, "The holder of the token may not do this"},
+	{"access-unknown", http.StatusServiceUnavailable, access.ErrUnavailable, "Who asks, or what he may do, cannot be found out now"},
 	{"not-found", http.StatusNotFound, registry.ErrNotFound, "There is no such thing"},
 	{"no-ready-backend", http.StatusServiceUnavailable, registry.ErrNoReadyBackend, "No backend of the matching rule is ready"},
 	{"no-rule", http.StatusServiceUnavailable, registry.ErrNoRule, "No routing rule matches"},
@@ -87,6 +91,8 @@ func problemOf(err error) *Problem {
 		offset    *registry.OffsetError
 		length    *registry.LengthError
 		abandoned *registry.AbandonedError
+		unknown   *access.UnauthenticatedError
+		denied    *access.ForbiddenError
 		matching  = problemInternal
 	)
 	if errors.As(err, &own) {
@@ -118,6 +124,15 @@ func problemOf(err error) *Problem {
 	case registry.ErrConflict:
 		if errors.As(err, &conflict) {
 			p.Detail, p.Errors, p.Existing = conflict.Error(), []FieldError{{conflict.Field, conflict.Message}}, conflict.Existing
+		}
+	case access.ErrUnauthenticated:
+		if errors.As(err, &unknown) {
+			p.Detail, p.Errors = unknown.Message, []FieldError{{"Authorization", unknown.Message}}
+		}
+	case access.ErrForbidden:
+		if errors.As(err, &denied) {
+			p.Detail = denied.Error()
+			p.Denied = &Denied{denied.Who, denied.What.Verb, denied.What.Resource + "." + access.Group, denied.What.Name}
 		}
 	case registry.ErrIncomplete:
 		if errors.As(err, &missing) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
@@ -78,15 +80,20 @@ func (h *handler) streamEvents(w *responseWriter, r *http.Request, after uint64)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the stream back
 	w.WriteHeader(http.StatusOK)
-	err = h.writeEvents(w, head.LogID, events, done)
+	err = h.writeEvents(ctx, w, head.LogID, events, done)
 	cancel()
-	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) {
-		return nil // the client left, or the server stops: the regular ends of a stream
+	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) || accessEnded(err) {
+		return nil // the client left or lost his right, or the server stops: the regular ends of a stream
 	}
 	return err
 }
 
-func (h *handler) writeEvents(w *responseWriter, logID string, events <-chan registry.Event, done <-chan error) error {
+// accessEnded reports whether a stream's reader may not go on. He learns why when he asks again.
+func accessEnded(err error) bool {
+	return errors.Is(err, access.ErrUnauthenticated) || errors.Is(err, access.ErrForbidden) || errors.Is(err, access.ErrUnavailable)
+}
+
+func (h *handler) writeEvents(ctx context.Context, w *responseWriter, logID string, events <-chan registry.Event, done <-chan error) error {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	w.Flush()
@@ -98,6 +105,9 @@ func (h *handler) writeEvents(w *responseWriter, logID string, events <-chan reg
 			}
 			w.Flush()
 		case <-beat.C:
+			if err := h.stillKnown(ctx); err != nil {
+				return err
+			}
 			if _, err := io.WriteString(w, ": alive\n\n"); err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
@@ -45,6 +46,9 @@ type Options struct {
 	Version string
 	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
 	LoopbackOnly bool
+	// Authenticator finds out who asks; nil takes everybody for registry.Anonymous.
+	// What he may do is the registry's matter: see access.Guard.
+	Authenticator access.Authenticator
 }
 
 // NewHandler serves reg. It may be used by many servers at once.
@@ -171,6 +175,12 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	known, err := h.authenticate(r)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	r = known
 	h.dispatch(w, r)
 }
 

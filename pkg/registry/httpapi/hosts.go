@@ -17,9 +17,14 @@ func checkHost(r *http.Request) error {
 	} else {
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	}
-	address, err := netip.ParseAddr(host)
-	if strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback() {
+	if isLoopback(host) {
 		return nil
 	}
 	return problemHost.problem("this server answers on its own machine only", FieldError{"Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"})
+}
+
+// isLoopback reports whether a host, without a port, is this machine's loopback by its own words.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
 }

@@ -43,12 +43,12 @@ var (
 		append(fileParameters, parameter("query", "describe", "true: what the package says of the file, as JSON"), answersBlob(true))...)
 	headFileOperation    = plain(http.MethodHead, packageFilePattern, "headPackageFile", "Size and digests of a file of a package", "packages", append(fileParameters, answersBlob(false))...)
 	getManifestOperation = plain(http.MethodGet, "/v1/manifests/{digest}", "getManifest", "A manifest's canonical CBOR, or with Accept: application/json what it says", "packages",
-		parameter("path", "digest", "sha256:…"), answersBytes(200, "application/cbor"), answers[manifest.Manifest](200, "application/json"))
+		parameter("path", "digest", "sha256:…"), holderParameter, answersBytes(200, "application/cbor"), answers[manifest.Manifest](200, "application/json"))
 	getBlobOperation = plain(http.MethodGet, "/v1/blobs/{digest}", "getBlob", "A blob's bytes", "blobs",
-		parameter("path", "digest", "sha256:… or blake3:…"), parameter("header", "Range", "one range of bytes"),
+		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, parameter("header", "Range", "one range of bytes"),
 		parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"), answersBlob(true))
 	headBlobOperation = plain(http.MethodHead, "/v1/blobs/{digest}", "headBlob", "A blob's size and digests", "blobs",
-		parameter("path", "digest", "sha256:… or blake3:…"), answersBlob(false))
+		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, answersBlob(false))
 	eventsOperation = plain(http.MethodGet, "/v1/events", "readEvents", "A page of the log, or with Accept: text/event-stream a live stream", "events",
 		parameter("query", "after", "position; events behind it"), parameter("query", "limit", "events in a page, at most 1000; 0 is 100"),
 		parameter("header", "Last-Event-ID", "<log id>:<position>, resumes a stream"),
@@ -66,12 +66,27 @@ var (
 	metricsOperation = plain(http.MethodGet, "/metrics", "metrics", "Prometheus metrics", "server", answersBytes(200, "text/plain"))
 	openapiOperation = plain(http.MethodGet, "/openapi.json", "openapi", "This document", "server", answersBytes(200, "application/openapi+json"))
 
+	holderParameter = parameter("query", "producer", "one whose package has the blob: quicker, and sure where many have it")
+
 	fileParameters = []detail{
 		parameter("path", "producer", ""), parameter("path", "name", ""), parameter("path", "version", ""),
 		parameter("path", "path", "of the file in the package, slashes as themselves"),
 		parameter("header", "Range", "one range of bytes"), parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"),
 	}
 )
+
+var securitySchemes = map[string]*huma.SecurityScheme{
+	"bearer": {Type: "http", Scheme: "bearer", Description: "a ServiceAccount's token with the server's audience, or a static token of its token file"},
+	"basic":  {Type: "http", Scheme: "basic", Description: "the same token as the password; the user's name is of no account"},
+}
+
+// security lists what every operation asks for that is not open to everybody.
+func (h *handler) security() []map[string][]string {
+	if h.opts.Authenticator == nil {
+		return nil
+	}
+	return []map[string][]string{{"bearer": {}}, {"basic": {}}}
+}
 
 // detail adds one thing to an operation. Schemas are filled in by document, which has their registry.
 type detail func(op *huma.Operation)
@@ -186,6 +201,9 @@ func specification(api huma.API) []byte {
 			}
 			responses["default"] = &huma.Response{Description: "a problem (RFC 9457)", Content: fill(problemContent)}
 			op.Responses = responses
+			if open[op.Path] {
+				op.Security = []map[string][]string{}
+			}
 			if op.RequestBody != nil {
 				op.RequestBody = &huma.RequestBody{Required: op.RequestBody.Required, Content: fill(op.RequestBody.Content)}
 			}

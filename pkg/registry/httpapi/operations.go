@@ -25,6 +25,8 @@ func (h *handler) newAPI() huma.API {
 				Version:     h.opts.Version,
 				Description: "Packages: immutable sets of files, each byte of them checked. Errors are problems (RFC 9457).",
 			},
+			Components: &huma.Components{SecuritySchemes: securitySchemes},
+			Security:   h.security(),
 		},
 		Formats:       formats,
 		DefaultFormat: "application/json",

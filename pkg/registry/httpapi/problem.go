@@ -34,6 +34,8 @@ type Problem struct {
 	Incomplete *IncompleteFiles `json:"incomplete,omitempty"`
 	// Mismatch says what came and what was declared (type mismatch).
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
+	// Denied says what right is missing (type forbidden).
+	Denied *Denied `json:"denied,omitempty"`
 	// Explanation says what became of each backend (types no-ready-backend and no-rule).
 	Explanation *placement.Explanation `json:"explanation,omitempty"`
 	// ExpectedOffset and ProvidedOffset, in bytes, belong to the resumable
@@ -53,6 +55,14 @@ type FieldError struct {
 type IncompleteFiles struct {
 	Count int      `json:"count"`
 	Paths []string `json:"paths"` // the first 10
+}
+
+// Denied is an access.ForbiddenError. Name is that of a producer or a backend, "" for all of them.
+type Denied struct {
+	Who      string `json:"who"`
+	Verb     string `json:"verb"`
+	Resource string `json:"resource"`
+	Name     string `json:"name,omitempty"`
 }
 
 // Mismatch is a storage.MismatchError. Sizes are in bytes, WantSize -1 where none was declared.
@@ -93,6 +103,9 @@ func (p *Problem) GetHeaders() http.Header {
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		headers.Set("Retry-After", retryAfter)
+	}
+	if p.Status == http.StatusUnauthorized {
+		headers["Www-Authenticate"] = challenges
 	}
 	if p.ExpectedOffset != nil {
 		headers.Set(uploadOffset, strconv.FormatInt(*p.ExpectedOffset, 10))

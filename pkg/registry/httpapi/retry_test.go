@@ -20,6 +20,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // flaky closes the first connections without an answer, after they have sent something.
@@ -253,7 +254,7 @@ func TestMountedBelowAPath(t *testing.T) {
 		}
 		handler.ServeHTTP(w, r)
 	}))
-	client, err := httpapi.NewClient("http://"+address+"/mounted/here/", httpapi.ClientOptions{Token: "token", UserAgent: "test"})
+	client, err := httpapi.NewClient("http://"+address+"/mounted/here/", httpapi.ClientOptions{Token: func() (storage.Secret, error) { return storage.NewSecret("token"), nil }, UserAgent: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

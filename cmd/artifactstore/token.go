@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// rereadAfter is how long a token that was read is used: Kubernetes writes a
+// new one minutes before the old one ends.
+const rereadAfter = 10 * time.Second
+
+// tokenFile is a token that changes while the program runs, as a projected
+// ServiceAccount token does.
+type tokenFile struct {
+	path string
+
+	mu    sync.Mutex
+	value storage.Secret
+	read  time.Time
+}
+
+// token returns what the file holds, or held some seconds ago.
+func (f *tokenFile) token() (storage.Secret, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.value.IsZero() && time.Since(f.read) < rereadAfter {
+		return f.value, nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return storage.Secret{}, fmt.Errorf("token-file: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	content, err := io.ReadAll(io.LimitReader(file, access.MaxTokenLength+2))
+	content = bytes.TrimSpace(content)
+	switch {
+	case err != nil:
+		return storage.Secret{}, fmt.Errorf("token-file: %w", err)
+	case len(content) == 0:
+		return storage.Secret{}, fmt.Errorf("token-file: %s is empty", f.path)
+	case len(content) > access.MaxTokenLength:
+		return storage.Secret{}, fmt.Errorf("token-file: %s is larger than %d bytes: no token", f.path, access.MaxTokenLength)
+	case bytes.ContainsFunc(content, func(c rune) bool { return c < '!' || c > '~' }):
+		return storage.Secret{}, fmt.Errorf("token-file: %s holds more than one token, or none", f.path)
+	}
+	f.value, f.read = storage.NewSecret(string(content)), time.Now()
+	return f.value, nil
+}

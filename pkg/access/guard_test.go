@@ -1,0 +1,512 @@
+package access_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
+)
+
+// rights is an Authorizer that allows what it lists, and can be away.
+type rights struct {
+	mu      sync.Mutex
+	allowed map[access.Action]bool
+	away    bool
+	asked   []access.Action
+}
+
+func allowing(actions ...access.Action) *rights {
+	r := &rights{allowed: map[access.Action]bool{}}
+	for _, a := range actions {
+		r.allowed[a] = true
+	}
+	return r
+}
+
+func (r *rights) Authorize(_ context.Context, who access.Identity, what access.Action) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, what)
+	switch {
+	case r.allowed[what]:
+		return nil
+	case r.away:
+		return access.ErrUnavailable
+	}
+	return &access.ForbiddenError{Who: who.Name, What: what}
+}
+
+func (r *rights) set(away bool, actions ...access.Action) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away, r.allowed = away, map[access.Action]bool{}
+	for _, a := range actions {
+		r.allowed[a] = true
+	}
+}
+
+// house is a registry with a package of each of two producers, which have one
+// file in common, and an open session of the first.
+type house struct {
+	fixture         registrytest.Fixture
+	rights          *rights
+	guard           registry.Registry
+	ctx             context.Context
+	session         string
+	mine, theirs    registry.Package
+	common          digest.Dual
+	onlyMine, other digest.Dual
+}
+
+func pkg(producer string) registry.PackageRef {
+	return registry.PackageRef{Producer: producer, Name: "n", Version: "1"}
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	f := registrytest.OpenService(t, "")
+	h := &house{fixture: f, rights: allowing(), common: digest.Of([]byte("common")), onlyMine: digest.Of([]byte("of mine")), other: digest.Of([]byte("of theirs"))}
+	h.guard = access.Guard(f.Registry, h.rights, f.Registry.(access.Index))
+	h.ctx = access.WithIdentity(context.Background(), access.Identity{Name: "somebody"})
+	for _, producer := range []string{"mine", "theirs"} {
+		push(t, f.Registry, pkg(producer), "common", "of "+producer)
+	}
+	var err error
+	if h.mine, err = f.Registry.GetPackage(h.ctx, pkg("mine")); err != nil {
+		t.Fatal(err)
+	}
+	if h.theirs, err = f.Registry.GetPackage(h.ctx, pkg("theirs")); err != nil {
+		t.Fatal(err)
+	}
+	h.session = h.open(t)
+	return h
+}
+
+func (h *house) open(t *testing.T) string {
+	t.Helper()
+	ref := pkg("mine")
+	ref.Version = "2"
+	upload, err := h.fixture.Registry.OpenUpload(h.ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return upload.ID
+}
+
+// push publishes files with these contents.
+func push(t *testing.T, r registry.Registry, ref registry.PackageRef, contents ...string) {
+	t.Helper()
+	ctx := context.Background()
+	upload, err := r.OpenUpload(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range contents {
+		if _, err := r.PutFile(ctx, upload.ID, fmt.Sprint("f", i), content(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Publish(ctx, upload.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(text string) registry.Content {
+	return registry.Content{Reader: strings.NewReader(text), Size: int64(len(text)), Digests: digest.Of([]byte(text))}
+}
+
+// TestGuard calls every method as someone who may do nothing, everything but
+// what the method needs, and only that.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	create := access.Action{Verb: access.Create, Resource: access.Packages, Name: "mine"}
+	get := access.Action{Verb: access.Get, Resource: access.Packages, Name: "mine"}
+	list := access.Action{Verb: access.List, Resource: access.Packages, Name: "mine"}
+	events := access.Action{Verb: access.Get, Resource: access.Events}
+	backends := access.Action{Verb: access.List, Resource: access.Backends}
+	on := func(verb, resource string) access.Action {
+		return access.Action{Verb: verb, Resource: resource, Name: registrytest.First}
+	}
+	enough := errors.New("enough")
+	for _, m := range []struct {
+		name  string
+		needs access.Action
+		// refused is what someone without the right gets.
+		refused error
+		call    func(ctx context.Context, h *house, r registry.Registry) error
+	}{
+		{"OpenUpload", create, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			ref := pkg("mine")
+			ref.Version = "3"
+			_, err := r.OpenUpload(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"})
+			return err
+		}},
+		{"GetUpload", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.GetUpload(ctx, h.session)
+			return err
+		}},
+		{"DeclareFiles", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.DeclareFiles(ctx, h.session, []registry.FileDeclaration{{Path: "a"}})
+			return err
+		}},
+		{"PutFile", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.PutFile(ctx, h.session, "b", content("b"))
+			return err
+		}},
+		{"PutFiles", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			left := []registry.NamedContent{{Path: "c", Content: content("c")}}
+			_, err := r.PutFiles(ctx, h.session, func() (registry.NamedContent, error) {
+				if len(left) == 0 {
+					return registry.NamedContent{}, io.EOF
+				}
+				next := left[0]
+				left = left[1:]
+				return next, nil
+			})
+			return err
+		}},
+		{"AppendFile", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.AppendFile(ctx, h.session, "d", registry.Piece{Content: registry.Content{Reader: strings.NewReader("d"), Size: 1}, Length: 2})
+			return err
+		}},
+		{"FileProgress", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			if _, err := h.fixture.Registry.DeclareFiles(ctx, h.session, []registry.FileDeclaration{{Path: "e"}}); err != nil {
+				return err
+			}
+			_, err := r.FileProgress(ctx, h.session, "e")
+			return err
+		}},
+		{"Publish", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			if _, err := h.fixture.Registry.PutFile(ctx, h.session, "f", content("f")); err != nil {
+				return err
+			}
+			_, err := r.Publish(ctx, h.session, nil)
+			return err
+		}},
+		{"GetPackage", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.GetPackage(ctx, pkg("mine"))
+			return err
+		}},
+		{"ListPackages", list, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListPackages(ctx, registry.PackageFilter{Producer: "mine"})
+			return err
+		}},
+		{"FindFile", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.FindFile(ctx, pkg("mine"), "f0")
+			return err
+		}},
+		{"GetManifest", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.GetManifest(ctx, h.mine.ManifestDigest)
+			return err
+		}},
+		{"HeadBlob", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.HeadBlob(ctx, h.onlyMine.SHA256)
+			return err
+		}},
+		{"HeadBlob of a manifest", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.HeadBlob(ctx, h.mine.ManifestDigest)
+			return err
+		}},
+		{"OpenBlob", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			return read(r.OpenBlob(ctx, h.onlyMine.SHA256, nil))
+		}},
+		{"OpenBlob by BLAKE3", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			return read(r.OpenBlob(ctx, h.onlyMine.BLAKE3, nil))
+		}},
+		{"OpenBlob with a hint", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			return read(r.OpenBlob(registry.WithHolder(ctx, "mine"), h.common.SHA256, nil))
+		}},
+		{"OpenBlob with a hint that is wrong", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			return read(r.OpenBlob(registry.WithHolder(ctx, "theirs"), h.onlyMine.SHA256, nil))
+		}},
+		{"ReadEvents", events, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ReadEvents(ctx, 0, 1)
+			return err
+		}},
+		{"FollowEvents", events, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			err := r.FollowEvents(ctx, 0, func(registry.Event) error { return enough })
+			if errors.Is(err, enough) {
+				return nil
+			}
+			return err
+		}},
+		{"LogHead", events, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.LogHead(ctx)
+			return err
+		}},
+		{"ListBackends", backends, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListBackends(ctx)
+			return err
+		}},
+		{"Health", backends, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.Health(ctx)
+			return err
+		}},
+		{"GetBackend", on(access.Get, access.Backends), access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.GetBackend(ctx, registrytest.First)
+			return err
+		}},
+		{"GetBackend by id", on(access.Get, access.Backends), access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.GetBackend(ctx, h.mine.BackendID)
+			return err
+		}},
+		{"Explain", create, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.Explain(ctx, placement.Request{Producer: "mine", RetentionClass: "x"})
+			return err
+		}},
+		{"Explain, for who sees backends", backends, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.Explain(ctx, placement.Request{Producer: "mine", RetentionClass: "x"})
+			return err
+		}},
+		{"VerifyBackend", on(access.Create, access.Verifications), access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.VerifyBackend(ctx, h.mine.BackendID, registry.VerifyOptions{}, nil)
+			return err
+		}},
+		{"ListLocations", on(access.Create, access.Verifications), access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.ListLocations(ctx, h.mine.BackendID, registry.LocationQuery{})
+			return err
+		}},
+		{"RecordFindings", on(access.Create, access.Verifications), access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.RecordFindings(ctx, registrytest.First, registry.VerifyFindings{})
+			if errors.Is(err, registry.ErrInvalid) { // it was let through to where nothing is no finding
+				return nil
+			}
+			return err
+		}},
+		{"SweepBackend", on(access.Create, access.Sweeps), access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.SweepBackend(ctx, registrytest.First, true, nil)
+			return err
+		}},
+		{"ProbeBackend", on(access.Create, access.Probes), access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ProbeBackend(ctx, registrytest.First)
+			if errors.Is(err, registry.ErrUnavailable) { // it was let through to backends that nobody can probe
+				return nil
+			}
+			return err
+		}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			if err := m.call(context.Background(), h, h.guard); err == nil || errors.Is(err, access.ErrForbidden) {
+				t.Errorf("with no identity: %v", err)
+			}
+			if err := m.call(h.ctx, h, h.guard); !errors.Is(err, m.refused) {
+				t.Errorf("with no right: %v, want %v", err, m.refused)
+			}
+			h.rights.set(false, slices.DeleteFunc([]access.Action{create, get, list, events, on(access.Get, access.Backends),
+				on(access.Create, access.Verifications), on(access.Create, access.Sweeps), on(access.Create, access.Probes)},
+				func(a access.Action) bool {
+					return a == m.needs || m.needs == backends && a == create // which Explain takes as well
+				})...)
+			if err := m.call(h.ctx, h, h.guard); !errors.Is(err, m.refused) {
+				t.Errorf("with every right but this: %v, want %v", err, m.refused)
+			}
+			h.rights.set(true)
+			if err := m.call(h.ctx, h, h.guard); !errors.Is(err, access.ErrUnavailable) {
+				t.Errorf("while nobody can say: %v", err)
+			}
+			for _, away := range []bool{true, false} {
+				h.rights.set(away, m.needs)
+				h.session = h.open(t)
+				if err := m.call(h.ctx, h, h.guard); err != nil {
+					t.Errorf("with this right alone (others unknown: %v): %v", away, err)
+				}
+			}
+		})
+	}
+}
+
+func read(body io.ReadCloser, _ registry.BlobInfo, err error) error {
+	if err != nil {
+		return err
+	}
+	defer body.Close() //nolint:errcheck // it is only read
+	_, err = io.ReadAll(body)
+	return err
+}
+
+// TestStrangerLearnsNothing compares what is there with what is not.
+func TestStrangerLearnsNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	nothing := digest.Of([]byte("was never stored"))
+	const noSession = "11111111-1111-4111-8111-111111111111"
+	for _, away := range []bool{false, true} {
+		h.rights.set(away, access.Action{Verb: access.Get, Resource: access.Packages, Name: "theirs"})
+		same := func(what string, there, missing error) {
+			t.Helper()
+			if there == nil || missing == nil || there.Error() != missing.Error() {
+				t.Errorf("%s (nobody can say: %v): of what is there %v, of what is not %v", what, away, there, missing)
+			}
+		}
+		_, there := h.guard.HeadBlob(h.ctx, h.onlyMine.SHA256)
+		_, missing := h.guard.HeadBlob(h.ctx, nothing.SHA256)
+		same("a blob", there, missing)
+		_, there = h.guard.HeadBlob(h.ctx, h.onlyMine.BLAKE3)
+		_, missing = h.guard.HeadBlob(h.ctx, nothing.BLAKE3)
+		same("a blob by BLAKE3", there, missing)
+		hinted := registry.WithHolder(h.ctx, "mine")
+		_, there = h.guard.HeadBlob(hinted, h.onlyMine.SHA256)
+		_, missing = h.guard.HeadBlob(hinted, nothing.SHA256)
+		same("a blob with a hint", there, missing)
+		_, there = h.guard.GetManifest(h.ctx, h.mine.ManifestDigest)
+		_, missing = h.guard.GetManifest(h.ctx, nothing.SHA256)
+		same("a manifest", there, missing)
+		_, there = h.guard.GetPackage(h.ctx, pkg("mine"))
+		ref := pkg("mine")
+		ref.Version = "no-such"
+		_, missing = h.guard.GetPackage(h.ctx, ref)
+		same("a package", there, missing)
+		if !away {
+			_, there = h.guard.GetUpload(h.ctx, h.session)
+			_, missing = h.guard.GetUpload(h.ctx, noSession)
+			same("a session", there, missing)
+			if there, missing := h.guard.AbandonUpload(h.ctx, h.session), h.guard.AbandonUpload(h.ctx, noSession); there != nil || missing != nil {
+				t.Errorf("abandoning: %v, %v", there, missing)
+			}
+		}
+		// What both have is to be had by what he may read.
+		if _, err := h.guard.HeadBlob(h.ctx, h.common.SHA256); err != nil {
+			t.Errorf("a blob that theirs has as well: %v", err)
+		}
+		if _, err := h.guard.GetManifest(h.ctx, h.theirs.ManifestDigest); err != nil {
+			t.Errorf("theirs' manifest: %v", err)
+		}
+	}
+	if _, err := h.fixture.Registry.GetUpload(h.ctx, h.session); err != nil {
+		t.Errorf("a stranger has ended the session: %v", err)
+	}
+	h.fixture.Advance(registry.UploadLifetime)
+	h.rights.set(false)
+	if _, err := h.guard.GetUpload(h.ctx, h.session); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a session that has expired: %v", err)
+	}
+	h.rights.set(false, access.Action{Verb: access.Create, Resource: access.Packages, Name: "mine"})
+	if _, err := h.guard.GetUpload(h.ctx, h.session); !errors.Is(err, registry.ErrExpired) {
+		t.Errorf("to whom it belongs: %v", err)
+	}
+	if err := h.guard.AbandonUpload(h.ctx, h.session); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestListsWhatMayBeListed pages through many producers, of which few may be seen.
+func TestListsWhatMayBeListed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var all []string
+	for i := range 120 {
+		producer := fmt.Sprintf("p%03d", i)
+		push(t, h.fixture.Registry, pkg(producer), "x")
+		all = append(all, producer)
+	}
+	ref := pkg("p119")
+	for _, ref.Version = range []string{"2", "3", "4"} {
+		push(t, h.fixture.Registry, ref, "x")
+	}
+	listed := func(limit int) (producers []string, pages int) {
+		filter := registry.PackageFilter{Limit: limit}
+		for pages = 1; ; pages++ {
+			page, err := h.guard.ListPackages(h.ctx, filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit > 0 && len(page.Packages) > limit {
+				t.Fatalf("a page of %d packages, at most %d were asked for", len(page.Packages), limit)
+			}
+			for _, p := range page.Packages {
+				producers = append(producers, p.Producer)
+			}
+			if page.Next == "" {
+				return producers, pages
+			}
+			filter.After = page.Next
+		}
+	}
+	list := func(names ...string) (actions []access.Action) {
+		for _, name := range names {
+			actions = append(actions, access.Action{Verb: access.List, Resource: access.Packages, Name: name})
+		}
+		return actions
+	}
+	for _, c := range []struct {
+		rights []access.Action
+		limit  int
+		want   []string
+		pages  int
+	}{
+		{list(), 0, nil, 2},
+		{list("p119"), 0, []string{"p119", "p119", "p119", "p119"}, 2},
+		{list("p119"), 2, []string{"p119", "p119", "p119", "p119"}, 4},
+		{list("p000", "p001", "p119"), 1, []string{"p000", "p001", "p119", "p119", "p119", "p119"}, 0},
+		{list("mine", "p003", "theirs"), 0, []string{"mine", "p003", "theirs"}, 2},
+		{list(""), 0, slices.Concat([]string{"mine"}, all, []string{"p119", "p119", "p119", "theirs"}), 2},
+	} {
+		h.rights.set(false, c.rights...)
+		got, pages := listed(c.limit)
+		if !slices.Equal(got, c.want) || c.pages != 0 && pages != c.pages {
+			t.Errorf("with %v, %d in a page: %d pages of %q, want %d of %q", c.rights, c.limit, pages, got, c.pages, c.want)
+		}
+	}
+	// While nobody can say, a list that leaves out would look as if packages were gone.
+	h.rights.set(true, list("p000")...)
+	if _, err := h.guard.ListPackages(h.ctx, registry.PackageFilter{}); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("while nobody can say: %v", err)
+	}
+	h.rights.set(false)
+	for _, filter := range []registry.PackageFilter{{Limit: -1}, {Limit: registry.MaxPackagePage + 1}, {After: "x"}, {Producer: "/"}} {
+		if _, err := h.guard.ListPackages(h.ctx, filter); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("%+v: %v", filter, err)
+		}
+	}
+}
+
+// TestBoundedQuestions: a blob that everybody has costs a stranger's request no more than a bound.
+func TestBoundedQuestions(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for i := range 50 {
+		push(t, h.fixture.Registry, pkg(fmt.Sprintf("p%03d", i)), "common")
+	}
+	h.rights.set(false)
+	h.rights.asked = nil
+	if _, err := h.guard.HeadBlob(h.ctx, h.common.SHA256); !errors.Is(err, registry.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if n := len(h.rights.asked); n > 40 {
+		t.Errorf("%d questions for one blob", n)
+	}
+	// Whoever says whose package it is of is answered by that alone.
+	h.rights.set(false, access.Action{Verb: access.Get, Resource: access.Packages, Name: "p049"})
+	h.rights.asked = nil
+	if _, err := h.guard.HeadBlob(registry.WithHolder(h.ctx, "p049"), h.common.SHA256); err != nil || len(h.rights.asked) != 1 {
+		t.Errorf("%v after %d questions", err, len(h.rights.asked))
+	}
+}
+
+// TestStreamEndsWithTheRight: what was allowed when a stream began is asked for again.
+func TestStreamEndsWithTheRight(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.rights.set(false, access.Action{Verb: access.Get, Resource: access.Events})
+	seen := 0
+	err := h.guard.FollowEvents(h.ctx, 0, func(registry.Event) error {
+		seen++
+		h.rights.set(false)
+		return nil
+	})
+	if !errors.Is(err, access.ErrForbidden) || seen != 1 {
+		t.Errorf("%d events, then %v", seen, err)
+	}
+}

@@ -1,0 +1,156 @@
+// Package tokenfile knows holders of static tokens, and what each may do, from
+// a YAML or JSON file:
+//
+//	tokens:
+//	- name: ci                # what events are logged under
+//	  sha256: 2c26b46b…       # of the token, in hex; or token: the token itself
+//	  allow:
+//	  - resource: packages
+//	    verbs: [create, get, list]
+//	    names: [team-a, team-a-*]   # none: all
+//
+// Unknown fields are refused. Fields may be added, never changed.
+package tokenfile
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+const (
+	// pollInterval is how often the file is looked at. It is read each time: no
+	// clock of a file system and no chain of links can then hide an edit, and
+	// it is small.
+	pollInterval = time.Second
+	// maxFile bounds the file, in bytes: 1,000 tokens with long rules.
+	maxFile = 1 << 20
+)
+
+// File is the file as it was last found to hold. All methods may be called concurrently.
+type File struct {
+	path   string
+	logger *slog.Logger
+	now    atomic.Pointer[table]
+}
+
+// table is the content of the file.
+type table struct {
+	content []byte
+	byHash  map[[sha256.Size]byte]*entry
+	byName  map[string]*entry
+}
+
+// entry is one holder.
+type entry struct {
+	name  string
+	hash  [sha256.Size]byte
+	rules []rule
+}
+
+var (
+	_ access.Authenticator = (*File)(nil)
+	_ access.Authorizer    = (*File)(nil)
+)
+
+// Open reads the file. Its error names the field.
+func Open(path string, logger *slog.Logger) (*File, error) {
+	f := &File{path: path, logger: logger}
+	content, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parse(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f.now.Store(t)
+	return f, nil
+}
+
+// Run takes edits up until ctx ends. One that does not hold is logged, and what
+// stood before stays in force.
+func (f *File) Run(ctx context.Context) {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var said string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		switch err := f.reload(); {
+		case err == nil:
+			said = ""
+		case err.Error() != said: // once, not each second
+			said = err.Error()
+			f.logger.Error("the edited token file does not hold; what stood in it before stays in force", "error", err)
+		}
+	}
+}
+
+func (f *File) reload() error {
+	content, err := read(f.path)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(content, f.now.Load().content) {
+		return nil
+	}
+	t, err := parse(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.now.Store(t)
+	f.logger.Info("token file taken up", "file", f.path, "tokens", len(t.byHash))
+	return nil
+}
+
+func read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading only
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
+	}
+	return content, err
+}
+
+// Authenticate implements access.Authenticator. Only hashes are compared: how
+// long that takes tells nothing of a token.
+func (f *File) Authenticate(_ context.Context, token storage.Secret) (access.Identity, error) {
+	hash := sha256.Sum256([]byte(token.Reveal()))
+	e := f.now.Load().byHash[hash]
+	if e == nil || subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
+		return access.Identity{}, access.Unauthenticated("the token is none of those that are known here")
+	}
+	return access.Identity{Name: e.name}, nil
+}
+
+// Authorize implements access.Authorizer.
+func (f *File) Authorize(_ context.Context, who access.Identity, what access.Action) error {
+	e := f.now.Load().byName[who.Name]
+	if e != nil && slices.ContainsFunc(e.rules, func(r rule) bool { return r.allows(what) }) {
+		return nil
+	}
+	grant := fmt.Sprintf("in the token file, allow %s {resource: %s, verbs: [%s]", who.Name, what.Resource, what.Verb)
+	if what.Name != "" {
+		grant += fmt.Sprintf(", names: [%s]", what.Name)
+	}
+	return &access.ForbiddenError{Who: who.Name, What: what, Grant: grant + "}"}
+}

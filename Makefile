@@ -16,7 +16,7 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 TEST_TIMEOUT ?= 20m
 TEST_PACKAGES ?= ./...
 # Modules of their own that are programs or tests of this project.
-OWN_MODULES := hack/tools/image
+OWN_MODULES := hack/tools/image hack/tools/alerts
 
 CLUSTER = IMAGE='$(IMAGE)' OVERLAY='$(OVERLAY)' NAMESPACE='$(NAMESPACE)' hack/cluster.sh
 

@@ -50,6 +50,7 @@ func (c *Cluster) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		started := time.Now()
 		err := c.runOnce(ctx)
+		c.Observer.StandDown()
 		if ctx.Err() != nil {
 			return
 		}

@@ -64,6 +64,15 @@ func (m *Metrics) state(name string, settled Observation) {
 	}
 }
 
+// standDown removes what is true of now alone; counts of what was done stay.
+func (m *Metrics) standDown() {
+	if m == nil {
+		return
+	}
+	m.ready.Reset()
+	m.located.Reset()
+}
+
 // forget removes the series of a backend that is gone.
 func (m *Metrics) forget(name string) {
 	if m == nil {

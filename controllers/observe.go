@@ -59,6 +59,10 @@ func (o *Observer) Forget(name string) {
 	o.metrics.forget(name)
 }
 
+// StandDown forgets how the backends were: another replica looks at them from
+// now on, and two that tell different things would be believed by nobody.
+func (o *Observer) StandDown() { o.metrics.standDown() }
+
 // Opened returns what this process has of each backend that was tried.
 func (o *Observer) Opened() map[string]Opened {
 	all := o.drivers.opened()

@@ -101,6 +101,16 @@ func TestOneLostProbeIsNoStory(t *testing.T) {
 	if o.Opened()["far"].Store == opened {
 		t.Error("the driver still has the old secret")
 	}
+	o.StandDown()
+	families, err := registry.Gather()
+	for _, family := range families {
+		if family.GetType().String() == "GAUGE" {
+			t.Errorf("whoever does not look any more still says %s", family.GetName())
+		}
+	}
+	if err != nil || len(families) == 0 {
+		t.Errorf("counts are left: %v, %v", families, err)
+	}
 	o.Forget("far")
 	if left, err := registry.Gather(); err != nil || len(left) > 0 {
 		t.Errorf("series of what is forgotten: %v, %v", left, err)

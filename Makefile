@@ -18,7 +18,7 @@ TEST_PACKAGES ?= ./...
 # Modules of their own that are programs or tests of this project.
 OWN_MODULES := hack/tools/image hack/tools/alerts
 
-CLUSTER = IMAGE='$(IMAGE)' OVERLAY='$(OVERLAY)' NAMESPACE='$(NAMESPACE)' hack/cluster.sh
+IN_CLUSTER = IMAGE='$(IMAGE)' OVERLAY='$(OVERLAY)' NAMESPACE='$(NAMESPACE)' hack/cluster.sh
 
 # Folders that hold generated files.
 GENERATED := api config
@@ -53,19 +53,23 @@ image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes
 
 .PHONY: install
 install: ## Install the kinds and the namespace into the cluster of the current kubeconfig (OVERLAY, NAMESPACE)
-	@$(CLUSTER) install
+	@$(IN_CLUSTER) install
 
 .PHONY: deploy
 deploy: ## Deploy the manager there, or a new version of it (IMAGE, OVERLAY, NAMESPACE)
-	@$(CLUSTER) deploy
+	@$(IN_CLUSTER) deploy
 
 .PHONY: undeploy
 undeploy: ## Remove the manager; the kinds, what is declared and what is stored stay (OVERLAY, NAMESPACE)
-	@$(CLUSTER) undeploy
+	@$(IN_CLUSTER) undeploy
 
 .PHONY: uninstall
 uninstall: ## Remove the kinds, once nothing is declared any more
-	@$(CLUSTER) uninstall
+	@$(IN_CLUSTER) uninstall
+
+.PHONY: test-e2e
+test-e2e: ## Test it in the cluster that KUBECONFIG names: install, use, disturb, remove (see hack/e2e.sh)
+	@hack/e2e.sh
 
 .PHONY: bench
 bench: parts ## Measure speed and memory against the bare parts, as ratios
@@ -82,7 +86,9 @@ lint: ## gofmt, go vet, staticcheck
 		if [ -n "$$unformatted" ]; then echo "gofmt these files:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	go vet -tags smoke ./pkg/storage/s3
+	go vet -tags e2e ./test/e2e/cluster/...
 	bin/staticcheck ./...
+	bin/staticcheck -tags e2e ./test/e2e/cluster/...
 	@for module in $(OWN_MODULES); do (cd $$module && go vet ./... && $(CURDIR)/bin/staticcheck ./...); done
 
 .PHONY: generate

@@ -102,7 +102,7 @@ undeploy() {
 	if [ -n "$left" ] && [ "${FORCE:-}" != 1 ]; then
 		fail "These StorageBackends are being deleted, and only the manager can let them go:
 $left
-Wait until they are gone, or give them up (docs/OPERATOR.md, Uninstalling); or, with FORCE=1,
+Wait until they are gone, or give them up (docs/INSTALL.md, Uninstalling); or, with FORCE=1,
 remove the manager all the same: they then stay until it is deployed again."
 	fi
 	# The pods first: they need their account until they have ended.

@@ -164,3 +164,26 @@ func TestRGWFreezes(t *testing.T) {
 		t.Errorf("a put after the thaw: %v", err)
 	}
 }
+
+// TestS3WithUsers: new keys reach what the old ones did, and what was taken back is refused.
+func TestS3WithUsers(t *testing.T) {
+	t.Parallel()
+	users := S3WithUsers(t)
+	first := users.Bucket(t)
+	if _, err := first.Client().PutObject(t.Context(), &s3.PutObjectInput{Bucket: &first.Bucket, Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
+		t.Fatal(err)
+	}
+	second := users.NewKeys(t, first)
+	for _, keys := range []S3Server{first, second} {
+		if _, err := keys.Client().HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &keys.Bucket, Key: aws.String("a")}); err != nil {
+			t.Error(err)
+		}
+	}
+	users.Revoke(t, first)
+	if _, err := first.Client().ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &first.Bucket}); err == nil || !strings.Contains(err.Error(), "InvalidAccessKeyId") {
+		t.Errorf("the keys that were taken back: %v", err)
+	}
+	if _, err := second.Client().HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &second.Bucket, Key: aws.String("a")}); err != nil {
+		t.Error(err)
+	}
+}

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startVersityGW keeps objects as files in a temporary folder.
-func startVersityGW(secure bool) (*s3Process, error) {
+// startVersityGW keeps objects as files in a temporary folder. more are flags for the server.
+func startVersityGW(secure bool, more ...string) (*s3Process, error) {
 	bin, err := toolFolder("versitygw", "versitygw")
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func startVersityGW(secure bool) (*s3Process, error) {
 	if process.S3Server, address, err = newS3(VersityGW, authority); err != nil {
 		return nil, err
 	}
-	arguments := []string{"--port", address, "--region", process.Region, "--health", "/health", "--keep-alive", "--quiet"}
+	arguments := append([]string{"--port", address, "--region", process.Region, "--health", "/health", "--keep-alive", "--quiet"}, more...)
 	if secure {
 		arguments = append(arguments, "--cert", filepath.Join(folder, "public.crt"), "--key", filepath.Join(folder, "private.key"))
 	}

@@ -19,9 +19,6 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// programNames are what an image holds; the first is what it runs.
-var programNames = []string{"manager", "artifactstore"}
-
 const (
 	programFolder = "usr/local/bin"
 	// user is a number, so that runAsNonRoot can be checked without a look at passwd.
@@ -74,7 +71,7 @@ func build(o options) (built, error) {
 }
 
 func buildPlatform(o options, folder string) (platformImage, v1.Platform, error) {
-	programs, platform, err := readPrograms(folder)
+	programs, platform, err := readPrograms(folder, o.programs)
 	if err != nil {
 		return platformImage{}, platform, err
 	}
@@ -97,7 +94,7 @@ func buildPlatform(o options, folder string) (platformImage, v1.Platform, error)
 	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
 	config.Created = v1.Time{Time: o.created}
 	config.Config = v1.Config{
-		Entrypoint: []string{"/" + programFolder + "/" + programNames[0]},
+		Entrypoint: []string{"/" + programFolder + "/" + o.programs[0]},
 		Env:        []string{"PATH=/" + programFolder},
 		User:       user, WorkingDir: "/",
 		ExposedPorts: map[string]struct{}{"8080/tcp": {}, "8081/tcp": {}, "8443/tcp": {}},
@@ -132,10 +129,10 @@ func labels(o options) map[string]string {
 }
 
 // readPrograms reads them, and refuses what would not run in an empty image.
-func readPrograms(folder string) ([]program, v1.Platform, error) {
+func readPrograms(folder string, names []string) ([]program, v1.Platform, error) {
 	var programs []program
 	var platform v1.Platform
-	for _, name := range programNames {
+	for _, name := range names {
 		content, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			return nil, platform, err

@@ -28,6 +28,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
+var programNames = []string{"manager", "artifactstore"}
+
 // product is the folder of both programs, built once with the flags of hack/image.sh.
 var product = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "image-test-")
@@ -404,7 +406,7 @@ func TestPush(t *testing.T) {
 // TestSeveralPlatforms: an index names each platform's image.
 func TestSeveralPlatforms(t *testing.T) {
 	t.Parallel()
-	b, err := build(options{folders: []string{small(t, ""), small(t, "GOARCH=s390x")}})
+	b, err := build(options{programs: programNames, folders: []string{small(t, ""), small(t, "GOARCH=s390x")}})
 	if err != nil {
 		t.Fatal(err)
 	}

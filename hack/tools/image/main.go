@@ -1,10 +1,10 @@
 // Command image makes the container image of static Linux programs, without a
 // daemon and without a base image:
 //
-//	image --ref REF --out FILE.tar [--push] [--sbom FILE.json] FOLDER...
+//	image --ref REF --out FILE.tar [--push] [--sbom FILE.json] [--programs NAME,...] FOLDER...
 //
-// A folder holds the programs of one platform, manager and artifactstore;
-// several make an image index. FILE.tar is an OCI image layout that containerd,
+// A folder holds the programs of one platform, manager and artifactstore unless
+// others are named; several make an image index. FILE.tar is an OCI image layout that containerd,
 // kind, podman and docker load. The SBOM (SPDX 2.3, of the modules that the
 // programs themselves say they were built of) is attached as an OCI referrer.
 // Equal programs, names and dates give equal bytes.
@@ -30,6 +30,7 @@ type options struct {
 	version, revision string
 	created           time.Time
 	push              bool
+	programs          []string // the first is what the image runs
 	folders           []string
 }
 
@@ -41,13 +42,17 @@ func main() {
 }
 
 func run(args []string, output io.Writer) error {
-	o := options{created: time.Unix(0, 0).UTC()}
+	o := options{created: time.Unix(0, 0).UTC(), programs: []string{"manager", "artifactstore"}}
 	set := flag.NewFlagSet("image", flag.ContinueOnError)
 	set.StringVar(&o.ref, "ref", "", "`name` of the image, as registry.example.com/artifact-store:v1")
 	set.StringVar(&o.out, "out", "", "`file` of the archive; none is written without it")
 	set.StringVar(&o.sbom, "sbom", "", "`file` for the SBOM of the first folder as well")
 	set.StringVar(&o.version, "version", "devel", "`version` of the programs")
 	set.StringVar(&o.revision, "revision", "", "`commit` that they are built of")
+	set.Func("programs", "`names` of the programs, with commas between; the first is what the image runs (default manager,artifactstore)", func(text string) error {
+		o.programs = strings.Split(text, ",")
+		return nil
+	})
 	set.BoolVar(&o.push, "push", false, "push it, with the credentials of the user's docker or podman configuration")
 	set.Func("created", "`seconds` since 1970 that the image says it was made at (default 0)", func(text string) error {
 		var seconds int64

@@ -88,7 +88,8 @@ func (c *Cluster) runOnce(ctx context.Context) error {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&StorageBackendReconciler{Client: mgr.GetClient(), Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store")},
+		&StorageBackendReconciler{Client: mgr.GetClient(), Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
+			CronJobs: &CronJobs{Client: mgr.GetClient(), Settings: c.Observer.settings}},
 		&RoutingPolicyReconciler{Client: mgr.GetClient()},
 		&TableReconciler{Client: mgr.GetClient(), Observer: c.Observer, Table: c.Table, Namespace: c.Namespace},
 	} {

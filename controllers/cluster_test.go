@@ -39,21 +39,34 @@ type cluster struct {
 	namespace string
 	registrar *registrar
 	table     *routing.Table
-	root      string // beneath which local backends lie
+	root      string    // beneath which local backends lie
+	observer  *Observer // of the last replica
 	logs      logs
 }
 
 // startCluster runs with the config, nil for the manager's own rights.
 func startCluster(t *testing.T, config *rest.Config, leaderElection bool) *cluster {
 	t.Helper()
+	c := newCluster(t)
+	c.start(config, leaderElection)
+	return c
+}
+
+// newCluster has a namespace and no controllers yet.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
 	c := &cluster{t: t, registrar: newRegistrar(), table: routing.New(), root: t.TempDir()}
 	c.client, c.namespace = apiClient(t)
+	return c
+}
+
+func (c *cluster) start(config *rest.Config, leaderElection bool) {
+	c.t.Helper()
 	if config == nil {
 		config = c.asManager()
 	}
 	c.config = config
 	c.replica(config, leaderElection, c.table)
-	return c
 }
 
 // asManager gives the rights of config/rbac in the namespace, and no others.
@@ -84,9 +97,14 @@ func (c *cluster) asManager() *rest.Config {
 	return added.Config()
 }
 
+func (c *cluster) settings() Settings {
+	return Settings{LocalRoot: c.root, Pods: PodSettings{Image: "localhost/artifact-store:dev", Server: "https://artifact-store." + c.namespace + ".svc", Audience: "artifact-store"}}
+}
+
 // replica runs one more process's worth of controllers over the namespace.
 func (c *cluster) replica(config *rest.Config, leaderElection bool, table *routing.Table) {
-	observer := NewObserver(c.registrar, buffer.New(64<<20, 8<<20), Settings{LocalRoot: c.root}, nil)
+	observer := NewObserver(c.registrar, buffer.New(64<<20, 8<<20), c.settings(), nil)
+	c.observer = observer
 	run := Cluster{
 		Config: config, Namespace: c.namespace, LeaderElection: leaderElection, Observer: observer, Registrar: c.registrar,
 		Table: table, Logger: slog.New(slog.NewTextHandler(&c.logs, nil)),

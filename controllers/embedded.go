@@ -156,6 +156,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		if ctx.Err() != nil {
 			break
 		}
+		e.Observer.metrics.scheduled(name, seen)
 		sb.Status = backendStatus(seen, sb.Status)
 		e.mu.Lock()
 		if k.sb.Generation == sb.Generation {

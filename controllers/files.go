@@ -180,9 +180,11 @@ func validateBackend(sb *v1alpha1.StorageBackend) error {
 	case spec.S3 != nil && !within(spec.S3.RequestTimeout, s3.MinRequestTimeout, s3.MaxRequestTimeout):
 		return errors.New("spec.s3.requestTimeout: must be from 1s to 10m")
 	case spec.S3 != nil:
-		return validateRefs(spec.S3)
+		if err := validateRefs(spec.S3); err != nil {
+			return err
+		}
 	}
-	return nil
+	return validateVerification(sb)
 }
 
 func validatePolicy(p *v1alpha1.RoutingPolicy) error {

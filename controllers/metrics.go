@@ -12,6 +12,8 @@ type Metrics struct {
 	probes   *prometheus.CounterVec
 	ready    *prometheus.GaugeVec
 	located  *prometheus.GaugeVec
+	waiting  *prometheus.GaugeVec
+	overdue  *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics.
@@ -30,8 +32,14 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		located: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "artifactstore_backend_locations", Help: "Locations that the log names in the backend, by state.",
 		}, []string{"backend", "state"}),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "artifactstore_backend_oldest_verification_timestamp_seconds", Help: "When that was last verified, or stored if it never was, which waits for verification longest; 0 where nothing is stored.",
+		}, []string{"backend"}),
 	}
-	registry.MustRegister(m.duration, m.probes, m.ready, m.located)
+	m.overdue = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "artifactstore_backend_verification_overdue", Help: "1 if something was not verified for longer than spec.verification promises, else 0.",
+	}, []string{"backend"})
+	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue)
 	return m
 }
 
@@ -61,7 +69,24 @@ func (m *Metrics) state(name string, settled Observation) {
 		m.located.WithLabelValues(name, "corrupt").Set(float64(f.Corrupt))
 		m.located.WithLabelValues(name, "missing").Set(float64(f.Missing))
 		m.located.WithLabelValues(name, "abandoned").Set(float64(f.Abandoned))
+		since := 0.0
+		if !f.WaitingSince.IsZero() {
+			since = float64(f.WaitingSince.Unix())
+		}
+		m.waiting.WithLabelValues(name).Set(since)
 	}
+}
+
+// scheduled says whether what a schedule promises is kept.
+func (m *Metrics) scheduled(name string, seen Observation) {
+	if m == nil || seen.Findings == nil {
+		return
+	}
+	late := 0.0
+	if overdue(seen) {
+		late = 1
+	}
+	m.overdue.WithLabelValues(name).Set(late)
 }
 
 // standDown removes what is true of now alone; counts of what was done stay.
@@ -71,6 +96,8 @@ func (m *Metrics) standDown() {
 	}
 	m.ready.Reset()
 	m.located.Reset()
+	m.waiting.Reset()
+	m.overdue.Reset()
 }
 
 // forget removes the series of a backend that is gone.
@@ -81,7 +108,7 @@ func (m *Metrics) forget(name string) {
 	labels := prometheus.Labels{"backend": name}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.duration, m.probes, m.ready, m.located} {
+	}{m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue} {
 		vec.DeletePartialMatch(labels)
 	}
 }

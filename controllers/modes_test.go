@@ -97,6 +97,29 @@ func TestBothModesRefuse(t *testing.T) {
 	for _, both := range []string{"interval: 10s", "timeout: 61s", "interval: 10s, timeout: 11s"} {
 		bad["{s3: {bucket: bbb}, probe: {"+both+"}}"] = "timeout must not be longer than interval; unset, they are 15s and 1m"
 	}
+	verification := func(field, rest string) {
+		bad["{local: {path: a}, verification: {schedule: 0 3 * * *, "+rest+"}}"] = "spec.verification." + field
+	}
+	for _, schedule := range []string{`""`, "0 3 * *", "0 3 * * * *", "'0  3 * * *'", "'@daily'", "0 3 H * *", "H/15 3 * * *", "'" + strings.Repeat("1,", 60) + "1 3 * * *'", "daily"} {
+		bad["{local: {path: a}, verification: {schedule: "+schedule+"}}"] = "spec.verification.schedule"
+	}
+	bad["{local: {path: a}, verification: {mode: Full}}"] = "schedule"
+	for field, values := range map[string][]string{
+		"timeZone":      {`""`, "Local", "Europe/", "'Europe/Ber lin'", "../etc/passwd", strings.Repeat("Z", 65)},
+		"mode":          {`""`, "full", "Half"},
+		"rollingPeriod": {"0s", "59m", "87601h", "often", `""`, "30"},
+		"concurrency":   {"0", "-1", "65", "many"},
+		"bandwidth":     {"0", "65535", "63Ki", "-1Mi", "fast", `""`},
+		"deadline":      {"0s", "59s", "169h", "late", `""`},
+		"suspend":       {`"yes"`},
+	} {
+		for _, value := range values {
+			verification(field, field+": "+value)
+		}
+	}
+	verification("resources.requests", "resources: {requests: {nvidia.com/gpu: 1}}")
+	verification("resources.limits", "resources: {limits: {hugepages-2Mi: 1Gi}}")
+	verification("resources.limits.memory", "resources: {limits: {memory: much}}")
 	bad["{s3: {bucket: bbb}, access: WriteOnly}"] = "spec.access"
 	bad[`{local: {path: ""}}`] = "spec.local.path"
 	bad["{local: {path: a/../b}}"] = "spec.local.path"
@@ -201,6 +224,16 @@ func TestSchemaIsWhatFilesFollow(t *testing.T) {
 	period("interval", probe["interval"], defaultInterval, minInterval, maxInterval)
 	period("timeout", probe["timeout"], defaultTimeout, minTimeout, maxTimeout)
 	number("failureThreshold", probe["failureThreshold"], defaultFailureThreshold, 1, maxFailureThreshold)
+	verification := spec["verification"].Properties
+	is("schedule rule", verification["schedule"].XValidations[0].Rule, "self.matches(r'"+scheduleShape.String()+"')")
+	is("schedule minLength", verification["schedule"].MinLength, minSchedule)
+	is("schedule maxLength", verification["schedule"].MaxLength, maxSchedule)
+	is("timeZone default", verification["timeZone"].Default, defaultTimeZone)
+	period("rollingPeriod", verification["rollingPeriod"], defaultRollingPeriod, minRollingPeriod, maxRollingPeriod)
+	number("concurrency", verification["concurrency"], defaultVerificationConcurrency, 1, maxVerificationConcurrency)
+	period("deadline", verification["deadline"], defaultDeadline, minDeadline, maxDeadline)
+	is("requests default", verification["resources"].Properties["requests"].Default, defaultRequests)
+	is("limits default", verification["resources"].Properties["limits"].Default, defaultLimits)
 	is("path", spec["local"].Properties["path"].MaxLength, maxPath)
 	for name, most := range map[string]int{"name": maxName, "key": maxName, "env": maxName, "file": maxPath} {
 		is("reference "+name, fields["caBundleRef"].Properties[name].MaxLength, most)

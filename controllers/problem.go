@@ -50,6 +50,15 @@ const (
 	ReasonAbandoned       = "LocationsAbandoned"
 	ReasonTerminating     = "Terminating"
 	ReasonNotObserved     = "NotObserved"
+
+	ReasonScheduled             = "Scheduled"
+	ReasonLastRunFailed         = "LastRunFailed"
+	ReasonVerificationSuspended = "VerificationSuspended"
+	ReasonVerificationOverdue   = "VerificationOverdue"
+	ReasonScheduleInvalid       = "ScheduleInvalid"
+	ReasonNoImage               = "NoImage"
+	ReasonCronJobTaken          = "CronJobTaken"
+	ReasonCronJobRefused        = "CronJobRefused"
 )
 
 // Problem is one thing wrong with a backend: which condition it breaks and why.

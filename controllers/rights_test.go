@@ -20,10 +20,12 @@ var rights = map[string]string{
 	"artifact-store-manager namespace /events":                                  "create patch",
 	"artifact-store-manager namespace events.k8s.io/events":                     "create patch",
 	"artifact-store-manager namespace coordination.k8s.io/leases":               "create get list patch update watch",
+	"artifact-store-manager namespace batch/cronjobs":                           "create delete get list update watch",
 	"artifact-store-manager namespace artifactstore.dev/storagebackends":        "get list patch watch",
 	"artifact-store-manager namespace artifactstore.dev/storagebackends/status": "get patch",
 	"artifact-store-manager namespace artifactstore.dev/routingpolicies":        "get list watch",
 	"artifact-store-manager namespace artifactstore.dev/routingpolicies/status": "get patch",
+	"artifact-store-verifier namespace artifactstore.dev/verifications":         "create",
 }
 
 // TestRights compares what every binding of config/default grants with the

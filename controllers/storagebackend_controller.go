@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -41,6 +42,8 @@ type StorageBackendReconciler struct {
 	Observer *Observer
 	// Registrar answers how many locations the log names in a backend that is being deleted.
 	Registrar placement.Registrar
+	// CronJobs follows spec.verification.
+	CronJobs *CronJobs
 	// Events tells of conditions that turned.
 	Events recorder.EventRecorder
 }
@@ -73,14 +76,17 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace)); err != nil {
 		return ctrl.Result{}, err
 	}
+	scheduled := r.CronJobs.Ensure(ctx, &sb)
 	seen := r.Observer.Observe(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
+	seen.Scheduled = scheduled
+	r.Observer.metrics.scheduled(sb.Name, seen)
 	sb.Status = backendStatus(seen, sb.Status)
 	return ctrl.Result{RequeueAfter: nextProbe(&sb, seen.Pending, sb.Status, jitter)}, nil
 }
 
-// tell makes an Event of Ready and Verified where they turned.
+// tell makes an Event of Ready and of those that stand apart where they turned.
 func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) {
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionVerified} {
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionVerified, v1alpha1.ConditionVerificationScheduled} {
 		was, is := meta.FindStatusCondition(before.Status.Conditions, kind), meta.FindStatusCondition(after.Status.Conditions, kind)
 		if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) || (was == nil && is.Status == metav1.ConditionUnknown) {
 			continue
@@ -118,6 +124,7 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 		if blocked.Message != "" {
 			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
 			sb.Status.ObservedGeneration = sb.Generation
+			scheduledCondition(Observation{Scheduled: r.CronJobs.Ensure(ctx, sb), Generation: sb.Generation, At: time.Now()}, &sb.Status)
 			return ctrl.Result{RequeueAfter: jitter(retryUnwell)}, err
 		}
 	}
@@ -143,6 +150,7 @@ func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("storagebackend").
 		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(declarationChanged())).
+		Owns(&batchv1.CronJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: 6 * time.Minute}).
 		Complete(r)

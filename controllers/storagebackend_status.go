@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -33,7 +32,9 @@ type Observation struct {
 	Pending bool
 	// Findings of verification; nil where they could not be read.
 	Findings *placement.Findings
-	At       time.Time
+	// Scheduled is what became of spec.verification; nil where there is none.
+	Scheduled *Scheduled
+	At        time.Time
 }
 
 // history is what a prober remembers between two looks at one backend.
@@ -99,6 +100,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		// To the second, as the API server keeps it.
 		next.LastVerified = &metav1.Time{Time: seen.Findings.LastVerified.UTC().Truncate(time.Second)}
 	}
+	next.FailedLocations = failedLocations(seen.Findings, previous)
 	stages := []metav1.Condition{credentials(seen), reachable(seen, previous), writable(seen, previous)}
 	broken := -1
 	for i := range stages {
@@ -125,6 +127,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		}
 		meta.SetStatusCondition(&next.Conditions, c)
 	}
+	scheduledCondition(seen, &next)
 	return next
 }
 
@@ -189,30 +192,5 @@ func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.C
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended and none was made before")
 	default:
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionTrue, ReasonProbed, "an object was put, read back and deleted")
-	}
-}
-
-// verifiedCondition says what re-reading found. It stands apart from the
-// stages: findings are the log's and hold while the place is away.
-func verifiedCondition(seen Observation) metav1.Condition {
-	const kind = v1alpha1.ConditionVerified
-	f := seen.Findings
-	switch {
-	case f == nil:
-		return condition(kind, metav1.ConditionUnknown, ReasonNotFindable, "the findings of verification are not known now")
-	case f.Failed > 0:
-		reason := ReasonCorrupt
-		if f.Corrupt == 0 {
-			reason = ReasonMissing
-		}
-		return condition(kind, metav1.ConditionFalse, reason, fmt.Sprintf("%d locations failed: %d corrupt, %d missing", f.Failed, f.Corrupt, f.Missing))
-	case f.Live == 0:
-		return condition(kind, metav1.ConditionUnknown, ReasonNothingStored, "nothing is stored in it that could be verified")
-	case f.LastVerified.IsZero():
-		return condition(kind, metav1.ConditionUnknown, ReasonNeverVerified, "nothing in it was verified yet")
-	case f.OldestVerified.IsZero():
-		return condition(kind, metav1.ConditionTrue, ReasonIntact, "what was verified is intact; some was not verified yet")
-	default:
-		return condition(kind, metav1.ConditionTrue, ReasonIntact, "every location was verified and is intact")
 	}
 }

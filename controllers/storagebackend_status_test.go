@@ -21,7 +21,7 @@ var at = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 // told writes conditions as lines, in the order of the stages.
 func told(conditions []metav1.Condition) []string {
 	var lines []string
-	for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable", "Verified", "Ready"} {
+	for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable", "Verified", "Ready", "VerificationScheduled"} {
 		if c := meta.FindStatusCondition(conditions, kind); c != nil {
 			lines = append(lines, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
 		}

@@ -28,6 +28,8 @@ type Settings struct {
 	LocalRoot string
 	// AllowAmbient lets S3 backends without credentials use the manager's own.
 	AllowAmbient bool
+	// Pods are those that verify.
+	Pods PodSettings
 }
 
 // Lookup gives the value that a reference names, or a *Problem without the value in it.

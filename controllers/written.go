@@ -4,15 +4,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // durations are the fields that hold one.
-var durations = []string{"spec.probe.interval", "spec.probe.timeout", "spec.s3.requestTimeout"}
+var durations = []string{"spec.probe.interval", "spec.probe.timeout", "spec.s3.requestTimeout", "spec.verification.rollingPeriod", "spec.verification.deadline"}
+
+// isQuantity reports whether a field holds a quantity.
+func isQuantity(field string) bool {
+	return field == "spec.verification.bandwidth" || strings.HasPrefix(field, "spec.verification.resources.")
+}
 
 // checkWritten checks of a document what is lost once it is decoded: that no
 // field of its spec is empty or 0, which would count as left out where the
-// schema refuses it, and that a duration is one.
+// schema refuses it, and that a duration or a quantity is one.
 func checkWritten(document any) error {
 	object, _ := document.(map[string]any)
 	return checkValue("spec", object["spec"])
@@ -26,6 +34,9 @@ func checkValue(field string, value any) error {
 		}
 		if _, err := time.ParseDuration(value); err != nil && slices.Contains(durations, field) {
 			return fmt.Errorf("%s: %.40q must be a duration, as 30s or 5m", field, value)
+		}
+		if _, err := resource.ParseQuantity(value); err != nil && isQuantity(field) {
+			return fmt.Errorf("%s: %.40q must be a quantity, as 500m or 64Mi", field, value)
 		}
 	case float64:
 		if value == 0 {

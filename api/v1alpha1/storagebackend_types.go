@@ -71,6 +71,10 @@ type StorageBackendSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Probe ProbeSpec `json:"probe,omitempty"`
+	// Verification says when what is stored is read again. Without it nobody
+	// reads but by hand.
+	// +optional
+	Verification *VerificationSpec `json:"verification,omitempty"`
 }
 
 // ProbeSpec: each probe puts, reads, heads and deletes one object of 1 KiB.
@@ -268,6 +272,14 @@ type StorageBackendStatus struct {
 	// LastVerified is when an object was last re-read and hashed.
 	// +optional
 	LastVerified *metav1.Time `json:"lastVerified,omitempty"`
+	// FailedLocations are the first blobs that verification found corrupt or
+	// missing, those that failed last before all; the condition Verified has
+	// their number.
+	// +listType=map
+	// +listMapKey=sha256
+	// +kubebuilder:validation:MaxItems=10
+	// +optional
+	FailedLocations []FailedLocation `json:"failedLocations,omitempty"`
 	// Capabilities are what the full probe found the place able to do. They
 	// stand until the next one: on a new generation, a changed Secret, after a
 	// day, or when asked for.

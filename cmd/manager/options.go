@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
@@ -30,6 +31,8 @@ type options struct {
 	tokenFile                     string
 	allowAnonymous                bool
 	allowAmbient                  bool
+	image, verifyServer           string
+	verifyCA                      *controllers.CASource
 	bufferBytes                   int64
 	uploadLifetime                time.Duration
 	shutdownDelay, drainTimeout   time.Duration
@@ -63,6 +66,12 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.tokenFile, "token-file", "", "`file` of static tokens and what their holders may do, with --config-dir")
 	set.BoolVar(&o.allowAnonymous, "allow-anonymous", false, "ask nobody who he is, and let everybody do everything, on whatever address")
 	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
+	set.StringVar(&o.image, "image", "", "`image` of the pods that verify, which has /usr/local/bin/artifactstore (default: ARTIFACTSTORE_IMAGE; without one none are begun)")
+	set.StringVar(&o.verifyServer, "verify-server", "", "`URL` of the registry for the pods that verify (default: the Service artifact-store of the namespace, https with --tls-cert-file)")
+	set.Func("verify-ca", "`secret/NAME/KEY` or configmap/NAME/KEY with the certificates that those pods trust there; empty for the image's", func(text string) (err error) {
+		o.verifyCA, err = controllers.ParseCASource(text)
+		return err
+	})
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
 	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still taken after SIGTERM, while /readyz is 503 already: what sends them here learns of it only after a while")
@@ -83,6 +92,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 		// Not as defaults of the flags, which --help prints.
 		o.database = cmp.Or(o.database, getenv("ARTIFACTSTORE_DATABASE"))
 		o.namespace = cmp.Or(o.namespace, getenv("POD_NAMESPACE"))
+		o.image = cmp.Or(o.image, getenv("ARTIFACTSTORE_IMAGE"))
 		err = o.complete()
 	}
 	return o, err
@@ -156,6 +166,16 @@ func (o *options) completeCluster() error {
 		if o.namespace = strings.TrimSpace(string(content)); err != nil || o.namespace == "" {
 			return errors.New("--namespace: must be set outside a pod (or --config-dir, to run without Kubernetes)")
 		}
+	}
+	if o.verifyServer == "" {
+		scheme := "http"
+		if o.tlsCertFile != "" {
+			scheme = "https"
+		}
+		o.verifyServer = scheme + "://artifact-store." + o.namespace + ".svc"
+	}
+	if server, err := url.Parse(o.verifyServer); err != nil || server.Scheme != "http" && server.Scheme != "https" || server.Host == "" || server.User != nil {
+		return errors.New("--verify-server: must be http://host[:port] or https://host[:port]")
 	}
 	return nil
 }

@@ -121,6 +121,9 @@ func collect(fields map[string]field, path string, schema apiextensionsv1.JSONSc
 
 func describe(s apiextensionsv1.JSONSchemaProps) field {
 	f := field{kind: s.Type}
+	if s.XIntOrString {
+		f.kind, s.Pattern = "quantity", "" // the pattern is that of every quantity
+	}
 	if s.Type == "array" {
 		f.kind = "array of " + s.Items.Schema.Type
 		items := describe(*s.Items.Schema)

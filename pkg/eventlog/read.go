@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -30,6 +31,19 @@ func HeadTx(ctx context.Context, tx database.Tx) (Head, error) {
 	}
 	copy(head.Hash[:], hash)
 	return head, nil
+}
+
+// TimeTx returns the time of the record at a position. ErrPastHead.
+func TimeTx(ctx context.Context, tx database.Tx, position uint64) (time.Time, error) {
+	var micros int64
+	err := tx.QueryRowContext(ctx, "SELECT time FROM events WHERE position = $1", int64(position)).Scan(&micros)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("%w: %d", ErrPastHead, position)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading the event log: %w", err)
+	}
+	return time.UnixMicro(micros).UTC(), nil
 }
 
 // Read returns records after the position, in order: at most limit (1 to

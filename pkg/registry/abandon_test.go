@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -84,7 +85,7 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil || head() != at {
 		t.Errorf("once more it is logged again: %v", err)
 	}
-	if found, err := service.Findings(ctx, one.ID); err != nil || found != (placement.Findings{Abandoned: 3}) {
+	if found, err := service.Findings(ctx, one.ID); err != nil || !reflect.DeepEqual(found, placement.Findings{Abandoned: 3}) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	if p, err := service.GetPackage(ctx, ref); err != nil || p.Abandoned != at || p.BackendID != one.ID || p.Files != 2 {
@@ -181,7 +182,7 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.folder, filepath.FromSlash(storage.Key(digest.Of([]byte("bbb")).SHA256)))); err != nil {
 		t.Fatal(err)
 	}
-	report, err := service.VerifyBackend(ctx, one.ID, nil)
+	report, err := service.VerifyBackend(ctx, one.ID, registry.VerifyOptions{}, nil)
 	if err != nil || report.Verified != 2 || report.Missing != 1 {
 		t.Errorf("%+v, %v", report, err)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -91,8 +93,22 @@ func (s *Service) Findings(ctx context.Context, id string) (answer placement.Fin
 		answer = placement.Findings{
 			Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
 		}
+		answer.WaitingSince = f.OldestLive
 		if f.NeverChecked == 0 {
 			answer.OldestVerified = f.Oldest
+		}
+		if err == nil && f.FirstUnchecked != 0 {
+			var stored time.Time
+			if stored, err = eventlog.TimeTx(ctx, tx, f.FirstUnchecked); answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
+				answer.WaitingSince = stored
+			}
+		}
+		if err != nil || answer.Failed == 0 {
+			return err
+		}
+		failed, err := view.ListFailed(ctx, tx, id, placement.MaxFailures)
+		for _, location := range failed {
+			answer.Failures = append(answer.Failures, placement.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
 		}
 		return err
 	})

@@ -141,4 +141,18 @@ type Findings struct {
 	// last read; zero if one never was. LastVerified is the newest.
 	OldestVerified time.Time `json:"oldestVerified,omitzero"`
 	LastVerified   time.Time `json:"lastVerified,omitzero"`
+	// WaitingSince is when the live location was last verified, or stored if
+	// it never was, that waits for verification longest; zero if there is none.
+	WaitingSince time.Time `json:"waitingSince,omitzero"`
+	// Failures are the first MaxFailures failed locations, the latest to fail first.
+	Failures []FailedLocation `json:"failures,omitempty"`
+}
+
+// MaxFailures bounds Findings.Failures; the log has them all.
+const MaxFailures = 10
+
+// FailedLocation is a blob that was found corrupt or missing in a backend.
+type FailedLocation struct {
+	SHA256 string `json:"sha256"` // sha256:…
+	Reason string `json:"reason"` // corrupt or missing
 }

@@ -64,6 +64,10 @@ func verifyDamaged(s suite) {
 	s.must(err)
 	equal(s, "verified", status.Verified, "False")
 	equal(s, "failed", status.Findings.Failed, 2)
+	equal(s, "failed by name", len(status.Findings.Failures), 2)
+	for _, f := range status.Findings.Failures {
+		equal(s, f.SHA256, f.Reason, map[string]string{damaged.String(): "corrupt", removed.String(): "missing"}[f.SHA256])
+	}
 	health, err := s.r.Health(s.ctx)
 	s.must(err)
 	equal(s, "health", health.Status, registry.HealthDegraded)
@@ -202,7 +206,17 @@ func verifyElsewhere(s suite) {
 	for i := range 20 {
 		files = append(files, file{fmt.Sprint(i), fmt.Sprint("content ", i), false})
 	}
+	published := time.Now()
 	s.push(version("1"), files...)
+	waiting := func() time.Time {
+		backend, err := s.r.GetBackend(s.ctx, First)
+		s.must(err)
+		return backend.Findings.WaitingSince
+	}
+	since := waiting()
+	if since.Before(published.Add(-time.Second)) || since.After(time.Now()) {
+		s.Fatalf("something waits since %s, it was stored at %s", since, published)
+	}
 	damaged, removed := digest.Of([]byte("content 3")).SHA256, digest.Of([]byte("content 4")).SHA256
 	s.Damage(s.T, damaged)
 	s.Remove(s.T, removed)
@@ -222,6 +236,7 @@ func verifyElsewhere(s suite) {
 	s.must(err)
 	never := slices.IndexFunc(before.Locations, func(l verify.Location) bool { return !l.Verified.IsZero() })
 	equal(s, "not looked at yet, and first", never, 14)
+	equal(s, "waits since it was stored", waiting(), since)
 
 	// The next one goes on there, and comes to the end.
 	var first int64
@@ -235,6 +250,7 @@ func verifyElsewhere(s suite) {
 	equal(s, "failed", backend.Findings.Failed, 2)
 	equal(s, "live", backend.Findings.Live, 19)
 	equal(s, "all were looked at", backend.Findings.OldestVerified.IsZero(), false)
+	equal(s, "waits since it was verified", waiting().After(since), true)
 }
 
 func listLocations(s suite) {

@@ -182,20 +182,27 @@ type Findings struct {
 	Live, Corrupt, Missing, Abandoned int64
 	NeverChecked                      int64
 	Oldest, Newest                    time.Time // of the checks; zero if there was none
+	// Of the live ones: OldestLive is when that was checked which was checked
+	// longest ago, zero if none was; FirstUnchecked the position of the event
+	// since which one is there that never was, 0 if there is none.
+	OldestLive     time.Time
+	FirstUnchecked uint64
 }
 
 // FindFindings counts. A backend without locations has zero counts.
 func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findings, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT state, reason, COUNT(*), CAST(SUM(CASE WHEN checked = 0 THEN 1 ELSE 0 END) AS BIGINT),
-		COALESCE(MIN(CASE WHEN checked = 0 THEN NULL ELSE checked_us END), 0), MAX(checked_us)
+		COALESCE(MIN(CASE WHEN checked = 0 THEN NULL ELSE checked_us END), 0), MAX(checked_us),
+		COALESCE(MIN(CASE WHEN checked = 0 THEN changed ELSE NULL END), 0)
 		FROM storage_locations WHERE backend_id = $1 GROUP BY state, reason`, backendID)
 	var f Findings
 	_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 		var (
 			state, reason              string
 			n, never, oldest, newestUS int64
+			unchecked                  uint64
 		)
-		if err := rows.Scan(&state, &reason, &n, &never, &oldest, &newestUS); err != nil {
+		if err := rows.Scan(&state, &reason, &n, &never, &oldest, &newestUS, &unchecked); err != nil {
 			return struct{}{}, err
 		}
 		switch {
@@ -209,6 +216,12 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 			f.Corrupt += n
 		}
 		f.NeverChecked += never
+		if state == StateLive { // of which there is one row
+			f.FirstUnchecked = unchecked
+			if oldest != 0 {
+				f.OldestLive = time.UnixMicro(oldest).UTC()
+			}
+		}
 		if at := time.UnixMicro(oldest).UTC(); oldest != 0 && (f.Oldest.IsZero() || at.Before(f.Oldest)) {
 			f.Oldest = at
 		}
@@ -218,6 +231,31 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 		return struct{}{}, nil
 	})
 	return f, err
+}
+
+// Failure is a failed location.
+type Failure struct {
+	SHA256 digest.Digest
+	Reason string
+}
+
+// ListFailed returns at most limit locations of a backend that were found
+// corrupt or missing, the latest to fail first.
+func ListFailed(ctx context.Context, tx database.Tx, backendID string, limit int) ([]Failure, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT sha256, reason FROM storage_locations WHERE backend_id = $1 AND state = 'failed' AND reason <> '`+ReasonAbandoned+`'
+		ORDER BY changed DESC, sha256 LIMIT $2`, backendID, limit)
+	return collect(rows, err, func(rows *sql.Rows) (Failure, error) {
+		var (
+			f   Failure
+			sum []byte
+		)
+		if err := rows.Scan(&sum, &f.Reason); err != nil {
+			return f, err
+		}
+		var err error
+		f.SHA256, err = digest.FromBytes(digest.SHA256, sum)
+		return f, err
+	})
 }
 
 // CountLocations returns how many objects, and of how many bytes, a backend

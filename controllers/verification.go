@@ -1,0 +1,149 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+)
+
+// The defaults and bounds of spec.verification, as the schema has them: files have no schema.
+const (
+	defaultRollingPeriod           = 720 * time.Hour
+	defaultVerificationConcurrency = 4
+	defaultDeadline                = 6 * time.Hour
+
+	minRollingPeriod, maxRollingPeriod = time.Hour, 87600 * time.Hour
+	maxVerificationConcurrency         = 64
+	minBandwidth                       = 64 << 10
+	minDeadline, maxDeadline           = time.Minute, 168 * time.Hour
+)
+
+// deadlineGrace is how long what is under way at a run's deadline may go on:
+// 90 GB at 100 MB/s.
+const deadlineGrace = 15 * time.Minute
+
+var (
+	defaultRequests   = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("64Mi")}
+	defaultLimits     = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")}
+	resourcesOfPods   = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+	verificationModes = []v1alpha1.VerificationMode{"", v1alpha1.VerificationFull, v1alpha1.VerificationRolling}
+)
+
+// Verification is one run as a backend declares it.
+type Verification struct {
+	Rolling bool
+	// RollingPeriod and RollingInterval are for Rolling; the interval is the
+	// longest time between two runs of the schedule.
+	RollingPeriod, RollingInterval time.Duration
+	Concurrency                    int
+	Bandwidth                      int64 // bytes per second; 0 has no bound
+	// Deadline: then nothing more is begun. deadlineGrace later it is broken off.
+	Deadline time.Duration
+}
+
+// plannedVerification is what spec.verification says, with its defaults.
+type plannedVerification struct {
+	Verification
+	schedule schedule
+	// suspended says why no run is begun; "" if they are.
+	suspended string
+}
+
+// planVerification reads sb's spec.verification, which is set. Errors name the field below spec.
+func planVerification(sb *v1alpha1.StorageBackend) (plannedVerification, error) {
+	spec := sb.Spec.Verification
+	s, err := parseSchedule(spec.Schedule, firstOf(spec.TimeZone, defaultTimeZone), sb.Namespace+"/"+sb.Name)
+	if err != nil {
+		return plannedVerification{}, fmt.Errorf("spec.verification.%w", err)
+	}
+	p := plannedVerification{schedule: s, Verification: Verification{
+		Rolling:     spec.Mode == v1alpha1.VerificationRolling,
+		Concurrency: int(spec.Concurrency),
+		Deadline:    duration(spec.Deadline, defaultDeadline),
+	}}
+	if p.Concurrency == 0 {
+		p.Concurrency = defaultVerificationConcurrency
+	}
+	if spec.Bandwidth != nil {
+		p.Bandwidth = spec.Bandwidth.Value()
+	}
+	if p.Rolling {
+		p.RollingPeriod, p.RollingInterval = duration(spec.RollingPeriod, defaultRollingPeriod), s.gap
+	}
+	switch {
+	case !sb.DeletionTimestamp.IsZero():
+		p.suspended = "the backend is being deleted"
+	case spec.Suspend:
+		p.suspended = "spec.verification.suspend is set"
+	case sb.Spec.Probe.Suspend:
+		p.suspended = "spec.probe.suspend is set"
+	}
+	return p, nil
+}
+
+// promise is how old a verification may be before it is overdue: everything is
+// read at each run, or once in the period; one run may be missed, and a run
+// takes its time.
+func (p plannedVerification) promise() time.Duration {
+	within := p.schedule.gap
+	if p.Rolling {
+		within = max(within, p.RollingPeriod)
+	}
+	return within + p.schedule.gap + p.Deadline
+}
+
+// validateVerification checks what the schema checks in a cluster.
+func validateVerification(sb *v1alpha1.StorageBackend) error {
+	spec := sb.Spec.Verification
+	if spec == nil {
+		return nil
+	}
+	const field = "spec.verification."
+	if !slices.Contains(verificationModes, spec.Mode) {
+		return fmt.Errorf(field+"mode: %.40q must be Full or Rolling", string(spec.Mode))
+	}
+	if d := duration(spec.RollingPeriod, defaultRollingPeriod); d < minRollingPeriod || d > maxRollingPeriod {
+		return errors.New(field + "rollingPeriod: must be from 1h to 87600h")
+	}
+	if spec.Concurrency < 0 || spec.Concurrency > maxVerificationConcurrency {
+		return errors.New(field + "concurrency: must be from 1 to 64")
+	}
+	if spec.Bandwidth != nil && spec.Bandwidth.Cmp(*resource.NewQuantity(minBandwidth, resource.BinarySI)) < 0 {
+		return errors.New(field + "bandwidth: must be at least 64Ki bytes per second")
+	}
+	if d := duration(spec.Deadline, defaultDeadline); d < minDeadline || d > maxDeadline {
+		return errors.New(field + "deadline: must be from 1m to 168h")
+	}
+	for name, list := range map[string]corev1.ResourceList{"requests": spec.Resources.Requests, "limits": spec.Resources.Limits} {
+		for resource := range list {
+			if !slices.Contains(resourcesOfPods, resource) {
+				return fmt.Errorf(field+"resources.%s: %.40q must be of cpu, memory and ephemeral-storage", name, string(resource))
+			}
+		}
+	}
+	_, err := planVerification(sb)
+	return err
+}
+
+// Scheduled is what became of spec.verification; a nil *Scheduled where there is none.
+type Scheduled struct {
+	// Problem is why it is not followed; nil if it is.
+	Problem *Problem
+	// Suspended says why no run is begun; "" if they are.
+	Suspended string
+	// Message says when runs begin and who begins them.
+	Message string
+	// LastRun is why the last run did not succeed; "" if it did, or is not known.
+	LastRun string
+	// Promise is how old a verification may be; it counts from Since at the earliest.
+	Promise time.Duration
+	Since   time.Time
+	// Stands: nothing was found out; the recorded condition stands.
+	Stands bool
+}

@@ -116,7 +116,7 @@ func newNamespace(t *testing.T) *namespace {
 }
 
 // grant creates what the folder of manifests holds, in this namespace, and
-// returns the user name of its service account.
+// returns the user name of the manager's service account.
 func (n *namespace) grant(t *testing.T, folder string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
@@ -142,7 +142,9 @@ func (n *namespace) grant(t *testing.T, folder string) string {
 			}
 			switch object.GetKind() {
 			case "ServiceAccount":
-				account = "system:serviceaccount:" + n.name + ":" + object.GetName()
+				if object.GetName() == "artifact-store-manager" {
+					account = "system:serviceaccount:" + n.name + ":" + object.GetName()
+				}
 			case "RoleBinding":
 				n.bind(t, document)
 				continue

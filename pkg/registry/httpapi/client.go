@@ -185,8 +185,23 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 		if call.length < 0 || call.length >= expectFrom {
 			request.Header.Set("Expect", "100-continue")
 		}
+		if call.repeat && call.length != 0 {
+			// HTTP/2: a proxy that is about to go refuses what it has not begun,
+			// and net/http then sends it elsewhere, if it can have the body again.
+			request.GetBody = func() (io.ReadCloser, error) {
+				again, err := call.body()
+				return asCloser(again), err
+			}
+		}
 	}
 	return c.http.Do(request)
+}
+
+func asCloser(reader io.Reader) io.ReadCloser {
+	if closer, is := reader.(io.ReadCloser); is {
+		return closer
+	}
+	return io.NopCloser(reader)
 }
 
 func (c *Client) address(call call) *url.URL {

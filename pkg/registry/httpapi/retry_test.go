@@ -175,8 +175,13 @@ func TestServersTakeTurns(t *testing.T) {
 			for range clients {
 				asking.Go(func() {
 					open := registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "a", Name: "b", Version: "c"}, RetentionClass: "d"}
+					text := bytes.Repeat([]byte("x"), 100_000)
 					for ctx.Err() == nil {
-						if _, err := client.OpenUpload(context.WithoutCancel(ctx), open); err != nil {
+						upload, err := client.OpenUpload(context.WithoutCancel(ctx), open)
+						if err == nil {
+							_, err = client.PutFile(context.WithoutCancel(ctx), upload.ID, "a", registry.Content{Reader: bytes.NewReader(text), Size: int64(len(text)), Digests: digest.Of(text)})
+						}
+						if err != nil {
 							t.Errorf("request %d: %v", asked.Load(), err)
 							return
 						}

@@ -44,7 +44,7 @@ ifeq ($(TEST_PACKAGES),./...)
 endif
 
 .PHONY: parts
-parts: # What tests run against: kube-apiserver and etcd, kubectl, three S3 servers, PostgreSQL.
+parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL.
 	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql ceph
 
 .PHONY: image

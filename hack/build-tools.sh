@@ -107,7 +107,7 @@ version_flags() {
 
 build_kubernetes() {
 	gobuild kubernetes "$1/etcd" "" go.etcd.io/etcd/server/v3 # the package's last element is v3
-	gobuild kubernetes "$1/" "$(version_flags | tr '\n' ' ')" k8s.io/kubernetes/cmd/kube-apiserver
+	gobuild kubernetes "$1/" "$(version_flags | tr '\n' ' ')" k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager
 }
 
 build_kubectl() {

@@ -230,5 +230,5 @@ func (n *namespace) start(t *testing.T, database, dataDir, localRoot string) *pr
 	// With an election, as several replicas run: it needs rights as well.
 	return programs.StartManager(t,
 		[]string{"--kubeconfig", n.kubeconfig, "--namespace", n.name, "--leader-elect", "--data-dir", dataDir, "--local-root", localRoot},
-		[]string{"ARTIFACTSTORE_DATABASE=" + database})
+		[]string{"ARTIFACTSTORE_DATABASE=" + database, "ARTIFACTSTORE_IMAGE=localhost/artifact-store:dev"})
 }

@@ -41,9 +41,15 @@ func (r Result) String() string {
 // Exec runs it and returns what it left, whatever its code; ctx kills it.
 func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
 	tb.Helper()
+	return Execute(ctx, tb, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database}, args...)
+}
+
+// Execute is Exec with variables of the caller's, and no others that say something to the program.
+func Execute(ctx context.Context, tb testing.TB, variables []string, args ...string) Result {
+	tb.Helper()
 	var stdout, stderr bytes.Buffer
 	command := exec.CommandContext(ctx, Path(tb, "artifactstore"), args...)
-	command.Env = environment("ARTIFACTSTORE_SERVER="+c.Server, "ARTIFACTSTORE_DATABASE="+c.Database)
+	command.Env = environment(variables...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := servers.Start(command)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -24,12 +25,9 @@ func ControlPlaneAssets(tb testing.TB) string {
 
 var controlPlaneAssets = sync.OnceValues(func() (string, error) {
 	programs := []string{"etcd", "kube-apiserver"}
-	folder := os.Getenv("KUBEBUILDER_ASSETS")
-	if folder == "" {
-		var err error
-		if folder, err = toolFolder("kubernetes", programs...); err != nil {
-			return "", err
-		}
+	folder, err := kubernetesFolder(programs...)
+	if err != nil {
+		return "", err
 	}
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil {
@@ -47,6 +45,61 @@ var controlPlaneAssets = sync.OnceValues(func() (string, error) {
 	}
 	return wrapped, nil
 })
+
+// kubernetesFolder is where Kubernetes' programs are.
+func kubernetesFolder(programs ...string) (string, error) {
+	folder := os.Getenv("KUBEBUILDER_ASSETS")
+	if folder == "" {
+		return toolFolder("kubernetes", programs...)
+	}
+	for _, program := range programs {
+		if _, err := os.Stat(filepath.Join(folder, program)); err != nil {
+			return "", fmt.Errorf("KUBEBUILDER_ASSETS has no %s: unset it and run make tools, or have it name a folder with all of %q", program, programs)
+		}
+	}
+	return folder, nil
+}
+
+// ControllerManager starts a kube-controller-manager for the API server of a
+// kubeconfig (whose user may do everything), until the test ends: CronJobs make
+// Jobs, Jobs make Pods, and what belongs to something that is gone is
+// collected. It makes no more of Kubernetes than that, and nobody runs the Pods.
+func ControllerManager(tb testing.TB, kubeconfig []byte) {
+	tb.Helper()
+	const program = "kube-controller-manager"
+	bin, err := kubernetesFolder(program)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	folder := tb.TempDir()
+	file := filepath.Join(folder, "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	command := exec.Command(filepath.Join(bin, program),
+		"--kubeconfig="+file, "--authentication-kubeconfig="+file, "--authorization-kubeconfig="+file,
+		"--leader-elect=false", "--use-service-account-credentials=false",
+		"--secure-port=0", "--cert-dir="+folder, // it serves nothing
+		"--concurrent-gc-syncs=5", // of 20, for a small machine
+		"--controllers=cronjob-controller,job-controller,garbage-collector-controller")
+	output := filepath.Join(folder, "log")
+	exited, err := launch(command, syscall.SIGKILL, output)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		select {
+		case <-exited:
+			tb.Errorf("%s ended by itself", program)
+		default:
+			_ = command.Process.Kill() // it holds nothing
+			<-exited
+		}
+		if tb.Failed() {
+			tb.Logf("the end of the log of %s:\n%s", program, tailOf(output))
+		}
+	})
+}
 
 // Kubectl returns the program kubectl: that in PATH, or the one that is built where there is none.
 func Kubectl(tb testing.TB) string {

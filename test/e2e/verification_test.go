@@ -1,0 +1,490 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/test/programs"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// nextMinute bounds the wait for what a CronJob begins at the next full minute.
+const nextMinute = time.Minute + programs.Patience
+
+// TestVerification follows spec.verification with Kubernetes' own controllers:
+// they make Jobs of CronJobs and Pods of Jobs, and collect what belongs to
+// something that is gone. The test is the kubelet.
+func TestVerification(t *testing.T) {
+	t.Parallel()
+	newNamespace(t) // the API server is there
+	admin, err := controlPlane.env.AddUser(envtest.User{Name: "kube-controller-manager", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := admin.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers.ControllerManager(t, kubeconfig)
+	t.Run("FromScheduleToCollection", fromScheduleToCollection)
+	t.Run("KilledBeforeTheStatus", killedBeforeTheStatus)
+	t.Run("OfAnEarlierBackend", ofAnEarlierBackend)
+}
+
+// verified is a bucket that is verified each minute.
+type verified struct{ bucket }
+
+func (v verified) spec(t *testing.T, c control) v1alpha1.StorageBackendSpec {
+	spec := v.bucket.spec(t, c)
+	spec.Verification = &v1alpha1.VerificationSpec{Schedule: "* * * * *"}
+	return spec
+}
+
+// fromScheduleToCollection: a run of the schedule finds all right, the next one
+// finds damage, and what the runs left goes with the backend.
+func fromScheduleToCollection(t *testing.T) {
+	t.Parallel()
+	n, where := newNamespace(t), verified{newBucketOn(t, servers.MinIO, true)}
+	w := newWorld(t, n, servers.Postgres(t), t.TempDir(), "objects", map[string]place{"objects": where})
+	tree := writeTree(t, 5, sizes{small: 8, large: 1})
+	stored := w.blobs(t, w.push(t, tree, "tool", "1"), w.backends(t)["objects"].ID)
+
+	// The first run is the schedule's. Nobody else can read with what its pod has.
+	job := n.scheduledJob(t)
+	pod := n.podOf(t, job)
+	n.onlyItsOwn(t, pod)
+	if done := n.kubelet(t, w.manager, pod); done.Code != programs.ExitDone {
+		t.Fatalf("everything is right: %s", done)
+	}
+	n.jobIs(t, job, batchv1.JobComplete, "")
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerified, metav1.ConditionTrue, "Intact")
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
+	for name := range stored {
+		if !w.told(t, event.KindLocationVerified, name.String()) {
+			t.Errorf("no event says that %s was verified", name)
+		}
+	}
+	if health := w.health(t); health.Status != registry.HealthOK {
+		t.Errorf("%+v", health)
+	}
+
+	// Damage fails the Job at once, and is told everywhere.
+	damaged := fileDigests(t, w, tree)["large/0.bin"]
+	flip(t, where, damaged)
+	job = n.jobByHand(t)
+	pod = n.podOf(t, job)
+	if done := n.kubelet(t, w.manager, pod); done.Code != programs.ExitIntegrity || !strings.Contains(done.Stdout, damaged.String()) {
+		t.Fatalf("%s is damaged: %s", damaged, done)
+	}
+	n.jobIs(t, job, batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy)
+	if pods := n.podsOf(t, job); len(pods) != 1 {
+		t.Errorf("damage is read %d times", len(pods))
+	}
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerified, metav1.ConditionFalse, "CorruptLocations")
+	if !w.told(t, event.KindLocationFailed, damaged.String()) {
+		t.Error("no event says that it failed")
+	}
+	sb := n.backend(t, "objects")
+	if !slices.Equal(sb.Status.FailedLocations, []v1alpha1.FailedLocation{{SHA256: damaged.String(), Reason: "corrupt"}}) {
+		t.Errorf("%+v", sb.Status.FailedLocations)
+	}
+	if health := w.health(t); health.Status != registry.HealthDegraded {
+		t.Errorf("%+v", health)
+	}
+
+	// The backend goes, and all of it.
+	if err := n.admin.Delete(background, sb); err != nil {
+		t.Fatal(err)
+	}
+	w.waitCondition(t, "objects", v1alpha1.ConditionReady, metav1.ConditionFalse, "DeletionBlocked")
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, "VerificationSuspended")
+	if left := n.left(t); !strings.Contains(left, "CronJob") || !strings.Contains(left, "Job "+job.Name) || !strings.Contains(left, "Pod "+pod.Name) {
+		t.Fatalf("there is only %q", left)
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AbandonAnnotation, sb.Status.ID)
+	if err := n.admin.Patch(background, sb, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		t.Fatal(err)
+	}
+	programs.Eventually(t, func() error {
+		if err := n.admin.Get(background, client.ObjectKeyFromObject(sb), sb); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the backend is still there: %v", err)
+		}
+		if left := n.left(t); left != "" {
+			return fmt.Errorf("not collected: %s", left)
+		}
+		return nil
+	})
+	w.stop(t)
+}
+
+// killedBeforeTheStatus: a manager that was killed after the API server had
+// taken the CronJob, and before it heard of that or wrote a status, finds it again.
+func killedBeforeTheStatus(t *testing.T) {
+	t.Parallel()
+	n, where := newNamespace(t), verified{newBucket(t)}
+	through, taken := n.withholding(t)
+	backend(t, n, "objects", where.spec(t, n))
+	w := &world{control: through, database: servers.Postgres(t), dataDir: t.TempDir(), localRoot: t.TempDir()}
+	w.start(t)
+	select {
+	case <-taken:
+	case <-time.After(programs.Patience):
+		t.Fatal("no CronJob is made")
+	}
+	w.manager.Kill()
+	made := n.cronJobs(t)
+	if len(made) != 1 {
+		t.Fatalf("%d CronJobs are made", len(made))
+	}
+	if is := meta.FindStatusCondition(n.conditions(t, "objects"), v1alpha1.ConditionVerificationScheduled); is != nil {
+		t.Fatalf("the status tells of it already: %+v", is)
+	}
+
+	w.control = n
+	w.start(t)
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
+	if now := n.cronJobs(t); len(now) != 1 || now[0].UID != made[0].UID || now[0].Generation != 1 {
+		t.Errorf("%d CronJobs, the first is %+v; want that of %+v", len(now), now[0].ObjectMeta, made[0].ObjectMeta)
+	}
+	w.stop(t)
+}
+
+// ofAnEarlierBackend: the CronJob of a StorageBackend that had the same name is
+// not taken for this one's. It is collected, and another is made.
+func ofAnEarlierBackend(t *testing.T) {
+	t.Parallel()
+	n, where := newNamespace(t), verified{newBucket(t)}
+	w := newWorld(t, n, servers.Postgres(t), t.TempDir(), "objects", map[string]place{"objects": where})
+	var cronJob batchv1.CronJob
+	programs.Eventually(t, func() error {
+		return n.admin.Get(background, client.ObjectKey{Namespace: n.name, Name: "objects-verify"}, &cronJob)
+	})
+	// As if it were of one that is gone; the collector sees that by itself.
+	before := cronJob.DeepCopy()
+	cronJob.OwnerReferences[0].UID = "11111111-2222-3333-4444-555555555555"
+	if err := n.admin.Patch(background, &cronJob, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	programs.Eventually(t, func() error {
+		all := n.cronJobs(t)
+		if len(all) != 1 || all[0].UID == before.UID || !metav1.IsControlledBy(&all[0], n.backend(t, "objects")) {
+			return fmt.Errorf("%d CronJobs: %+v", len(all), all)
+		}
+		return nil
+	})
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
+	w.stop(t)
+}
+
+// told reports whether an event of the kind names the digest.
+func (w *world) told(t *testing.T, kind, name string) bool {
+	t.Helper()
+	page, err := w.manager.Client(t).ReadEvents(background, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(page.Events, func(e registry.Event) bool { return e.Kind == kind && strings.Contains(string(e.Payload), name) })
+}
+
+func (n *namespace) backend(t *testing.T, name string) *v1alpha1.StorageBackend {
+	t.Helper()
+	var sb v1alpha1.StorageBackend
+	if err := n.admin.Get(background, client.ObjectKey{Namespace: n.name, Name: name}, &sb); err != nil {
+		t.Fatal(err)
+	}
+	return &sb
+}
+
+func (n *namespace) list(t *testing.T, all client.ObjectList, options ...client.ListOption) {
+	t.Helper()
+	if err := n.admin.List(background, all, append(options, client.InNamespace(n.name))...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *namespace) cronJobs(t *testing.T) []batchv1.CronJob {
+	t.Helper()
+	var all batchv1.CronJobList
+	n.list(t, &all)
+	return all.Items
+}
+
+// left names what a garbage collector should have collected.
+func (n *namespace) left(t *testing.T) string {
+	t.Helper()
+	var left []string
+	for _, cronJob := range n.cronJobs(t) {
+		left = append(left, "CronJob "+cronJob.Name)
+	}
+	var jobs batchv1.JobList
+	n.list(t, &jobs)
+	for _, job := range jobs.Items {
+		left = append(left, "Job "+job.Name)
+	}
+	var pods corev1.PodList
+	n.list(t, &pods)
+	for _, pod := range pods.Items {
+		left = append(left, "Pod "+pod.Name)
+	}
+	return strings.Join(left, ", ")
+}
+
+// scheduledJob waits for the first that the CronJob controller makes.
+func (n *namespace) scheduledJob(t *testing.T) *batchv1.Job {
+	t.Helper()
+	var jobs batchv1.JobList
+	programs.EventuallyWithin(t, nextMinute, func() error {
+		if n.list(t, &jobs); len(jobs.Items) == 0 {
+			return errors.New("no Job is made")
+		}
+		return nil
+	})
+	return &jobs.Items[0]
+}
+
+// jobByHand begins a run as `kubectl create job --from` does.
+func (n *namespace) jobByHand(t *testing.T) *batchv1.Job {
+	t.Helper()
+	cronJob := &n.cronJobs(t)[0]
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "by-hand", Labels: cronJob.Spec.JobTemplate.Labels,
+			Annotations:     map[string]string{"cronjob.kubernetes.io/instantiate": "manual"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "CronJob", Name: cronJob.Name, UID: cronJob.UID}},
+		},
+		Spec: cronJob.Spec.JobTemplate.Spec,
+	}
+	if err := n.admin.Create(background, job); err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+func (n *namespace) podsOf(t *testing.T, job *batchv1.Job) []corev1.Pod {
+	t.Helper()
+	var pods corev1.PodList
+	n.list(t, &pods, client.MatchingLabels{batchv1.JobNameLabel: job.Name})
+	return pods.Items
+}
+
+func (n *namespace) podOf(t *testing.T, job *batchv1.Job) (pod *corev1.Pod) {
+	t.Helper()
+	programs.Eventually(t, func() error {
+		pods := n.podsOf(t, job)
+		if len(pods) == 0 {
+			return fmt.Errorf("%s has no Pod", job.Name)
+		}
+		pod = &pods[0]
+		return nil
+	})
+	return pod
+}
+
+func (n *namespace) jobIs(t *testing.T, job *batchv1.Job, kind batchv1.JobConditionType, reason string) {
+	t.Helper()
+	programs.Eventually(t, func() error {
+		if err := n.admin.Get(background, client.ObjectKeyFromObject(job), job); err != nil {
+			return err
+		}
+		for _, is := range job.Status.Conditions {
+			if is.Type == kind && is.Status == corev1.ConditionTrue && (reason == "" || is.Reason == reason) {
+				return nil
+			}
+		}
+		return fmt.Errorf("the Job %s is not %s %s: %+v", job.Name, kind, reason, job.Status)
+	})
+}
+
+// onlyItsOwn: the pod is given its account's token for the registry, whom to
+// trust, and its backend's keys; nothing of the manager's, and no way to the database.
+func (n *namespace) onlyItsOwn(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	spec := n.backend(t, pod.Labels["artifactstore.dev/backend"]).Spec.S3
+	own := []string{spec.AccessKeyRef.Name, spec.SecretKeyRef.Name, spec.CABundleRef.Name}
+	if pod.Spec.ServiceAccountName != "artifact-store-verifier" || *pod.Spec.AutomountServiceAccountToken {
+		t.Errorf("it has the account %s, and its token is mounted", pod.Spec.ServiceAccountName)
+	}
+	for _, variable := range pod.Spec.Containers[0].Env {
+		if variable.ValueFrom != nil || strings.Contains(variable.Name, "DATABASE") {
+			t.Errorf("the variable %s: %+v", variable.Name, variable)
+		}
+	}
+	if len(pod.Spec.Containers[0].EnvFrom) > 0 {
+		t.Errorf("%+v", pod.Spec.Containers[0].EnvFrom)
+	}
+	for _, volume := range pod.Spec.Volumes {
+		if volume.Projected == nil {
+			t.Errorf("the volume %+v", volume)
+			continue
+		}
+		for _, source := range volume.Projected.Sources {
+			switch {
+			case source.Secret != nil && slices.Contains(own, source.Secret.Name):
+			case source.ServiceAccountToken != nil && source.ServiceAccountToken.Audience == "artifact-store":
+			default:
+				t.Errorf("the volume %s has %+v", volume.Name, source)
+			}
+		}
+	}
+}
+
+// kubelet runs a pod as one does: its program with its arguments and
+// environment, the volumes in folders of their own, the Service's name being
+// the manager's address; and tells the API server how it ended.
+func (n *namespace) kubelet(t *testing.T, manager *programs.Manager, pod *corev1.Pod) programs.Result {
+	t.Helper()
+	container := pod.Spec.Containers[0]
+	paths := []string{"http://artifact-store." + n.name + ".svc", manager.URL}
+	for _, mount := range container.VolumeMounts {
+		at := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name })
+		paths = append(paths, mount.MountPath, n.volume(t, pod, pod.Spec.Volumes[at].Projected))
+	}
+	here := strings.NewReplacer(paths...)
+	var args, env []string
+	for _, arg := range container.Args {
+		args = append(args, here.Replace(arg))
+	}
+	for _, variable := range container.Env {
+		env = append(env, variable.Name+"="+here.Replace(variable.Value))
+	}
+	if len(container.Command) != 1 || filepath.Base(container.Command[0]) != "artifactstore" {
+		t.Fatalf("the pod runs %q", container.Command)
+	}
+	done := programs.Execute(background, t, env, args...)
+	pod.Status.Phase = corev1.PodSucceeded
+	if done.Code != 0 {
+		pod.Status.Phase = corev1.PodFailed
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container.Name, Image: container.Image, State: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(done.Code), FinishedAt: metav1.Now()}, //nolint:gosec // an exit code
+	}}}
+	if err := n.admin.Status().Update(background, pod); err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// volume writes what is projected into a folder.
+func (n *namespace) volume(t *testing.T, pod *corev1.Pod, from *corev1.ProjectedVolumeSource) string {
+	t.Helper()
+	folder := t.TempDir()
+	write := func(name string, content []byte) {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, source := range from.Sources {
+		switch {
+		case source.ServiceAccountToken != nil:
+			write(source.ServiceAccountToken.Path, n.podToken(t, pod, source.ServiceAccountToken))
+		case source.Secret != nil:
+			var secret corev1.Secret
+			if err := n.admin.Get(background, client.ObjectKey{Namespace: n.name, Name: source.Secret.Name}, &secret); err != nil {
+				t.Fatal(err)
+			}
+			for _, item := range source.Secret.Items {
+				content, there := secret.Data[item.Key]
+				if !there {
+					t.Fatalf("the Secret %s has no key %s", secret.Name, item.Key)
+				}
+				write(item.Path, content)
+			}
+		default:
+			t.Fatalf("no kubelet projects %+v here", source)
+		}
+	}
+	return folder
+}
+
+// podToken is what a kubelet asks for.
+func (n *namespace) podToken(t *testing.T, pod *corev1.Pod, from *corev1.ServiceAccountTokenProjection) []byte {
+	t.Helper()
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: []string{from.Audience}, ExpirationSeconds: from.ExpirationSeconds,
+		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID},
+	}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: pod.Spec.ServiceAccountName}}
+	if err := n.admin.SubResource("token").Create(background, account, request); err != nil {
+		t.Fatal(err)
+	}
+	return []byte(request.Status.Token)
+}
+
+// withholding is the namespace by way of a proxy that keeps the answer to the
+// first CronJob that is made from whoever makes it, and says that it was taken.
+func (n *namespace) withholding(t *testing.T) (through *namespace, taken <-chan struct{}) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", n.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, ended := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(server) },
+		Transport:     transport,
+		FlushInterval: -1, // watches
+		ErrorLog:      log.New(io.Discard, "", 0),
+		ModifyResponse: func(answer *http.Response) error {
+			if answer.Request.Method == http.MethodPost && strings.HasSuffix(answer.Request.URL.Path, "/cronjobs") && answer.StatusCode == http.StatusCreated {
+				once.Do(func() { close(made) })
+				select {
+				case <-answer.Request.Context().Done(): // who asked is gone
+				case <-ended:
+				}
+			}
+			return nil
+		},
+	})
+	t.Cleanup(func() { close(ended); proxy.CloseClientConnections(); proxy.Close() })
+	text, err := clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: proxy.URL}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
+		CurrentContext: "x",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := *n
+	copied.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(copied.kubeconfig, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &copied, made
+}

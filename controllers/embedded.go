@@ -30,6 +30,10 @@ type Embedded struct {
 	Observer *Observer
 	Table    *routing.Table
 	Logger   *slog.Logger
+	// Verify makes the runs that spec.verification asks for; nil makes none.
+	Verify Verify
+
+	now func() time.Time // nil is time.Now
 
 	mu       sync.Mutex
 	policies []v1alpha1.RoutingPolicy
@@ -42,6 +46,19 @@ type kept struct {
 	sb   *v1alpha1.StorageBackend // replaced, never changed
 	kick chan struct{}            // has room for one
 	stop context.CancelFunc
+
+	timetable timetable
+}
+
+// look has the backend looked at now.
+func (k *kept) look() { signal(k.kick) }
+
+// signal tells whoever listens to a channel with room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already
+	}
 }
 
 // Run follows the files until ctx ends. It returns early only if the files
@@ -130,20 +147,19 @@ func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watche
 	case k == nil:
 		sb.Generation = 1
 		own, stop := context.WithCancel(ctx)
-		k = &kept{sb, make(chan struct{}, 1), stop}
+		k = &kept{sb: sb, kick: make(chan struct{}, 1), stop: stop, timetable: timetable{edited: make(chan struct{}, 1)}}
 		e.kept[sb.Name] = k
 		e.running.Go(func() { e.keep(own, sb.Name, k) })
+		e.running.Go(func() { e.runs(own, sb.Name, k) })
 		return
 	case !equality.Semantic.DeepEqual(k.sb.Spec, sb.Spec):
 		sb.Generation, sb.Status = k.sb.Generation+1, k.sb.Status
 		k.sb = sb
+		signal(k.timetable.edited)
 	case len(files) == 0:
 		return
 	}
-	select {
-	case k.kick <- struct{}{}:
-	default: // one is waiting already
-	}
+	k.look()
 }
 
 // keep looks at one backend at its interval, and when it is kicked.
@@ -156,11 +172,13 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		if ctx.Err() != nil {
 			break
 		}
+		seen.Scheduled = e.scheduled(sb, k)
 		e.Observer.metrics.scheduled(name, seen)
 		sb.Status = backendStatus(seen, sb.Status)
 		e.mu.Lock()
 		if k.sb.Generation == sb.Generation {
 			e.logChange(k.sb, sb)
+			e.logVerification(k.sb, sb)
 			k.sb = sb
 		}
 		e.swap()

@@ -67,12 +67,18 @@ type embedded struct {
 
 func startEmbedded(t *testing.T, files map[string]string) *embedded {
 	t.Helper()
+	return startEmbeddedAs(t, files, func(*Embedded) {})
+}
+
+func startEmbeddedAs(t *testing.T, files map[string]string, change func(*Embedded)) *embedded {
+	t.Helper()
 	e := &embedded{t: t, dir: t.TempDir(), data: t.TempDir(), table: routing.New(), registrar: newRegistrar()}
 	for name, content := range files {
 		e.write(name, content)
 	}
 	observer := NewObserver(e.registrar, buffer.New(4<<20, 1<<20), Settings{DataDir: e.data, LocalRoot: e.data}, nil)
 	run := Embedded{Dir: e.dir, Observer: observer, Table: e.table, Logger: slog.New(slog.NewTextHandler(&e.logs, nil))}
+	change(&run)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run.Run(ctx) }()

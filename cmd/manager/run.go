@@ -97,7 +97,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 			cluster.Run(control)
 			return
 		}
-		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger}
+		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger, Verify: verifier(service, logger)}
 		failed <- embedded.Run(control)
 	})
 	running.Go(func() { who.run(control) })

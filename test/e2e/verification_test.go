@@ -68,6 +68,38 @@ func (v verified) spec(t *testing.T, c control) v1alpha1.StorageBackendSpec {
 	return spec
 }
 
+// TestVerificationWithoutKubernetes: the manager itself begins the run.
+func TestVerificationWithoutKubernetes(t *testing.T) {
+	t.Parallel()
+	where := verified{newBucket(t)}
+	w := newWorld(t, newFiles(t), sqlite(t), t.TempDir(), "objects", map[string]place{"objects": where})
+	tree := writeTree(t, 5, sizes{small: 8, large: 1})
+	stored := w.blobs(t, w.push(t, tree, "tool", "1"), w.backends(t)["objects"].ID)
+	damaged := fileDigests(t, w, tree)["large/0.bin"]
+	flip(t, where, damaged)
+	programs.EventuallyWithin(t, nextMinute, func() error {
+		for name := range stored {
+			kind := event.KindLocationVerified
+			if name == damaged {
+				kind = event.KindLocationFailed
+			}
+			if !w.told(t, kind, name.String()) {
+				return fmt.Errorf("no %s of %s", kind, name)
+			}
+		}
+		return nil
+	})
+	w.waitCondition(t, "objects", v1alpha1.ConditionVerified, metav1.ConditionFalse, "CorruptLocations")
+	if health := w.health(t); health.Status != registry.HealthDegraded {
+		t.Errorf("%+v", health)
+	}
+	log, err := os.ReadFile(w.manager.Log)
+	if err != nil || !strings.Contains(string(log), "reason=CorruptLocations") || !strings.Contains(string(log), "corrupt=1") {
+		t.Errorf("its log does not tell (%v):\n%s", err, w.manager.Tail())
+	}
+	w.stop(t)
+}
+
 // fromScheduleToCollection: a run of the schedule finds all right, the next one
 // finds damage, and what the runs left goes with the backend.
 func fromScheduleToCollection(t *testing.T) {

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+)
+
+// verifier makes the runs of spec.verification in this process, as it is asked
+// to where no pods can.
+func verifier(service *registry.Service, logger *slog.Logger) controllers.Verify {
+	return func(ctx context.Context, backend string, run controllers.Verification) error {
+		report, err := service.VerifyBackend(ctx, backend, verifyOptions(run), nil)
+		level := slog.LevelInfo
+		if err != nil || report.Corrupt+report.Missing > 0 {
+			level = slog.LevelWarn
+		}
+		logger.Log(ctx, level, "a verification ended", "backend", backend, "objects", report.Objects, "checked", report.CheckedObjects, "verified", report.Verified,
+			"corrupt", report.Corrupt, "missing", report.Missing, "unreachable", report.Unreachable, "timeLimitReached", report.TimeLimitReached, "error", err)
+		return err
+	}
+}
+
+func verifyOptions(run controllers.Verification) registry.VerifyOptions {
+	o := registry.VerifyOptions{Concurrency: run.Concurrency, Bandwidth: run.Bandwidth, TimeLimit: run.Deadline}
+	if run.Rolling {
+		o.Mode, o.RollingPeriod, o.RollingInterval = verify.Rolling, run.RollingPeriod, run.RollingInterval
+	}
+	return o
+}

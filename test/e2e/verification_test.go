@@ -23,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -108,11 +109,15 @@ func fromScheduleToCollection(t *testing.T) {
 	w := newWorld(t, n, servers.Postgres(t), t.TempDir(), "objects", map[string]place{"objects": where})
 	tree := writeTree(t, 5, sizes{small: 8, large: 1})
 	stored := w.blobs(t, w.push(t, tree, "tool", "1"), w.backends(t)["objects"].ID)
+	n.restrict(t)
 
-	// The first run is the schedule's. Nobody else can read with what its pod has.
+	// The first run is the schedule's. A pod that could not read is followed by another.
 	job := n.scheduledJob(t)
 	pod := n.podOf(t, job)
 	n.onlyItsOwn(t, pod)
+	n.noneBesideAnother(t)
+	n.ended(t, pod, programs.ExitFailed)
+	pod = n.podOf(t, job, pod.UID)
 	if done := n.kubelet(t, w.manager, pod); done.Code != programs.ExitDone {
 		t.Fatalf("everything is right: %s", done)
 	}
@@ -236,6 +241,33 @@ func ofAnEarlierBackend(t *testing.T) {
 	w.stop(t)
 }
 
+// noneBesideAnother waits until the CronJob controller has passed over a run, because one goes on.
+func (n *namespace) noneBesideAnother(t *testing.T) {
+	t.Helper()
+	programs.EventuallyWithin(t, nextMinute, func() error {
+		var events corev1.EventList
+		n.list(t, &events)
+		if !slices.ContainsFunc(events.Items, func(e corev1.Event) bool { return e.InvolvedObject.Kind == "CronJob" && e.Reason == "JobAlreadyActive" }) {
+			return errors.New("no run was passed over")
+		}
+		return nil
+	})
+	var jobs batchv1.JobList
+	if n.list(t, &jobs); len(jobs.Items) != 1 {
+		t.Errorf("%d Jobs at once", len(jobs.Items))
+	}
+}
+
+// restrict lets no pods into the namespace but restricted ones, as config/install does.
+func (n *namespace) restrict(t *testing.T) {
+	t.Helper()
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.name}}
+	patch := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
+	if err := n.admin.Patch(background, object, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // told reports whether an event of the kind names the digest.
 func (w *world) told(t *testing.T, kind, name string) bool {
 	t.Helper()
@@ -326,17 +358,20 @@ func (n *namespace) podsOf(t *testing.T, job *batchv1.Job) []corev1.Pod {
 	return pods.Items
 }
 
-func (n *namespace) podOf(t *testing.T, job *batchv1.Job) (pod *corev1.Pod) {
+// podOf waits for a pod of a Job, other than those that are known.
+func (n *namespace) podOf(t *testing.T, job *batchv1.Job, known ...types.UID) *corev1.Pod {
 	t.Helper()
+	var found corev1.Pod
 	programs.Eventually(t, func() error {
-		pods := n.podsOf(t, job)
-		if len(pods) == 0 {
-			return fmt.Errorf("%s has no Pod", job.Name)
+		for _, pod := range n.podsOf(t, job) {
+			if !slices.Contains(known, pod.UID) {
+				found = pod
+				return nil
+			}
 		}
-		pod = &pods[0]
-		return nil
+		return fmt.Errorf("the Job %s has no pod but %v", job.Name, known)
 	})
-	return pod
+	return &found
 }
 
 func (n *namespace) jobIs(t *testing.T, job *batchv1.Job, kind batchv1.JobConditionType, reason string) {
@@ -410,17 +445,24 @@ func (n *namespace) kubelet(t *testing.T, manager *programs.Manager, pod *corev1
 		t.Fatalf("the pod runs %q", container.Command)
 	}
 	done := programs.Execute(background, t, env, args...)
+	n.ended(t, pod, done.Code)
+	return done
+}
+
+// ended tells the API server how a pod ended.
+func (n *namespace) ended(t *testing.T, pod *corev1.Pod, code int) {
+	t.Helper()
+	container := pod.Spec.Containers[0]
 	pod.Status.Phase = corev1.PodSucceeded
-	if done.Code != 0 {
+	if code != 0 {
 		pod.Status.Phase = corev1.PodFailed
 	}
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container.Name, Image: container.Image, State: corev1.ContainerState{
-		Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(done.Code), FinishedAt: metav1.Now()}, //nolint:gosec // an exit code
+		Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), FinishedAt: metav1.Now()}, //nolint:gosec // an exit code
 	}}}
 	if err := n.admin.Status().Update(background, pod); err != nil {
 		t.Fatal(err)
 	}
-	return done
 }
 
 // volume writes what is projected into a folder.

@@ -8,16 +8,15 @@ import (
 
 // InPlaceHasher computes both digests of buffers that it reads where they are:
 // what a ParallelHasher does, less the copy, for callers that hold their bytes
-// in buffers anyway. One goroutine for each digest. For one caller at a time;
-// Close must be called.
+// in buffers anyway. One goroutine for each digest, while there is something to
+// hash: one whose input pauses holds neither. For one caller at a time; Close
+// must be called.
 type InPlaceHasher struct {
-	hasher *Hasher
-	sha    chan shared
-	blake  chan shared
-	done   sync.WaitGroup
-	size   int64
-	sum    Dual
-	ended  bool
+	hasher     *Hasher
+	sha, blake lane
+	size       int64
+	sum        Dual
+	ended      bool
 }
 
 // shared is a buffer that both goroutines read; the last to finish says so.
@@ -27,35 +26,23 @@ type shared struct {
 	done func()
 }
 
-// NewInPlaceHasher returns an empty InPlaceHasher. Its goroutines start with
-// the first Add.
-func NewInPlaceHasher() *InPlaceHasher { return &InPlaceHasher{hasher: NewHasher()} }
+// NewInPlaceHasher returns an empty InPlaceHasher.
+func NewInPlaceHasher() *InPlaceHasher {
+	h := &InPlaceHasher{hasher: NewHasher()}
+	h.sha.open(h.hasher.sha256)
+	h.blake.open(h.hasher.blake3)
+	return h
+}
 
 // Add adds p to both digests. p must not change until done is called, from
 // another goroutine; done may be nil. Add waits while queueDepth buffers are
 // not hashed yet.
 func (h *InPlaceHasher) Add(p []byte, done func()) {
 	h.size += int64(len(p))
-	if h.sha == nil {
-		h.sha, h.blake = make(chan shared, queueDepth), make(chan shared, queueDepth)
-		h.done.Add(2)
-		go h.run(h.sha, h.hasher.sha256)
-		go h.run(h.blake, h.hasher.blake3)
-	}
 	s := shared{p, new(atomic.Int32), done}
 	s.left.Store(2)
-	h.sha <- s
-	h.blake <- s
-}
-
-func (h *InPlaceHasher) run(in <-chan shared, into io.Writer) {
-	defer h.done.Done()
-	for s := range in {
-		into.Write(s.data) //nolint:errcheck // hash.Hash never returns an error
-		if s.left.Add(-1) == 0 && s.done != nil {
-			s.done()
-		}
-	}
+	h.sha.add(s)
+	h.blake.add(s)
 }
 
 // Sum ends the input and returns both digests. Nothing may be added after.
@@ -67,17 +54,76 @@ func (h *InPlaceHasher) Sum() Dual {
 // Size returns how many bytes were added.
 func (h *InPlaceHasher) Size() int64 { return h.size }
 
-// Close waits until every buffer is hashed, and ends the goroutines. It may be
-// called more than once.
+// Close waits until every buffer is hashed. It may be called more than once.
 func (h *InPlaceHasher) Close() {
 	if h.ended {
 		return
 	}
 	h.ended = true
-	if h.sha != nil {
-		close(h.sha)
-		close(h.blake)
-		h.done.Wait()
-	}
+	h.sha.wait()
+	h.blake.wait()
 	h.sum = h.hasher.Sum()
+}
+
+// lane computes one digest, in a goroutine that ends when nothing is left to do.
+type lane struct {
+	into io.Writer
+
+	mu      sync.Mutex
+	changed sync.Cond // todo has become shorter, or running false
+	todo    []shared  // at most queueDepth
+	running bool
+}
+
+func (l *lane) open(into io.Writer) {
+	l.into = into
+	l.changed.L = &l.mu
+}
+
+func (l *lane) add(s shared) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.todo) == queueDepth {
+		l.changed.Wait()
+	}
+	l.todo = append(l.todo, s)
+	if !l.running {
+		l.running = true
+		go l.run()
+	}
+}
+
+func (l *lane) run() {
+	for {
+		s, ok := l.next()
+		if !ok {
+			return
+		}
+		l.into.Write(s.data) //nolint:errcheck // hash.Hash never returns an error
+		if s.left.Add(-1) == 0 && s.done != nil {
+			s.done()
+		}
+	}
+}
+
+// next takes what comes next; false: nothing, and the goroutine is to end.
+func (l *lane) next() (s shared, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed.Signal()
+	if len(l.todo) == 0 {
+		l.todo, l.running = nil, false
+		return shared{}, false
+	}
+	s, l.todo = l.todo[0], l.todo[1:]
+	return s, true
+}
+
+// wait returns when the goroutine has ended.
+func (l *lane) wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.running {
+		l.changed.Wait()
+	}
 }

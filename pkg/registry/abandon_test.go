@@ -19,6 +19,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -107,7 +108,7 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	if err := os.Mkdir(w.folder, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	place, err := local.Open(ctx, local.Config{Path: w.folder})
+	place, err := local.Open(ctx, local.Config{Path: w.folder}, buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

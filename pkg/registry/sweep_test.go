@@ -22,6 +22,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
@@ -63,7 +64,7 @@ func (w *sweepWorld) another(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { service.Close() }) //nolint:errcheck // a test's
-	place, err := local.Open(ctx, local.Config{Path: w.folder, Create: true})
+	place, err := local.Open(ctx, local.Config{Path: w.folder, Create: true}, buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

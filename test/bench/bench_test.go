@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 		serveFiles(folder)
 		return
 	}
-	if server := os.Getenv(putManyServer); server != "" {
-		if err := putMany(server); err != nil {
+	if putting := os.Getenv(putManyOf); putting != "" {
+		if err := putMany(putting); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
@@ -74,7 +75,7 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 	}}
 	stores := map[string]storage.Backend{}
 	for _, name := range []string{First, Second} {
-		store, err := local.Open(ctx, local.Config{Path: filepath.Join(folder, name), Create: true})
+		store, err := local.Open(ctx, local.Config{Path: filepath.Join(folder, name), Create: true}, buffer.Default())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -84,7 +84,6 @@ func (c Config) ForProbe() Config {
 
 // Open returns the backend that the config describes. pool is the process's
 // budget of buffers; nil takes one of default size for this backend alone.
-// A local backend takes none of it.
 //
 // An s3 backend does no I/O here, so an endpoint that is down is found out by
 // Health. A local one opens its folder: storage.ErrNoPlace if it is missing.
@@ -92,15 +91,15 @@ func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, er
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if pool == nil {
+		pool = buffer.Default()
+	}
 	if c.S3 != nil {
-		if pool == nil {
-			pool = buffer.Default()
-		}
 		store, err := s3.New(*c.S3, pool)
 		if err != nil {
 			return nil, under(DriverS3, err)
 		}
 		return store, nil
 	}
-	return local.Open(ctx, *c.Local)
+	return local.Open(ctx, *c.Local, pool)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -18,80 +19,188 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// slow gives a few bytes, says that it did, and then none until it is released.
+// slow gives so many bytes, says that it did, and then none until it is
+// released: it breaks off then.
 type slow struct {
-	once    sync.Once
+	left    int
 	reached func()
 	release <-chan struct{}
 }
 
 func (s *slow) Read(p []byte) (int, error) {
-	first := false
-	s.once.Do(func() { first = true })
-	if first {
-		return copy(p, "slow"), nil
+	if s.left > 0 {
+		n := min(s.left, len(p))
+		clear(p[:n])
+		s.left -= n
+		return n, nil
 	}
 	s.reached()
 	<-s.release
 	return 0, io.ErrUnexpectedEOF
 }
 
-// TestSlowClients: clients that have announced much and sent next to nothing do
-// not keep others from the memory of uploads.
+// crowd is many slow clients of one store.
+type crowd struct {
+	store   storage.Store
+	release chan struct{}
+	reached sync.WaitGroup // every client was heard to its last byte
+	ended   sync.WaitGroup
+}
+
+// add lets n clients announce size bytes and send the first of them.
+func (c *crowd) add(t *testing.T, n int, size int64, sent int) {
+	for range n {
+		c.reached.Add(1)
+		source := storage.Source{Reader: &slow{sent, sync.OnceFunc(c.reached.Done), c.release}, Size: size}
+		if size > 8<<20 {
+			source.Want = digest.Of([]byte("declared"))
+		}
+		c.ended.Go(func() {
+			if _, err := c.store.Put(t.Context(), source); !errors.Is(err, storage.ErrSource) {
+				t.Errorf("a source that broke off: %v", err)
+			}
+		})
+	}
+}
+
+// heard waits until each was.
+func (c *crowd) heard(t *testing.T) {
+	t.Helper()
+	all := make(chan struct{})
+	go func() { c.reached.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(time.Minute):
+		t.Fatal("not every client was heard")
+	}
+}
+
+// end breaks all of them off.
+func (c *crowd) end() {
+	close(c.release)
+	c.ended.Wait()
+}
+
+// forSlow opens a store of each driver with few buffers.
+var forSlow = map[string]func(t *testing.T) backends.Config{
+	"local": func(t *testing.T) backends.Config { return backends.Config{Local: &local.Config{Path: t.TempDir()}} },
+	"s3": func(t *testing.T) backends.Config {
+		server := servers.S3(t)
+		return backends.Config{S3: &s3.Config{
+			EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
+			AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+			MultipartThresholdBytes: 8 << 20, MultipartChunkBytes: 8 << 20,
+		}}
+	},
+}
+
+func openForSlow(t *testing.T, driver string) (*crowd, *buffer.Pool) {
+	t.Helper()
+	pool := buffer.New(16<<20, 8<<20)
+	store, err := backends.Open(t.Context(), forSlow[driver](t), pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return &crowd{store: store, release: make(chan struct{})}, pool
+}
+
+// quick sizes: one that needs no buffer of the budget, and one that does.
+var quick = []int64{100, 5 << 20}
+
+func putQuick(ctx context.Context, store storage.Store) error {
+	for i, size := range quick {
+		data := bytes.Repeat([]byte{byte(i), 'q'}, int(size/2))
+		if _, err := store.Put(ctx, storage.Source{Reader: bytes.NewReader(data), Size: size}); err != nil {
+			return fmt.Errorf("%d bytes: %w", size, err)
+		}
+	}
+	return nil
+}
+
+// TestSlowClients: clients that have announced much and sent next to nothing
+// (or, to a folder, anything) do not keep others from the memory of uploads,
+// however many they are.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(t *testing.T) backends.Config{
-		"local": func(t *testing.T) backends.Config { return backends.Config{Local: &local.Config{Path: t.TempDir()}} },
-		"s3": func(t *testing.T) backends.Config {
-			server := servers.S3(t)
-			return backends.Config{S3: &s3.Config{
-				EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket,
-				AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
-				MultipartThresholdBytes: 8 << 20, MultipartChunkBytes: 8 << 20,
-			}}
-		},
+	for _, test := range []struct {
+		driver string
+		sent   int
+	}{
+		{"local", 0}, {"local", 1}, {"local", 4000}, {"local", 50_000}, {"local", 100_001},
+		{"s3", 0}, {"s3", 1}, {"s3", 4000},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s after %d", test.driver, test.sent), func(t *testing.T) {
 			t.Parallel()
-			pool := buffer.New(16<<20, 8<<20)
-			store, err := backends.Open(t.Context(), open(t), pool)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer store.Close()
-			release := make(chan struct{})
-			var reached, ended sync.WaitGroup
-			for _, size := range []int64{100, 6 << 20, 10 << 20, storage.UnknownSize} {
-				for range pool.Count() + 1 {
-					reached.Add(1)
-					source := storage.Source{Reader: &slow{reached: sync.OnceFunc(reached.Done), release: release}, Size: size}
-					if size > 8<<20 {
-						source.Want = digest.Of([]byte("declared"))
-					}
-					ended.Go(func() {
-						if _, err := store.Put(t.Context(), source); !errors.Is(err, storage.ErrSource) {
-							t.Errorf("a source that broke off: %v", err)
-						}
-					})
+			clients, pool := openForSlow(t, test.driver)
+			defer clients.end()
+			for _, size := range []int64{60 << 10, 6 << 20, 10 << 20, storage.UnknownSize} {
+				if size == storage.UnknownSize || size > int64(test.sent) {
+					clients.add(t, buffer.SmallCount+1, size, test.sent)
 				}
 			}
-			defer ended.Wait()
-			defer close(release)
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			clients.heard(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			all := make(chan struct{})
-			go func() { reached.Wait(); close(all) }()
-			select {
-			case <-all:
-			case <-ctx.Done():
-				t.Error("not every client was heard")
-			}
-			data := bytes.Repeat([]byte("quick"), 1<<20)
-			if _, err := store.Put(ctx, storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data))}); err != nil {
+			if err := putQuick(ctx, clients.store); err != nil {
 				t.Errorf("a quick client beside slow ones: %v", err)
 			}
-			if held := pool.InUse(); held != 0 {
-				t.Errorf("%d buffers are held for slow clients", held)
+			// What came of them may be being hashed still.
+			for end := time.Now().Add(10 * time.Second); pool.InUse()+pool.Small().InUse() > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d and %d small buffers are held for slow clients", pool.InUse(), pool.Small().InUse())
+				}
+			}
+		})
+	}
+}
+
+// TestStalledClients: those that stall later hold, of what goes to a bucket, the
+// buffer that they were filling, and no more than there are. Others wait, and
+// go on as soon as a stalled one ends: package httpapi ends each after its StallTimeout.
+func TestStalledClients(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		size    int64
+		sent    int
+		holders func(*buffer.Pool) *buffer.Pool
+		quick   int64 // what has to wait
+	}{
+		{60 << 10, 5000, (*buffer.Pool).Small, 100},
+		{6 << 20, 5 << 20, func(p *buffer.Pool) *buffer.Pool { return p }, 5 << 20},
+	} {
+		t.Run(fmt.Sprint(test.size), func(t *testing.T) {
+			t.Parallel()
+			clients, pool := openForSlow(t, "s3")
+			held := test.holders(pool)
+			clients.add(t, held.Count(), test.size, test.sent)
+			clients.heard(t)
+			if held.InUse() != held.Count() {
+				t.Errorf("%d of %d buffers are held", held.InUse(), held.Count())
+			}
+			stored := make(chan error, 1)
+			go func() {
+				data := bytes.Repeat([]byte("quick"), int(test.quick/5))
+				_, err := clients.store.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data))})
+				stored <- err
+			}()
+			select {
+			case err := <-stored:
+				t.Errorf("stored without memory: %v", err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			clients.release <- struct{}{} // one ends
+			select {
+			case err := <-stored:
+				if err != nil {
+					t.Errorf("after a stalled client has ended: %v", err)
+				}
+			case <-time.After(time.Minute):
+				t.Error("still waiting after a stalled client has ended")
+			}
+			clients.end()
+			if held.InUse() != 0 {
+				t.Errorf("%d buffers were not given back", held.InUse())
 			}
 		})
 	}

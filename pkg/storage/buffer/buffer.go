@@ -4,24 +4,36 @@
 //
 // # Why waiting uploads cannot lock each other out
 //
-// Uploads wait for buffers in the order in which they asked, and every upload
-// keeps one of two habits:
+// There are two sizes: those of the budget, which hold parts of large blobs, and
+// a fixed number of small ones (Small), in which blobs lie that need no more, or
+// pieces of what goes to a disk as it comes.
+//
+// Uploads wait for buffers of either size in the order in which they asked, and
+// every upload keeps one of these habits:
 //
 //   - It asks once, for all that it will hold (GetN), and asks for nothing
 //     more until that is returned.
-//   - It asks for more only when each buffer that it holds is on its way to a
-//     server (or a disk) by a worker that needs no further buffer and returns
-//     it when done. A worker ends, because its requests have a time-out.
+//   - It asks for more of the same size only when each buffer that it holds is
+//     on its way to a server (or a disk, or a hash) by a worker that needs no
+//     further buffer and returns it when done. A worker ends, because its
+//     requests have a time-out.
+//   - It asks for its first large one while it holds one small one, and for no
+//     small one while it holds a large one.
 //
-// Before it asks for its first buffer, or for one while it holds none, an upload
-// reads the first bytes that are to lie in it, or the end, into a little memory
-// of its own (package intake): a client that has sent next to nothing holds
-// nothing, and a blob that fits there takes none. One that stalls later holds
-// the buffers that it was filling.
+// So whoever waits for a large buffer waits for some that come back without
+// anyone's needing another one of either size; whoever waits for a small one,
+// for some that come back by themselves or once a large one did: there is no
+// cycle. TryGetN never waits and may be called holding anything.
 //
-// So whoever waits in Get or GetN waits for buffers that come back without
-// anyone's needing another one: there is no cycle. TryGetN never waits and may
-// be called holding anything.
+// # What slow clients hold
+//
+// Before it asks for a buffer while it holds none, an upload reads the first
+// 4 KiB that are to lie in it, or the end, into a little memory of its own
+// (package intake): a client that has sent next to nothing holds nothing. One
+// that stalls later holds the buffer that it was filling until something above
+// ends it, as package httpapi does after its StallTimeout. To a disk a small
+// buffer is written as soon as its source pauses, so that a client holds one only
+// while its bytes come.
 package buffer
 
 import (
@@ -36,6 +48,13 @@ const (
 	DefaultEach  = 8 << 20
 )
 
+// Small buffers: 8 MiB beside the budget. Their number is also how many blobs
+// that fit in one are on their way to servers at a time.
+const (
+	SmallEach  = 64 << 10
+	SmallCount = 128
+)
+
 // Pool hands out buffers of one size, at most a fixed number at a time. All
 // methods may be called concurrently.
 type Pool struct {
@@ -46,6 +65,8 @@ type Pool struct {
 	free    [][]byte // last in, first out: the warmest pages are used again
 	out     int      // buffers that are handed out
 	waiting []*waiter
+
+	small *Pool // nil in one of small buffers
 }
 
 type waiter struct {
@@ -53,17 +74,20 @@ type waiter struct {
 	ready chan [][]byte // has room for the one answer
 }
 
-// New returns a Pool of total/each buffers of each bytes, at least one. Memory
-// is taken when it is first needed and then kept.
+// New returns a Pool of total/each buffers of each bytes, at least one, and the
+// small ones beside it. Memory is taken when it is first needed and then kept.
 func New(total, each int64) *Pool {
 	if each <= 0 {
 		each = DefaultEach
 	}
-	return &Pool{each: int(each), count: int(max(1, total/each))}
+	return &Pool{each: int(each), count: int(max(1, total/each)), small: &Pool{each: SmallEach, count: SmallCount}}
 }
 
 // Default returns a Pool with the default sizes.
 func Default() *Pool { return New(DefaultTotal, DefaultEach) }
+
+// Small returns the pool of the small buffers.
+func (p *Pool) Small() *Pool { return p.small }
 
 // Each returns the size of one buffer in bytes.
 func (p *Pool) Each() int64 { return int64(p.each) }

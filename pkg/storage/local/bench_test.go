@@ -8,12 +8,13 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
 
 func openBench(b *testing.B) *local.Backend {
-	backend, err := local.Open(b.Context(), local.Config{Path: b.TempDir()})
+	backend, err := local.Open(b.Context(), local.Config{Path: b.TempDir()}, buffer.Default())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,12 +9,13 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
 
 // each is from which size a blob is written before it is verified.
-const each = 256 << 10
+const each = buffer.SmallEach
 
 // placed remembers where a backend is.
 type placed struct {
@@ -24,7 +25,7 @@ type placed struct {
 
 func open(t *testing.T, path string) *placed {
 	t.Helper()
-	b, err := local.Open(t.Context(), local.Config{Path: path})
+	b, err := local.Open(t.Context(), local.Config{Path: path}, buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
 const (
@@ -38,13 +39,15 @@ type Backend struct {
 	root    *os.Root
 	staging *os.Root // saves resolving the folder for every temporary file
 	known   folders
+	buffers *buffer.Pool  // small ones
+	syncs   chan struct{} // syncsAtOnce
 }
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Open opens the folder; storage.ErrNoPlace if it is not there. An upload holds
-// 320 KiB of memory, 64 KiB until as many bytes have come.
-func Open(ctx context.Context, config Config) (*Backend, error) {
+// Open opens the folder; storage.ErrNoPlace if it is not there. Uploads take
+// small buffers of pool, and no others.
+func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ func Open(ctx context.Context, config Config) (*Backend, error) {
 		root.Close() //nolint:errcheck // opened for reading only
 		return nil, placeError("open the staging folder", config.Place(), err)
 	}
-	b := &Backend{config: config, root: root, staging: staging}
+	b := &Backend{config: config, root: root, staging: staging, buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
 }

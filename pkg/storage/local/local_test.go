@@ -12,6 +12,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
@@ -49,7 +50,7 @@ func TestOpen(t *testing.T) {
 		"create under file":  {Path: filepath.Join(file, "below"), Create: true},
 		"probe of a missing": local.Config{Path: missing}.ForProbe(),
 	} {
-		_, err := local.Open(t.Context(), config)
+		_, err := local.Open(t.Context(), config, buffer.Default())
 		if !errors.Is(err, storage.ErrNoPlace) || storage.ReasonOf(err) != storage.ReasonFolderNotFound {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -57,7 +58,7 @@ func TestOpen(t *testing.T) {
 	if _, err := os.Stat(missing); !os.IsNotExist(err) {
 		t.Errorf("a folder was made that was to be there: %v", err)
 	}
-	b, err := local.Open(t.Context(), local.Config{Path: missing, Create: true})
+	b, err := local.Open(t.Context(), local.Config{Path: missing, Create: true}, buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func put(t *testing.T, b storage.Store, data []byte) digest.Digest {
 func TestForProbe(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
-	b, err := local.Open(t.Context(), local.Config{Path: path}.ForProbe())
+	b, err := local.Open(t.Context(), local.Config{Path: path}.ForProbe(), buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestForProbe(t *testing.T) {
 func TestHealthOfAnotherFolder(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "volume")
-	b, err := local.Open(t.Context(), local.Config{Path: path, Create: true})
+	b, err := local.Open(t.Context(), local.Config{Path: path, Create: true}, buffer.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

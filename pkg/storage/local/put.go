@@ -8,96 +8,96 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sync"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-const (
-	// bufferSize is what an upload holds in memory. A blob goes to the disk as
-	// it comes, so there is nothing that a larger one would be good for.
-	bufferSize = 256 << 10
-	// pieces is into how many parts a buffer is cut for large blobs: one is
-	// read and written while those before it are hashed.
-	pieces = 4
-)
+// syncsAtOnce is how many blobs are made durable at a time: each holds a thread
+// of the process while the disk works, and more of them make no disk quicker.
+const syncsAtOnce = 64
 
-// buffers are not those of the process's budget: a client that sends slowly
-// holds its buffer for long, and must not keep others from theirs.
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
-// Put implements storage.Store. What fits one buffer is verified before any
-// file is made.
+// Put implements storage.Store. What fits one small buffer of the pool and comes
+// without a pause is verified before any file is made. More goes to the disk as
+// it comes, each buffer as soon as the source pauses: one that is slow holds none.
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
 	defer in.Close()
-	if err := in.Await(ctx); err != nil {
-		return storage.Info{}, err
-	}
-	whole := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(whole)
-	buf := whole[:]
-	n, end, err := in.Fill(ctx, buf)
+	piece, end, err := b.take(ctx, in)
 	if err != nil {
 		return storage.Info{}, err
 	}
 	if end {
-		return b.putSmall(ctx, src, buf[:n])
+		return b.putSmall(ctx, src, piece)
 	}
-	return b.putLarge(ctx, src, in, buf)
+	return b.putLarge(ctx, src, in, piece)
+}
+
+// take waits for what the source gives next, and then for a buffer for it, which
+// is the caller's.
+func (b *Backend) take(ctx context.Context, in *intake.Intake) (piece []byte, end bool, err error) {
+	if err := in.Await(ctx); err != nil {
+		return nil, false, err
+	}
+	buf, err := b.buffers.Get(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	n, end, err := in.Take(ctx, buf)
+	if err != nil {
+		b.buffers.Put(buf)
+		return nil, false, err
+	}
+	return buf[:n], end, nil
 }
 
 func (b *Backend) putSmall(ctx context.Context, src storage.Source, data []byte) (storage.Info, error) {
-	got := intake.Hash(data)
-	if err := src.Check(got, int64(len(data))); err != nil {
-		return storage.Info{}, err
+	got, size := intake.Hash(data), int64(len(data))
+	staged, err := func() (*staged, error) {
+		defer b.buffers.Put(data)
+		if err := src.Check(got, size); err != nil {
+			return nil, err
+		}
+		staged, err := b.stage()
+		if err == nil {
+			err = staged.write(data, b)
+		}
+		return staged, err
+	}()
+	if staged != nil {
+		defer staged.discard()
 	}
-	staged, err := b.stage()
 	if err != nil {
 		return storage.Info{}, err
 	}
-	defer staged.discard()
-	if _, err := staged.file.Write(data); err != nil {
-		return storage.Info{}, placeError("write to staging in", b.config.Place(), err)
-	}
-	return b.finish(ctx, staged, got, int64(len(data)))
+	return b.finish(ctx, staged, got, size)
 }
 
-// putLarge goes on where the first, full buffer ended.
-func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.Intake, buf []byte) (storage.Info, error) {
+// putLarge goes on after the first piece. One is read and written while those
+// before it are hashed, by goroutines that need no further buffer: see package buffer.
+func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.Intake, piece []byte) (storage.Info, error) {
+	hasher := digest.NewInPlaceHasher()
+	defer hasher.Close()
 	staged, err := b.stage()
 	if err != nil {
+		b.buffers.Put(piece)
 		return storage.Info{}, err
 	}
 	defer staged.discard()
-
-	hasher := digest.NewInPlaceHasher()
-	// Before Put gives the buffer away nobody may read it any more.
-	defer hasher.Close()
-	free := make(chan []byte, pieces)
-	each := len(buf) / pieces
-	for i := range pieces {
-		piece := buf[i*each : (i+1)*each]
-		if i == pieces-1 {
-			piece = buf[i*each:]
-		}
-		if err := staged.write(piece, b); err != nil {
+	for end := false; ; {
+		written := piece
+		if err := staged.write(written, b); err != nil {
+			b.buffers.Put(written)
 			return storage.Info{}, err
 		}
-		hasher.Add(piece, func() { free <- piece })
-	}
-	for end := false; !end; {
-		piece := <-free
-		var n int
-		if n, end, err = in.Fill(ctx, piece); err != nil {
+		hasher.Add(written, func() { b.buffers.Put(written) })
+		if end {
+			break
+		}
+		if piece, end, err = b.take(ctx, in); err != nil {
 			return storage.Info{}, err
 		}
-		if err := staged.write(piece[:n], b); err != nil {
-			return storage.Info{}, err
-		}
-		hasher.Add(piece[:n], func() { free <- piece })
 	}
 	got := hasher.Sum()
 	if err := src.Check(got, in.Size()); err != nil {
@@ -142,6 +142,11 @@ func (s *staged) discard() {
 // finish gives verified bytes their name. The order matters: bytes durable,
 // then the folder, then the name, then the name durable.
 func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size int64) (storage.Info, error) {
+	select {
+	case b.syncs <- struct{}{}:
+		defer func() { <-b.syncs }()
+	case <-ctx.Done():
+	}
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, err
 	}

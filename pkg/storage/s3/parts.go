@@ -27,6 +27,18 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 			s.release()
 		}
 	}()
+	chunk, err := b.partSize(src.Size)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if len(begun) == 0 {
+		// Before anything else: who waits for memory should need none for it.
+		first, err := b.spaceFor(ctx, in, chunk)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		begun = []*space{first}
+	}
 	next := func(ctx context.Context, size int64) (*space, error) {
 		if len(begun) > 0 {
 			first := begun[0]
@@ -37,7 +49,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	}
 	if !src.Want.SHA256.IsZero() {
 		key := storage.Key(src.Want.SHA256)
-		got, err := b.uploadTo(ctx, key, b.classOf(ctx, key, src.Tier), src, in, next)
+		got, err := b.uploadTo(ctx, key, b.classOf(ctx, key, src.Tier), src, in, chunk, next)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -46,7 +58,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	staging := storage.StagingPrefix + "/" + uuid.NewString()
 	// Also after an error: an answer to Complete that got lost leaves an object.
 	defer b.discard(ctx, staging)
-	got, err := b.uploadTo(ctx, staging, usualClass, src, in, next)
+	got, err := b.uploadTo(ctx, staging, usualClass, src, in, chunk, next)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -57,11 +69,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 }
 
 // uploadTo makes an object of the source, or none.
-func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, next spaces) (digest.Dual, error) {
-	chunk, err := b.partSize(src.Size)
-	if err != nil {
-		return digest.Dual{}, err
-	}
+func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, chunk int64, next spaces) (digest.Dual, error) {
 	u, err := b.begin(ctx, key, class, b.partsCarryCRC(ctx))
 	if err != nil {
 		return digest.Dual{}, err

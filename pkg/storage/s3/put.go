@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
@@ -25,19 +26,12 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	if ctx.Err() != nil {
 		return storage.Info{}, b.failed(ctx, "put", ctx.Err())
 	}
-	// A buffer for each small blob would let a dozen be under way in the process.
 	if err := in.Await(ctx); err != nil {
 		return storage.Info{}, err
 	}
-	if data, ok, err := in.All(); ok || err != nil {
-		if err != nil {
-			return storage.Info{}, err
-		}
-		return b.putWhole(ctx, src, [][]byte{data})
-	}
 	switch {
-	case src.Size == storage.UnknownSize:
-		return b.putUnknownSize(ctx, src, in)
+	case src.Size <= buffer.SmallEach: // or unknown
+		return b.putSmall(ctx, src, in)
 	case src.Size >= b.config.MultipartThresholdBytes || b.buffersFor(src.Size) > b.pool.Count():
 		return b.putParts(ctx, src, in, nil)
 	}
@@ -51,6 +45,28 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 		return storage.Info{}, err
 	}
 	return b.putWhole(ctx, src, held.pieces())
+}
+
+// putSmall holds what comes in one small buffer, whose number bounds how many
+// such blobs are under way; it goes on with what is larger and had no size.
+func (b *Backend) putSmall(ctx context.Context, src storage.Source, in *intake.Intake) (storage.Info, error) {
+	small := b.pool.Small()
+	buf, err := small.Get(ctx)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	n, end, err := in.Fill(ctx, buf)
+	if err != nil || end {
+		defer small.Put(buf)
+	}
+	switch {
+	case err != nil:
+		return storage.Info{}, err
+	case end:
+		return b.putWhole(ctx, src, [][]byte{buf[:n]})
+	}
+	in.Unread(buf, func() { small.Put(buf) })
+	return b.putUnknownSize(ctx, src, in)
 }
 
 // putUnknownSize holds what comes until it ends or reaches the threshold. It

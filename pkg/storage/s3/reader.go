@@ -18,7 +18,7 @@ import (
 
 // readProgress is how many bytes make a break the first one again: n bytes take
 // at most maxAttempts * (1 + n/readProgress) requests, in the Backend's budget.
-const readProgress = ioBuffer
+const readProgress = 64 << 10
 
 // reader gives exactly the bytes that were promised, or an error. It owns no
 // goroutine; between two requests it holds no connection.

@@ -17,69 +17,61 @@ import (
 // does both digests.
 const hashInParallelFrom = 512 << 10
 
-// earlySize is how many bytes a client must have sent, if it has so many, before
-// it is given memory of the budget. It is little enough for every client to
-// hold.
-const earlySize = 64 << 10
+// headSize is how many bytes a source must have given, if it has so many, before
+// whoever reads it asks for memory that others wait for. It is little enough for
+// every client to hold: its connection takes more.
+const headSize = 4 << 10
 
-// earlies are buffers of earlySize bytes.
-var earlies = sync.Pool{New: func() any { return new([earlySize]byte) }}
+// heads are buffers of headSize bytes.
+var heads = sync.Pool{New: func() any { return new([headSize]byte) }}
 
 // Intake reads one storage.Source. For one goroutine.
 type Intake struct {
 	src   storage.Source
 	read  int64
-	early *[earlySize]byte // nil, or what Await read and Fill has not given yet:
-	from  int              // the bytes from here
-	to    int              // to here
+	front []byte // read and not given yet
+	done  func() // nil, or gives back the memory of front
 	ahead [1]byte
-	has   bool // ahead holds a byte that was read and not given yet
+	has   bool // ahead holds a byte that comes after front
 	ended bool
 }
 
-// New returns an Intake at the start of src.
+// New returns an Intake at the start of src. Close it.
 func New(src storage.Source) *Intake { return &Intake{src: src} }
 
-// Await reads until 64 KiB have come or the source ends, for the next Fill to
-// give. Whoever calls it before asking for memory that others wait for holds
-// none for a source that has sent next to nothing. Errors are those of Fill.
+// Await reads until 4 KiB have come or the source ends, for the next Fill or
+// Take to give. Whoever calls it before asking for memory that others wait for
+// holds none for a source that has sent next to nothing. Errors are those of Fill.
 func (in *Intake) Await(ctx context.Context) error {
-	if in.early == nil {
-		in.early = earlies.Get().(*[earlySize]byte)
-		in.from, in.to = 0, 0
-		if in.has {
-			in.early[0], in.has, in.to = in.ahead[0], false, 1
-		}
+	if len(in.front) > 0 || in.ended && !in.has {
+		return nil
 	}
-	for in.to < earlySize && !in.ended {
-		n, err := in.once(ctx, in.early[in.to:])
-		in.to += n
+	head, n := heads.Get().(*[headSize]byte), 0
+	if in.has {
+		head[0], in.has, n = in.ahead[0], false, 1
+	}
+	for n < headSize && !in.ended {
+		got, err := in.once(ctx, head[n:])
+		n += got
 		if err != nil {
-			in.Close()
+			heads.Put(head)
 			return err
 		}
 	}
+	in.Unread(head[:n], func() { heads.Put(head) })
 	return nil
 }
 
-// All returns the whole source if it lies in what Await read, for it ended
-// there: whoever stores that needs no memory of the budget. The bytes are good
-// until Close. Another size than declared is a *storage.MismatchError.
-func (in *Intake) All() (data []byte, ok bool, err error) {
-	if !in.ended || in.early == nil || in.from > 0 || int64(in.to) != in.read {
-		return nil, false, nil
-	}
-	if in.src.Size != storage.UnknownSize && in.read != in.src.Size {
-		return nil, false, in.wrongSize()
-	}
-	return in.early[:in.to], true, nil
-}
+// Unread makes the next Fill or Take give p first, which is the last that was
+// given. done is called when p is not needed any more.
+func (in *Intake) Unread(p []byte, done func()) { in.front, in.done = p, done }
 
-// Close gives back what Await read and Fill did not come to give.
+// Close gives back the memory of what was not given.
 func (in *Intake) Close() {
-	if in.early != nil {
-		earlies.Put(in.early)
-		in.early = nil
+	in.front = nil
+	if in.done != nil {
+		in.done()
+		in.done = nil
 	}
 }
 
@@ -88,16 +80,7 @@ func (in *Intake) Close() {
 // fewer bytes than declared is a *storage.MismatchError, a source that fails a
 // storage.ErrSource, the end of ctx its error.
 func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err error) {
-	switch {
-	case in.early != nil:
-		n = copy(buf, in.early[in.from:in.to])
-		if in.from += n; in.from < in.to {
-			return n, false, nil
-		}
-		in.Close()
-	case in.has:
-		buf[0], in.has, n = in.ahead[0], false, 1
-	}
+	n = in.given(buf)
 	for n < len(buf) && !in.ended {
 		got, err := in.once(ctx, buf[n:])
 		n += got
@@ -105,22 +88,75 @@ func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err er
 			return n, false, err
 		}
 	}
-	// One byte ahead, so that the last buffer is known to be the last.
-	for !in.has && !in.ended {
-		got, err := in.once(ctx, in.ahead[:])
+	// So that the last buffer is known to be the last.
+	if err := in.look(ctx); err != nil {
+		return n, false, err
+	}
+	end, err = in.over()
+	return n, end, err
+}
+
+// Take is Fill that does not wait for a source that pauses, as far as that can
+// be told: it also stops after a read that gave less than there was room for.
+// The last Take may give nothing. Where each Take comes after an Await, memory
+// for buf is needed only while bytes come.
+func (in *Intake) Take(ctx context.Context, buf []byte) (n int, end bool, err error) {
+	n = in.given(buf)
+	for n < len(buf) && !in.ended && in.read != in.src.Size {
+		got, err := in.once(ctx, buf[n:])
+		n += got
 		if err != nil {
 			return n, false, err
 		}
+		if n < len(buf) && !in.ended && in.read != in.src.Size {
+			return n, false, nil
+		}
+	}
+	if in.read == in.src.Size {
+		if err := in.look(ctx); err != nil {
+			return n, false, err
+		}
+	}
+	end, err = in.over()
+	return n, end, err
+}
+
+// given moves what was read before to buf.
+func (in *Intake) given(buf []byte) (n int) {
+	n = copy(buf, in.front)
+	if in.front = in.front[n:]; len(in.front) > 0 {
+		return n
+	}
+	in.Close()
+	if in.has && n < len(buf) {
+		buf[n], in.has = in.ahead[0], false
+		n++
+	}
+	return n
+}
+
+// look reads one byte ahead, unless something is there that was not given.
+func (in *Intake) look(ctx context.Context) error {
+	for len(in.front) == 0 && !in.has && !in.ended {
+		got, err := in.once(ctx, in.ahead[:])
+		if err != nil {
+			return err
+		}
 		in.has = got == 1
 	}
+	return nil
+}
+
+// over reports whether everything was given, and whether it was what was declared.
+func (in *Intake) over() (bool, error) {
 	// The byte ahead may have come together with the end.
-	if in.has || !in.ended {
-		return n, false, nil
+	if len(in.front) > 0 || in.has || !in.ended {
+		return false, nil
 	}
 	if in.src.Size != storage.UnknownSize && in.read != in.src.Size {
-		return n, false, in.wrongSize()
+		return false, in.wrongSize()
 	}
-	return n, true, nil
+	return true, nil
 }
 
 func (in *Intake) once(ctx context.Context, p []byte) (int, error) {

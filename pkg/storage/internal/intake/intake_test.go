@@ -72,31 +72,44 @@ func TestFillRefusesOtherSizes(t *testing.T) {
 	}
 }
 
-// TestAwait: what was awaited is given first, before and between Fills, into
-// buffers that are smaller and larger than it.
+// TestAwait: what was awaited is given first, before and between Fills and
+// Takes, into buffers that are smaller and larger than it.
 func TestAwait(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 1, earlySize - 1, earlySize, earlySize + 1, 3*earlySize + 7} {
-		for _, buffer := range []int{1000, earlySize, 2 * earlySize} {
-			want := make([]byte, size)
-			for i := range want {
-				want[i] = byte(i ^ i>>8)
-			}
-			in := New(storage.Source{Reader: iotest.HalfReader(bytes.NewReader(want)), Size: int64(size)})
-			var got []byte
-			for end := false; !end; {
-				if err := in.Await(t.Context()); err != nil {
-					t.Fatal(err)
+	readers := map[string]func(io.Reader) io.Reader{
+		"whole":         func(r io.Reader) io.Reader { return r },
+		"half":          iotest.HalfReader,
+		"one by one":    iotest.OneByteReader,
+		"end with data": iotest.DataErrReader,
+	}
+	for name, reader := range readers {
+		for _, size := range []int{0, 1, headSize - 1, headSize, headSize + 1, 3*headSize + 7} {
+			for _, buffer := range []int{1, 1000, headSize, headSize + 1, 2 * headSize, 4 * headSize} {
+				for _, declared := range []int64{int64(size), storage.UnknownSize} {
+					want := make([]byte, size)
+					for i := range want {
+						want[i] = byte(i ^ i>>8)
+					}
+					for how, next := range map[string]func(*Intake, context.Context, []byte) (int, bool, error){"Fill": (*Intake).Fill, "Take": (*Intake).Take} {
+						in := New(storage.Source{Reader: reader(bytes.NewReader(want)), Size: declared})
+						var got []byte
+						for end := false; !end; {
+							if err := in.Await(t.Context()); err != nil {
+								t.Fatal(err)
+							}
+							buf := make([]byte, buffer)
+							n, ended, err := next(in, t.Context(), buf)
+							if err != nil || how == "Fill" && n < buffer && !ended || n == 0 && !ended {
+								t.Fatalf("%s of %d, %s: %d bytes after %d, %v", how, size, name, n, len(got), err)
+							}
+							got, end = append(got, buf[:n]...), ended
+						}
+						in.Close()
+						if !bytes.Equal(got, want) || in.Size() != int64(size) {
+							t.Errorf("%s, %s: %d bytes by %d became %d", how, name, size, buffer, len(got))
+						}
+					}
 				}
-				buf := make([]byte, buffer)
-				n, ended, err := in.Fill(t.Context(), buf)
-				if err != nil || n < buffer && !ended {
-					t.Fatalf("%d of %d: %d bytes, %v", len(got), size, n, err)
-				}
-				got, end = append(got, buf[:n]...), ended
-			}
-			if !bytes.Equal(got, want) || in.Size() != int64(size) {
-				t.Errorf("%d bytes by %d became %d", size, buffer, len(got))
 			}
 		}
 	}
@@ -120,40 +133,102 @@ func TestAwaitTellsFaults(t *testing.T) {
 	}
 }
 
-// All gives a source that ended within what Await reads, once, and nothing of a larger one.
-func TestAll(t *testing.T) {
+// pausing gives one piece after another. A Read that would wait for the next is
+// noted, and an error.
+type pausing struct {
+	pieces [][]byte // what has come, and what is to come
+	waited bool
+}
+
+func (p *pausing) Read(buf []byte) (int, error) {
+	n := copy(buf, p.pieces[0])
+	if p.pieces[0] = p.pieces[0][n:]; n > 0 {
+		return n, nil
+	}
+	if len(p.pieces) == 1 {
+		return 0, io.EOF
+	}
+	p.waited = true
+	return 0, io.ErrNoProgress
+}
+
+// TestTakeDoesNotWait: it ends with what has come, and knows the end of a declared size.
+func TestTakeDoesNotWait(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 1, earlySize - 1, earlySize + 1, 3 * earlySize} {
-		want := bytes.Repeat([]byte("x"), size)
-		for _, declared := range []int64{int64(size), storage.UnknownSize} {
-			in := New(storage.Source{Reader: iotest.HalfReader(bytes.NewReader(want)), Size: declared})
-			if _, ok, err := in.All(); ok || err != nil {
-				t.Errorf("%d bytes before Await: %t, %v", size, ok, err)
-			}
+	for _, declared := range []int64{10000, storage.UnknownSize} {
+		source := &pausing{pieces: [][]byte{make([]byte, 5000), make([]byte, 5000)}}
+		in := New(storage.Source{Reader: source, Size: declared})
+		defer in.Close()
+		for _, last := range []bool{false, true} {
 			if err := in.Await(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			got, ok, err := in.All()
-			if err != nil || ok != (size < earlySize) || ok && !bytes.Equal(got, want) {
-				t.Errorf("%d bytes: %d, %t, %v", size, len(got), ok, err)
+			n, end, err := in.Take(t.Context(), make([]byte, 8000))
+			if n != 5000 || end != (last && declared != storage.UnknownSize) || err != nil || source.waited {
+				t.Errorf("declared %d: %d bytes, %t, %v, waited %t", declared, n, end, err, source.waited)
 			}
-			if size > 1 {
-				if _, _, err := in.Fill(t.Context(), make([]byte, 1)); err != nil {
-					t.Fatal(err)
-				}
-				if _, ok, _ := in.All(); ok {
-					t.Errorf("%d bytes: all of them after Fill has given one", size)
-				}
+			if !last {
+				source.pieces = source.pieces[1:]
 			}
-			in.Close()
 		}
 	}
-	in := New(storage.Source{Reader: bytes.NewReader([]byte("four")), Size: 5})
-	defer in.Close()
-	if err := in.Await(t.Context()); err != nil {
-		t.Fatal(err)
+}
+
+// TestTakeRefusesOtherSizes as Fill does.
+func TestTakeRefusesOtherSizes(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, headSize - 1, headSize, headSize + 1, 3 * headSize} {
+		for _, declared := range []int{0, 1, headSize - 1, headSize, headSize + 1, 3*headSize + 1} {
+			if size == declared {
+				continue
+			}
+			in := New(storage.Source{Reader: iotest.HalfReader(bytes.NewReader(make([]byte, size))), Size: int64(declared)})
+			err := in.Await(t.Context())
+			for end := false; !end && err == nil; err = errors.Join(err, in.Await(t.Context())) {
+				_, end, err = in.Take(t.Context(), make([]byte, 3000))
+			}
+			in.Close()
+			if !errors.Is(err, storage.ErrMismatch) {
+				t.Fatalf("%d bytes declared as %d: %v", size, declared, err)
+			}
+		}
 	}
-	if _, ok, err := in.All(); ok || !errors.Is(err, storage.ErrMismatch) {
-		t.Errorf("4 of 5 bytes: %t, %v", ok, err)
+}
+
+// TestUnread: what was put back comes first, once, and is let go when it was given.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	want := make([]byte, 3000)
+	for i := range want {
+		want[i] = byte(i ^ i>>8)
+	}
+	for _, closed := range []bool{false, true} {
+		in := New(storage.Source{Reader: bytes.NewReader(want), Size: storage.UnknownSize})
+		first := make([]byte, 1000)
+		if n, end, err := in.Fill(t.Context(), first); n != len(first) || end || err != nil {
+			t.Fatalf("%d bytes, %t, %v", n, end, err)
+		}
+		done := 0
+		in.Unread(first, func() { done++ })
+		if err := in.Await(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 999)
+		if n, end, err := in.Fill(t.Context(), got); n != len(got) || end || err != nil || done != 0 {
+			t.Fatalf("%d bytes, %t, %v, let go %d times", n, end, err, done)
+		}
+		if closed {
+			in.Close()
+			in.Close()
+		} else {
+			rest := make([]byte, 4000)
+			n, end, err := in.Fill(t.Context(), rest)
+			if got = append(got, rest[:n]...); !end || err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes, %t, %v", len(got), end, err)
+			}
+		}
+		if done != 1 {
+			t.Errorf("closed %t: let go %d times", closed, done)
+		}
 	}
 }

@@ -34,6 +34,7 @@ type options struct {
 	image, verifyServer           string
 	verifyCA                      *controllers.CASource
 	bufferBytes                   int64
+	maxConnections                int
 	uploadLifetime                time.Duration
 	shutdownDelay, drainTimeout   time.Duration
 	logFormat                     string
@@ -45,6 +46,9 @@ const (
 	podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	// leastBuffer is what one upload of the largest part (64 MiB) needs.
 	leastBuffer = 2 * buffer.DefaultEach
+	// defaultConnections: each takes up to 64 KiB beside --buffer-bytes while it
+	// uploads, so all of them together 64 MiB.
+	defaultConnections = 1024
 )
 
 // parse reads flags; getenv gives the values of those that are not set.
@@ -73,6 +77,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 		return err
 	})
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
+	set.IntVar(&o.maxConnections, "max-connections", defaultConnections, "how many connections at --listen are served at a time; beyond it they wait")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
 	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still taken after SIGTERM, while /readyz is 503 already: what sends them here learns of it only after a while")
 	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long requests under way may go on after SIGTERM and --shutdown-delay")
@@ -118,6 +123,8 @@ func (o *options) complete() error {
 		return fmt.Errorf("--log-format: %q must be text or json", o.logFormat)
 	case o.bufferBytes < leastBuffer:
 		return fmt.Errorf("--buffer-bytes: must be at least %d, is %d", leastBuffer, o.bufferBytes)
+	case o.maxConnections < 1:
+		return fmt.Errorf("--max-connections: must be at least 1, is %d", o.maxConnections)
 	case o.uploadLifetime < time.Minute:
 		return fmt.Errorf("--upload-lifetime: must be at least 1m, is %s", o.uploadLifetime)
 	case o.shutdownDelay < 0:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 )
@@ -41,7 +42,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 		return fmt.Errorf("--listen: %w", err)
 	}
 	ended := make(chan error, 2)
-	main := s.start(listener, s.registry, certificate.config, ended)
+	main := s.start(netutil.LimitListener(listener, o.maxConnections), s.registry, certificate.config, ended)
 	defer main.Close() //nolint:errcheck // an error is of the listener, which is gone
 	logger.Info("serving", "url", scheme(o)+listener.Addr().String(), "mode", mode(o))
 	if o.metricsListen != "" {

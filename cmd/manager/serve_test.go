@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -68,6 +69,61 @@ func TestShutdownDelay(t *testing.T) { // not parallel: it sets the process's lo
 	}
 }
 
+// TestMaxConnections: more are served once others have gone; health does not wait.
+func TestMaxConnections(t *testing.T) { // not parallel: see above
+	url, logged, stop := start(t, "--max-connections", "2", "--metrics-listen", "127.0.0.1:0")
+	var open []net.Conn
+	for range 2 {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		open = append(open, connection)
+		if err := connection.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		// It is served, so it counts.
+		if _, err := io.WriteString(connection, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := http.ReadResponse(bufio.NewReader(connection), nil); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%v, %v", answer, err)
+		}
+	}
+	answered := make(chan string, 1)
+	go func() {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		answer, err := client.Get(url + "/livez")
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		answer.Body.Close()
+		answered <- answer.Status
+	}()
+	if said := get(logged.find(healthAt) + "/livez"); said != "" {
+		t.Errorf("health: %s", said)
+	}
+	select {
+	case said := <-answered:
+		t.Errorf("a third connection was served: %s", said)
+	case <-time.After(200 * time.Millisecond):
+	}
+	open[0].Close()
+	select {
+	case said := <-answered:
+		if said != "200 OK" {
+			t.Error(said)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the third connection still waits")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCertificate: the certificate is that of the files, as a mounted Secret has them, now.
 func TestCertificate(t *testing.T) { // not parallel: see above
 	mounted := t.TempDir()
@@ -95,7 +151,7 @@ func TestCertificate(t *testing.T) { // not parallel: see above
 			return 0, err.Error()
 		}
 		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK || answer.ProtoMajor != 2 {
+		if answer.StatusCode != http.StatusOK || answer.ProtoMajor != 1 {
 			t.Errorf("%s over %s", answer.Status, answer.Proto)
 		}
 		return answer.TLS.PeerCertificates[0].SerialNumber.Int64(), ""

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/programs"
@@ -66,6 +68,56 @@ func measureMemory(b *testing.B, manager *programs.Manager, driver string) {
 	b.ReportMetric(float64(peak)/mebibyte, "peakMiB")
 	record(figure{"peak memory of 4 GiB of unknown digest to " + driver, fmt.Sprintf("%d MiB", peak/mebibyte), fmt.Sprintf("<= %d MiB", goal), peak > goal*mebibyte})
 	told("  its speed", rate(size, took))
+}
+
+// BenchmarkUploadMemoryOfClients has 1,000 and 2,000 clients upload a file each at
+// the same time, and asks the kernel for the most memory that the manager, as it
+// is set up by default, ever had: it should fit a container of 256 MiB.
+func BenchmarkUploadMemoryOfClients(b *testing.B) {
+	const size, goal = mebibyte, 256
+	for range b.N {
+		for _, driver := range []string{"s3", "local"} {
+			for _, clients := range []int{1000, 2000} {
+				b.Run(fmt.Sprintf("%s/%d", driver, clients), func(b *testing.B) {
+					var manager *programs.Manager
+					if driver == "s3" {
+						server := servers.S3(b)
+						manager, _ = s3Registry(b, server)
+						defer empty(b, server)
+					} else {
+						manager, _, _ = localRegistry(b)
+					}
+					client := manager.Client(b)
+					defer client.Close()
+					session, err := client.OpenUpload(b.Context(), registry.OpenUpload{
+						PackageRef: registry.PackageRef{Producer: "bench", Name: "clients", Version: "1"}, RetentionClass: "none",
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+					began := time.Now()
+					group, ctx := errgroup.WithContext(b.Context())
+					for i := range clients {
+						group.Go(func() error {
+							_, err := client.PutFile(ctx, session.ID, fmt.Sprint(i), registry.Content{Reader: compressible(i, size), Size: size})
+							return err
+						})
+					}
+					if err := group.Wait(); err != nil {
+						b.Fatal(err)
+					}
+					took := time.Since(began)
+					peak, err := peakMemory(manager.PID())
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.ReportMetric(float64(peak)/mebibyte, "peakMiB")
+					record(figure{fmt.Sprintf("peak memory of the manager under %d uploads of %d KiB at once to %s", clients, size>>10, driver), fmt.Sprintf("%d MiB", peak/mebibyte), fmt.Sprintf("<= %d MiB", goal), peak > goal*mebibyte})
+					told("  all of them; their speed", fmt.Sprintf("%.1f s; %s", took.Seconds(), rate(int64(clients)*size, took)))
+				})
+			}
+		}
+	}
 }
 
 // endless gives size bytes that are not the same in any two mebibytes, and

@@ -264,8 +264,9 @@ func connectionFailed(err error) bool {
 	if errors.As(err, &op) && op.Op == "dial" {
 		return true
 	}
-	// HTTP/2 makes ErrUnexpectedEOF of a connection that was closed.
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
+	// HTTP/2 makes ErrUnexpectedEOF of a connection that was closed. net.ErrClosed:
+	// net/http saw that the server has closed it, and closed it under the request.
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
 }
 
 // segment escapes one path segment.

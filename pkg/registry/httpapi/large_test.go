@@ -102,7 +102,7 @@ func TestLargeBodiesWait(t *testing.T) {
 // TestSlowLargeBody: whoever is slow loses his turn, and the next one has it.
 func TestSlowLargeBody(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, httpapi.Options{LargeBodyTimeout: 200 * time.Millisecond})
+	s := newSite(t, httpapi.Options{LargeBodyTimeout: 2 * time.Second}) // the next one needs some of it, too
 	path := "/v1/uploads/" + s.session + "/files"
 	response, p := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{\"files\":[", path, largeSize), false)
 	if response.StatusCode != 408 || len(p.Errors) != 1 || p.Errors[0].Location != "body" {

@@ -58,13 +58,14 @@ func TestVerification(t *testing.T) {
 	t.Run("FromScheduleToCollection", fromScheduleToCollection)
 	t.Run("KilledBeforeTheStatus", killedBeforeTheStatus)
 	t.Run("OfAnEarlierBackend", ofAnEarlierBackend)
+	t.Run("OfAFolder", ofAFolder)
 }
 
-// verified is a bucket that is verified each minute.
-type verified struct{ bucket }
+// verified is a place that is verified each minute.
+type verified struct{ place }
 
 func (v verified) spec(t *testing.T, c control) v1alpha1.StorageBackendSpec {
-	spec := v.bucket.spec(t, c)
+	spec := v.place.spec(t, c)
 	spec.Verification = &v1alpha1.VerificationSpec{Schedule: "* * * * *"}
 	return spec
 }
@@ -238,6 +239,26 @@ func ofAnEarlierBackend(t *testing.T) {
 		return nil
 	})
 	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
+	w.stop(t)
+}
+
+// ofAFolder: its pod does not see the folder, and has the manager read it.
+func ofAFolder(t *testing.T) {
+	t.Parallel()
+	n, root := newNamespace(t), t.TempDir()
+	where := verified{newFolder(t, root, "volume")}
+	w := newWorld(t, n, servers.Postgres(t), root, "volume", map[string]place{"volume": where})
+	tree := writeTree(t, 7, sizes{small: 3, large: 1})
+	w.push(t, tree, "tool", "1")
+	damaged := fileDigests(t, w, tree)["large/0.bin"]
+	flip(t, where, damaged)
+	w.waitCondition(t, "volume", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
+	job := n.jobByHand(t)
+	if done := n.kubelet(t, w.manager, n.podOf(t, job)); done.Code != programs.ExitIntegrity || !strings.Contains(done.Stdout, damaged.String()) {
+		t.Errorf("%s is damaged: %s", damaged, done)
+	}
+	n.jobIs(t, job, batchv1.JobFailed, batchv1.JobReasonPodFailurePolicy)
+	w.waitCondition(t, "volume", v1alpha1.ConditionVerified, metav1.ConditionFalse, "CorruptLocations")
 	w.stop(t)
 }
 

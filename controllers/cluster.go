@@ -71,7 +71,13 @@ func (c *Cluster) runOnce(ctx context.Context) error {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(c.Config, ctrl.Options{
+	config := rest.CopyConfig(c.Config)
+	if config.QPS == 0 {
+		// The API server's own priorities bound what we ask for; a client's 5
+		// requests a second would take minutes for the first statuses of many backends.
+		config.QPS = -1
+	}
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme,
 		Logger: logr.FromSlogHandler(c.Logger.Handler()),
 		// Nothing is read outside the namespace: a Role is all that is needed.
@@ -88,7 +94,7 @@ func (c *Cluster) runOnce(ctx context.Context) error {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&StorageBackendReconciler{Client: mgr.GetClient(), Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
+		&StorageBackendReconciler{Client: mgr.GetClient(), Namespace: c.Namespace, Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
 			CronJobs: &CronJobs{Client: mgr.GetClient(), Settings: c.Observer.settings}},
 		&RoutingPolicyReconciler{Client: mgr.GetClient()},
 		&TableReconciler{Client: mgr.GetClient(), Observer: c.Observer, Table: c.Table, Namespace: c.Namespace},

@@ -6,46 +6,47 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
-// The defaults and bounds of spec.probe, as the schema has them: files have no schema.
-const (
-	defaultInterval         = time.Minute
-	defaultTimeout          = 15 * time.Second
-	defaultFailureThreshold = 3
-
-	minInterval, maxInterval = 5 * time.Second, 24 * time.Hour
-	minTimeout, maxTimeout   = time.Second, 5 * time.Minute
-	maxFailureThreshold      = 20
-)
-
-const (
-	// retryUnwell is the longest wait before a backend that is not Ready is looked at again.
-	retryUnwell = 15 * time.Second
-	// retryPending is the longest wait for what a full probe finds; most take less than a second.
-	retryPending = 5 * time.Second
-	// retireAfter is how long a replaced driver stays open for the requests
-	// that still use it: a 10 GiB object at 3 MB/s takes an hour.
-	retireAfter = time.Hour
-)
+// retireAfter is how long a replaced driver stays open for the requests
+// that still use it: a 10 GiB object at 3 MB/s takes an hour.
+const retireAfter = time.Hour
 
 // driver is what this process has of one declared backend.
 type driver struct {
-	mu      sync.Mutex // held during I/O
-	config  backends.Config
-	store   storage.Backend
-	id      string
-	problem *Problem
-	history history
-	terms   terms
+	mu sync.Mutex // held during I/O
+	// serving is the driver that the table has: of what was declared when it was
+	// last found well, which need not be what is declared now.
+	serving
+	// problem is what is wrong with what is declared now, lastGood what that
+	// leaves of the serving driver.
+	problem  *Problem
+	lastGood LastGood
+	lost     int // looks at the serving driver in a row that got no answer while it is the last good one
+	history  history
+	terms    terms
+	// tried is the last attempt at what was declared then.
+	tried struct {
+		config     backends.Config
+		generation int64
+		at         time.Time
+		ready      bool // by the recorded status then
+	}
+	// again is how many times in a row the same was refused, after the first.
+	again   int
+	refused string // the reason
 
-	// trying is held during a full probe, which does not hold mu.
+	// trying is held during a full probe, which does not hold mu; behind is set
+	// while one is made, or waits for its turn, for which nobody waits.
 	trying sync.Mutex
-	// life ends when the backend is forgotten: full probes for which nobody waits end with it.
+	behind atomic.Bool
+	// life ends when the backend is forgotten: what is done for it ends with it.
 	life context.Context
 	end  context.CancelFunc
 
@@ -60,28 +61,70 @@ type driver struct {
 	}
 }
 
+// serving is an open driver and what it was opened by.
+type serving struct {
+	store  storage.Backend // nil for none
+	config backends.Config
+	id     string // in the place's marker
+	spec   v1alpha1.StorageBackendSpec
+}
+
+// LastGood says what becomes of a backend whose declaration does not work, by
+// the driver of the last that did.
+type LastGood string
+
+const (
+	// LastGoodNone: there is no such driver, or it is that of another service.
+	LastGoodNone LastGood = ""
+	// LastGoodServes: what was declared before differs in credentials alone, and still works.
+	LastGoodServes LastGood = "Serves"
+	// LastGoodFailed: it differs in credentials alone, and does not work any more either.
+	LastGoodFailed LastGood = "Failed"
+)
+
 // terms are what a backend's declaration says of probes.
 type terms struct {
 	generation int64
 	readOnly   bool
 	timeout    time.Duration // of a full probe
+	request    string        // that someone made by annotation
 	// holds: the declaration can be followed; the driver is not that of an earlier one.
 	holds bool
 }
 
-// has reports whether the open driver is that of config. Secrets in it compare by value.
+// has reports whether the serving driver is that of config. Secrets in it compare by value.
 func (d *driver) has(config backends.Config) bool {
 	return d.store != nil && reflect.DeepEqual(d.config, config)
 }
 
-// state publishes what is known now and returns it. mu is held.
-func (d *driver) state(at time.Time) Opened {
-	now := Opened{Store: d.store, ID: d.id, Problem: d.problem, At: at}
+// differsInCredentials reports whether the serving driver is of a declaration
+// that says the same but for where credentials come from, and how to probe.
+func (d *driver) differsInCredentials(spec v1alpha1.StorageBackendSpec) bool {
+	return d.store != nil && reflect.DeepEqual(withoutCredentials(d.spec), withoutCredentials(spec))
+}
+
+// withoutCredentials leaves of a spec where bytes are and how they are kept.
+func withoutCredentials(spec v1alpha1.StorageBackendSpec) v1alpha1.StorageBackendSpec {
+	left := v1alpha1.StorageBackendSpec{Local: spec.Local, Access: spec.Access}
+	if spec.S3 != nil {
+		s3 := *spec.S3
+		s3.AccessKeyRef, s3.SecretKeyRef, s3.SessionTokenRef, s3.CABundleRef = nil, nil, nil, nil
+		left.S3 = &s3
+	}
+	return left
+}
+
+// state publishes what is known now, returns it, and reports whether the table
+// is to have another entry for it. mu is held.
+func (d *driver) state(at time.Time) (now Opened, changed bool) {
+	now = Opened{Store: d.store, ID: d.id, Problem: d.problem, LastGood: d.lastGood, At: at}
 	d.published.Lock()
 	defer d.published.Unlock()
+	was := d.published.Opened
+	changed = !d.published.set || was.Store != now.Store || was.ID != now.ID || was.LastGood != now.LastGood || !reflect.DeepEqual(was.Problem, now.Problem)
 	d.published.set, d.published.Opened = true, now
 	d.published.config, d.published.terms = d.config, d.terms
-	return now
+	return now, changed
 }
 
 // drivers holds every driver of the process by the backend's name, and those
@@ -112,7 +155,7 @@ func (ds *drivers) of(name string) *driver {
 func (ds *drivers) opened() map[string]Opened {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	all := map[string]Opened{}
+	all := make(map[string]Opened, len(ds.byName))
 	for name, d := range ds.byName {
 		d.published.Lock()
 		if d.published.set {
@@ -123,16 +166,16 @@ func (ds *drivers) opened() map[string]Opened {
 	return all
 }
 
-// replace gives d a new driver, of which nothing is known yet. d.mu is held.
-func (ds *drivers) replace(d *driver, config backends.Config, store storage.Backend) {
+// replace has d serve by another driver; requests in flight end on the old one. d.mu is held.
+func (ds *drivers) replace(d *driver, next serving) {
 	ds.drop(d)
-	d.config, d.store = config, store
+	d.serving = next
 }
 
 // drop takes d's driver away and closes it later. d.mu is held.
 func (ds *drivers) drop(d *driver) {
 	old := d.store
-	d.store, d.id, d.config = nil, "", backends.Config{}
+	d.serving = serving{}
 	if old == nil {
 		return
 	}

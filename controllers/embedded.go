@@ -65,6 +65,11 @@ func signal(c chan struct{}) {
 // cannot be read at the start, or not be watched.
 func (e *Embedded) Run(ctx context.Context) error {
 	e.kept = map[string]*kept{}
+	defer e.Observer.Listen(func(name string, look bool) {
+		if look {
+			go e.lookAgain(name) // not to wait for the lock here
+		}
+	})()
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", e.Dir, err)
@@ -162,6 +167,14 @@ func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watche
 	k.look()
 }
 
+func (e *Embedded) lookAgain(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if k := e.kept[name]; k != nil {
+		k.look()
+	}
+}
+
 // keep looks at one backend at its interval, and when it is kicked.
 func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 	for {
@@ -174,7 +187,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		}
 		seen.Scheduled = e.scheduled(sb, k)
 		e.Observer.metrics.scheduled(name, seen)
-		sb.Status = backendStatus(seen, sb.Status)
+		sb.Status = statusAfter(seen, sb.Status)
 		e.mu.Lock()
 		if k.sb.Generation == sb.Generation {
 			e.logChange(k.sb, sb)
@@ -186,7 +199,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		select {
 		case <-ctx.Done():
 		case <-k.kick:
-		case <-time.After(nextProbe(sb, seen.Pending, sb.Status, jitter)):
+		case <-time.After(nextLook(sb, seen, jitter)):
 		}
 		if ctx.Err() != nil {
 			break
@@ -219,6 +232,9 @@ func (e *Embedded) swap() {
 func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	if is == nil {
+		return // nobody has looked yet
+	}
 	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return
 	}

@@ -23,7 +23,12 @@ import (
 // eventually polls until found returns "", and fails with what it said last.
 func eventually(t *testing.T, found func() string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	eventuallyIn(t, 30*time.Second, found)
+}
+
+func eventuallyIn(t *testing.T, patience time.Duration, found func() string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -32,7 +37,7 @@ func eventually(t *testing.T, found func() string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after 30 s: %s", said)
+			t.Fatalf("after %v: %s", patience, said)
 		}
 		<-tick.C
 	}

@@ -29,6 +29,7 @@ const (
 // fullProbe is what one full probe found.
 type fullProbe struct {
 	config     backends.Config // that it was made with, secrets and all
+	request    string          // that someone had made by then
 	generation int64
 	at         time.Time
 	well       bool // the place took 1 KiB then
@@ -41,13 +42,13 @@ func (p *fullProbe) of(config backends.Config) bool {
 }
 
 // fullDue says whether a full probe is to be made after a small one that found
-// wrong: for a new generation or changed Secret at once, once a day otherwise.
+// wrong: for a new generation, a changed Secret or a request at once, once a day otherwise.
 // A place that mends is looked at again at once, one that does not now and then.
-func fullDue(last *fullProbe, config backends.Config, generation int64, wrong *Problem, now time.Time) bool {
+func fullDue(last *fullProbe, config backends.Config, terms terms, wrong *Problem, now time.Time) bool {
 	if wrong != nil && (wrong.Condition != v1alpha1.ConditionWritable || wrong.Lost) {
 		return false // it would find no more than that
 	}
-	if !last.of(config) || last.generation != generation || (wrong == nil && !last.well) {
+	if !last.of(config) || last.generation != terms.generation || terms.request != "" && last.request != terms.request || (wrong == nil && !last.well) {
 		return true
 	}
 	age := now.Sub(last.at)
@@ -106,7 +107,7 @@ func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, 
 		return nil, err
 	}
 	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
-	made := &fullProbe{config: config, generation: terms.generation, at: began, well: well}
+	made := &fullProbe{config: config, generation: terms.generation, request: terms.request, at: began, well: well}
 	made.report = probe.Full(probing, store, terms.readOnly)
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // whoever asked has gone: that is no finding
@@ -120,27 +121,40 @@ func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, 
 }
 
 // fullBehind has a full probe made behind the look that found wrong, if one is
-// due, and reports whether it is: what it finds is for a later look. Where one
-// is under way already, or many are, this one waits for a later look too.
-func (o *Observer) fullBehind(d *driver, config backends.Config, terms terms, last *fullProbe, wrong *Problem) (due bool) {
-	if !fullDue(last, config, terms.generation, wrong, o.now()) {
+// due, and reports whether it is. Listeners are told when it has ended: what it
+// found is for the look that they make then.
+func (o *Observer) fullBehind(d *driver, sb *v1alpha1.StorageBackend, config backends.Config, last *fullProbe, wrong *Problem) (due bool) {
+	terms := termsOf(sb, true)
+	if !fullDue(last, config, terms, wrong, o.now()) {
 		return false
 	}
-	if !d.trying.TryLock() {
-		return true
-	}
-	select {
-	case o.fulls <- struct{}{}:
-	default:
-		d.trying.Unlock()
+	if !d.behind.CompareAndSwap(false, true) {
 		return true
 	}
 	o.behind.Go(func() {
-		defer d.trying.Unlock()
-		defer func() { <-o.fulls }()
-		o.full(d.life, d, config, terms, wrong == nil) //nolint:errcheck // the small probe has the word on what it could be
+		if o.fullInTurn(d, config, terms, last, wrong == nil) {
+			o.tell(sb.Name, true)
+		}
 	})
 	return true
+}
+
+// fullInTurn makes a full probe when there is a slot, and reports whether there is something new.
+func (o *Observer) fullInTurn(d *driver, config backends.Config, terms terms, last *fullProbe, well bool) bool {
+	defer d.behind.Store(false)
+	select {
+	case o.fulls <- struct{}{}:
+		defer func() { <-o.fulls }()
+	case <-d.life.Done():
+		return false
+	}
+	d.trying.Lock()
+	defer d.trying.Unlock()
+	if d.lastFull(config) != last {
+		return true // someone asked for one meanwhile
+	}
+	_, err := o.full(d.life, d, config, terms, well)
+	return err == nil // the small probe has the word on what it could be
 }
 
 // prober is a placement.Prober of one backend.

@@ -39,24 +39,28 @@ func TestFullDue(t *testing.T) {
 		generation int64
 		wrong      *Problem
 		want       bool
+		request    string
 	}{
-		{"none was made", nil, 1, nil, true},
-		{"just made", made(time.Minute, true, probe.FullReport{}), 1, nil, false},
-		{"a day ago", made(24*time.Hour, true, probe.FullReport{}), 1, nil, true},
-		{"another generation", made(time.Minute, true, probe.FullReport{}), 2, nil, true},
-		{"another config or secret", &fullProbe{generation: 1, at: at, well: true}, 1, nil, true},
-		{"something got no answer, just now", made(time.Minute, true, unanswered), 1, nil, false},
-		{"something got no answer", made(10*time.Minute, true, unanswered), 1, nil, true},
-		{"something needed is lacking, just now", made(time.Minute, true, lacks), 1, nil, false},
-		{"something needed is lacking", made(10*time.Minute, true, lacks), 1, nil, true},
-		{"it mends", made(time.Minute, false, probe.FullReport{}), 1, nil, true},
-		{"puts are refused, first", nil, 1, refused, true},
-		{"puts are refused, just looked at", made(time.Minute, false, probe.FullReport{}), 1, refused, false},
-		{"puts are refused still", made(10*time.Minute, false, probe.FullReport{}), 1, refused, true},
-		{"it gives no answer", nil, 1, lost, false},
-		{"it cannot be reached", nil, 1, away, false},
+		{"someone asks", made(time.Minute, true, probe.FullReport{}), 1, nil, true, "now"},
+		{"it was made for who asks", &fullProbe{config: same, generation: 1, at: at, well: true, request: "now"}, 1, nil, false, "now"},
+		{"someone asks of what cannot be reached", nil, 1, away, false, "now"},
+		{"none was made", nil, 1, nil, true, ""},
+		{"just made", made(time.Minute, true, probe.FullReport{}), 1, nil, false, ""},
+		{"a day ago", made(24*time.Hour, true, probe.FullReport{}), 1, nil, true, ""},
+		{"another generation", made(time.Minute, true, probe.FullReport{}), 2, nil, true, ""},
+		{"another config or secret", &fullProbe{generation: 1, at: at, well: true}, 1, nil, true, ""},
+		{"something got no answer, just now", made(time.Minute, true, unanswered), 1, nil, false, ""},
+		{"something got no answer", made(10*time.Minute, true, unanswered), 1, nil, true, ""},
+		{"something needed is lacking, just now", made(time.Minute, true, lacks), 1, nil, false, ""},
+		{"something needed is lacking", made(10*time.Minute, true, lacks), 1, nil, true, ""},
+		{"it mends", made(time.Minute, false, probe.FullReport{}), 1, nil, true, ""},
+		{"puts are refused, first", nil, 1, refused, true, ""},
+		{"puts are refused, just looked at", made(time.Minute, false, probe.FullReport{}), 1, refused, false, ""},
+		{"puts are refused still", made(10*time.Minute, false, probe.FullReport{}), 1, refused, true, ""},
+		{"it gives no answer", nil, 1, lost, false, ""},
+		{"it cannot be reached", nil, 1, away, false, ""},
 	} {
-		if got := fullDue(tt.last, config, tt.generation, tt.wrong, at); got != tt.want {
+		if got := fullDue(tt.last, config, terms{generation: tt.generation, request: tt.request}, tt.wrong, at); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}

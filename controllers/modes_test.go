@@ -26,7 +26,7 @@ func inFiles(spec string) error {
 		return err
 	}
 	settings := Settings{DataDir: "/data", LocalRoot: "/", AllowAmbient: true}
-	if _, wrong := backendConfig(&declared.backends[0], declared.backends, hostLookup, settings); wrong != nil {
+	if _, wrong := backendConfig(&declared.backends[0], hostLookup, settings); wrong != nil {
 		return wrong
 	}
 	return nil

@@ -2,19 +2,14 @@ package controllers
 
 import (
 	"context"
-	"errors"
-	"path/filepath"
 	"sync"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
-	"github.com/coulomb/artifact-store/pkg/storage/probe"
 )
 
 // openTimeout bounds the reading of a marker when a driver is opened.
@@ -34,16 +29,27 @@ type Observer struct {
 	settings  Settings
 	metrics   *Metrics
 	drivers   *drivers
+	breakers  *breakers
+	places    placeCache
 	fulls     chan struct{}  // a slot for each full probe under way
 	behind    sync.WaitGroup // full probes for which no look waits
 	now       func() time.Time
+
+	listening struct {
+		sync.Mutex
+		next int
+		all  map[int]func(name string, look bool)
+	}
 }
 
 // NewObserver returns an Observer. pool is the process's budget of buffers;
 // metrics may be nil. Close closes every driver.
 func NewObserver(registrar placement.Registrar, pool *buffer.Pool, settings Settings, metrics *Metrics) *Observer {
-	return &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(),
+	o := &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(),
 		fulls: make(chan struct{}, fullAtOnce), now: time.Now}
+	o.listening.all = map[int]func(string, bool){}
+	o.breakers = newBreakers(func() time.Time { return o.now() }, func(name string) { o.tell(name, true) })
+	return o
 }
 
 // Close closes every driver; requests in flight may fail. It waits until full
@@ -53,9 +59,35 @@ func (o *Observer) Close() error {
 	return o.drivers.closeAll()
 }
 
+// Listen has f called, until stop is, when a backend is to be looked at again
+// now (look), and when this process has another driver or opinion of one (not
+// look): who makes tables from Opened makes another. f must not block.
+func (o *Observer) Listen(f func(name string, look bool)) (stop func()) {
+	l := &o.listening
+	l.Lock()
+	defer l.Unlock()
+	l.next++
+	own := l.next
+	l.all[own] = f
+	return func() {
+		l.Lock()
+		defer l.Unlock()
+		delete(l.all, own)
+	}
+}
+
+func (o *Observer) tell(name string, look bool) {
+	o.listening.Lock()
+	defer o.listening.Unlock()
+	for _, f := range o.listening.all {
+		f(name, look)
+	}
+}
+
 // Forget drops a backend that is no longer declared.
 func (o *Observer) Forget(name string) {
 	o.drivers.forget(name)
+	o.breakers.forget(name)
 	o.metrics.forget(name)
 }
 
@@ -74,31 +106,58 @@ func (o *Observer) Opened() map[string]Opened {
 }
 
 // Open makes sure that this process has the driver that sb declares and knows
-// the id in its marker. declared are all backends, sb among them or not: a
-// place that overlaps another's is refused. It does no I/O where it has both already, and nothing
-// before the leader has registered the backend: only Observe makes markers.
-func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) Opened {
+// the id in its marker, and reports when it is worth calling again although
+// nothing changed; 0 if it is not. declared are all backends, sb among them or
+// not: a place that overlaps another's is refused. A driver that serves is
+// replaced only by one that was tried, with a put where puts are allowed. It
+// does no I/O where it has both already, nor while the backend is being
+// observed, and nothing before the leader has registered the backend: only
+// Observe makes markers.
+func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (again time.Duration) {
 	d := o.drivers.of(sb.Name)
-	d.mu.Lock()
+	if !d.mu.TryLock() {
+		return openAgain
+	}
 	defer d.mu.Unlock()
-	config, wrong := backendConfig(sb, declared, lookup, o.settings)
+	if d.life.Err() != nil {
+		return 0
+	}
+	config, wrong := o.configOf(sb, declared, lookup)
 	d.terms = termsOf(sb, wrong == nil)
 	switch {
 	case wrong != nil:
-		// The driver of the last good declaration, if any, still reads what it holds.
-		d.problem = wrong
+		d.unresolved(sb, wrong)
 	case sb.Status.ID == "" && d.id == "":
 		d.problem = problem(v1alpha1.ConditionReachable, ReasonNotObserved, "it was not registered yet")
+		again = retryLost
+	case d.has(config) && d.id != "" && d.problem == nil:
+		d.lastGood = LastGoodNone
 	default:
-		o.open(ctx, d, sb, config, false)
+		if again = d.rest(sb, config, o.now()); again > 0 {
+			break
+		}
+		// Whether bytes can be put to begin with finds out who observes; but what serves is not given up for what was not tried.
+		if away := o.attempt(ctx, d, sb, config, d.store != nil && !d.has(config)); away != nil {
+			again = away.after
+			break
+		}
+		d.count()
+		again = d.rest(sb, config, o.now())
 	}
-	return d.state(o.now())
+	if _, changed := d.state(o.now()); changed {
+		o.tell(sb.Name, false)
+	}
+	if again > 0 {
+		again = jitter(again)
+	}
+	return again
 }
 
 // Observe opens sb as Open does and tries it: the marker is read again, an
 // object is put, read and deleted (not where it is read-only or suspended),
 // and the findings are asked for. When it is due every verb is tried apart, for
-// which nobody waits: what that finds comes with a later observation.
+// which nobody waits: what that finds comes with a later observation, which
+// listeners are told to make.
 // Settled says what it means after the observations before it. Observations of
 // one backend are made one after the other.
 func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) Observation {
@@ -106,17 +165,26 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 	seen := Observation{
 		Generation: sb.Generation, Driver: driverOf(sb), At: o.now(),
 		ReadOnly: sb.Spec.Access == v1alpha1.ReadOnly, Suspended: sb.Spec.Probe.Suspend,
-		Credentials: credentialsOf(sb),
+		Credentials: credentialsOf(sb), Request: requestOf(sb),
 	}
-	config, ours, wrong := o.look(ctx, d, sb, declared, lookup)
-	o.metrics.probed(sb.Name, wrong, o.now().Sub(seen.At))
-	last := d.lastFull(config)
+	found := o.look(ctx, d, sb, declared, lookup)
+	wrong := found.wrong
+	switch seen.Away = found.away; {
+	case seen.Away == nil:
+		o.metrics.probed(sb.Name, wrong, o.now().Sub(seen.At))
+	case seen.Away.problem == nil:
+		return seen // the endpoint is busy; listeners are told when it is not
+	default:
+		wrong = stillRecorded(seen.Away.problem, sb)
+	}
+	seen.LastGood = found.lastGood
+	last := d.lastFull(found.config)
 	if last.outdated(sb.Generation, sb.Status) {
 		last = nil
 	}
 	tried := !seen.ReadOnly && !seen.Suspended
-	if ours && tried {
-		seen.Pending = o.fullBehind(d, config, termsOf(sb, true), last, wrong)
+	if found.ours && tried {
+		seen.Pending = o.fullBehind(d, sb, found.config, last, wrong)
 	}
 	seen.Problem, seen.Capabilities = explained(wrong, last), standing(last.capabilities(), sb.Generation, sb.Status)
 	if tried && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
@@ -133,7 +201,7 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 		seen.Capabilities = nil
 		d.forgetFull()
 	}
-	seen.ID, seen.Place = d.id, config.Place()
+	seen.ID, seen.Place = d.id, found.config.Place()
 	seen.Findings = o.findings(ctx, firstOf(d.id, sb.Status.ID))
 	threshold := int(sb.Spec.Probe.FailureThreshold)
 	if threshold == 0 {
@@ -141,118 +209,64 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 	}
 	var settled Observation
 	d.history, settled = d.history.settle(seen, sb.Status, threshold)
-	d.state(seen.At)
+	settled.Again = d.again
+	if _, changed := d.state(seen.At); changed {
+		o.tell(sb.Name, false)
+	}
 	o.metrics.state(sb.Name, settled)
 	return settled
 }
 
-// look is the small look at a backend. config is empty where the declaration
-// cannot be followed; ours says that the place answered with our marker.
-func (o *Observer) look(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (config backends.Config, ours bool, wrong *Problem) {
+// looked is what a look found. config is empty where the declaration cannot be
+// followed; ours says that the place answered with our marker.
+type looked struct {
+	config   backends.Config
+	ours     bool
+	wrong    *Problem
+	lastGood LastGood
+	away     *turnedAway
+}
+
+// look is the small look at a backend.
+func (o *Observer) look(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (found looked) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, duration(sb.Spec.Probe.Timeout, defaultTimeout))
+	// Whoever forgets the backend ends the look.
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	config, wrong = backendConfig(sb, declared, lookup, o.settings)
-	d.terms = termsOf(sb, wrong == nil)
-	if wrong != nil {
-		d.problem = wrong
-		return config, false, wrong
+	defer context.AfterFunc(d.life, cancel)()
+	found.config, found.wrong = o.configOf(sb, declared, lookup)
+	d.terms = termsOf(sb, found.wrong == nil)
+	if found.wrong != nil {
+		d.unresolved(sb, found.wrong)
+		o.tryLastGood(ctx, d, sb)
+	} else {
+		found.away = o.attempt(ctx, d, sb, found.config, true)
+		found.wrong = d.problem
+		found.ours = found.away == nil && d.has(found.config) && d.id != ""
 	}
-	wrong = o.try(ctx, d, sb, config)
-	return config, d.problem == nil, wrong
+	d.count()
+	found.lastGood = d.lastGood
+	return found
+}
+
+// configOf translates sb, unless its place overlaps another's.
+func (o *Observer) configOf(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup) (backends.Config, *Problem) {
+	config, wrong := backendConfig(sb, lookup, o.settings)
+	if wrong == nil {
+		wrong = o.places.of(declared, o.settings).problem(sb)
+	}
+	if wrong != nil {
+		return backends.Config{}, wrong
+	}
+	return config, nil
 }
 
 func termsOf(sb *v1alpha1.StorageBackend, holds bool) terms {
 	return terms{
-		generation: sb.Generation, readOnly: sb.Spec.Access == v1alpha1.ReadOnly, holds: holds,
+		generation: sb.Generation, readOnly: sb.Spec.Access == v1alpha1.ReadOnly, holds: holds, request: requestOf(sb),
 		timeout: max(fullTimeout, duration(sb.Spec.Probe.Timeout, defaultTimeout)),
 	}
-}
-
-// try opens the driver and walks through the stages; the first problem ends it.
-func (o *Observer) try(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config) *Problem {
-	if wrong := o.open(ctx, d, sb, config, true); wrong != nil {
-		return wrong
-	}
-	if sb.Spec.Access == v1alpha1.ReadOnly || sb.Spec.Probe.Suspend {
-		return nil
-	}
-	store, err := backends.Open(ctx, config.ForProbe(), buffer.New(probeBuffer, probeBuffer))
-	if err != nil {
-		return placeProblem(v1alpha1.ConditionWritable, err)
-	}
-	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
-	return probeProblem(probe.Small(ctx, store))
-}
-
-// open replaces the driver if the config changed, checks that the place
-// answers, and matches its marker with the log: always where again is set, else
-// only if that was not done yet. d.mu is held.
-func (o *Observer) open(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, again bool) (wrong *Problem) {
-	if d.has(config) && d.id != "" && d.problem == nil && !again {
-		return nil
-	}
-	defer func() { d.problem = wrong }()
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if !d.has(config) {
-		if wrong := o.confined(config); wrong != nil {
-			return wrong
-		}
-		store, err := backends.Open(ctx, config, o.pool)
-		if err != nil && config.S3 != nil {
-			// It did no I/O: a field does not fit how the manager was started.
-			return problem(v1alpha1.ConditionReachable, ReasonInvalidSpec, "spec.%s", err)
-		}
-		if err != nil {
-			return placeProblem(v1alpha1.ConditionReachable, err)
-		}
-		o.drivers.replace(d, config, store)
-	}
-	if err := d.store.Health(ctx); err != nil {
-		if errors.Is(err, storage.ErrNoPlace) {
-			// What was opened is gone; what stands there now must be opened, and known, anew.
-			o.drivers.drop(d)
-		}
-		return placeProblem(v1alpha1.ConditionReachable, err)
-	}
-	return o.identify(ctx, d, sb, config)
-}
-
-// identify matches the marker with the log. A read-only place that has none is not written to.
-func (o *Observer) identify(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config) *Problem {
-	if sb.Spec.Access == v1alpha1.ReadOnly {
-		if _, err := d.store.ReadMarker(ctx); errors.Is(err, storage.ErrNotFound) {
-			return problem(v1alpha1.ConditionReachable, ReasonNoMarker, "the place has no marker, and as a ReadOnly backend it is given none")
-		}
-	}
-	id, err := o.registrar.RegisterBackend(ctx, sb.Name, config.Driver(), config.Place(), d.store)
-	if errors.Is(err, placement.ErrForeignMarker) {
-		// Not even reads go to a place that is another's.
-		o.drivers.drop(d)
-	}
-	if err != nil {
-		return identityProblem(err)
-	}
-	d.id = id
-	return nil
-}
-
-// confined checks that no symbolic link leads a folder out of the local root.
-func (o *Observer) confined(config backends.Config) *Problem {
-	if config.Local == nil {
-		return nil
-	}
-	root, err := filepath.EvalSymlinks(o.settings.LocalRoot)
-	if err != nil {
-		return problem(v1alpha1.ConditionReachable, ReasonPathRefused, "the manager's --local-root cannot be resolved")
-	}
-	path, err := filepath.EvalSymlinks(config.Local.Path)
-	if err == nil && !beneath(root, path) {
-		return problem(v1alpha1.ConditionReachable, ReasonPathRefused, "spec.local.path: leads out of the manager's --local-root by a symbolic link")
-	}
-	return nil // what does not exist yet is judged by the driver
 }
 
 func (o *Observer) findings(ctx context.Context, id string) *placement.Findings {
@@ -279,19 +293,16 @@ func credentialsOf(sb *v1alpha1.StorageBackend) string {
 	}
 }
 
-// nextProbe says when a backend is looked at again: at its interval, sooner
-// while it is not well or a full probe is pending.
-func nextProbe(sb *v1alpha1.StorageBackend, pending bool, status v1alpha1.StorageBackendStatus, jitter func(time.Duration) time.Duration) time.Duration {
-	wait := duration(sb.Spec.Probe.Interval, defaultInterval)
-	for _, c := range status.Conditions {
-		if c.Type == v1alpha1.ConditionReady && c.Status != metav1.ConditionTrue {
-			wait = min(wait, retryUnwell)
-		}
+// maxRequest bounds what of a request's text is kept.
+const maxRequest = 128
+
+// requestOf is what someone asked for by annotation, if it was not looked at yet; else "".
+func requestOf(sb *v1alpha1.StorageBackend) string {
+	request := sb.Annotations[v1alpha1.RequestAnnotation]
+	if request = request[:min(len(request), maxRequest)]; request == sb.Status.LastHandledRequest {
+		return ""
 	}
-	if pending {
-		wait = min(wait, retryPending)
-	}
-	return jitter(wait)
+	return request
 }
 
 func firstOf(values ...string) string {

@@ -4,14 +4,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/test/faultproxy"
@@ -28,6 +31,38 @@ func newObserver(t *testing.T, metrics *Metrics) (*Observer, string) {
 		}
 	})
 	return o, root
+}
+
+// open is what the process has of a backend after a call of Open.
+func open(t *testing.T, o *Observer, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend) Opened {
+	t.Helper()
+	o.Open(t.Context(), sb, declared, hostLookup)
+	return o.Opened()[sb.Name]
+}
+
+// clock is an Observer's time, which a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// moved gives an Observer a clock.
+func moved(o *Observer) *clock {
+	c := &clock{now: time.Now()}
+	o.now = c.Now
+	return c
 }
 
 // keysOf resolves the references to the keys of a server.
@@ -66,7 +101,11 @@ func TestOneLostProbeIsNoStory(t *testing.T) {
 			Probe: v1alpha1.ProbeSpec{FailureThreshold: 2},
 		},
 	}
-	look := func() Observation { return o.Observe(t.Context(), sb, nil, keysOf(&server)) }
+	clock := moved(o)
+	look := func() Observation {
+		clock.add(time.Minute)
+		return o.Observe(t.Context(), sb, nil, keysOf(&server))
+	}
 	if seen := look(); seen.Problem != nil || seen.ID == "" {
 		t.Fatalf("%+v", seen)
 	}
@@ -94,12 +133,17 @@ func TestOneLostProbeIsNoStory(t *testing.T) {
 		t.Error("the driver was opened anew though nothing that it is made of changed")
 	}
 
+	right := server.SecretKey
 	server.SecretKey = "another"
-	if seen := look(); seen.Problem == nil || seen.Problem.Reason != storage.ReasonSecretKeyWrong {
-		t.Errorf("a wrong secret: %+v", seen.Problem)
+	if seen := look(); seen.Problem == nil || seen.Problem.Reason != storage.ReasonSecretKeyWrong || seen.LastGood != LastGoodServes {
+		t.Errorf("a wrong secret: %+v", seen)
 	}
-	if o.Opened()["far"].Store == opened {
-		t.Error("the driver still has the old secret")
+	if o.Opened()["far"].Store != opened {
+		t.Error("the driver was replaced by one with a wrong secret")
+	}
+	server.SecretKey = right
+	if seen := look(); seen.Problem != nil || o.Opened()["far"].Store != opened {
+		t.Errorf("the secret is as it was: %+v", seen)
 	}
 	o.StandDown()
 	families, err := registry.Gather()
@@ -221,6 +265,43 @@ func TestAFolderThatIsReplacedIsAnotherPlace(t *testing.T) {
 	}
 }
 
+// TestAnEditThatLeadsElsewhereIsRefused while the log names blobs where it led
+// before: an empty bucket of the same name is not marked, and what was read is read on.
+func TestAnEditThatLeadsElsewhereIsRefused(t *testing.T) {
+	t.Parallel()
+	o, _ := newObserver(t, nil)
+	first, second := servers.S3(t), servers.OwnMinIO(t, false).Bucket(t)
+	second.Bucket = first.Bucket
+	if _, err := second.Client().CreateBucket(t.Context(), &sdk.CreateBucketInput{Bucket: &second.Bucket}); err != nil {
+		t.Fatal(err)
+	}
+	sb := bucketOf(first)
+	seen := o.Observe(t.Context(), sb, nil, keysOf(&first))
+	if seen.Problem != nil {
+		t.Fatal(seen.Problem)
+	}
+	sb.Status = backendStatus(seen, sb.Status)
+	serving := o.Opened()[sb.Name].Store
+	registrar := o.registrar.(*registrar)
+	registrar.find(seen.ID, placement.Findings{Live: 3})
+	sb.Generation, sb.Spec.S3.EndpointURL = 2, second.Endpoint
+	again := o.Observe(t.Context(), sb, nil, keysOf(&second))
+	if again.Problem == nil || again.Problem.Reason != ReasonForeignMarker || !strings.Contains(again.Problem.Message, "the log names 3 live locations") || again.LastGood != LastGoodNone {
+		t.Errorf("%+v", again)
+	}
+	if left, err := second.Client().ListObjectsV2(t.Context(), &sdk.ListObjectsV2Input{Bucket: &second.Bucket}); err != nil || len(left.Contents) > 0 {
+		t.Errorf("something was written there: %+v, %v", left, err)
+	}
+	if now := o.Opened()[sb.Name]; now.Store != serving || now.ID != seen.ID {
+		t.Errorf("it is not read any more: %+v", now)
+	}
+	// Nothing is lost by it: then it is another backend.
+	registrar.find(seen.ID, placement.Findings{})
+	if again := o.Observe(t.Context(), sb, nil, keysOf(&second)); again.Problem != nil || again.ID == seen.ID {
+		t.Errorf("%+v", again)
+	}
+}
+
 // TestOpenWritesNothing: a replica that is not the leader waits for the leader's word.
 func TestOpenWritesNothing(t *testing.T) {
 	t.Parallel()
@@ -230,7 +311,7 @@ func TestOpenWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "volume", Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
-	if opened := o.Open(t.Context(), sb, nil, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonNotObserved {
+	if opened := open(t, o, sb, nil); opened.Problem == nil || opened.Problem.Reason != ReasonNotObserved {
 		t.Errorf("%+v", opened)
 	}
 	if left, err := os.ReadDir(path); err != nil || len(left) > 0 {
@@ -239,7 +320,7 @@ func TestOpenWritesNothing(t *testing.T) {
 	leader := NewObserver(o.registrar, buffer.New(8<<20, 1<<20), o.settings, nil)
 	defer leader.Close()
 	sb.Status = backendStatus(leader.Observe(t.Context(), sb, nil, hostLookup), sb.Status)
-	if opened := o.Open(t.Context(), sb, nil, hostLookup); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
+	if opened := open(t, o, sb, nil); opened.Problem != nil || opened.ID != sb.Status.ID || opened.Store == nil {
 		t.Errorf("%+v", opened)
 	}
 }
@@ -285,7 +366,7 @@ func TestPlacesDoNotOverlap(t *testing.T) {
 	if seen := o.Observe(t.Context(), &declared[1], declared, hostLookup); seen.Problem == nil || seen.Problem.Reason != ReasonPlaceOverlaps || !strings.Contains(seen.Problem.Message, `"first"`) {
 		t.Errorf("%+v", seen.Problem)
 	}
-	if opened := o.Open(t.Context(), &declared[1], declared, hostLookup); opened.Problem == nil || opened.Problem.Reason != ReasonPlaceOverlaps || opened.Store != nil {
+	if opened := open(t, o, &declared[1], declared); opened.Problem == nil || opened.Problem.Reason != ReasonPlaceOverlaps || opened.Store != nil {
 		t.Errorf("%+v", opened)
 	}
 	if left, err := os.ReadDir(inner); err != nil || len(left) > 0 {

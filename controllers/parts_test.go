@@ -73,6 +73,7 @@ type cable struct {
 	mu       sync.Mutex
 	cut      bool
 	open     map[net.Conn]struct{}
+	dead     int // connections that were made while it was cut
 	running  sync.WaitGroup
 }
 
@@ -89,6 +90,11 @@ func newCable(t *testing.T, target string) *cable {
 			if err != nil {
 				return
 			}
+			c.mu.Lock()
+			if c.cut {
+				c.dead++
+			}
+			c.mu.Unlock()
 			out, err := net.Dial("tcp", target)
 			if err != nil || !c.hold(in, out) {
 				in.Close()
@@ -131,6 +137,13 @@ func (c *cable) release(conns ...net.Conn) {
 		conn.Close()
 		delete(c.open, conn)
 	}
+}
+
+// tried is how many connections were made while it was cut.
+func (c *cable) tried() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead
 }
 
 // set cuts or mends the cable.

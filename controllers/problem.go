@@ -47,6 +47,7 @@ const (
 	ReasonReady           = "Ready"
 	ReasonFailedLocations = "ReadyWithFailedLocations"
 	ReasonDeletionBlocked = "DeletionBlocked"
+	ReasonLastGoodFailed  = "LastCredentialsFailed"
 	ReasonAbandoned       = "LocationsAbandoned"
 	ReasonTerminating     = "Terminating"
 	ReasonNotObserved     = "NotObserved"

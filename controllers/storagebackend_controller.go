@@ -25,9 +25,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
-// parallelBackends is how many backends are looked at at once, so that one that
-// does not answer holds up no other.
-const parallelBackends = 8
+// parallelBackends is how many backends are looked at at once. Most of that is
+// waiting; several endpoints that hang, each with endpointLooks, hold up no other.
+const parallelBackends = 32
+
+// lookTime bounds one look: two drivers may be tried, each for the longest spec.probe.timeout.
+const lookTime = 2*maxTimeout + time.Minute
 
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/status,verbs=get;patch
@@ -38,8 +41,9 @@ const parallelBackends = 8
 // StorageBackendReconciler probes each StorageBackend at its interval and
 // writes what it finds into the status. It runs on the leader only.
 type StorageBackendReconciler struct {
-	Client   client.Client
-	Observer *Observer
+	Client    client.Client
+	Namespace string
+	Observer  *Observer
 	// Registrar answers how many locations the log names in a backend that is being deleted.
 	Registrar placement.Registrar
 	// CronJobs follows spec.verification.
@@ -72,16 +76,16 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finish(ctx, &sb)
 	}
-	var declared v1alpha1.StorageBackendList
-	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace)); err != nil {
+	var declared v1alpha1.StorageBackendList // the cache's own, not to be changed
+	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, err
 	}
 	scheduled := r.CronJobs.Ensure(ctx, &sb)
 	seen := r.Observer.Observe(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
 	seen.Scheduled = scheduled
 	r.Observer.metrics.scheduled(sb.Name, seen)
-	sb.Status = backendStatus(seen, sb.Status)
-	return ctrl.Result{RequeueAfter: nextProbe(&sb, seen.Pending, sb.Status, jitter)}, nil
+	sb.Status = statusAfter(seen, sb.Status)
+	return ctrl.Result{RequeueAfter: nextLook(&sb, seen, jitter)}, nil
 }
 
 // tell makes an Event of Ready and of those that stand apart where they turned.
@@ -96,6 +100,9 @@ func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) 
 			severity = corev1.EventTypeWarning
 		}
 		r.Events.Eventf(after, nil, severity, is.Reason, "Probe", "%s is %s: %s", kind, is.Status, is.Message)
+	}
+	if is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady); before.Status.LastGoodServes && !after.Status.LastGoodServes && is != nil && is.Status != metav1.ConditionTrue {
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, ReasonLastGoodFailed, "Probe", "it takes no bytes any more: %s", is.Message)
 	}
 }
 
@@ -125,7 +132,7 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
 			sb.Status.ObservedGeneration = sb.Generation
 			scheduledCondition(Observation{Scheduled: r.CronJobs.Ensure(ctx, sb), Generation: sb.Generation, At: time.Now()}, &sb.Status)
-			return ctrl.Result{RequeueAfter: jitter(retryUnwell)}, err
+			return ctrl.Result{RequeueAfter: jitter(retryLost)}, err
 		}
 	}
 	before := sb.DeepCopy()
@@ -152,15 +159,19 @@ func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(declarationChanged())).
 		Owns(&batchv1.CronJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: 6 * time.Minute}).
+		WatchesRawSource(r.Observer.source(r.Namespace, true)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: lookTime}).
 		Complete(r)
 }
 
-// declarationChanged passes what a person changed: not our own writes of status, which would probe in a circle.
+// declarationChanged passes what a person changed and means us: not our own
+// writes of status, which would probe in a circle, and no annotations of others.
 func declarationChanged() predicate.Predicate {
-	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.Funcs{
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+			old, now := e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations()
+			return old[v1alpha1.RequestAnnotation] != now[v1alpha1.RequestAnnotation] || old[v1alpha1.AbandonAnnotation] != now[v1alpha1.AbandonAnnotation] ||
+				e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
 		},
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
@@ -181,7 +192,7 @@ func secretChanged() predicate.Predicate {
 func backendsOfSecret(c client.Reader) handler.MapFunc {
 	return func(ctx context.Context, secret client.Object) []ctrl.Request {
 		var declared v1alpha1.StorageBackendList
-		if err := c.List(ctx, &declared, client.InNamespace(secret.GetNamespace())); err != nil {
+		if err := c.List(ctx, &declared, client.InNamespace(secret.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "list the backends of a changed Secret", "secret", secret.GetName())
 			return nil
 		}

@@ -26,6 +26,14 @@ type Observation struct {
 	// Stands is why the recorded status stands although this look found nothing
 	// out: an answer that is lacking and does not count yet; nil for none.
 	Stands *Problem
+	// Away: it was not looked at, as its endpoint does not answer or is busy; nil where it was.
+	Away *turnedAway
+	// LastGood is what goes on by the declaration that worked last.
+	LastGood LastGood
+	// Again is how many times in a row Problem was found before, where it is a refusal.
+	Again int
+	// Request is what someone has asked for by annotation and no status says yet; "" for nothing.
+	Request string
 	// Capabilities are what is known of full probes as it is declared now; nil for nothing.
 	Capabilities []storage.Capability
 	// Pending: a full probe is due or under way; what it finds comes later.
@@ -37,10 +45,15 @@ type Observation struct {
 	At        time.Time
 }
 
+// looked reports whether the observation says anything.
+func (seen Observation) looked() bool { return seen.Away == nil || seen.Away.problem != nil }
+
 // history is what a prober remembers between two looks at one backend.
 type history struct {
 	good *Observation // the last without a problem, if what came since is only lost probes
 	lost int          // probes lost since
+	// failures of the endpoint that were counted last in the place of a probe of this backend.
+	failures int
 }
 
 // settle decides what an observation means after those before it: a place
@@ -60,7 +73,7 @@ func (h history) settle(seen Observation, recorded v1alpha1.StorageBackendStatus
 	if h.good == nil && !wasReady(recorded, seen) {
 		return history{}, seen
 	}
-	if seen.Problem.Reason != storage.ReasonThrottled {
+	if h.counts(seen) {
 		h.lost++
 	}
 	if h.lost >= max(threshold, 1) {
@@ -72,8 +85,24 @@ func (h history) settle(seen Observation, recorded v1alpha1.StorageBackendStatus
 		return h, as
 	}
 	as := *h.good
-	as.Findings, as.Capabilities, as.Pending, as.At = seen.Findings, seen.Capabilities, seen.Pending, seen.At
+	as.Findings, as.Capabilities, as.Pending, as.At, as.Request, as.Away = seen.Findings, seen.Capabilities, seen.Pending, seen.At, seen.Request, seen.Away
 	return h, as
+}
+
+// counts reports whether a lost observation is one more lost probe. Where the
+// backend was turned away it is one if its endpoint failed in the meantime,
+// and not for the first time: one look at another backend proves nothing.
+func (h *history) counts(seen Observation) bool {
+	switch {
+	case seen.Problem.Reason == storage.ReasonThrottled:
+		return false
+	case seen.Away == nil:
+		return true
+	case seen.Away.failures < 2 || seen.Away.failures == h.failures:
+		return false
+	}
+	h.failures = seen.Away.failures
+	return true
 }
 
 // wasReady reports whether the recorded status was Ready in a way that stands
@@ -84,16 +113,30 @@ func wasReady(recorded v1alpha1.StorageBackendStatus, seen Observation) bool {
 		(recorded.ObservedGeneration == seen.Generation || seen.Problem.Reason == storage.ReasonThrottled)
 }
 
+// statusAfter is backendStatus, but of a look that was not made only what became of the schedule.
+func statusAfter(seen Observation, previous v1alpha1.StorageBackendStatus) v1alpha1.StorageBackendStatus {
+	if seen.looked() {
+		return backendStatus(seen, previous)
+	}
+	next := previous.DeepCopy()
+	scheduledCondition(seen, next)
+	return *next
+}
+
 // backendStatus turns an observation into a status. previous gives the times of
 // transition and, while probes are suspended or lost, the state that stands.
 func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1alpha1.StorageBackendStatus {
 	next := v1alpha1.StorageBackendStatus{
 		ObservedGeneration: seen.Generation, ID: seen.ID, Driver: seen.Driver, Place: seen.Place,
-		LastVerified: previous.LastVerified, Conditions: append([]metav1.Condition(nil), previous.Conditions...),
+		LastVerified: previous.LastVerified, LastHandledRequest: previous.LastHandledRequest,
+		LastGoodServes: seen.Problem != nil && seen.LastGood == LastGoodServes, Conditions: append([]metav1.Condition(nil), previous.Conditions...),
 	}
 	if next.ID == "" {
 		// A place that cannot be reached keeps the id by which the log knows it.
 		next.ID = previous.ID
+	}
+	if seen.Request != "" && !seen.Pending {
+		next.LastHandledRequest = seen.Request
 	}
 	next.Capabilities = recordedCapabilities(seen.Capabilities)
 	if seen.Findings != nil && !seen.Findings.LastVerified.IsZero() {
@@ -114,7 +157,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "it takes and serves bytes")
 	switch {
 	case broken >= 0:
-		ready = condition(v1alpha1.ConditionReady, stages[broken].Status, stages[broken].Reason, stages[broken].Message)
+		ready = condition(v1alpha1.ConditionReady, stages[broken].Status, stages[broken].Reason, stages[broken].Message+goesOn(seen))
 	case verified.Status == metav1.ConditionFalse:
 		ready.Reason, ready.Message = ReasonFailedLocations, "it takes and serves bytes, but "+verified.Message
 	case seen.ReadOnly:
@@ -129,6 +172,18 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 	}
 	scheduledCondition(seen, &next)
 	return next
+}
+
+// goesOn says what becomes of bytes while what is declared does not work.
+func goesOn(seen Observation) string {
+	switch {
+	case seen.Problem == nil:
+	case seen.LastGood == LastGoodServes:
+		return "; the credentials that worked last serve on"
+	case seen.LastGood == LastGoodFailed:
+		return "; the credentials that worked last do not work any more either"
+	}
+	return ""
 }
 
 func recordedCapabilities(found []storage.Capability) []v1alpha1.Capability {

@@ -2,7 +2,7 @@ package controllers
 
 import (
 	"context"
-	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,79 +21,104 @@ import (
 
 // TableReconciler opens the drivers of this process and swaps its routing
 // table whenever a backend (its status too), a policy or a Secret changes. It
-// runs on every replica and writes nothing to the API server.
+// runs on every replica and writes nothing to the API server. It is two
+// controllers: drivers are opened by many workers, which may wait for places,
+// and the table is swapped by one, which waits for nothing.
 type TableReconciler struct {
 	Client    client.Client
 	Observer  *Observer
 	Table     *routing.Table
 	Namespace string
 
-	// swapping orders reading the caches and swapping, so that an older view never replaces a newer one.
-	swapping sync.Mutex
+	// For the one worker that swaps.
+	swapped time.Time
 }
 
-// whole is the request that names no backend: something else changed.
+// whole is the request that names no object: something changed.
 const whole = ""
 
-// Reconcile opens the backend that the request names, if it names one, and swaps the table.
+// swapPause is the least time between two swaps: while many backends turn, as
+// at the start, one table shows many of them.
+const swapPause = 20 * time.Millisecond
+
+// Reconcile opens the backend that the request names.
 func (r *TableReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	var result ctrl.Result
-	if req.Name != whole {
-		var sb v1alpha1.StorageBackend
-		err := r.Client.Get(ctx, req.NamespacedName, &sb)
-		switch {
-		case apierrors.IsNotFound(err):
-			r.Observer.Forget(req.Name)
-		case err != nil:
-			return ctrl.Result{}, err
-		default:
-			var declared v1alpha1.StorageBackendList
-			if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace)); err != nil {
-				return ctrl.Result{}, err
-			}
-			opened := r.Observer.Open(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
-			if opened.Problem != nil {
-				result.RequeueAfter = jitter(retryUnwell)
-			}
-		}
+	var sb v1alpha1.StorageBackend
+	err := r.Client.Get(ctx, req.NamespacedName, &sb)
+	if apierrors.IsNotFound(err) {
+		r.Observer.Forget(req.Name)
+		return ctrl.Result{}, nil
 	}
-	return result, r.swap(ctx)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var declared v1alpha1.StorageBackendList // the cache's own, not to be changed
+	if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return ctrl.Result{}, err
+	}
+	again := r.Observer.Open(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-func (r *TableReconciler) swap(ctx context.Context) error {
-	r.swapping.Lock()
-	defer r.swapping.Unlock()
-	var declared v1alpha1.StorageBackendList
-	var policies v1alpha1.RoutingPolicyList
-	if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace)); err != nil {
-		return err
+// swap makes a table of what is declared and open now. It runs in one worker,
+// so that an older view never replaces a newer one.
+func (r *TableReconciler) swap(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+	if wait := time.Until(r.swapped.Add(swapPause)); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	if err := r.Client.List(ctx, &policies, client.InNamespace(r.Namespace)); err != nil {
-		return err
-	}
+	defer func() { r.swapped = time.Now() }()
+	// What is open is read first: what is declared is then no older than that.
 	opened := r.Observer.Opened()
+	var declared v1alpha1.StorageBackendList // the cache's own, not to be changed
+	var policies v1alpha1.RoutingPolicyList
+	if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.Client.List(ctx, &policies, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return ctrl.Result{}, err
+	}
 	if r.Table.Loaded() || allTried(declared.Items, opened) {
 		r.Table.Swap(snapshot(declared.Items, policies.Items, opened))
 	}
-	return nil
+	return ctrl.Result{}, nil
 }
 
-// SetupWithManager adds the controller.
+// SetupWithManager adds the controllers.
 func (r *TableReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	something := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, changed client.Object) []ctrl.Request {
-		return []ctrl.Request{{NamespacedName: types.NamespacedName{Namespace: changed.GetNamespace(), Name: whole}}}
-	})
+	if err := ctrl.NewControllerManagedBy(mgr).
+		Named("drivers").
+		Watches(&v1alpha1.StorageBackend{}, &handler.EnqueueRequestForObject{}).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
+		WatchesRawSource(r.Observer.source(r.Namespace, true)).
+		WithOptions(controller.Options{NeedLeaderElection: new(false), MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: lookTime}).
+		Complete(r); err != nil {
+		return err
+	}
+	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: whole}}
+	something := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []ctrl.Request { return []ctrl.Request{request} })
 	// Where nothing is declared no event ever comes; the empty table is the truth then.
-	once := source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
-		queue.Add(ctrl.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: whole}})
+	once := source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
+		stop := r.Observer.Listen(func(_ string, look bool) {
+			if !look {
+				queue.Add(request)
+			}
+		})
+		context.AfterFunc(ctx, stop)
+		queue.Add(request)
 		return nil
 	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("table").
-		Watches(&v1alpha1.StorageBackend{}, &handler.EnqueueRequestForObject{}).
+		Watches(&v1alpha1.StorageBackend{}, something).
 		Watches(&v1alpha1.RoutingPolicy{}, something).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
 		WatchesRawSource(once).
-		WithOptions(controller.Options{NeedLeaderElection: new(false), MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true)}).
-		Complete(r)
+		WithOptions(controller.Options{NeedLeaderElection: new(false), MaxConcurrentReconciles: 1, SkipNameValidation: new(true)}).
+		Complete(reconcileFunc(r.swap))
+}
+
+type reconcileFunc func(ctx context.Context, req ctrl.Request) (ctrl.Result, error)
+
+// Reconcile implements reconcile.Reconciler.
+func (f reconcileFunc) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	return f(ctx, req)
 }

@@ -35,9 +35,8 @@ type Settings struct {
 // Lookup gives the value that a reference names, or a *Problem without the value in it.
 type Lookup func(ref v1alpha1.ValueRef) (storage.Secret, *Problem)
 
-// backendConfig translates one StorageBackend of those that are declared. It
-// does no I/O but what lookup does.
-func backendConfig(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup Lookup, settings Settings) (config backends.Config, wrong *Problem) {
+// backendConfig translates one StorageBackend. It does no I/O but what lookup does.
+func backendConfig(sb *v1alpha1.StorageBackend, lookup Lookup, settings Settings) (config backends.Config, wrong *Problem) {
 	switch {
 	case (sb.Spec.S3 == nil) == (sb.Spec.Local == nil):
 		return backends.Config{}, problem(v1alpha1.ConditionCredentialsResolved, ReasonInvalidSpec, "spec: exactly one of s3 and local must be set")
@@ -46,13 +45,7 @@ func backendConfig(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBacke
 	default:
 		config, wrong = s3Config(sb.Spec.S3, lookup, settings)
 	}
-	if wrong == nil {
-		wrong = overlapProblem(sb, declared, settings)
-	}
-	if wrong != nil {
-		return backends.Config{}, wrong
-	}
-	return config, nil
+	return config, wrong
 }
 
 func localConfig(spec *v1alpha1.LocalSpec, settings Settings) (backends.Config, *Problem) {
@@ -173,11 +166,15 @@ func duration(d *metav1.Duration, otherwise time.Duration) time.Duration {
 	return d.Duration
 }
 
-// Opened is what this process has of a backend: its driver and the id in its marker.
+// Opened is what this process has of a backend: the driver that serves and the
+// id in its marker.
 type Opened struct {
-	Store   storage.Backend
-	ID      string
-	Problem *Problem
+	Store storage.Backend
+	ID    string
+	// Problem is what is wrong with the backend as it is declared now, of which
+	// Store need not be; LastGood is what goes on all the same.
+	Problem  *Problem
+	LastGood LastGood
 	// At is when it was last looked at.
 	At time.Time
 	// Prober tries it on demand.
@@ -209,8 +206,9 @@ func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 	switch {
 	case !b.Ready && (opened.Problem == nil || b.Reason != ReasonNotObserved):
 		// The status knows best, unless it knows nothing yet.
-	case opened.Problem != nil && !(opened.Problem.Lost && opened.ID != ""):
-		// One lost look at a place that was known does not outweigh the status, which counts them.
+	case opened.Problem != nil && !(opened.ID != "" && (opened.Problem.Lost || opened.LastGood == LastGoodServes)):
+		// One lost look at a place that was known does not outweigh the status, which counts them,
+		// nor do new credentials that do not work from here yet: the last that did serve on.
 		b.Ready, b.Reason, b.Message = false, opened.Problem.Reason, opened.Problem.Message
 	case opened.Store == nil:
 		b.Ready, b.Reason, b.Message = false, ReasonNotObserved, "it was not opened here yet"
@@ -235,11 +233,16 @@ func readiness(sb *v1alpha1.StorageBackend) (ready bool, reason, message string)
 		return false, ReasonTerminating, "it is being deleted"
 	}
 	c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
-	if c == nil || c.ObservedGeneration != sb.Generation {
+	switch {
+	case c == nil:
 		return false, ReasonNotObserved, "it was not probed yet as it is declared now"
-	}
-	if c.Status == metav1.ConditionTrue {
+	case c.Status == metav1.ConditionTrue:
+		// Also where an edit was not looked at yet: the driver that was tried goes on until then.
 		return true, "", ""
+	case sb.Status.LastGoodServes:
+		return true, c.Reason, c.Message
+	case c.ObservedGeneration != sb.Generation:
+		return false, ReasonNotObserved, "it was not probed yet as it is declared now"
 	}
 	return false, c.Reason, c.Message
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -108,9 +107,13 @@ func translate(t *testing.T, in golden) translated {
 	}
 	out := translated{Backends: map[string]translatedBackend{}}
 	opened := map[string]Opened{}
+	overlaps := placesOf(in.backends, in.settings)
 	for i := range in.backends {
 		sb := &in.backends[i]
-		config, wrong := backendConfig(sb, in.backends, lookup, in.settings)
+		config, wrong := backendConfig(sb, lookup, in.settings)
+		if wrong == nil {
+			wrong = overlaps.problem(sb)
+		}
 		if wrong != nil {
 			out.Backends[sb.Name] = translatedBackend{Problem: wrong}
 			opened[sb.Name] = Opened{Problem: wrong}
@@ -183,30 +186,6 @@ func (in *golden) addDocument(document []byte) error {
 		err := decodeStrictly(document, &p)
 		in.policies = append(in.policies, p)
 		return err
-	}
-}
-
-func TestNextProbe(t *testing.T) {
-	t.Parallel()
-	sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{Probe: v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Hour}}}}
-	exact := func(d time.Duration) time.Duration { return d }
-	well := declaredBackend("a", "").Status
-	if got := nextProbe(sb, false, well, exact); got != time.Hour {
-		t.Errorf("well: %v", got)
-	}
-	if got := nextProbe(sb, false, declaredBackend("a", "TimedOut").Status, exact); got != retryUnwell {
-		t.Errorf("not well: %v", got)
-	}
-	if got := nextProbe(&v1alpha1.StorageBackend{}, false, well, exact); got != defaultInterval {
-		t.Errorf("by default: %v", got)
-	}
-	if got := nextProbe(sb, true, well, exact); got != retryPending {
-		t.Errorf("a full probe is pending: %v", got)
-	}
-	for range 100 {
-		if got := jitter(time.Minute); got < time.Minute || got > 66*time.Second {
-			t.Fatalf("jitter made %v of a minute", got)
-		}
 	}
 }
 

@@ -21,6 +21,11 @@ const Finalizer = "artifactstore.dev/live-locations"
 // up whatever the log names in it. It has no effect before the deletion.
 const AbandonAnnotation = "artifactstore.dev/abandon-locations"
 
+// RequestAnnotation has a StorageBackend looked at as soon as its value is
+// another, with a full probe. status.lastHandledRequest is the last value that
+// was. Its first 128 bytes count.
+const RequestAnnotation = "artifactstore.dev/requested-at"
+
 // Access says whether new bytes may be stored.
 // +kubebuilder:validation:Enum=ReadWrite;ReadOnly
 type Access string
@@ -36,11 +41,12 @@ const (
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=sb,categories=artifactstore
 // +kubebuilder:printcolumn:name="Driver",type=string,JSONPath=`.status.driver`
-// +kubebuilder:printcolumn:name="Access",type=string,JSONPath=`.spec.access`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`,priority=1
+// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`
+// +kubebuilder:printcolumn:name="Access",type=string,JSONPath=`.spec.access`,priority=1
 // +kubebuilder:printcolumn:name="Place",type=string,JSONPath=`.status.place`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be at most 63 characters"
 type StorageBackend struct {
@@ -269,6 +275,16 @@ type StorageBackendStatus struct {
 	// Place says where the bytes are, without secrets.
 	// +optional
 	Place string `json:"place,omitempty"`
+	// LastGoodServes: what is declared now does not work, and differs in
+	// credentials alone from what worked last, by which bytes are taken and
+	// served on. It ends when the server refuses those too.
+	// +optional
+	LastGoodServes bool `json:"lastGoodServes,omitempty"`
+	// LastHandledRequest is the value of the annotation
+	// artifactstore.dev/requested-at that the last probe was made for.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	LastHandledRequest string `json:"lastHandledRequest,omitempty"`
 	// LastVerified is when an object was last re-read and hashed.
 	// +optional
 	LastVerified *metav1.Time `json:"lastVerified,omitempty"`

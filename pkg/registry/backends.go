@@ -143,6 +143,8 @@ func (s *Service) Health(ctx context.Context) (Health, error) {
 	for _, b := range backends {
 		if !b.Ready {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s is not ready: %s: %s", b.Name, b.Reason, b.Message))
+		} else if b.Reason != "" {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s takes bytes, but: %s: %s", b.Name, b.Reason, b.Message))
 		}
 		if b.Findings.Failed > 0 {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d locations failed verification (%d corrupt, %d missing)",

@@ -51,8 +51,14 @@ func (u *S3Users) Bucket(tb testing.TB) S3Server {
 func (u *S3Users) NewKeys(tb testing.TB, bucket S3Server) S3Server {
 	tb.Helper()
 	bucket.AccessKey, bucket.SecretKey = "AK"+rand.Text(), rand.Text()
-	u.admin(tb, "create-user", "--access", bucket.AccessKey, "--secret", bucket.SecretKey, "--role", "admin")
+	u.AddKeys(tb, bucket)
 	return bucket
+}
+
+// AddKeys makes these keys good, which someone has chosen.
+func (u *S3Users) AddKeys(tb testing.TB, keys S3Server) {
+	tb.Helper()
+	u.admin(tb, "create-user", "--access", keys.AccessKey, "--secret", keys.SecretKey, "--role", "admin")
 }
 
 // Revoke takes the keys back: they are refused from now on.

@@ -51,7 +51,9 @@ type Backend struct {
 	Ready bool `json:"ready"`
 	// ReadOnly backends take no new bytes by declaration.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Reason is the CamelCase reason of the first broken condition, Message its text.
+	// Reason is the CamelCase reason of the first broken condition, Message its
+	// text; of a Ready backend, what is wrong with what is declared now while
+	// what worked last serves on.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 	// LastProbe is when the state above was found out.

@@ -1,0 +1,224 @@
+package controllers
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/test/servers"
+)
+
+// testBreakers has a clock of its own, exact waits, and lists who was woken.
+type testBreakers struct {
+	*breakers
+	clock clock
+	mu    sync.Mutex
+	woken []string
+}
+
+func newTestBreakers() *testBreakers {
+	bs := &testBreakers{clock: clock{now: at}}
+	bs.breakers = newBreakers(bs.clock.Now, func(name string) {
+		bs.mu.Lock()
+		defer bs.mu.Unlock()
+		bs.woken = append(bs.woken, name)
+	})
+	bs.jitter = func(d time.Duration) time.Duration { return d }
+	return bs
+}
+
+var refusing = &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonConnectionRefused, Lost: true}
+
+func TestBreakerLetsOneTryAtAGrowingInterval(t *testing.T) {
+	t.Parallel()
+	bs := newTestBreakers()
+	in := func(name string, asked bool) func(*Problem) {
+		t.Helper()
+		done, away := bs.enter("a:80", name, asked)
+		if away != nil {
+			t.Fatalf("%s was turned away: %+v", name, away)
+		}
+		return done
+	}
+	out := func(name string, failures int) {
+		t.Helper()
+		if _, away := bs.enter("a:80", name, false); away == nil || away.failures != failures || (away.problem != refusing) {
+			t.Fatalf("%s was not turned away after %d failures: %+v", name, failures, away)
+		}
+	}
+	// What was under way together is one failure.
+	first, second := in("a", false), in("b", false)
+	first(refusing)
+	second(refusing)
+	out("c", 1)
+	for i, wait := range []time.Duration{5, 10, 20, 30, 30} {
+		bs.clock.add(wait*time.Second - time.Millisecond)
+		out("c", i+1)
+		bs.clock.add(time.Millisecond)
+		trial := in("d", false)
+		out("e", i+1) // one at a time
+		trial(refusing)
+		out("d", i+2)
+	}
+	// Who asks need not wait, but for a trial that is just over.
+	if _, away := bs.enter("a:80", "f", true); away == nil {
+		t.Error("asked within the second")
+	}
+	bs.clock.add(time.Second)
+	in("f", true)(&Problem{Reason: storage.ReasonCancelled, Lost: true}) // no news
+	out("f", 6)
+	bs.clock.add(time.Second)
+	// Another endpoint is not concerned, nor a folder.
+	if _, away := bs.enter("b:80", "g", false); away != nil {
+		t.Errorf("%+v", away)
+	}
+	if _, away := bs.enter("", "h", false); away != nil {
+		t.Errorf("%+v", away)
+	}
+	// An answer of no is an answer: all may come.
+	bs.forget("e")
+	in("f", true)(&Problem{Reason: storage.ReasonAccessDenied})
+	slices.Sort(bs.woken)
+	if want := []string{"c", "d", "f"}; !slices.Equal(bs.woken, want) {
+		t.Errorf("%v were woken, want %v", bs.woken, want)
+	}
+	in("c", false)(nil)
+	in("d", false)(nil)
+}
+
+// TestBreakerBoundsLooks at one endpoint, and none waits in vain.
+func TestBreakerBoundsLooks(t *testing.T) {
+	t.Parallel()
+	bs := newTestBreakers()
+	var done []func(*Problem)
+	for i := range endpointLooks + 20 {
+		leave, away := bs.enter("a:80", fmt.Sprint(i), false)
+		if (away != nil) != (i >= endpointLooks) || away != nil && away.problem != nil {
+			t.Fatalf("%d: %+v", i, away)
+		}
+		if away == nil {
+			done = append(done, leave)
+		}
+	}
+	looked := len(done)
+	for len(done) > 0 {
+		done[0](nil)
+		done = done[1:]
+		for _, name := range bs.woken {
+			if leave, away := bs.enter("a:80", name, false); away == nil {
+				done = append(done, leave)
+				looked++
+			}
+		}
+		bs.woken = nil
+		if len(done) > endpointLooks {
+			t.Fatalf("%d at once", len(done))
+		}
+	}
+	if looked != endpointLooks+20 {
+		t.Errorf("%d were let in in the end", looked)
+	}
+	if len(bs.byEndpoint) > 0 {
+		t.Errorf("something is kept of an endpoint that is at rest: %+v", bs.byEndpoint["a:80"])
+	}
+}
+
+// TestOneOutageIsNoStorm: fifty backends on one endpoint that goes away make
+// few connections, each is reported, and all are back soon after it is.
+func TestOneOutageIsNoStorm(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	server := servers.S3(t)
+	wire := newCable(t, strings.TrimPrefix(server.Endpoint, "http://"))
+	server.Endpoint = "http://" + wire.listener.Addr().String()
+	c.secret("keys", server)
+	var all []*v1alpha1.StorageBackend
+	for i := range 50 {
+		all = append(all, c.s3(fmt.Sprintf("b-%02d", i), server, func(spec *v1alpha1.StorageBackendSpec) {
+			spec.S3.KeyPrefix = fmt.Sprintf("p-%02d", i)
+			spec.Probe.FailureThreshold = 2
+		}))
+	}
+	for _, sb := range all {
+		c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+		eventually(t, func() string { // the full probe is behind us
+			if err := c.client.Get(t.Context(), clientKey(sb), sb); err != nil || len(sb.Status.Capabilities) == 0 {
+				return fmt.Sprintf("no capabilities, %v", err)
+			}
+			return ""
+		})
+	}
+	before := c.looks(all[0].Name)
+	wire.set(true)
+	cut := time.Now()
+	for _, sb := range all {
+		c.until(sb, "Ready", metav1.ConditionFalse, storage.ReasonConnectionLost)
+	}
+	lasted := time.Since(cut)
+	tried := wire.tried()
+	// Those that were under way together, and a trial every 5 s or later; without a breaker it is one for each every 5 s.
+	if most := 2*endpointLooks + int(lasted/(4*time.Second)); tried == 0 || tried > most {
+		t.Errorf("%d connections were tried in %v, want at most %d", tried, lasted, most)
+	}
+	t.Logf("%d connections in %v until all 50 were reported", tried, lasted)
+	wire.set(false)
+	mended := time.Now()
+	for _, sb := range all {
+		eventuallyIn(t, lastTrial*6/5+30*time.Second, func() string {
+			if err := c.client.Get(t.Context(), clientKey(sb), sb); err != nil {
+				return err.Error()
+			}
+			if ready, reason, _ := readiness(sb); !ready {
+				return sb.Name + " " + reason
+			}
+			return ""
+		})
+	}
+	t.Logf("all 50 are back %v after the endpoint", time.Since(mended))
+	if c.looks(all[0].Name) == before {
+		t.Error("nothing was looked at")
+	}
+}
+
+// TestWhatHangsHoldsUpNoOther: a changed Secret is acted on at once while an
+// endpoint with many backends takes connections and never answers.
+func TestWhatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	server := servers.S3(t)
+	keys := c.secret("keys", server)
+	good := c.s3("good", server, func(spec *v1alpha1.StorageBackendSpec) {
+		spec.Probe.Interval = &metav1.Duration{Duration: time.Hour}
+	})
+	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // its backlog takes connections
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	for i := range 60 {
+		c.s3(fmt.Sprintf("hung-%02d", i), server, func(spec *v1alpha1.StorageBackendSpec) {
+			spec.S3.EndpointURL = "http://" + silent.Addr().String()
+			spec.S3.KeyPrefix = fmt.Sprintf("p-%02d", i)
+			spec.Probe = v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Minute}, Timeout: &metav1.Duration{Duration: 50 * time.Second}}
+		})
+	}
+	hung := time.Now()
+	c.edit(keys, func() { keys.Data["secret"] = []byte("of-somebody-else") })
+	c.until(good, "Reachable", metav1.ConditionFalse, storage.ReasonSecretKeyWrong)
+	took := time.Since(hung)
+	t.Logf("acted on after %v", took)
+	if took > openTimeout {
+		t.Errorf("the changed Secret was acted on after %v", took)
+	}
+	c.edit(keys, func() { keys.Data["secret"] = []byte(server.SecretKey) })
+	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
+}

@@ -29,10 +29,14 @@ type way struct {
 	name    string
 	known   bool // the digest
 	refused bool // by us: the digest is another
+	copied  bool // from staging in parts
 	data    []byte
 	want    digest.Dual
 	steps   []step
 }
+
+// blobKeys is in the path of each blob's key, and of nothing else.
+const blobKeys = "/sha256/"
 
 func ways() []way {
 	whole, parts := storagetest.Bytes(11, 300_000), storagetest.Bytes(12, s3.MinMultipartChunkBytes+400_000)
@@ -45,24 +49,31 @@ func ways() []way {
 	simple := func(kind faultproxy.Kind, key string, request, answer int64) step {
 		return step{faultproxy.Fault{Kind: kind, Key: key}, request, answer, false}
 	}
-	const blob, staged = "/sha256/", "/staging/"
+	const blob, staged = blobKeys, "/staging/"
 	return []way{
-		{"whole", true, false, whole, digest.Of(whole), []step{
+		{"whole", true, false, false, whole, digest.Of(whole), []step{
 			simple(faultproxy.PutObject, blob, 300_000, 0),
 		}},
-		{"in parts", true, false, parts, digest.Of(parts), []step{
+		{"in parts", true, false, false, parts, digest.Of(parts), []step{
 			create(blob), part(1, false), part(2, true),
 			simple(faultproxy.CompleteMultipartUpload, blob, 200, 200),
 			simple(faultproxy.HeadObject, blob, 0, 0),
 		}},
-		{"staged", false, false, parts, digest.Of(parts), []step{
+		{"staged", false, false, false, parts, digest.Of(parts), []step{
 			create(staged), part(1, true),
 			simple(faultproxy.CompleteMultipartUpload, staged, 200, 200),
 			simple(faultproxy.CopyObject, blob, 0, 200),
 			simple(faultproxy.HeadObject, blob, 0, 0),
 			simple(faultproxy.DeleteObject, staged, 0, 0),
 		}},
-		{"refused", true, true, parts, digest.Of(whole), []step{
+		{"copied in parts", false, false, true, parts, digest.Of(parts), []step{
+			create(blob),
+			{faultproxy.Fault{Kind: faultproxy.UploadPartCopy, Part: 1}, 0, 200, false},
+			{faultproxy.Fault{Kind: faultproxy.UploadPartCopy, Part: 2}, 0, 200, true},
+			{faultproxy.Fault{Kind: faultproxy.CompleteMultipartUpload, Key: blob}, 200, 200, true},
+			{faultproxy.Fault{Kind: faultproxy.DeleteObject, Key: staged}, 0, 0, true},
+		}},
+		{"refused", true, true, false, parts, digest.Of(whole), []step{
 			simple(faultproxy.AbortMultipartUpload, blob, 0, 0),
 			simple(faultproxy.ListParts, blob, 0, 100),
 		}},
@@ -186,7 +197,7 @@ func expected(w way, f faultproxy.Fault) faultCase {
 	case f.Kind == faultproxy.CreateMultipartUpload && lost:
 		// An upload that the server has begun and nobody can name: for a
 		// blob's key, which others may be uploading to, it is left to the sweep.
-		return faultCase{want: map[bool]outcome{true: succeeds, false: either}[once && f.Action != faultproxy.Corrupt], leaves: w.known}
+		return faultCase{want: map[bool]outcome{true: succeeds, false: either}[once && f.Action != faultproxy.Corrupt], leaves: f.Key == blobKeys}
 	case final && f.Kind == faultproxy.HeadObject:
 		// Its answer has no body to say which 400 or 403 it is, and whatever
 		// else is asked finds all in order.
@@ -201,6 +212,8 @@ func expected(w way, f faultproxy.Fault) faultCase {
 		return faultCase{want: either} // it may turn a bit that means nothing
 	case once:
 		return faultCase{want: succeeds}
+	case lost && f.Kind == faultproxy.UploadPartCopy:
+		return faultCase{want: fails, kind: storage.ErrUnreachable} // the answer is needed: it tells the part's tag
 	case lost:
 		return faultCase{want: either} // what happened can be seen
 	case f.Action == faultproxy.Answer && f.Status == 503:
@@ -229,6 +242,9 @@ func (place *bed) put(t *testing.T, c putCase) {
 	}
 	key := storage.Key(c.way.want.SHA256)
 	place.behind(t, prefix, func(ctx context.Context, b *faulted) {
+		if c.way.copied {
+			s3.CopyInParts(b.Backend, s3.MinMultipartChunkBytes)
+		}
 		b.proxy.Arm(c.faults...)
 		put := func(ctx context.Context) error {
 			info, err := b.Put(ctx, src())

@@ -51,8 +51,9 @@ type faultCase struct {
 	name   string
 	faults []faultproxy.Fault
 	want   outcome
-	kind   error // of a failure; nil for any that has a type
-	leaves bool  // what the server holds may be unknown to the driver
+	kind   error  // of a failure; nil for any that has a type
+	reason string // of a failure; empty for any
+	leaves bool   // what the server holds may be unknown to the driver
 }
 
 // bed is where cases lie: a bucket, of which each has a prefix.
@@ -170,8 +171,8 @@ func (f *faulted) inTime(ctx context.Context, t *testing.T, c faultCase, call fu
 		t.Error("it succeeded")
 	case err != nil && c.want == succeeds:
 		t.Errorf("%v (%s) after %+v", err, storage.ReasonOf(err), f.proxy.Exchanges())
-	case err != nil && c.kind != nil && !errors.Is(err, c.kind):
-		t.Errorf("%v (%s), want %v", err, storage.ReasonOf(err), c.kind)
+	case err != nil && (c.kind != nil && !errors.Is(err, c.kind) || c.reason != "" && storage.ReasonOf(err) != c.reason):
+		t.Errorf("%v (%s), want %v %s", err, storage.ReasonOf(err), c.kind, c.reason)
 	}
 	mustBeTyped(t, err, f.config)
 	return err

@@ -51,8 +51,9 @@ type upload struct {
 	began time.Time
 	// strays: an attempt to begin it may have begun another, which has no name here.
 	strays bool
-	// unsettled: the server may be completing it.
-	unsettled bool
+	// unsettled: the server may be completing it. vanished: since then it is
+	// gone, and not by us.
+	unsettled, vanished bool
 
 	mu   sync.Mutex
 	done []types.CompletedPart // in the order in which they ended

@@ -80,20 +80,14 @@ func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageC
 	if err == nil {
 		err = src.Check(got, in.Size())
 	}
-	if err == nil {
-		err = u.complete(ctx, in.Size())
+	if err != nil {
+		u.abort(ctx)
+		return digest.Dual{}, err
 	}
-	if err == nil {
-		return got, nil
+	if err := u.finish(ctx, in.Size()); err != nil {
+		return digest.Dual{}, err
 	}
-	u.abort(ctx)
-	if u.unsettled && ctx.Err() == nil {
-		// The server may have completed it after all, after we gave up asking.
-		if made, _ := b.stands(ctx, key, in.Size(), u.began); made {
-			return got, nil
-		}
-	}
-	return digest.Dual{}, err
+	return got, nil
 }
 
 // confirm looks whether the server has made of the parts what it was given;
@@ -175,11 +169,7 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 		}
 		u.add(part)
 	}
-	if err := u.complete(ctx, size); err != nil {
-		u.abort(ctx)
-		return err
-	}
-	return nil
+	return u.finish(ctx, size)
 }
 
 // copySource names an object as the x-amz-copy-source header wants it.

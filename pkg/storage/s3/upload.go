@@ -122,6 +122,39 @@ func (u *upload) create(ctx context.Context, input *s3.CreateMultipartUploadInpu
 	}
 }
 
+// finish makes the object appear, of size bytes, or aborts the upload.
+func (u *upload) finish(ctx context.Context, size int64) error {
+	err := u.complete(ctx, size)
+	if err == nil {
+		return nil
+	}
+	u.abort(ctx)
+	// The server may have completed it after all, after we gave up asking.
+	if ctx.Err() != nil || !u.unsettled {
+		return err
+	}
+	looks := 1
+	if u.vanished {
+		looks = abortAttempts
+	}
+	if u.made(ctx, size, looks) {
+		return nil
+	}
+	return err
+}
+
+// made reports whether an upload that is gone has become the object. Some servers
+// (versitygw) know it no more while they are making that.
+func (u *upload) made(ctx context.Context, size int64, looks int) bool {
+	for nth := range looks {
+		there, err := u.b.stands(ctx, u.key, size, u.began)
+		if there || err != nil || nth == looks-1 || !sleep(ctx, firstPause<<nth) {
+			return there
+		}
+	}
+	return false
+}
+
 // complete makes the object appear, of size bytes. An attempt whose answer got
 // lost counts as one that worked when the object is there, was not there
 // before, and the upload is gone.
@@ -140,10 +173,8 @@ func (u *upload) complete(ctx context.Context, size int64) error {
 		}
 		return u.gone(ctx)
 	})
-	if isGone(err) {
-		if there, _ := u.b.stands(ctx, u.key, size, u.began); there {
-			err = nil
-		}
+	if isGone(err) && u.made(ctx, size, abortAttempts) {
+		err = nil
 	}
 	return u.b.failed(ctx, "complete an upload", err)
 }
@@ -173,7 +204,9 @@ func (u *upload) abort(ctx context.Context) { afterwards(ctx, u.remove) }
 func (u *upload) remove(ctx context.Context) {
 	if u.unsettled {
 		for nth := range abortAttempts {
-			if gone, _ := u.gone(ctx); gone || !sleep(ctx, firstPause<<nth) {
+			gone, _ := u.gone(ctx)
+			u.vanished = gone
+			if gone || !sleep(ctx, firstPause<<nth) {
 				return
 			}
 		}

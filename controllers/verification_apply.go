@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 )
@@ -101,6 +103,21 @@ func scheduled(sb *v1alpha1.StorageBackend, c *batchv1.CronJob) *Scheduled {
 		s.LastRun = fmt.Sprintf("the run that the CronJob %s began last did not succeed: look at its Jobs", c.Name)
 	}
 	return s
+}
+
+// cronJobChanged passes what is to be put right, and the end of a run: what it
+// found is in the log.
+func cronJobChanged() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			old, isOld := e.ObjectOld.(*batchv1.CronJob)
+			now, isNow := e.ObjectNew.(*batchv1.CronJob)
+			return isOld && isNow && (len(now.Status.Active) < len(old.Status.Active) || !now.Status.LastSuccessfulTime.Equal(old.Status.LastSuccessfulTime))
+		},
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	})
 }
 
 func controllerOf(o metav1.Object) string {

@@ -295,3 +295,54 @@ func TestClusterTellsOfFailedLocations(t *testing.T) {
 		t.Errorf("%+v", sb.Status.FailedLocations)
 	}
 }
+
+// The end of a run is acted on at once, however seldom the place is looked at.
+func TestClusterLooksAfterARun(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	sb := c.verified("seldom", func(spec *v1alpha1.StorageBackendSpec) {
+		spec.Probe.Interval = &metav1.Duration{Duration: 24 * time.Hour}
+	})
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	cronJob := c.cronJob(sb, there)
+	status := func(change func(*batchv1.CronJobStatus)) {
+		t.Helper()
+		eventually(t, func() string {
+			if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(cronJob), cronJob); err != nil {
+				return err.Error()
+			}
+			change(&cronJob.Status)
+			if err := c.client.Status().Update(t.Context(), cronJob); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	}
+	running := func(s *batchv1.CronJobStatus) {
+		s.LastScheduleTime, s.Active = &metav1.Time{Time: time.Now()}, []corev1.ObjectReference{{Kind: "Job", Name: "a"}}
+	}
+	c.quiet("seldom")
+
+	status(running)
+	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
+	status(func(s *batchv1.CronJobStatus) { s.Active, s.LastSuccessfulTime = nil, &metav1.Time{Time: time.Now()} })
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionTrue, ReasonIntact)
+	c.quiet("seldom")
+
+	status(running)
+	c.registrar.find(sb.Status.ID, placement.Findings{Live: 2, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	status(func(s *batchv1.CronJobStatus) { s.Active = nil })
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonMissing)
+}
+
+// quiet waits until a backend was not looked at for a while, so that the next look has a reason.
+func (c *cluster) quiet(name string) {
+	c.t.Helper()
+	const while = 2 * time.Second
+	eventually(c.t, func() string {
+		if at := c.observer.Opened()[name].At; time.Since(at) < while {
+			return fmt.Sprintf("it was looked at %s ago", time.Since(at))
+		}
+		return ""
+	})
+}

@@ -362,7 +362,7 @@ func (n *namespace) jobByHand(t *testing.T) *batchv1.Job {
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: n.name, Name: "by-hand", Labels: cronJob.Spec.JobTemplate.Labels,
 			Annotations:     map[string]string{"cronjob.kubernetes.io/instantiate": "manual"},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "CronJob", Name: cronJob.Name, UID: cronJob.UID}},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "CronJob", Name: cronJob.Name, UID: cronJob.UID, Controller: new(true)}},
 		},
 		Spec: cronJob.Spec.JobTemplate.Spec,
 	}

@@ -222,6 +222,10 @@ osd_pool_default_pgp_num = 4
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
 osd_class_load_list = *
+# Who reads a placement group renews a lease that says that no other osd does;
+# by default 16 s. An only osd that was stopped for longer may wait for ever
+# for one that nobody gives it.
+osd_pool_default_read_lease_ratio = 30
 paxos_propose_interval = 0.05
 paxos_min_wait = 0.01
 mon_data_avail_crit = 1

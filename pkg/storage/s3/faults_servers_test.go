@@ -5,19 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
-
-	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/buffer"
-	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -155,100 +147,5 @@ func TestNoName(t *testing.T) {
 				t.Errorf("%s: %v (%s)", w.name, err, storage.ReasonOf(err))
 			}
 		})
-	}
-}
-
-// TestFrozenServer: a server whose disks have stopped takes requests and answers
-// none. Each call ends by requestTimeout, and all is well once they go on.
-func TestFrozenServer(t *testing.T) {
-	t.Parallel()
-	cluster := servers.OwnRGW(t)
-	place := &bed{server: cluster.Bucket(t, false), proxy: faultproxy.HTTP}
-	way := ways()[1]
-	small, more := storagetest.Bytes(31, 1000), storagetest.Bytes(32, 1000)
-	const (
-		prefix         = "frozen"
-		frozenDeadline = 5 * time.Second
-	)
-	place.behind(t, prefix, func(ctx context.Context, b *faulted) {
-		put := func(data []byte) func(context.Context) error {
-			return func(ctx context.Context) error { _, err := b.Put(ctx, source(data)); return err }
-		}
-		for _, data := range [][]byte{small, way.data} {
-			if err := put(data)(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		cluster.Freeze(t)
-		// At once: an osd that is stopped for long is not one that the cluster takes back.
-		type verb struct {
-			name string
-			call func(context.Context) error
-		}
-		inParallel(t, []verb{
-			{"Put", put(more)},
-			{"Put in parts", put(way.data[1:])},
-			{"Get", func(ctx context.Context) error {
-				r, _, err := b.Get(ctx, way.want.SHA256, nil)
-				if err == nil {
-					_, err = io.Copy(io.Discard, r)
-					r.Close()
-				}
-				return err
-			}},
-			{"Head", func(ctx context.Context) error { _, err := b.Head(ctx, storageDigest(small)); return err }},
-			{"Health", b.Health},
-		}, func(v verb) string { return v.name }, func(t *testing.T, v verb) {
-			began := time.Now()
-			ctx, cancel := context.WithTimeout(ctx, frozenDeadline)
-			defer cancel()
-			err := b.do(ctx, v.call)
-			if took := time.Since(began); took > frozenDeadline+faultSlack || !errors.Is(err, storage.ErrUnreachable) || storage.ReasonOf(err) != storage.ReasonTimedOut {
-				t.Errorf("after %s: %v (%s)", took, err, storage.ReasonOf(err))
-			}
-		})
-		cluster.Thaw(t)
-		for _, data := range [][]byte{small, more, way.data, way.data[1:]} {
-			// What it had in hand it still works on.
-			settles(t, func() string {
-				if err := b.do(ctx, put(data)); err != nil {
-					return err.Error()
-				}
-				return ""
-			})
-			if got, _, err := place.hashOf(t, prefix+"/"+storage.Key(storageDigest(data))); err != nil || got != digest.Of(data) {
-				t.Errorf("after the thaw: %s, %v", got, err)
-			}
-		}
-	})
-}
-
-// TestFrozenAtTheEnd: a server that stands still while it completes an upload,
-// for longer than its time-out, has made the object when it goes on: that is a
-// success, and the upload is neither aborted nor left behind.
-func TestFrozenAtTheEnd(t *testing.T) {
-	t.Parallel()
-	cluster := servers.OwnRGW(t)
-	server := cluster.Bucket(t, false)
-	var frozen atomic.Bool
-	config := between{on: func(_ http.ResponseWriter, r *http.Request) bool {
-		if faultproxy.KindOf(r) == faultproxy.CompleteMultipartUpload && frozen.CompareAndSwap(false, true) {
-			cluster.Freeze(t)
-			time.AfterFunc(9*time.Second, func() { cluster.Thaw(t) })
-		}
-		return false
-	}}.config(t, server)
-	config.RequestTimeout = 2 * time.Second
-	b := open(t, server, config, buffer.New(64<<20, 8<<20))
-	data := storagetest.Bytes(1, 3*threshold)
-	if _, err := b.Put(t.Context(), source(data)); err != nil {
-		t.Errorf("Put: %v", err)
-	}
-	if got := read(t, b, storageDigest(data)); !frozen.Load() || !bytes.Equal(got, data) {
-		t.Errorf("frozen: %v; %d of %d bytes came back", frozen.Load(), len(got), len(data))
-	}
-	left, err := server.Client().ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: &server.Bucket})
-	if err != nil || len(left.Uploads) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/test/programs"
 )
@@ -77,12 +78,29 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestMetrics wants a row for every metric that a manager shows after a request, and none that it does not.
+// TestMetrics wants a row for every metric that a manager shows after a sweep, and none that it does not.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	manager := programs.StartManager(t, []string{
 		"--config-dir", filepath.Join(root(t), "config/samples/embedded"), "--data-dir", t.TempDir(),
 	}, nil)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		swept, err := http.Post(manager.URL+"/v1/backends/general/sweeps", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, swept.Body) // a sweep ends with who asked for it
+		swept.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if swept.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Now().After(end) { // it was never probed
+			t.Fatalf("a sweep: %s", swept.Status)
+		}
+	}
 	answer, err := http.Get(manager.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ type metrics struct {
 	incoming prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
+	sweeps   *sweepMetrics
 }
 
 func newMetrics(into *prometheus.Registry) *metrics {
@@ -36,6 +37,7 @@ func newMetrics(into *prometheus.Registry) *metrics {
 		sent: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
 			Name: "sent_bytes_total", Help: "Body bytes written to clients."}),
 	}
+	m.sweeps = newSweepMetrics(into)
 	into.MustRegister(m.requests, m.seconds, m.inFlight, m.incoming, m.received, m.sent)
 	return m
 }

@@ -11,10 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // logBuffer is a log that may be read while it is written.
@@ -150,6 +153,47 @@ func TestProbesAndMetrics(t *testing.T) {
 	if strings.Contains(text, s.session) {
 		t.Error("a session id is a label")
 	}
+}
+
+// TestMetricsOfSweeps: what sweeps find and remove is counted by backend and kind.
+func TestMetricsOfSweeps(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, httpapi.Options{})
+	s.do("PUT", s.file("a"), "12345") // claimed by the session
+	for _, age := range []time.Duration{0, 48 * time.Hour} {
+		text := age.String()
+		info, err := s.fixture.Store.Put(t.Context(), storage.Source{Reader: strings.NewReader(text), Size: int64(len(text))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fixture.Age(t, info.Digests.SHA256, age)
+	}
+	check := func(when string, wanted ...string) {
+		t.Helper()
+		_, text := s.do("GET", "/metrics", "")
+		for _, want := range wanted {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s, metrics have no line %s", when, want)
+			}
+		}
+		if completed := strings.Contains(text, "artifactstore_sweep_last_completed_timestamp_seconds{"); completed != (when != "dry") {
+			t.Errorf("%s: completed: %t", when, completed)
+		}
+	}
+	sweep := func(query string) {
+		t.Helper()
+		if response, text := s.do("POST", "/v1/backends/"+registrytest.First+"/sweeps"+query, ""); response.StatusCode != 200 {
+			t.Fatalf("%s: %s", response.Status, text)
+		}
+	}
+	sweep("?dryRun=true")
+	check("dry", "artifactstore_sweep_found{backend=\"first\",kind=\"blob\"} 3\n", "artifactstore_sweep_found{backend=\"first\",kind=\"upload\"} 0\n")
+	sweep("")
+	check("swept", "artifactstore_sweep_removed_total{backend=\"first\",kind=\"blob\"} 1\n", "artifactstore_sweep_removed_bytes_total{backend=\"first\",kind=\"blob\"} 7\n",
+		"artifactstore_sweep_failed_total{backend=\"first\",kind=\"blob\"} 0\n")
+	sweep("")
+	check("swept again", "artifactstore_sweep_found{backend=\"first\",kind=\"blob\"} 2\n", "artifactstore_sweep_found_bytes{backend=\"first\",kind=\"blob\"} 7\n",
+		"artifactstore_sweep_removed_total{backend=\"first\",kind=\"blob\"} 1\n")
 }
 
 func TestHealthAndMetricsApart(t *testing.T) {

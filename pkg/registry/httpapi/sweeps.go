@@ -40,6 +40,7 @@ func (h *handler) sweepBackend(w *responseWriter, r *http.Request) error {
 			cancel()
 		}
 	})
+	h.metrics.sweeps.swept(report, time.Now())
 	if err == nil {
 		return writeLine(w, sweepLine{SweepReport: report})
 	}

@@ -41,6 +41,8 @@ type Fixture struct {
 	SetReady func(ready bool)
 	// Damage changes a byte of the blob in First; Remove deletes it there.
 	Damage, Remove func(t *testing.T, sha256 digest.Digest)
+	// Age lets the blob in First look as if it had been stored that long ago.
+	Age func(t *testing.T, sha256 digest.Digest, by time.Duration)
 	// Store is First itself, for who reads it beside the registry.
 	Store storage.Backend
 	// Check replays the log and compares the views; nil where the caller has other means.
@@ -103,6 +105,12 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 			table.Swap(changed)
 		},
 		Damage: func(t *testing.T, sha256 digest.Digest) { damage(t, object(sha256)) },
+		Age: func(t *testing.T, sha256 digest.Digest, by time.Duration) {
+			then := time.Now().Add(-by)
+			if err := os.Chtimes(object(sha256), then, then); err != nil {
+				t.Fatal(err)
+			}
+		},
 		Remove: func(t *testing.T, sha256 digest.Digest) {
 			if err := os.Remove(object(sha256)); err != nil {
 				t.Fatal(err)

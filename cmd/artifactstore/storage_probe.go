@@ -12,38 +12,83 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
 )
 
 func (a *app) storageProbeCommand() *cobra.Command {
-	var backend string
+	var (
+		backend string
+		place   placeFlags
+	)
 	command := &cobra.Command{
 		Use:   "probe",
 		Short: "Have every verb and feature of a backend tried apart",
 		Long: `Have the registry try each verb and feature of a backend, below the backend's
 probe prefix, which is left as it was. Exit 1 if something that new blobs need
-does not work: put, head, get, list, delete, and of S3 multipart.`,
+does not work: put, head, get, list, delete, and of S3 multipart.
+
+With --file no registry is asked: the place is tried from here, before it is
+declared for example.`,
 		Args: cobra.NoArgs,
-		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageProbe(ctx, backend) }),
+		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageProbe(ctx, backend, place) }),
 	}
 	command.Flags().StringVar(&backend, "backend", "", "name or id of the backend")
-	require(command, "backend")
+	place.add(command.Flags())
+	command.MarkFlagsMutuallyExclusive("backend", "file")
 	must(command.RegisterFlagCompletionFunc("backend", a.completeBackends))
 	return command
 }
 
-func (a *app) storageProbe(ctx context.Context, backend string) error {
-	client, err := a.client()
+func (a *app) storageProbe(ctx context.Context, backend string, place placeFlags) error {
+	report, err := a.probeReport(ctx, backend, place)
 	if err != nil {
 		return err
-	}
-	report, err := client.ProbeBackend(ctx, backend)
-	if err != nil {
-		return named(backend, err)
 	}
 	if err := a.print(report, func(w *tabwriter.Writer) { probeRows(w, report) }); err != nil {
 		return err
 	}
 	return probeVerdict(report)
+}
+
+func (a *app) probeReport(ctx context.Context, backend string, place placeFlags) (placement.ProbeReport, error) {
+	if backend != "" {
+		client, err := a.client()
+		if err != nil {
+			return placement.ProbeReport{}, err
+		}
+		report, err := client.ProbeBackend(ctx, backend)
+		return report, named(backend, err)
+	}
+	config, direct, err := a.placeConfig(place)
+	if err != nil {
+		return placement.ProbeReport{}, err
+	}
+	if !direct {
+		return placement.ProbeReport{}, usage("--backend or --file is needed")
+	}
+	return probeHere(ctx, config)
+}
+
+// probeHere tries the place from this process.
+func probeHere(ctx context.Context, config backends.Config) (placement.ProbeReport, error) {
+	began := time.Now()
+	report := placement.ProbeReport{Backend: config.Place(), At: began.UTC(), Results: []placement.ProbeResult{}}
+	store, err := backends.Open(ctx, config.ForProbe(), nil)
+	if err != nil {
+		report.Reason, report.Message = storage.ReasonOf(err), err.Error()
+		return report, nil
+	}
+	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
+	found := probe.Full(ctx, store, false)
+	if ctx.Err() != nil {
+		return report, ctx.Err()
+	}
+	report.Seconds, report.OK = time.Since(began).Seconds(), found.OK()
+	for _, one := range found.Results {
+		report.Results = append(report.Results, placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
+	}
+	return report, nil
 }
 
 func probeRows(w *tabwriter.Writer, r placement.ProbeReport) {

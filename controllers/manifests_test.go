@@ -30,7 +30,7 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, folder := range []string{"install", "sqlite/install", "default", "samples", "samples/s3"} {
+	for _, folder := range []string{"install", "sqlite/install", "default", "samples", "samples/s3", "samples/access"} {
 		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
 			for _, o := range objects(t, file) {
 				seen[o.GetKind()]++
@@ -39,7 +39,7 @@ func TestManifests(t *testing.T) {
 				}
 				if strings.HasPrefix(folder, "samples") {
 					o.SetNamespace(ns)
-				} else if o.GetNamespace() != "artifact-store" {
+				} else if clusterWide := strings.HasPrefix(o.GetKind(), "ClusterRole"); !clusterWide && o.GetNamespace() != "artifact-store" {
 					t.Errorf("%s: %s %s is in no namespace or another", file, o.GetKind(), o.GetName())
 				}
 				if err := strict.Create(t.Context(), o); err != nil {

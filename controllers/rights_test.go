@@ -26,6 +26,8 @@ var rights = map[string]string{
 	"artifact-store-manager namespace artifactstore.dev/routingpolicies":        "get list watch",
 	"artifact-store-manager namespace artifactstore.dev/routingpolicies/status": "get patch",
 	"artifact-store-verifier namespace artifactstore.dev/verifications":         "create",
+	"artifact-store-manager cluster authentication.k8s.io/tokenreviews":         "create",
+	"artifact-store-manager cluster authorization.k8s.io/subjectaccessreviews":  "create",
 }
 
 // TestRights compares what every binding of config/default grants with the

@@ -65,7 +65,7 @@ need_secret() { # NAME, the LINE of the manifests without which it is not needed
 
 install() {
 	kubectl apply -k "$(kustomization "$(what_stays)")"
-	kubectl wait --for=condition=Established --timeout=60s crd/storagebackends.artifactstore.dev crd/routingpolicies.artifactstore.dev
+	kubectl wait --for=condition=Established --timeout=60s crd/storagebackends.artifactstore.dev crd/routingpolicies.artifactstore.dev crd/packages.artifactstore.dev
 }
 
 deploy() {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Regenerates what controller-gen makes from the Go types: deepcopy methods,
-# CRDs and the manager's Role. Run it after a change in api/ or of an RBAC marker.
+# CRDs, and the manager's Role and ClusterRole. Run it after a change in api/ or of an RBAC marker.
 # CONTROLLER_GEN names the program; by default the one that hack/build-tools.sh builds.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,4 +11,4 @@ if [ ! -x "$gen" ]; then
 fi
 "$gen" object paths=./api/...
 "$gen" crd paths=./api/... output:crd:artifacts:config=config/crd
-"$gen" rbac:roleName=artifact-store-manager,fileName=role.yaml paths=./controllers/... output:rbac:artifacts:config=config/rbac
+"$gen" rbac:roleName=artifact-store-manager,fileName=role.yaml paths=./controllers/... paths=./pkg/access/kubernetes/... output:rbac:artifacts:config=config/rbac

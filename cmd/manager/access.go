@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
 	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/access/kubernetes"
 	"github.com/coulomb/artifact-store/pkg/access/tokenfile"
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
@@ -18,15 +22,23 @@ type accessControl struct {
 	keep func(ctx context.Context)
 }
 
-func openAccess(o options, logger *slog.Logger) (accessControl, error) {
-	if o.anonymous() {
+// openAccess takes the tokens' word from a file or, in a cluster, from the API server.
+func openAccess(o options, cluster *rest.Config, metrics prometheus.Registerer, logger *slog.Logger) (accessControl, error) {
+	switch {
+	case o.anonymous():
 		return accessControl{}, nil
+	case cluster == nil:
+		tokens, err := tokenfile.Open(o.tokenFile, logger)
+		if err != nil {
+			return accessControl{}, fmt.Errorf("--token-file: %w", err)
+		}
+		return accessControl{authenticator: tokens, authorizer: tokens, keep: tokens.Run}, nil
 	}
-	tokens, err := tokenfile.Open(o.tokenFile, logger)
+	server, err := kubernetes.New(kubernetes.Config{Rest: cluster, Namespace: o.namespace, Audience: o.tokenAudience, Logger: logger, Metrics: metrics})
 	if err != nil {
-		return accessControl{}, fmt.Errorf("--token-file: %w", err)
+		return accessControl{}, err
 	}
-	return accessControl{authenticator: tokens, authorizer: tokens, keep: tokens.Run}, nil
+	return accessControl{authenticator: server, authorizer: server, keep: server.Run}, nil
 }
 
 func (a accessControl) run(ctx context.Context) {

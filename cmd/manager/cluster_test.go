@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -9,8 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -19,7 +24,8 @@ import (
 )
 
 // TestRunInACluster starts the manager against a real API server and takes it
-// through its life: not ready, an object declared, bytes placed, the end.
+// through its life: not ready, an object declared, bytes placed by a
+// ServiceAccount that may, the end.
 func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's loggers
 	env := envtest.Environment{
 		BinaryAssetsDirectory: servers.ControlPlaneAssets(t),
@@ -66,7 +72,7 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 	})
 
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), clientgoscheme.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
@@ -84,6 +90,7 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 	if err := c.Create(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
+	token := pusher(t, c)
 	var url string
 	eventually(t, func() string {
 		found := servingAt.FindStringSubmatch(logged.String())
@@ -94,7 +101,27 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 		return get(url + "/readyz")
 	})
 	eventually(t, func() string {
-		answer, err := http.Post(url+"/v1/uploads", "application/json", strings.NewReader(`{"producer":"p","name":"n","version":"1","retentionClass":"x"}`))
+		body := `{"producer":"p","name":"n","version":"1","retentionClass":"x"}`
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/uploads", strings.NewReader(body))
+		if err != nil {
+			return err.Error()
+		}
+		request.Header.Set("Content-Type", "application/json")
+		nobody, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err.Error()
+		}
+		nobody.Body.Close()
+		if nobody.StatusCode != http.StatusUnauthorized {
+			return "without a token: " + nobody.Status
+		}
+		request, err = http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/uploads", strings.NewReader(body))
+		if err != nil {
+			return err.Error()
+		}
+		request.Header.Set("Content-Type", "application/json")
+		request.SetBasicAuth("anybody", token)
+		answer, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return err.Error()
 		}
@@ -105,4 +132,31 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 		}
 		return ""
 	})
+}
+
+// pusher makes a ServiceAccount that may push packages of the producer p, and
+// returns a token of it.
+func pusher(t *testing.T, c client.Client) string {
+	t.Helper()
+	meta := metav1.ObjectMeta{Name: "pusher", Namespace: "default"}
+	account := &corev1.ServiceAccount{ObjectMeta: meta}
+	for _, object := range []client.Object{
+		account,
+		&rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{"artifactstore.dev"}, Resources: []string{"packages"}, Verbs: []string{"create"}, ResourceNames: []string{"p"}},
+		}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "pusher"},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "pusher"}},
+		},
+	} {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{defaultAudience}}}
+	if err := c.SubResource("token").Create(t.Context(), account, request); err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
 }

@@ -28,7 +28,7 @@ type options struct {
 	database                      string
 	namespace, kubeconfig         string
 	leaderElect                   bool
-	tokenFile                     string
+	tokenFile, tokenAudience      string
 	allowAnonymous                bool
 	allowAmbient                  bool
 	image, verifyServer           string
@@ -49,6 +49,8 @@ const (
 	// defaultConnections: each takes up to 64 KiB beside --buffer-bytes while it
 	// uploads, so all of them together 64 MiB.
 	defaultConnections = 1024
+	// defaultAudience of ServiceAccount tokens.
+	defaultAudience = "artifact-store"
 )
 
 // parse reads flags; getenv gives the values of those that are not set.
@@ -68,6 +70,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
 	set.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas write statuses; needs PostgreSQL")
 	set.StringVar(&o.tokenFile, "token-file", "", "`file` of static tokens and what their holders may do, with --config-dir")
+	set.StringVar(&o.tokenAudience, "token-audience", defaultAudience, "`audience` that ServiceAccount tokens must have, in a cluster")
 	set.BoolVar(&o.allowAnonymous, "allow-anonymous", false, "ask nobody who he is, and let everybody do everything, on whatever address")
 	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
 	set.StringVar(&o.image, "image", "", "`image` of the pods that verify, which has /usr/local/bin/artifactstore (default: ARTIFACTSTORE_IMAGE; without one none are begun)")
@@ -194,17 +197,21 @@ func (o *options) checkAccess() error {
 	case err != nil:
 		return fmt.Errorf("--listen: %q is not an address of the form host:port", o.listen)
 	case o.tokenFile != "" && o.configDir == "":
-		return errors.New("--token-file: static tokens are for --config-dir")
+		return errors.New("--token-file: static tokens are for --config-dir; in a cluster ServiceAccounts have tokens")
 	case o.tokenFile != "" && o.allowAnonymous:
 		return errors.New("--allow-anonymous: nobody is asked for the tokens of --token-file then: set one of the two")
+	case o.tokenAudience == "":
+		return errors.New("--token-audience: must not be empty")
 	case o.anonymous() && !o.allowAnonymous && !isLoopback(host):
 		return fmt.Errorf("--listen: %s can be reached by others and nobody is asked who he is; listen on 127.0.0.1, or set --token-file, or --allow-anonymous", o.listen)
 	}
 	return nil
 }
 
-// anonymous: nobody is asked who he is.
-func (o *options) anonymous() bool { return o.tokenFile == "" }
+// anonymous: nobody is asked who he is. In a cluster that needs the flag.
+func (o *options) anonymous() bool {
+	return o.allowAnonymous || o.configDir != "" && o.tokenFile == ""
+}
 
 func isLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)

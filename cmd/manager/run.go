@@ -80,7 +80,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	observer := controllers.NewObserver(service, buffer.New(o.bufferBytes, buffer.DefaultEach), settings, controllers.NewMetrics(metrics))
 	defer func() { err = errors.Join(err, observer.Close()) }()
 
-	who, err := openAccess(o, logger)
+	who, err := openAccess(o, kubernetes, metrics, logger)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -83,6 +84,12 @@ func decode(document []byte) error {
 		return yaml.UnmarshalStrict(document, &v1alpha1.RoutingPolicy{})
 	case "v1 Secret":
 		return yaml.UnmarshalStrict(document, &corev1.Secret{})
+	case "v1 Pod":
+		return yaml.UnmarshalStrict(document, &corev1.Pod{})
+	case "rbac.authorization.k8s.io/v1 Role":
+		return yaml.UnmarshalStrict(document, &rbacv1.Role{})
+	case "rbac.authorization.k8s.io/v1 RoleBinding":
+		return yaml.UnmarshalStrict(document, &rbacv1.RoleBinding{})
 	default:
 		return fmt.Errorf("%q is not known here: %.60s", what, strings.TrimSpace(string(document)))
 	}

@@ -14,6 +14,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -144,6 +145,9 @@ func TestDefault(t *testing.T) {
 	}
 	checkFlags(t, container)
 	checkPorts(t, r)
+	if _, found := flag(container, "allow-anonymous"); found {
+		t.Error("nobody is asked who he is")
+	}
 
 	// Kubernetes kills what has not ended by then.
 	grace := time.Duration(*deployment.Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
@@ -294,5 +298,9 @@ func TestKustomizationOfYours(t *testing.T) {
 		if o.GetNamespace() != "elsewhere" && !strings.HasPrefix(o.GetKind(), "Cluster") {
 			t.Errorf("%s %s is in the namespace %q", o.GetKind(), o.GetName(), o.GetNamespace())
 		}
+	}
+	// What it may ask of the API server, it may there.
+	if subjects := decode[rbacv1.ClusterRoleBinding](t, r, "ClusterRoleBinding", "artifact-store-manager").Subjects; len(subjects) != 1 || subjects[0].Namespace != "elsewhere" {
+		t.Errorf("the ClusterRoleBinding is of %+v", subjects)
 	}
 }

@@ -37,7 +37,8 @@ func TestGivingUpABackend(t *testing.T) {
 	}
 	n.apply(t, route("lost"))
 	manager := programs.StartManager(t, []string{"--kubeconfig", n.kubeconfig, "--namespace", n.name, "--data-dir", data, "--local-root", root}, []string{"ARTIFACTSTORE_DATABASE=" + database})
-	w := &world{manager: manager, cli: programs.CLI{Server: manager.URL, Database: database}}
+	manager.Token = n.token
+	w := &world{manager: manager, cli: programs.CLI{Server: manager.URL, Database: database, Token: n.token}}
 	goesTo := func(backend string) {
 		t.Helper()
 		programs.Eventually(t, func() error {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,18 +25,42 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// controlPlane is one API server for all tests of the process; each has a namespace in it.
-var controlPlane struct {
-	once  sync.Once
+// plane is an API server, and its administrator.
+type plane struct {
 	env   envtest.Environment
 	admin client.Client
-	err   error
-	next  int
-	mu    sync.Mutex
+}
+
+// controlPlane is one for all tests of the process; each has a namespace in it.
+var controlPlane struct {
+	plane
+	once sync.Once
+	err  error
+	next int
+	mu   sync.Mutex
+}
+
+func (p *plane) start(assets, root string) error {
+	p.env = envtest.Environment{
+		BinaryAssetsDirectory: assets,
+		CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd")},
+		ErrorIfCRDPathMissing: true,
+	}
+	config, err := p.env.Start()
+	if err != nil {
+		return err
+	}
+	scheme := k8sruntime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	p.admin, err = client.New(config, client.Options{Scheme: scheme})
+	return err
 }
 
 func TestMain(m *testing.M) {
@@ -62,6 +87,8 @@ type namespace struct {
 	name       string
 	kubeconfig string
 	admin      client.Client
+	// token of a ServiceAccount that may do everything.
+	token string
 }
 
 func newNamespace(t *testing.T) *namespace {
@@ -71,36 +98,26 @@ func newNamespace(t *testing.T) *namespace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	controlPlane.once.Do(func() {
-		controlPlane.env = envtest.Environment{
-			BinaryAssetsDirectory: assets,
-			CRDDirectoryPaths:     []string{filepath.Join(root, "config", "crd")},
-			ErrorIfCRDPathMissing: true,
-		}
-		config, err := controlPlane.env.Start()
-		if err != nil {
-			controlPlane.err = err
-			return
-		}
-		scheme := k8sruntime.NewScheme()
-		err = errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
-		if err == nil {
-			controlPlane.admin, err = client.New(config, client.Options{Scheme: scheme})
-		}
-		controlPlane.err = err
-	})
+	controlPlane.once.Do(func() { controlPlane.err = controlPlane.start(assets, root) })
 	if controlPlane.err != nil {
 		t.Fatal(controlPlane.err)
 	}
 	controlPlane.mu.Lock()
 	controlPlane.next++
-	n := &namespace{name: fmt.Sprintf("e2e-%d", controlPlane.next), admin: controlPlane.admin}
+	name := fmt.Sprintf("e2e-%d", controlPlane.next)
 	controlPlane.mu.Unlock()
+	return controlPlane.namespace(t, root, name)
+}
+
+// namespace makes one, with the manager's rights and somebody who may do everything in it.
+func (p *plane) namespace(t *testing.T, root, name string) *namespace {
+	t.Helper()
+	n := &namespace{name: name, admin: p.admin}
 	if err := n.admin.Create(background, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.name}}); err != nil {
 		t.Fatal(err)
 	}
 	account := n.grant(t, filepath.Join(root, "config", "rbac"))
-	user, err := controlPlane.env.AddUser(envtest.User{Name: account, Groups: []string{"system:serviceaccounts"}}, nil)
+	user, err := p.env.AddUser(envtest.User{Name: account, Groups: []string{"system:serviceaccounts"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +129,38 @@ func newNamespace(t *testing.T) *namespace {
 	if err := os.WriteFile(n.kubeconfig, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	n.account(t, "everything", rbacv1.PolicyRule{APIGroups: []string{access.Group}, Resources: []string{
+		access.Packages, access.Events, access.Backends, access.Verifications, access.Sweeps, access.Probes,
+	}, Verbs: []string{access.Create, access.Get, access.List, access.Delete}})
+	n.token = n.tokenOf(t, "everything")
 	return n
+}
+
+// account makes a ServiceAccount that may do what the rules say.
+func (n *namespace) account(t *testing.T, name string, rules ...rbacv1.PolicyRule) {
+	t.Helper()
+	meta := metav1.ObjectMeta{Name: name, Namespace: n.name}
+	for _, object := range []client.Object{
+		&corev1.ServiceAccount{ObjectMeta: meta},
+		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: n.name, Name: name}}},
+	} {
+		if err := n.admin.Create(background, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// tokenOf asks for a token as a kubelet does for a pod.
+func (n *namespace) tokenOf(t *testing.T, account string) string {
+	t.Helper()
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{"artifact-store"}}}
+	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: n.name}}
+	if err := n.admin.SubResource("token").Create(background, sa, request); err != nil {
+		t.Fatal(err)
+	}
+	return request.Status.Token
 }
 
 // grant creates what the folder of manifests holds, in this namespace, and
@@ -145,13 +193,17 @@ func (n *namespace) grant(t *testing.T, folder string) string {
 				if object.GetName() == "artifact-store-manager" {
 					account = "system:serviceaccount:" + n.name + ":" + object.GetName()
 				}
-			case "RoleBinding":
+			case "RoleBinding", "ClusterRoleBinding":
 				n.bind(t, document)
 				continue
+			case "ClusterRole": // of which there is one for all namespaces
+				object.SetName(n.name + "-" + object.GetName())
 			case "Role":
 				roles++
 			}
-			object.SetNamespace(n.name)
+			if object.GetKind() != "ClusterRole" {
+				object.SetNamespace(n.name)
+			}
 			if err := n.admin.Create(background, &object); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -165,15 +217,21 @@ func (n *namespace) grant(t *testing.T, folder string) string {
 
 func (n *namespace) bind(t *testing.T, document string) {
 	t.Helper()
-	var binding rbacv1.RoleBinding
+	var binding rbacv1.ClusterRoleBinding // a RoleBinding has the same fields
 	if err := yaml.UnmarshalStrict([]byte(document), &binding); err != nil {
 		t.Fatal(err)
 	}
-	binding.Namespace = n.name
 	for i := range binding.Subjects {
 		binding.Subjects[i].Namespace = n.name
 	}
-	if err := n.admin.Create(background, &binding); err != nil {
+	var object client.Object = &binding
+	if binding.Kind == "ClusterRoleBinding" {
+		binding.Name = n.name + "-" + binding.Name
+		binding.RoleRef.Name = n.name + "-" + binding.RoleRef.Name
+	} else {
+		object = &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: binding.Name, Namespace: n.name}, RoleRef: binding.RoleRef, Subjects: binding.Subjects}
+	}
+	if err := n.admin.Create(background, object); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -228,7 +286,9 @@ func (n *namespace) conditions(t *testing.T, backend string) []metav1.Condition 
 func (n *namespace) start(t *testing.T, database, dataDir, localRoot string) *programs.Manager {
 	t.Helper()
 	// With an election, as several replicas run: it needs rights as well.
-	return programs.StartManager(t,
+	manager := programs.StartManager(t,
 		[]string{"--kubeconfig", n.kubeconfig, "--namespace", n.name, "--leader-elect", "--data-dir", dataDir, "--local-root", localRoot},
 		[]string{"ARTIFACTSTORE_DATABASE=" + database, "ARTIFACTSTORE_IMAGE=localhost/artifact-store:dev"})
+	manager.Token = n.token
+	return manager
 }

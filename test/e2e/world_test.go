@@ -49,7 +49,7 @@ func newWorld(t *testing.T, c control, database, localRoot, first string, places
 func (w *world) start(t *testing.T) {
 	t.Helper()
 	w.manager = w.control.start(t, w.database, w.dataDir, w.localRoot)
-	w.cli = programs.CLI{Server: w.manager.URL, Database: w.database}
+	w.cli = programs.CLI{Server: w.manager.URL, Database: w.database, Token: w.manager.Token}
 }
 
 func (w *world) stop(t *testing.T) {

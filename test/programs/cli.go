@@ -25,6 +25,8 @@ type CLI struct {
 	Server string
 	// Database for views check.
 	Database string
+	// Token to ask with, "" for none.
+	Token string
 }
 
 // Result is what one run left.
@@ -41,7 +43,7 @@ func (r Result) String() string {
 // Exec runs it and returns what it left, whatever its code; ctx kills it.
 func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
 	tb.Helper()
-	return Execute(ctx, tb, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database}, args...)
+	return Execute(ctx, tb, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database, "ARTIFACTSTORE_TOKEN=" + c.Token}, args...)
 }
 
 // Execute is Exec with variables of the caller's, and no others that say something to the program.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -62,6 +63,8 @@ type Manager struct {
 	URL string
 	// Log is the file of what it says.
 	Log string
+	// Token to ask it with, "" for none.
+	Token string
 	// Started is how long it took until it was ready, which is when every
 	// declared backend was tried once.
 	Started time.Duration
@@ -176,10 +179,23 @@ func (m *Manager) Tail() string {
 	return string(text[max(0, len(text)-4000):])
 }
 
+// Text is all that it has said.
+func (m *Manager) Text() string {
+	text, err := os.ReadFile(m.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
 // Client returns an HTTP client of its registry.
 func (m *Manager) Client(tb testing.TB) *httpapi.Client {
 	tb.Helper()
-	client, err := httpapi.NewClient(m.URL, httpapi.ClientOptions{})
+	opts := httpapi.ClientOptions{}
+	if m.Token != "" {
+		opts.Token = func() (storage.Secret, error) { return storage.NewSecret(m.Token), nil }
+	}
+	client, err := httpapi.NewClient(m.URL, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

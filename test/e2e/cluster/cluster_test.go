@@ -19,6 +19,7 @@ func TestCluster(t *testing.T) {
 		{"SQLiteForSeveral", sqliteForSeveral},
 		{"Backends", backends},
 		{"PushFromAPod", pushFromAPod},
+		{"Access", whoMayDoWhat},
 		{"Verification", verification},
 		{"Metrics", metrics},
 		{"SecretRotation", secretRotation},

@@ -40,14 +40,36 @@ func install(t *testing.T, w *world) {
 	w.makeUsers(t)
 }
 
-// makeUsers makes the namespace of the users, their accounts, and gives them the CA.
+// makeUsers makes the namespace of the users, their accounts with what each may
+// do, and gives them the CA.
 func (w *world) makeUsers(t *testing.T) {
 	t.Helper()
 	w.apply(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: users, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}})
 	for _, name := range []string{"producer", "stranger", "load", "admin"} {
 		w.apply(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: users, Name: name}})
 	}
+	w.grantPackages(t, "producer", "e2e")
+	w.grantPackages(t, "load", "load")
+	if output, err := w.run(t, w.kubectl, "apply", "-f", "config/samples/access/operators.yaml", "-n", system); err != nil {
+		t.Fatal(err, output)
+	}
+	if output, err := w.run(t, w.kubectl, "-n", system, "create", "rolebinding", "admin", "--role=operators", "--serviceaccount="+users+":admin"); err != nil {
+		t.Fatal(err, output)
+	}
 	w.trust(t)
+}
+
+// grantPackages is how one grants a producer to an account.
+func (w *world) grantPackages(t *testing.T, account, producer string) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"create", "role", account + "-" + producer, "--verb=create,get,list", "--resource=packages.artifactstore.dev", "--resource-name=" + producer},
+		{"create", "rolebinding", account + "-" + producer, "--role=" + account + "-" + producer, "--serviceaccount=" + users + ":" + account},
+	} {
+		if output, err := w.run(t, w.kubectl, append([]string{"-n", system}, args...)...); err != nil {
+			t.Fatal(err, output)
+		}
+	}
 }
 
 // trust gives the users the CA of the Secret artifact-store-tls as it is now.

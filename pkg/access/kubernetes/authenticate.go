@@ -1,0 +1,130 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// holder is whose token it is, and until when that is not asked again.
+type holder struct {
+	who   access.Identity
+	until time.Time
+}
+
+// refusal is why a token is nobody's, and until when that is not asked again.
+type refusal struct {
+	err   error
+	until time.Time
+}
+
+// Authenticate implements access.Authenticator. Most calls end at a look-up.
+func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (access.Identity, error) {
+	text := token.Reveal()
+	hash := tokenHash(sha256.Sum256([]byte(text)))
+	now := k.now()
+	if h, ok := k.known.Get(hash); ok && now.Before(h.until) {
+		return h.who, nil
+	}
+	if r, ok := k.refused.Get(hash); ok && now.Before(r.until) {
+		return access.Identity{}, r.err
+	}
+	parsed, c, err := k.parse(text)
+	if err != nil {
+		return access.Identity{}, err // as quick as a look-up
+	}
+	// Those who come with the same token meanwhile wait for the one answer.
+	answer := k.asking.DoChan("token "+string(hash[:]), func() (any, error) {
+		who, err := k.authenticate(ctx, text, hash, c)
+		if err == nil && !k.hasKey(parsed) {
+			k.reach.nudge() // the API server has a new key: be able to verify by it
+		}
+		return who, err
+	})
+	select {
+	case <-ctx.Done():
+		return access.Identity{}, ctx.Err()
+	case result := <-answer:
+		who, _ := result.Val.(access.Identity)
+		return who, result.Err
+	}
+}
+
+// authenticate asks the API server, or while it is away its keys, and keeps the answer.
+func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash, c *claims) (access.Identity, error) {
+	who, err := k.review(ctx, text)
+	switch {
+	case err == nil:
+		k.metrics.tokens.WithLabelValues(byServer).Inc()
+		k.known.Add(hash, holder{who, k.until(c, knownFor)})
+		k.revoked.Remove(hash)
+		return who, nil
+	case errors.Is(err, access.ErrUnauthenticated):
+		k.metrics.tokens.WithLabelValues(byServer).Inc()
+		k.known.Remove(hash)
+		k.refused.Add(hash, refusal{err, k.now().Add(refusedFor)})
+		if _, wellSigned := k.verify(text); wellSigned == nil {
+			k.revoked.Add(hash, k.now().Add(revokedFor))
+		}
+		return access.Identity{}, err
+	case !errors.Is(err, errAway):
+		k.metrics.tokens.WithLabelValues(byNobody).Inc()
+		k.complaints.Do(func() { k.logger.WarnContext(ctx, "asking the API server who holds a token", "error", err) })
+		return access.Identity{}, access.ErrUnavailable
+	}
+	return k.authenticateOffline(text, hash, c)
+}
+
+func (k *Cluster) authenticateOffline(text string, hash tokenHash, c *claims) (access.Identity, error) {
+	if until, ok := k.revoked.Get(hash); ok && k.now().Before(until) {
+		return access.Identity{}, errRefused
+	}
+	who, err := k.verify(text)
+	switch {
+	case err == nil:
+		k.metrics.tokens.WithLabelValues(byKeys).Inc()
+		k.known.Add(hash, holder{who, k.until(c, knownOffline)})
+		return who, nil
+	case errors.Is(err, errNoKey):
+		k.metrics.tokens.WithLabelValues(byNobody).Inc()
+		return access.Identity{}, access.ErrUnavailable
+	}
+	k.metrics.tokens.WithLabelValues(byKeys).Inc()
+	return access.Identity{}, err
+}
+
+// errRefused says no more than the API server does: it does not tell a token
+// that it never issued from one whose ServiceAccount is gone.
+var errRefused = access.Unauthenticated("Kubernetes does not know the token, or what it was bound to is gone")
+
+// review is one TokenReview.
+func (k *Cluster) review(ctx context.Context, text string) (access.Identity, error) {
+	var status authenticationv1.TokenReviewStatus
+	err := k.ask(ctx, k.reviews, func(ctx context.Context) error {
+		review, err := k.client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
+			Spec: authenticationv1.TokenReviewSpec{Token: text, Audiences: []string{k.audience}},
+		}, metav1.CreateOptions{})
+		if err == nil {
+			status = review.Status
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return access.Identity{}, err
+	case !status.Authenticated || status.User.Username == "":
+		return access.Identity{}, errRefused
+	case !slices.Contains(status.Audiences, k.audience):
+		// What authenticated it knows nothing of audiences: anybody's token would do.
+		return access.Identity{}, access.Unauthenticated("the token is not for the audience " + k.audience)
+	}
+	return identity(status.User.Username, status.User.Groups), nil
+}

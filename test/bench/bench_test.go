@@ -92,17 +92,24 @@ type comparison struct {
 }
 
 // inTurns runs both, one after the other, several times. What slows the machine
-// for a while slows both of a round, so that its ratio stands. Each is given the number of its round.
+// for a while slows both of a round, so that its ratio stands; they take turns at
+// being first, for a machine that becomes quicker or slower favours one. Each is
+// given the number of its round.
 func inTurns(b *testing.B, rounds int, ours, bare func(round int) time.Duration) comparison {
 	b.Helper()
 	var oneself, others []time.Duration
 	var ratios []float64
 	for round := range rounds {
-		// What was written before is not written back during what is measured now.
-		unix.Sync()
-		one := ours(round)
-		unix.Sync()
-		other := bare(round)
+		timed := func(run func(int) time.Duration) time.Duration {
+			unix.Sync() // what was written before is not written back during what is measured now
+			return run(round)
+		}
+		var one, other time.Duration
+		if round%2 == 0 {
+			one, other = timed(ours), timed(bare)
+		} else {
+			other, one = timed(bare), timed(ours)
+		}
 		oneself, others = append(oneself, one), append(others, other)
 		ratios = append(ratios, other.Seconds()/one.Seconds())
 	}

@@ -136,8 +136,9 @@ func putMany(description string) error {
 		return err
 	}
 	// As the manager does; without a limit the collector lets as much garbage
-	// pile up as there are buffers.
-	debug.SetMemoryLimit(p.Pool + 48*mebibyte)
+	// pile up as there are buffers. The rest is for what the kernel counts
+	// beside Go's memory: the program itself, some 20 MiB.
+	debug.SetMemoryLimit(p.Pool + 40*mebibyte)
 	var config backends.Config
 	if p.Server != nil {
 		s3 := driverConfig(*p.Server)

@@ -68,7 +68,7 @@ func onEachServer(b *testing.B, run func(b *testing.B, server servers.S3Server, 
 // manager with parts of the same size and as many at once: with the digests
 // known (straight to the key) and unknown (staged, verified, copied by the server).
 func BenchmarkDriverPutLarge(b *testing.B) {
-	const rounds = 3
+	const rounds = 4
 	size := sizeOr(gibibyte)
 	want, _, err := digest.Copy(io.Discard, endless(size))
 	if err != nil {

@@ -32,9 +32,6 @@ import (
 // both, and a container of 256 MiB holds them with the default buffers (96 MiB).
 const besidesBuffers = 112 << 20
 
-// tokenAudience is whom the tokens of verification pods are for.
-const tokenAudience = "artifact-store"
-
 // pingTimeout is how long the database may take to be called ready.
 const pingTimeout = 2 * time.Second
 
@@ -72,8 +69,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	settings := controllers.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient,
-		Pods: controllers.PodSettings{Image: o.image, Server: o.verifyServer, CA: o.verifyCA, Audience: tokenAudience}}
+	settings := controllers.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient, Pods: verificationPods(o)}
 	if o.configDir != "" {
 		settings.DataDir = o.dataDir
 	}

@@ -24,6 +24,11 @@ func verifier(service *registry.Service, logger *slog.Logger) controllers.Verify
 	}
 }
 
+// verificationPods are those that verify in a cluster: their tokens are for whom this manager takes them.
+func verificationPods(o options) controllers.PodSettings {
+	return controllers.PodSettings{Image: o.image, Server: o.verifyServer, CA: o.verifyCA, Audience: o.tokenAudience}
+}
+
 func verifyOptions(run controllers.Verification) registry.VerifyOptions {
 	o := registry.VerifyOptions{Concurrency: run.Concurrency, Bandwidth: run.Bandwidth, TimeLimit: run.Deadline}
 	if run.Rolling {

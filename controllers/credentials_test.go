@@ -82,7 +82,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	keys := c.secret("keys", ring.server)
 	sb := c.s3("objects", ring.server, nil)
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
-	id := sb.Status.ID
+	id, place := sb.Status.ID, sb.Status.Place
 	// store is what a replica stores by now; nil if it takes nothing.
 	store := func(table *routing.Table) storage.Store {
 		b, err := table.Place(placement.Request{Producer: "p", RetentionClass: "x"})
@@ -212,6 +212,9 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonSecretNotFound)
 	if !strings.Contains(is.Message, "the credentials that worked last serve on") {
 		t.Errorf("%q", is.Message)
+	}
+	if sb.Status.Place != place {
+		t.Errorf("the place is %q without the Secret, was %q", sb.Status.Place, place)
 	}
 	untilLastGood(true)
 	takes()

@@ -201,7 +201,7 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 		seen.Capabilities = nil
 		d.forgetFull()
 	}
-	seen.ID, seen.Place = d.id, found.config.Place()
+	seen.ID, seen.Place = d.id, placeInWords(sb, o.settings)
 	seen.Findings = o.findings(ctx, firstOf(d.id, sb.Status.ID))
 	threshold := int(sb.Spec.Probe.FailureThreshold)
 	if threshold == 0 {

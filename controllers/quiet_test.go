@@ -232,7 +232,7 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 		rows                  map[string]string
 	}{
 		{"storagebackends", "Name Driver Ready Reason Verified Age", "Access Place Message", map[string]string{
-			"good": "local True Ready True", "bad": "local False FolderNotFound Unknown",
+			"good": "local True Ready Intact", "bad": "local False FolderNotFound NothingStored",
 		}},
 		{"routingpolicies", "Name Accepted Resolved Ready Reason Age", "Message", map[string]string{"p": "True True False NoReadyBackend"}},
 	} {

@@ -48,6 +48,20 @@ func backendConfig(sb *v1alpha1.StorageBackend, lookup Lookup, settings Settings
 	return config, wrong
 }
 
+// placeInWords says in words where the declared place is, also where credentials are missing.
+func placeInWords(sb *v1alpha1.StorageBackend, settings Settings) string {
+	switch {
+	case sb.Spec.S3 != nil:
+		spec := sb.Spec.S3
+		return s3.Config{EndpointURL: spec.EndpointURL, Region: spec.Region, Bucket: spec.Bucket, KeyPrefix: spec.KeyPrefix}.Place()
+	case sb.Spec.Local != nil && filepath.IsAbs(sb.Spec.Local.Path):
+		return filepath.Clean(sb.Spec.Local.Path)
+	case sb.Spec.Local != nil:
+		return filepath.Join(settings.DataDir, sb.Spec.Local.Path)
+	}
+	return ""
+}
+
 func localConfig(spec *v1alpha1.LocalSpec, settings Settings) (backends.Config, *Problem) {
 	path := spec.Path
 	// A relative folder is one of the data directory's, which is ours to make.

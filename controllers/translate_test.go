@@ -120,6 +120,9 @@ func translate(t *testing.T, in golden) translated {
 			continue
 		}
 		out.Backends[sb.Name] = translatedBackend{Config: &config, Place: config.Place()}
+		if words := placeInWords(sb, in.settings); words != config.Place() {
+			t.Errorf("%s: the place is %q in words and %q of the driver", sb.Name, words, config.Place())
+		}
 		opened[sb.Name] = Opened{Store: unused{}, ID: sb.Annotations["opened-id"], At: at}
 	}
 	s := snapshot(in.backends, in.policies, opened)

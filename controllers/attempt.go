@@ -90,7 +90,7 @@ func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, con
 	if id, wrong = o.identify(ctx, sb, config, store); wrong != nil || !writes {
 		return id, wrong
 	}
-	probing, err := backends.Open(ctx, config.ForProbe(), buffer.New(probeBuffer, probeBuffer))
+	probing, err := backends.ForProbe(ctx, store, config, buffer.New(probeBuffer, probeBuffer))
 	if err != nil {
 		return id, placeProblem(v1alpha1.ConditionWritable, err)
 	}

@@ -26,7 +26,7 @@ const (
 	// policyWrite what is added for each status that was written: while many
 	// backends turn, as at the start, each turn may touch many policies.
 	policyPause = 100 * time.Millisecond
-	policyWrite = 20 * time.Millisecond
+	policyWrite = 50 * time.Millisecond
 )
 
 // RoutingPolicyReconciler writes the statuses of all RoutingPolicies of a

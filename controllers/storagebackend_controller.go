@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -50,6 +51,8 @@ type StorageBackendReconciler struct {
 	CronJobs *CronJobs
 	// Events tells of conditions that turned.
 	Events recorder.EventRecorder
+
+	declared declaredBackends
 }
 
 // Reconcile looks at one backend.
@@ -62,7 +65,10 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		// Before anything is written to the place, so that no location is ever left behind.
 		before := sb.DeepCopy()
 		controllerutil.AddFinalizer(&sb, v1alpha1.Finalizer)
-		if err := r.Client.Patch(ctx, &sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		if err := r.Client.Patch(ctx, &sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); apierrors.IsConflict(err) {
+			// The cache is behind: of our own patch, most of the time.
+			return ctrl.Result{RequeueAfter: openAgain}, nil
+		} else if err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -76,12 +82,12 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finish(ctx, &sb)
 	}
-	var declared v1alpha1.StorageBackendList // the cache's own, not to be changed
-	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	declared, err := r.declared.list(ctx, r.Client, sb.Namespace)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	scheduled := r.CronJobs.Ensure(ctx, &sb)
-	seen := r.Observer.Observe(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
+	seen := r.Observer.Observe(ctx, &sb, declared, secretLookup(ctx, r.Client, sb.Namespace))
 	seen.Scheduled = scheduled
 	r.Observer.metrics.scheduled(sb.Name, seen)
 	sb.Status = statusAfter(seen, sb.Status)
@@ -156,7 +162,7 @@ func deletionWaits(sb *v1alpha1.StorageBackend, live int64) string {
 func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("storagebackend").
-		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(declarationChanged())).
+		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(r.declared.changed(), declarationChanged())).
 		Owns(&batchv1.CronJob{}, builder.WithPredicates(cronJobChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
 		WatchesRawSource(r.Observer.source(r.Namespace, true)).

@@ -103,3 +103,13 @@ func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, er
 	}
 	return local.Open(ctx, *c.Local, pool)
 }
+
+// ForProbe returns the backend that c.ForProbe describes, where store is that
+// of c. It goes by store's connections, if there are any, and is to be closed
+// before store is; pool is its own.
+func ForProbe(ctx context.Context, store storage.Backend, c Config, pool *buffer.Pool) (storage.Backend, error) {
+	if bucket, is := store.(*s3.Backend); is {
+		return bucket.ForProbe(pool), nil
+	}
+	return Open(ctx, c.ForProbe(), pool)
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
@@ -94,6 +95,30 @@ func TestProbe(t *testing.T) {
 			}
 			for info, err := range b.List(t.Context()) {
 				t.Errorf("left behind: %v, %v", info, err)
+			}
+
+			// Of what is open already.
+			whole, err := backends.Open(t.Context(), config, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer whole.Close()
+			b, err = backends.ForProbe(t.Context(), whole, config, buffer.New(16<<10, 16<<10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := b.Put(t.Context(), storage.Source{Reader: strings.NewReader("x"), Size: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := whole.Head(t.Context(), info.Digests.SHA256); !errors.Is(err, storage.ErrNotFound) {
+				t.Errorf("it was put beside the blobs: %v", err)
+			}
+			if r := probe.Small(t.Context(), b); !r.OK() {
+				t.Errorf("%+v", r)
+			}
+			if err := errors.Join(b.Delete(t.Context(), info.Digests.SHA256), b.Close(), whole.Health(t.Context())); err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ type Finding struct {
 
 // Step is one verb that was tried.
 type Step struct {
-	Verb string // health, put, head, get, delete
+	Verb string // put, head, get, delete
 	Took time.Duration
 	Err  error // nil if it went well
 }
@@ -77,10 +77,11 @@ const smallSize = 1 << 10
 // errContract is in the chain of errors of a store that answered wrongly.
 var errContract = errors.New("the storage broke its contract")
 
-// Small checks the store's health and then puts, heads, gets and deletes 1 KiB
-// of random bytes: five cheap requests. store should be one below the probe
-// prefix (backends.Config.ForProbe). The context bounds the whole; what was put
-// is deleted also when the probe fails, as far as the place lets it.
+// Small puts, heads, gets and deletes 1 KiB of random bytes: four cheap
+// requests. Whether the place answers at all is cheaper found out by its
+// Health, before. store should be one below the probe prefix (backends.ForProbe).
+// The context bounds the whole; what was put is deleted also when the probe
+// fails, as far as the place lets it.
 func Small(ctx context.Context, store storage.Store) Report {
 	p := &probe{store: store, data: make([]byte, smallSize)}
 	rand.Read(p.data) //nolint:errcheck // never fails, by its contract
@@ -99,15 +100,13 @@ func (p *probe) run(ctx context.Context) Report {
 	verbs := []struct {
 		name string
 		do   func(context.Context) error
-	}{{"health", p.store.Health}, {"put", p.put}, {"head", p.head}, {"get", p.get}, {"delete", p.remove}}
+	}{{"put", p.put}, {"head", p.head}, {"get", p.get}, {"delete", p.remove}}
 	for _, verb := range verbs {
 		began := time.Now()
 		err := verb.do(ctx)
 		p.steps = append(p.steps, Step{verb.name, time.Since(began), err})
 		if err != nil {
-			if verb.name != "health" {
-				p.cleanUp(ctx)
-			}
+			p.cleanUp(ctx)
 			break
 		}
 	}
@@ -130,7 +129,7 @@ func (p *probe) report(all int) Report {
 		// Whoever cancelled the probe is no finding about the place.
 		broken = Finding{Unknown, ReasonNotTried, "The probe was cancelled."}
 	}
-	if len(p.steps) == 1 || errors.Is(last.Err, storage.ErrUnreachable) {
+	if errors.Is(last.Err, storage.ErrUnreachable) {
 		r.Reachable = broken
 		r.Writable = Finding{Unknown, ReasonNotTried, "The storage could not be reached, so writing was not tried to its end."}
 		return r

@@ -34,21 +34,19 @@ func TestSmall(t *testing.T) {
 		reason              string // of the finding that is False
 		steps               string
 	}{
-		{"well", faulty.Faults{}, probe.True, probe.True, "", "health put head get delete"},
-		{"refused", faulty.Faults{Health: refused}, probe.False, probe.Unknown, storage.ReasonConnectionRefused, "health"},
-		{"wrong key", faulty.Faults{Health: denied}, probe.False, probe.Unknown, storage.ReasonAccessDenied, "health"},
+		{"well", faulty.Faults{}, probe.True, probe.True, "", "put head get delete"},
 		{"read-only", faulty.Faults{PutBefore: func(storage.Source) error { return denied }},
-			probe.True, probe.False, storage.ReasonAccessDenied, "health put"},
+			probe.True, probe.False, storage.ReasonAccessDenied, "put"},
 		{"full", faulty.Faults{PutBefore: func(storage.Source) error { return storage.ErrFull }},
-			probe.True, probe.False, storage.ReasonFull, "health put"},
-		{"lost on the way", faulty.Faults{PutBefore: func(storage.Source) error { return refused }},
-			probe.False, probe.Unknown, storage.ReasonConnectionRefused, "health put"},
+			probe.True, probe.False, storage.ReasonFull, "put"},
+		{"refused", faulty.Faults{PutBefore: func(storage.Source) error { return refused }},
+			probe.False, probe.Unknown, storage.ReasonConnectionRefused, "put"},
 		{"swallows", faulty.Faults{Get: failing(storage.ErrNotFound)},
-			probe.True, probe.False, probe.ReasonContractBroken, "health put head"},
+			probe.True, probe.False, probe.ReasonContractBroken, "put head"},
 		{"no delete", faulty.Faults{Delete: failing(denied)},
-			probe.True, probe.False, storage.ReasonAccessDenied, "health put head get delete"},
+			probe.True, probe.False, storage.ReasonAccessDenied, "put head get delete"},
 		{"cancelled", faulty.Faults{PutBefore: func(storage.Source) error { return context.Canceled }},
-			probe.True, probe.Unknown, "", "health put"},
+			probe.True, probe.Unknown, "", "put"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +102,7 @@ func TestOverdue(t *testing.T) {
 	store := faulty.Wrap(mem.New())
 	timedOut := &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonTimedOut,
 		Message: "no answer", Cause: context.DeadlineExceeded}
-	store.Set(faulty.Faults{Health: fmt.Errorf("list: %w", timedOut)})
+	store.Set(faulty.Faults{PutBefore: func(storage.Source) error { return fmt.Errorf("put: %w", timedOut) }})
 	r := probe.Small(t.Context(), store)
 	if r.Reachable.Status != probe.False || r.Reachable.Reason != storage.ReasonTimedOut || !errors.Is(r.Err(), context.DeadlineExceeded) {
 		t.Errorf("%+v", r)

@@ -77,6 +77,15 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	}, nil
 }
 
+// ForProbe returns the backend of the same place below the probe prefix, with
+// memory of its own. It goes by the connections of b: closing it closes nothing.
+func (b *Backend) ForProbe(pool *buffer.Pool) *Backend {
+	return &Backend{
+		config: b.config.ForProbe(), place: b.place, client: b.client, pool: pool, close: func() {},
+		checks: newChecksumCheck(), maxCopy: b.maxCopy, copyPart: b.copyPart, maxParts: b.maxParts,
+	}
+}
+
 // Close gives idle connections back.
 func (b *Backend) Close() error {
 	b.close()

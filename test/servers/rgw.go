@@ -120,9 +120,10 @@ func startCluster() (c *Cluster, err error) {
 		return nil, err
 	}
 	c = &Cluster{folder: folder}
+	made := c // what is returned with an error is none
 	defer func() {
 		if err != nil {
-			c.stop()
+			made.stop()
 		}
 	}()
 	mon, err := freeAddress()

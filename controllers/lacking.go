@@ -15,6 +15,15 @@ import (
 // blobs, as probe.Result.Needed has them: a recorded status does not say it.
 var needed = []string{probe.Put, probe.Head, probe.Get, probe.List, probe.Delete, "multipart"}
 
+// proved are those whose working each small probe that is well proves: what a
+// full probe found of them before, at a server that was busy, say, is over.
+var proved = []string{probe.Put, probe.Head, probe.Get}
+
+// unproved leaves of capabilities what a small probe does not try.
+func unproved(stand []storage.Capability) []storage.Capability {
+	return slices.DeleteFunc(slices.Clone(stand), func(c storage.Capability) bool { return slices.Contains(proved, c.Name) })
+}
+
 func lacks(c storage.Capability) bool {
 	return c.Status == storage.Unsupported && slices.Contains(needed, c.Name)
 }

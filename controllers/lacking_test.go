@@ -47,6 +47,11 @@ func TestLacking(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
+	for name, want := range map[string]bool{probe.Put: false, probe.Head: false, probe.Get: false, probe.Delete: true, probe.List: true, "multipart": true} {
+		if got := lacking(unproved(one(name, storage.Unsupported)), nil, lacked); (got != nil) != want {
+			t.Errorf("%s, after a small probe that was well: %+v", name, got)
+		}
+	}
 	full := func(when time.Time, status storage.Support) *fullProbe {
 		return &fullProbe{at: when, report: probe.FullReport{Results: []probe.Result{{Capability: one("multipart", status)[0]}}}}
 	}

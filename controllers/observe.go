@@ -189,7 +189,11 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 	seen.Problem, seen.Capabilities = explained(wrong, last), standing(last.capabilities(), sb.Generation, sb.Status)
 	if tried && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
 		// Small puts that succeed, or must wait, are not all that is needed.
-		if lack := lacking(seen.Capabilities, last, sb.Status); lack != nil {
+		stand := seen.Capabilities
+		if wrong == nil {
+			stand = unproved(stand)
+		}
+		if lack := lacking(stand, last, sb.Status); lack != nil {
 			seen.Problem = lack
 		}
 	}

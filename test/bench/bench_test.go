@@ -1,5 +1,5 @@
 // Package bench measures the programs against the bare parts that they are
-// built on. Every figure is a ratio of two things measured in one run, in
+// built on. Figures are ratios of two things measured in one run, in
 // turns, on real servers; a goal that is missed makes the exit code nonzero.
 //
 // Run it by make bench, or one part by go test -run '^$' -bench Get -benchtime 1x.

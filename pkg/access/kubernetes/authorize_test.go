@@ -190,3 +190,25 @@ func TestRefusedQuestionsHoldNothing(t *testing.T) {
 		t.Error("an API server that refuses is taken for one that is away")
 	}
 }
+
+// TestLaterDenyEndsWiderAllow: what was allowed of all does not hold for one
+// that was denied since.
+func TestLaterDenyEndsWiderAllow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account("reader")
+	w.role("read", "reader", []string{access.Get})
+	w.eventually("the Role is not known", func() bool {
+		w.advance(deniedFor)
+		return w.authorize("reader", access.Get, "") == nil
+	})
+	w.must(plane.admin.RbacV1().RoleBindings(w.namespace).Delete(w.ctx, "read", metav1.DeleteOptions{}))
+	w.eventually("a right that was taken away does not end", func() bool {
+		w.advance(deniedFor)
+		return w.authorize("reader", access.Get, "team-a") != nil
+	})
+	w.is("before the API server is away", w.authorize("reader", access.Get, "team-a"), access.ErrForbidden)
+	w.away(refusing)
+	w.advance(deniedFor)
+	w.is("what was denied after all was allowed", w.authorize("reader", access.Get, "team-a"), access.ErrUnavailable)
+}

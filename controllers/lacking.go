@@ -17,7 +17,7 @@ var needed = []string{probe.Put, probe.Head, probe.Get, probe.List, probe.Delete
 
 // proved are those whose working each small probe that is well proves: what a
 // full probe found of them before, at a server that was busy, say, is over.
-var proved = []string{probe.Put, probe.Head, probe.Get}
+var proved = []string{probe.Put, probe.Get}
 
 // unproved leaves of capabilities what a small probe does not try.
 func unproved(stand []storage.Capability) []storage.Capability {

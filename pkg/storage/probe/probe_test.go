@@ -34,7 +34,7 @@ func TestSmall(t *testing.T) {
 		reason              string // of the finding that is False
 		steps               string
 	}{
-		{"well", faulty.Faults{}, probe.True, probe.True, "", "put head get delete"},
+		{"well", faulty.Faults{}, probe.True, probe.True, "", "put get delete"},
 		{"read-only", faulty.Faults{PutBefore: func(storage.Source) error { return denied }},
 			probe.True, probe.False, storage.ReasonAccessDenied, "put"},
 		{"full", faulty.Faults{PutBefore: func(storage.Source) error { return storage.ErrFull }},
@@ -42,9 +42,9 @@ func TestSmall(t *testing.T) {
 		{"refused", faulty.Faults{PutBefore: func(storage.Source) error { return refused }},
 			probe.False, probe.Unknown, storage.ReasonConnectionRefused, "put"},
 		{"swallows", faulty.Faults{Get: failing(storage.ErrNotFound)},
-			probe.True, probe.False, probe.ReasonContractBroken, "put head"},
+			probe.True, probe.False, probe.ReasonContractBroken, "put get"},
 		{"no delete", faulty.Faults{Delete: failing(denied)},
-			probe.True, probe.False, storage.ReasonAccessDenied, "put head get delete"},
+			probe.True, probe.False, storage.ReasonAccessDenied, "put get delete"},
 		{"cancelled", faulty.Faults{PutBefore: func(storage.Source) error { return context.Canceled }},
 			probe.True, probe.Unknown, "", "put"},
 	} {

@@ -27,8 +27,9 @@ const (
 	// faultTimeout is the requestTimeout of backends behind a proxy: short, and
 	// enough for a machine that is busy.
 	faultTimeout = 3 * time.Second
-	// faultDeadline is the caller's: time for a stall in each of two attempts, and what comes after.
-	faultDeadline = 20 * time.Second
+	// faultDeadline is the caller's: time for a stall in each of two attempts,
+	// and for what comes after, ten cases at a time on a machine that is busy.
+	faultDeadline = time.Minute
 	// faultSlack is how much later than its deadline a call may return: it
 	// cleans up, on the caller's account, in requests that may stall as well.
 	faultSlack = 4 * time.Second

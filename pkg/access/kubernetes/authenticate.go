@@ -18,6 +18,8 @@ import (
 type holder struct {
 	who   access.Identity
 	until time.Time
+	// reviewed is when the API server said so last; zero where keys did.
+	reviewed time.Time
 }
 
 // refusal is why a token is nobody's, and until when that is not asked again.
@@ -60,11 +62,12 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 
 // authenticate asks the API server, or while it is away its keys, and keeps the answer.
 func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash, c *claims) (access.Identity, error) {
+	asked := k.now()
 	who, err := k.review(ctx, text)
 	switch {
 	case err == nil:
 		k.metrics.tokens.WithLabelValues(byServer).Inc()
-		k.known.Add(hash, holder{who, k.until(c, knownFor)})
+		k.known.Add(hash, holder{who, k.until(c, knownFor), asked})
 		k.revoked.Remove(hash)
 		return who, nil
 	case errors.Is(err, access.ErrUnauthenticated):
@@ -75,6 +78,9 @@ func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash,
 			k.revoked.Add(hash, k.now().Add(revokedFor))
 		}
 		return access.Identity{}, err
+	case errors.Is(err, errCrowded) && k.recentlyReviewed(hash, asked):
+		// Bad tokens in numbers must not lock out good ones.
+		return k.authenticateOffline(text, hash, c)
 	case !errors.Is(err, errAway):
 		k.metrics.tokens.WithLabelValues(byNobody).Inc()
 		k.complaints.Do(func() { k.logger.WarnContext(ctx, "asking the API server who holds a token", "error", err) })
@@ -91,7 +97,8 @@ func (k *Cluster) authenticateOffline(text string, hash tokenHash, c *claims) (a
 	switch {
 	case err == nil:
 		k.metrics.tokens.WithLabelValues(byKeys).Inc()
-		k.known.Add(hash, holder{who, k.until(c, knownOffline)})
+		before, _ := k.known.Peek(hash)
+		k.known.Add(hash, holder{who, k.until(c, knownOffline), before.reviewed})
 		return who, nil
 	case errors.Is(err, errNoKey):
 		k.metrics.tokens.WithLabelValues(byNobody).Inc()
@@ -99,6 +106,12 @@ func (k *Cluster) authenticateOffline(text string, hash tokenHash, c *claims) (a
 	}
 	k.metrics.tokens.WithLabelValues(byKeys).Inc()
 	return access.Identity{}, err
+}
+
+// recentlyReviewed reports whether the API server knew the token not long ago.
+func (k *Cluster) recentlyReviewed(hash tokenHash, now time.Time) bool {
+	before, ok := k.known.Peek(hash)
+	return ok && now.Sub(before.reviewed) < knownCrowded
 }
 
 // errRefused says no more than the API server does: it does not tell a token

@@ -72,8 +72,9 @@ func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question
 	k.denied.Add(q, asked)
 	k.allowed.Remove(q)
 	// Who may not do it to one may not do it to all, whatever was said before.
-	q.what.Name = ""
-	k.allowed.Remove(q)
+	all := q
+	all.what.Name = ""
+	k.allowed.Remove(all)
 	return k.forbidden(who, q.what)
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/pkg/access"
@@ -35,6 +36,12 @@ func TestDecisions(t *testing.T) {
 	w.is("list all", w.authorize("pusher", access.List, ""), nil)
 	err := w.authorize("pusher", access.Create, "team-b")
 	w.is("another producer", err, access.ErrForbidden)
+	if !strings.Contains(err.Error(), "--resource-name=team-b;") {
+		t.Errorf("it would grant another right: %v", err)
+	}
+	if again := w.authorize("pusher", access.Create, "team-b"); again == nil || again.Error() != err.Error() {
+		t.Errorf("asked again it says %v, first %v", again, err)
+	}
 	w.is("delete", w.authorize("pusher", access.Delete, "team-a"), access.ErrForbidden)
 	w.is("all of them", w.authorize("pusher", access.Get, ""), access.ErrForbidden)
 	w.is("somebody else", w.authorize("other", access.Get, "team-a"), access.ErrForbidden)
@@ -211,4 +218,29 @@ func TestLaterDenyEndsWiderAllow(t *testing.T) {
 	w.away(refusing)
 	w.advance(deniedFor)
 	w.is("what was denied after all was allowed", w.authorize("reader", access.Get, "team-a"), access.ErrUnavailable)
+}
+
+// TestCrowdedIsNotAway: whoever fills the limit of questions does not keep a
+// right that was taken away, nor does a token that was reviewed long ago hold.
+func TestCrowdedIsNotAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.account("reader")
+	w.role("read", "reader", []string{access.Get})
+	token := w.token("reader", audience)
+	w.eventually("the Role is not known", func() bool {
+		w.advance(deniedFor)
+		return w.authorize("reader", access.Get, "team-a") == nil
+	})
+	authenticate := func() error {
+		_, err := w.cluster.Authenticate(w.ctx, token)
+		return err
+	}
+	w.is("a good token", authenticate(), nil)
+	w.cluster.decisions, w.cluster.reviews = rate.NewLimiter(0, 0), rate.NewLimiter(0, 0)
+	w.advance(allowedFor)
+	w.is("what was allowed a minute ago", w.authorize("reader", access.Get, "team-a"), access.ErrUnavailable)
+	w.is("a token that was reviewed a minute ago", authenticate(), nil)
+	w.advance(knownCrowded)
+	w.is("a token that was reviewed long ago", authenticate(), access.ErrUnavailable)
 }

@@ -9,6 +9,9 @@ const (
 	// knownOffline is the same of a token that was verified by keys: soon after
 	// the API server is back it is reviewed.
 	knownOffline = 10 * time.Second
+	// knownCrowded is how long after its last review a token that keys verify is
+	// taken where a review would wait behind too many others.
+	knownCrowded = 10 * time.Minute
 	// refusedFor keeps a client that goes on with a bad token from the API server.
 	refusedFor = 10 * time.Second
 	// revokedFor: no longer than what was allowed holds.

@@ -29,11 +29,17 @@ func (r *reach) nudge() {
 	}
 }
 
-// errAway: the API server does not answer.
-var errAway = errors.New("the API server does not answer")
+var (
+	// errAway: the API server does not answer.
+	errAway = errors.New("the API server does not answer")
+	// errCrowded: so many questions wait that this one was not put. That says
+	// nothing of the server: whoever floods it must not make it look away, for
+	// then what it allowed earlier would hold.
+	errCrowded = errors.New("too many questions wait for the API server")
+)
 
 // ask puts a question to the API server, within a limit on how many are put
-// to it; errAway if it does not answer, or there is no room for the question. A
+// to it; errAway if it does not answer, errCrowded if there is no room. A
 // caller that leaves does not break it off: the answer is kept for the next.
 func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ctx context.Context) error) error {
 	if k.reach.away.Load() {
@@ -55,7 +61,7 @@ func askOnce(ctx context.Context, limit *rate.Limiter, question func(ctx context
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
 	if limit.Wait(ctx) != nil {
-		return errAway // as good as: but it says nothing of the server
+		return errCrowded
 	}
 	return question(ctx)
 }

@@ -127,6 +127,13 @@ func (d *driver) state(at time.Time) (now Opened, changed bool) {
 	return now, changed
 }
 
+// known reports whether anything was published yet.
+func (d *driver) known() bool {
+	d.published.Lock()
+	defer d.published.Unlock()
+	return d.published.set
+}
+
 // drivers holds every driver of the process by the backend's name, and those
 // that were replaced until requests in flight may have ended.
 type drivers struct {

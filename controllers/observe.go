@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,6 +140,11 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, declar
 		// Whether bytes can be put to begin with finds out who observes; but what serves is not given up for what was not tried.
 		if away := o.attempt(ctx, d, sb, config, d.store != nil && !d.has(config)); away != nil {
 			again = away.after
+			if away.problem == nil && d.store == nil && !d.known() {
+				// It waits for its turn: until then nothing is said of it, and who
+				// starts is not ready.
+				return jitter(again)
+			}
 			break
 		}
 		d.count()
@@ -168,6 +174,9 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, dec
 		Credentials: credentialsOf(sb), Request: requestOf(sb),
 	}
 	found := o.look(ctx, d, sb, declared, lookup)
+	if ctx.Err() != nil {
+		return seen // broken off: it proves nothing, and who stands down is not to be heard any more
+	}
 	wrong := found.wrong
 	switch seen.Away = found.away; {
 	case seen.Away == nil:
@@ -303,7 +312,8 @@ const maxRequest = 128
 // requestOf is what someone asked for by annotation, if it was not looked at yet; else "".
 func requestOf(sb *v1alpha1.StorageBackend) string {
 	request := sb.Annotations[v1alpha1.RequestAnnotation]
-	if request = request[:min(len(request), maxRequest)]; request == sb.Status.LastHandledRequest {
+	// Cut within a character it would never be what the status has kept of it.
+	if request = strings.ToValidUTF8(request[:min(len(request), maxRequest)], ""); request == sb.Status.LastHandledRequest {
 		return ""
 	}
 	return request

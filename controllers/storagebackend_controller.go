@@ -75,8 +75,12 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	before := sb.DeepCopy()
 	defer func() {
 		if ctx.Err() == nil && !equality.Semantic.DeepEqual(before.Status, sb.Status) {
-			r.tell(before, &sb)
-			err = errors.Join(err, client.IgnoreNotFound(r.Client.Status().Patch(ctx, &sb, client.MergeFrom(before))))
+			// The patch answers into what it is given.
+			failed := r.Client.Status().Patch(ctx, &sb, client.MergeFrom(before))
+			if failed == nil {
+				r.tell(before, &sb)
+			}
+			err = errors.Join(err, client.IgnoreNotFound(failed))
 		}
 	}()
 	if !sb.DeletionTimestamp.IsZero() {

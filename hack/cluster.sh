@@ -107,6 +107,11 @@ remove the manager all the same: they then stay until it is deployed again."
 	fi
 	# The pods first: they need their account until they have ended.
 	kubectl -n "$namespace" delete deployment artifact-store --ignore-not-found --cascade=foreground --timeout=180s
+	# Their pods would have no account, and nobody to report to; a manager that comes back goes on with them.
+	if [ "$declared" != 0 ]; then
+		kubectl -n "$namespace" get cronjobs -l app.kubernetes.io/managed-by=artifact-store-manager -o name |
+			while read -r job; do kubectl -n "$namespace" patch "$job" --type=merge -p '{"spec":{"suspend":true}}'; done
+	fi
 	kubectl delete -k "$(kustomization "$overlay")" --ignore-not-found --timeout=60s
 	[ "$declared" = 0 ] || echo "$declared StorageBackends stay declared, and what they hold stays stored. They cannot be deleted until the manager is deployed again."
 	echo "The kinds and the namespace $namespace with its Secrets stay as well."

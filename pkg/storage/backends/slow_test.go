@@ -127,7 +127,7 @@ func TestSlowClients(t *testing.T) {
 		driver string
 		sent   int
 	}{
-		{"local", 0}, {"local", 1}, {"local", 4000}, {"local", 50_000}, {"local", 100_001},
+		{"local", 0}, {"local", 1}, {"local", 4000}, {"local", 4096}, {"local", 8192}, {"local", 50_000}, {"local", 69_632}, {"local", 100_001},
 		{"s3", 0}, {"s3", 1}, {"s3", 4000},
 	} {
 		t.Run(fmt.Sprintf("%s after %d", test.driver, test.sent), func(t *testing.T) {

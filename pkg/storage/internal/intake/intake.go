@@ -22,8 +22,13 @@ const hashInParallelFrom = 512 << 10
 // every client to hold: its connection takes more.
 const headSize = 4 << 10
 
-// heads are buffers of headSize bytes.
-var heads = sync.Pool{New: func() any { return new([headSize]byte) }}
+// headRoom is how many bytes there is room for then. It is more, so that a read
+// that ends a source's burst can be told by what it leaves free, and no multiple of
+// what clients write at a time.
+const headRoom = headSize + 1021
+
+// heads are buffers of headRoom bytes.
+var heads = sync.Pool{New: func() any { return new([headRoom]byte) }}
 
 // Intake reads one storage.Source. For one goroutine.
 type Intake struct {
@@ -34,6 +39,8 @@ type Intake struct {
 	ahead [1]byte
 	has   bool // ahead holds a byte that comes after front
 	ended bool
+	// paused: the last read of Await gave less than there was room for.
+	paused bool
 }
 
 // New returns an Intake at the start of src. Close it.
@@ -46,13 +53,14 @@ func (in *Intake) Await(ctx context.Context) error {
 	if len(in.front) > 0 || in.ended && !in.has {
 		return nil
 	}
-	head, n := heads.Get().(*[headSize]byte), 0
+	head, n := heads.Get().(*[headRoom]byte), 0
 	if in.has {
 		head[0], in.has, n = in.ahead[0], false, 1
 	}
 	for n < headSize && !in.ended {
 		got, err := in.once(ctx, head[n:])
 		n += got
+		in.paused = n < headRoom
 		if err != nil {
 			heads.Put(head)
 			return err
@@ -80,7 +88,7 @@ func (in *Intake) Close() {
 // fewer bytes than declared is a *storage.MismatchError, a source that fails a
 // storage.ErrSource, the end of ctx its error.
 func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err error) {
-	n = in.given(buf)
+	n, in.paused = in.given(buf), false
 	for n < len(buf) && !in.ended {
 		got, err := in.once(ctx, buf[n:])
 		n += got
@@ -97,11 +105,18 @@ func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err er
 }
 
 // Take is Fill that does not wait for a source that pauses, as far as that can
-// be told: it also stops after a read that gave less than there was room for.
+// be told: it also stops after a read that gave less than there was room for, of
+// the Await before it as well.
 // The last Take may give nothing. Where each Take comes after an Await, memory
 // for buf is needed only while bytes come.
 func (in *Intake) Take(ctx context.Context, buf []byte) (n int, end bool, err error) {
 	n = in.given(buf)
+	if in.paused {
+		in.paused = false
+		if n > 0 && !in.ended && in.read != in.src.Size {
+			return n, false, nil
+		}
+	}
 	for n < len(buf) && !in.ended && in.read != in.src.Size {
 		got, err := in.once(ctx, buf[n:])
 		n += got

@@ -135,8 +135,8 @@ func putMany(description string) error {
 	if err := json.Unmarshal([]byte(description), &p); err != nil {
 		return err
 	}
-	// As the manager does; without a limit the collector lets as much garbage
-	// pile up as there are buffers. The rest is for what the kernel counts
+	// Tighter than the manager's, which has more to do than to put; without a
+	// limit the collector lets as much garbage pile up as there are buffers. The rest is for what the kernel counts
 	// beside Go's memory: the program itself, some 20 MiB.
 	debug.SetMemoryLimit(p.Pool + 40*mebibyte)
 	var config backends.Config

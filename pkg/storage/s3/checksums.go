@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -35,11 +36,15 @@ const (
 	ChecksumsWhenSupported Checksums = "WhenSupported"
 )
 
+// askAgain is how long uploads go without a CRC where an outage kept the answer.
+const askAgain = 10 * time.Second
+
 // checksumCheck is what Auto has found out about the server.
 type checksumCheck struct {
 	turn  chan struct{} // holds one token: who takes it may ask and write
 	known bool
 	crc   bool
+	again time.Time // when it is worth asking again, where it is not known
 }
 
 func newChecksumCheck() checksumCheck {
@@ -63,11 +68,15 @@ func (b *Backend) partsCarryCRC(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
-	if !b.checks.known {
+	if !b.checks.known && !time.Now().Before(b.checks.again) {
 		crc, err := b.checksChecksums(ctx)
-		// An outage says nothing about the server: the next upload asks again.
+		// An outage says nothing about the server: a later upload asks again, but
+		// not each of those that have waited meanwhile, one after the other.
 		b.checks.known = err == nil || ctx.Err() == nil && !errors.Is(err, storage.ErrUnreachable) && !errors.Is(err, storage.ErrThrottled)
 		b.checks.crc = crc
+		if !b.checks.known && ctx.Err() == nil {
+			b.checks.again = time.Now().Add(askAgain)
+		}
 	}
 	return b.checks.crc
 }

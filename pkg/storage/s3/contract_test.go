@@ -43,7 +43,7 @@ func open(t *testing.T, server servers.S3Server, config s3.Config, pool *buffer.
 	}
 	ours := pool
 	t.Cleanup(func() {
-		if held := ours.InUse(); held != 0 {
+		if held := ours.InUse() + ours.Small().InUse(); held != 0 {
 			t.Errorf("%d buffers never came back", held)
 		}
 		ours = nil // this function outlives the test

@@ -40,6 +40,7 @@ const blobKeys = "/sha256/"
 
 func ways() []way {
 	whole, parts := storagetest.Bytes(11, 300_000), storagetest.Bytes(12, s3.MinMultipartChunkBytes+400_000)
+	small := storagetest.Bytes(13, 30_000) // lies in a small buffer
 	create := func(key string) step {
 		return step{faultproxy.Fault{Kind: faultproxy.CreateMultipartUpload, Key: key}, 0, 200, false}
 	}
@@ -76,6 +77,9 @@ func ways() []way {
 		{"refused", true, true, false, parts, digest.Of(whole), []step{
 			simple(faultproxy.AbortMultipartUpload, blob, 0, 0),
 			simple(faultproxy.ListParts, blob, 0, 100),
+		}},
+		{"small", true, false, false, small, digest.Of(small), []step{
+			{faultproxy.Fault{Kind: faultproxy.PutObject, Key: blob}, 30_000, 0, true},
 		}},
 	}
 }

@@ -112,7 +112,7 @@ func (place *bed) behind(t *testing.T, prefix string, run func(context.Context, 
 	}
 	run(t.Context(), &faulted{b, place, p, config, label})
 	b.Close()
-	if held := pool.InUse(); held != 0 {
+	if held := pool.InUse() + pool.Small().InUse(); held != 0 {
 		t.Errorf("%d buffers never came back", held)
 	}
 	settles(t, func() string {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -221,4 +223,37 @@ func TestWhatHangsHoldsUpNoOther(t *testing.T) {
 	}
 	c.edit(keys, func() { keys.Data["secret"] = []byte(server.SecretKey) })
 	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
+}
+
+// TestReadyWithEveryDriver: a replica that starts where more backends share an
+// endpoint than are looked at at once is not ready before it has opened each.
+func TestReadyWithEveryDriver(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, true)
+	server := servers.S3(t)
+	c.secret("keys", server)
+	var all []*v1alpha1.StorageBackend
+	for i := range 4 * endpointLooks {
+		all = append(all, c.s3(fmt.Sprintf("b-%02d", i), server, func(spec *v1alpha1.StorageBackendSpec) { spec.S3.KeyPrefix = fmt.Sprintf("p-%02d", i) }))
+	}
+	for _, sb := range all {
+		c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	}
+	second := routing.New()
+	c.replica(c.config, true, second)
+	observer := c.observer
+	for began := time.Now(); !second.Loaded(); runtime.Gosched() { // no pause: what is there at the first moment counts
+		if time.Since(began) > time.Minute {
+			t.Fatal("the second replica is not ready after a minute")
+		}
+	}
+	missing := 0
+	for _, sb := range all {
+		if opened, there := observer.Opened()[sb.Name]; !there || opened.Store == nil {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("ready, and %d of %d backends have no driver", missing, len(all))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -45,6 +46,9 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 	}
 	// Those who come with the same token meanwhile wait for the one answer.
 	answer := k.asking.DoChan("token "+string(hash[:]), func() (any, error) {
+		if h, ok := k.known.Get(hash); ok && k.now().Before(h.until) {
+			return h.who, nil // answered between the look-up and here
+		}
 		who, err := k.authenticate(ctx, text, hash, c)
 		if err == nil && !k.hasKey(parsed) {
 			k.reach.nudge() // the API server has a new key: be able to verify by it
@@ -63,7 +67,21 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 // authenticate asks the API server, or while it is away its keys, and keeps the answer.
 func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash, c *claims) (access.Identity, error) {
 	asked := k.now()
-	who, err := k.review(ctx, text)
+	// A signature that does not hold needs no asking, and one whose key is not
+	// at hand has a limit of its own: anybody can make those.
+	_, signed := k.verify(text)
+	limit := k.reviews
+	switch {
+	case errors.Is(signed, errSignature):
+		k.metrics.tokens.WithLabelValues(byKeys).Inc()
+		return access.Identity{}, signed
+	case errors.Is(signed, errNoKey):
+		limit = k.unknown
+	}
+	who, err := k.review(ctx, text, limit)
+	if errors.Is(err, access.ErrUnauthenticated) && signed == nil && !k.believed(ctx) {
+		err = errAway
+	}
 	switch {
 	case err == nil:
 		k.metrics.tokens.WithLabelValues(byServer).Inc()
@@ -74,7 +92,7 @@ func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash,
 		k.metrics.tokens.WithLabelValues(byServer).Inc()
 		k.known.Remove(hash)
 		k.refused.Add(hash, refusal{err, k.now().Add(refusedFor)})
-		if _, wellSigned := k.verify(text); wellSigned == nil {
+		if signed == nil {
 			k.revoked.Add(hash, k.now().Add(revokedFor))
 		}
 		return access.Identity{}, err
@@ -119,9 +137,9 @@ func (k *Cluster) recentlyReviewed(hash tokenHash, now time.Time) bool {
 var errRefused = access.Unauthenticated("Kubernetes does not know the token, or what it was bound to is gone")
 
 // review is one TokenReview.
-func (k *Cluster) review(ctx context.Context, text string) (access.Identity, error) {
+func (k *Cluster) review(ctx context.Context, text string, limit *rate.Limiter) (access.Identity, error) {
 	var status authenticationv1.TokenReviewStatus
-	err := k.ask(ctx, k.reviews, func(ctx context.Context) error {
+	err := k.ask(ctx, limit, func(ctx context.Context) error {
 		review, err := k.client.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 			Spec: authenticationv1.TokenReviewSpec{Token: text, Audiences: []string{k.audience}},
 		}, metav1.CreateOptions{})

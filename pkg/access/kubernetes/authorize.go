@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"golang.org/x/time/rate"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -30,7 +32,15 @@ func (k *Cluster) Authorize(ctx context.Context, who access.Identity, what acces
 		return k.forbidden(who, what)
 	}
 	key := strings.Join([]string{"action", q.name, q.groups, what.Verb, what.Resource, what.Name}, "\x00\x00")
-	answer := k.asking.DoChan(key, func() (any, error) { return nil, k.authorize(ctx, who, q) })
+	answer := k.asking.DoChan(key, func() (any, error) {
+		if asked, ok := k.denied.Get(q); ok && k.now().Sub(asked) < deniedFor {
+			return nil, k.forbidden(who, what) // answered between the look-up and here
+		}
+		if asked, ok := k.allowed.Get(q); ok && k.now().Sub(asked) < allowedFor {
+			return nil, nil
+		}
+		return nil, k.authorize(ctx, who, q)
+	})
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -44,15 +54,14 @@ func (k *Cluster) Authorize(ctx context.Context, who access.Identity, what acces
 func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question) error {
 	asked := k.now()
 	allowed, err := k.decide(ctx, who, q.what)
+	if err == nil && !allowed && k.earlier(q, asked) && !k.believed(ctx) {
+		err = errAway
+	}
 	switch {
 	case errors.Is(err, errAway):
-		all := q
-		all.what.Name = ""
-		for _, earlier := range []question{q, all} {
-			if before, ok := k.allowed.Get(earlier); ok && asked.Sub(before) < allowedHeld {
-				k.metrics.decisions.WithLabelValues(byEarlier).Inc()
-				return nil
-			}
+		if k.earlier(q, asked) {
+			k.metrics.decisions.WithLabelValues(byEarlier).Inc()
+			return nil
 		}
 		k.metrics.decisions.WithLabelValues(byNobody).Inc()
 		return access.ErrUnavailable
@@ -78,23 +87,48 @@ func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question
 	return k.forbidden(who, q.what)
 }
 
-// decide is one SubjectAccessReview.
-func (k *Cluster) decide(ctx context.Context, who access.Identity, what access.Action) (allowed bool, err error) {
-	err = k.ask(ctx, k.decisions, func(ctx context.Context) error {
-		review, err := k.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-			Spec: authorizationv1.SubjectAccessReviewSpec{
-				User: who.Name, Groups: who.Groups,
-				ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Namespace: k.namespace, Group: access.Group, Verb: what.Verb, Resource: what.Resource, Name: what.Name,
-				},
-			},
-		}, metav1.CreateOptions{})
-		if err == nil {
-			allowed = review.Status.Allowed && !review.Status.Denied
+// earlier reports whether the action, or the same of all, was allowed within
+// the time for which that holds.
+func (k *Cluster) earlier(q question, now time.Time) bool {
+	all := q
+	all.what.Name = ""
+	for _, one := range []question{q, all} {
+		if before, ok := k.allowed.Get(one); ok && now.Sub(before) < allowedHeld {
+			return true
 		}
+	}
+	return false
+}
+
+// decide is one SubjectAccessReview, within the limit of who asks and of all.
+func (k *Cluster) decide(ctx context.Context, who access.Identity, what access.Action) (allowed bool, err error) {
+	own, known := k.askers.Get(who.Name)
+	if !known {
+		own = rate.NewLimiter(askerPerSecond, askerAtOnce)
+		k.askers.Add(who.Name, own)
+	}
+	if !k.reach.away.Load() { // then nobody is asked
+		if err := askOnce(ctx, own, func(context.Context) error { return nil }); err != nil {
+			return false, err
+		}
+	}
+	err = k.ask(ctx, k.decisions, func(ctx context.Context) error {
+		allowed, err = k.subjectAccessReview(ctx, who, what)
 		return err
 	})
 	return allowed, err
+}
+
+func (k *Cluster) subjectAccessReview(ctx context.Context, who access.Identity, what access.Action) (allowed bool, err error) {
+	review, err := k.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: who.Name, Groups: who.Groups,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: k.namespace, Group: access.Group, Verb: what.Verb, Resource: what.Resource, Name: what.Name,
+			},
+		},
+	}, metav1.CreateOptions{})
+	return err == nil && review.Status.Allowed && !review.Status.Denied, err
 }
 
 // forbidden says how the right is given.

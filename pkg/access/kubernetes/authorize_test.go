@@ -189,7 +189,7 @@ func TestRefusedQuestionsHoldNothing(t *testing.T) {
 		return w.authorize("pusher", access.Create, "team-a") == nil
 	})
 	for _, status := range []int{401, 403, 404, 422} {
-		w.gate.set(answering(status))
+		w.only(answering(status), "reviews") // and is ready
 		w.advance(allowedFor)
 		w.is("after "+time.Duration(status).String(), w.authorize("pusher", access.Create, "team-a"), access.ErrUnavailable)
 	}

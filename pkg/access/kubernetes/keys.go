@@ -39,7 +39,7 @@ func (k *Cluster) fetchKeys(ctx context.Context) (*keyset, error) {
 	}
 	var s keyset
 	for path, into := range map[string]any{"/.well-known/openid-configuration": &discovery, "/openid/v1/jwks": &s.keys} {
-		err := askOnce(ctx, k.reviews, func(ctx context.Context) error {
+		err := askOnce(ctx, nil, func(ctx context.Context) error {
 			data, err := k.client.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
 			if err != nil {
 				return err
@@ -97,6 +97,9 @@ func (k *Cluster) parse(text string) (*jwt.JSONWebToken, *claims, error) {
 // errNoKey: the token may be good, but the key that would tell is not known here.
 var errNoKey = errors.New("the key that signed the token is not known here")
 
+// errSignature: the key is known, and did not sign this.
+var errSignature = access.Unauthenticated("the token's signature does not hold")
+
 // verify finds out by keys alone whose token it is: signature, issuer,
 // audience, times, and the form of a ServiceAccount's name. errNoKey; any other
 // error is an *access.UnauthenticatedError.
@@ -115,7 +118,7 @@ func (k *Cluster) verify(text string) (access.Identity, error) {
 	}
 	var c claims
 	if err := token.Claims(keys[0].Key, &c); err != nil {
-		return access.Identity{}, access.Unauthenticated("the token's signature does not hold")
+		return access.Identity{}, errSignature
 	}
 	if c.NotBefore != nil && k.now().Add(jwt.DefaultLeeway).Before(c.NotBefore.Time()) {
 		return access.Identity{}, access.Unauthenticated("the token is not good yet")

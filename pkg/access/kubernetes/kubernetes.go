@@ -55,10 +55,13 @@ type Cluster struct {
 	reach     reach
 	keys      keyring
 	asking    singleflight.Group
-	// Limits on questions, one for each kind: a flood of bad tokens must not
-	// keep those who are known from being asked about.
-	reviews, decisions *rate.Limiter
-	complaints         rate.Sometimes // about what only an administrator can mend
+	// Limits on questions, one for each kind: a flood of tokens whose key is
+	// not at hand (of others nobody is asked unless the signature holds) must not
+	// keep those who are known from being asked about, nor may one holder's
+	// questions those of others.
+	reviews, unknown, decisions *rate.Limiter
+	askers                      *lru.Cache[string, *rate.Limiter] // each one's share of the decisions, by name
+	complaints                  rate.Sometimes                    // about what only an administrator can mend
 
 	// By the hash of a token: whose it is; and those that are nobody's.
 	known   *lru.Cache[tokenHash, holder]
@@ -90,7 +93,8 @@ func New(c Config) (*Cluster, error) {
 	k := &Cluster{
 		client: client, namespace: c.Namespace, audience: c.Audience, logger: c.Logger, now: c.Now,
 		metrics: newMetrics(c.Metrics),
-		reviews: rate.NewLimiter(askedPerSecond, askedAtOnce), decisions: rate.NewLimiter(askedPerSecond, askedAtOnce),
+		reviews: rate.NewLimiter(askedPerSecond, askedAtOnce), unknown: rate.NewLimiter(unknownPerSecond, unknownAtOnce),
+		askers: newCache[string, *rate.Limiter](maxKnown), decisions: rate.NewLimiter(askedPerSecond, askedAtOnce),
 		known: newCache[tokenHash, holder](maxKnown), refused: newCache[tokenHash, refusal](maxRefused),
 		revoked: newCache[tokenHash, time.Time](maxRefused),
 		allowed: newCache[question, time.Time](maxAllowed), denied: newCache[question, time.Time](maxDenied),
@@ -129,7 +133,7 @@ func (k *Cluster) Run(ctx context.Context) {
 			wait = 0
 		case <-timer.C:
 		}
-		keys, err := k.fetchKeys(ctx)
+		keys, err := k.look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -150,6 +154,24 @@ func (k *Cluster) Run(ctx context.Context) {
 		}
 		timer.Reset(wait)
 	}
+}
+
+// look reads the keys. While the API server is away it also finds out whether
+// it is there again for all that it is asked, which its keys alone do not say.
+func (k *Cluster) look(ctx context.Context) (*keyset, error) {
+	keys, err := k.fetchKeys(ctx)
+	if unanswered(err) {
+		return nil, err
+	}
+	if starting := k.starting(ctx); starting != nil {
+		return nil, starting
+	}
+	if k.reach.away.Load() {
+		if undecided := k.decides(ctx); unanswered(undecided) {
+			return nil, fmt.Errorf("trying a decision: %w", undecided)
+		}
+	}
+	return keys, err
 }
 
 func (k *Cluster) answers() {

@@ -45,6 +45,14 @@ const (
 	// put to the API server. It answers some thousands a second.
 	askedPerSecond = 200
 	askedAtOnce    = 400
+	// unknownPerSecond and unknownAtOnce bound those about tokens that no key
+	// at hand tells from junk: after a new key they are few, for keys are read again then.
+	unknownPerSecond = 20
+	unknownAtOnce    = 100
+	// askerPerSecond and askerAtOnce bound one holder's share of the decisions: a
+	// page of a listing takes up to 100, one after the other.
+	askerPerSecond = 50
+	askerAtOnce    = 200
 
 	// complaintEvery is how often the log is told that the API server refuses to be asked.
 	complaintEvery = 10 * time.Second

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/coulomb/artifact-store/pkg/access"
 )
 
 // reach remembers that the API server does not answer, so that not every
@@ -19,6 +22,9 @@ import (
 type reach struct {
 	away atomic.Bool
 	wake chan struct{} // has room for one
+	// tellsReady: it has told this manager once that it is ready, so that it
+	// may be expected to.
+	tellsReady atomic.Bool
 }
 
 // nudge makes Run look now.
@@ -32,6 +38,8 @@ func (r *reach) nudge() {
 var (
 	// errAway: the API server does not answer.
 	errAway = errors.New("the API server does not answer")
+	// errStarting: it answers, by what it has read of its rules so far.
+	errStarting = errors.New("the API server is not ready yet")
 	// errCrowded: so many questions wait that this one was not put. That says
 	// nothing of the server: whoever floods it must not make it look away, for
 	// then what it allowed earlier would hold.
@@ -50,6 +58,12 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 	if unanswered(err) && time.Since(began) < quickFailure {
 		err = askOnce(ctx, limit, question)
 	}
+	if err != nil && !unanswered(err) && !errors.Is(err, errCrowded) {
+		// Refused. One that is starting refuses everybody.
+		if starting := k.starting(ctx); starting != nil {
+			err = starting
+		}
+	}
 	if unanswered(err) {
 		k.doesNotAnswer(err)
 		return errAway
@@ -57,10 +71,47 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 	return err
 }
 
+// believed reports whether a "no" of the API server counts that is against
+// what was known: it does not while it is starting, before it has read all
+// accounts and rules. Then it is as good as away.
+func (k *Cluster) believed(ctx context.Context) bool {
+	err := k.starting(ctx)
+	if err != nil {
+		k.doesNotAnswer(err)
+	}
+	return err == nil
+}
+
+// starting is nil if the API server says that it is ready, or has never told
+// this manager so, which everybody may ask unless a cluster took that away.
+func (k *Cluster) starting(ctx context.Context) error {
+	err := askOnce(ctx, nil, func(ctx context.Context) error {
+		return k.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+	switch {
+	case err == nil:
+		k.reach.tellsReady.Store(true)
+	case unanswered(err):
+		return fmt.Errorf("%w: %w", errStarting, err)
+	case k.reach.tellsReady.Load():
+		return fmt.Errorf("%w: it refuses what it told before: %w", errStarting, err)
+	}
+	return nil
+}
+
+// decides puts a question to the API server whose answer does not matter: one
+// that serves its keys may all the same be unable to decide.
+func (k *Cluster) decides(ctx context.Context) error {
+	return askOnce(ctx, nil, func(ctx context.Context) error {
+		_, err := k.subjectAccessReview(ctx, access.Identity{Name: "artifact-store"}, access.Action{Verb: access.Get, Resource: access.Packages})
+		return err
+	})
+}
+
 func askOnce(ctx context.Context, limit *rate.Limiter, question func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
-	if limit.Wait(ctx) != nil {
+	if limit != nil && limit.Wait(ctx) != nil {
 		return errCrowded
 	}
 	return question(ctx)
@@ -68,10 +119,13 @@ func askOnce(ctx context.Context, limit *rate.Limiter, question func(ctx context
 
 // unanswered lists the errors after which nothing is known of the answer:
 // there was no connection, it broke, time ran out, or the server says that it
-// cannot (5xx) or not now (429). Everything else is an answer.
+// cannot (5xx), not now (429) or not yet. Everything else is an answer.
 func unanswered(err error) bool {
 	if err == nil {
 		return false
+	}
+	if errors.Is(err, errStarting) {
+		return true
 	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		code := status.Status().Code

@@ -199,7 +199,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		select {
 		case <-ctx.Done():
 		case <-k.kick:
-		case <-time.After(nextLook(sb, seen, jitter)):
+		case <-time.After(nextLook(sb, seen, inStep)):
 		}
 		if ctx.Err() != nil {
 			break

@@ -30,6 +30,9 @@ const (
 	// it changes an object or a Secret, most of the time, which is noticed at once.
 	retryRefused     = 15 * time.Second
 	retryRefusedMost = 5 * time.Minute
+	// lookStep: looks that are due within it begin together. To wake up once for
+	// eight of them costs less than to wake up eight times, for what is idle between.
+	lookStep = time.Second
 	// openAgain is the wait for another who is at work on the same backend.
 	openAgain = 250 * time.Millisecond
 )
@@ -53,6 +56,12 @@ func nextLook(sb *v1alpha1.StorageBackend, seen Observation, jitter func(time.Du
 		wait = retryWait(seen.Problem, seen.Again, wait)
 	}
 	return jitter(wait)
+}
+
+// inStep is jitter, and then to the end of the step that the wait ends in.
+func inStep(wait time.Duration) time.Duration {
+	now := time.Now()
+	return now.Add(jitter(wait)).Truncate(lookStep).Add(lookStep).Sub(now)
 }
 
 // count takes note of what a look has found. d.mu is held.

@@ -95,7 +95,7 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	seen.Scheduled = scheduled
 	r.Observer.metrics.scheduled(sb.Name, seen)
 	sb.Status = statusAfter(seen, sb.Status)
-	return ctrl.Result{RequeueAfter: nextLook(&sb, seen, jitter)}, nil
+	return ctrl.Result{RequeueAfter: nextLook(&sb, seen, inStep)}, nil
 }
 
 // tell makes an Event of Ready and of those that stand apart where they turned.

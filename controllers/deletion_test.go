@@ -17,6 +17,55 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
+// TestClusterDeletesByTheLog: what holds a backend is the log, also where the
+// status has lost its id; and nothing does whose content another object declares.
+func TestClusterDeletesByTheLog(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	sb := c.local("held")
+	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	id := sb.Status.ID
+	c.registrar.find(id, placement.Findings{Live: 7})
+	before := sb.DeepCopy()
+	sb.Status = v1alpha1.StorageBackendStatus{} // a backup that was restored has none
+	if err := c.client.Status().Patch(t.Context(), sb, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.client.Delete(t.Context(), sb); err != nil {
+		t.Fatal(err)
+	}
+	if is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked); !strings.Contains(is.Message, "names 7 live locations") || sb.Status.ID != id {
+		t.Errorf("%q, id %q, want %q", is.Message, sb.Status.ID, id)
+	}
+	if given := c.registrar.given(); len(given) > 0 {
+		t.Errorf("%v was given up", given)
+	}
+}
+
+// TestClusterRenames a backend: the same place is declared under another name,
+// and then the first name goes, although the log names content there.
+func TestClusterRenames(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	old := c.local("old")
+	c.until(old, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.registrar.find(old.Status.ID, placement.Findings{Live: 7})
+	renamed := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: v1alpha1.StorageBackendSpec{Local: old.Spec.Local}}
+	c.create(renamed)
+	c.until(renamed, "Ready", metav1.ConditionTrue, ReasonReady)
+	if renamed.Status.ID != old.Status.ID {
+		t.Fatalf("%s and %s are not one backend", renamed.Status.ID, old.Status.ID)
+	}
+	if err := c.client.Delete(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	c.gone(old)
+	if err := c.client.Delete(t.Context(), renamed); err != nil {
+		t.Fatal(err)
+	}
+	c.until(renamed, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+}
+
 // gone waits until an object is.
 func (c *cluster) gone(o client.Object) {
 	c.t.Helper()

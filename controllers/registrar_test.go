@@ -39,7 +39,7 @@ func (r *registrar) RegisterBackend(ctx context.Context, name, _, place string, 
 	log, id, _ := strings.Cut(string(marker), " ")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if other, known := r.places[id]; log != r.log || (known && other != name) {
+	if log != r.log {
 		return "", fmt.Errorf("the marker in %s: %w", place, placement.ErrForeignMarker)
 	}
 	r.places[id] = name
@@ -52,12 +52,24 @@ func (r *registrar) Findings(_ context.Context, id string) (placement.Findings, 
 	return r.findings[id], nil
 }
 
-func (r *registrar) AbandonBackend(_ context.Context, id, _ string) error {
+func (r *registrar) ReleaseBackend(_ context.Context, leaving placement.Leaving) (placement.Released, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.abandoned = append(r.abandoned, id)
-	r.findings[id] = placement.Findings{Abandoned: r.findings[id].Live}
-	return nil
+	id := leaving.ID
+	for known, name := range r.places {
+		if id == "" && name == leaving.Name {
+			id = known
+		}
+	}
+	live := r.findings[id].Live
+	if live > 0 && leaving.Abandon != id {
+		return placement.Released{ID: id, Live: live, Held: true}, nil
+	}
+	if live > 0 {
+		r.abandoned = append(r.abandoned, id)
+		r.findings[id] = placement.Findings{Abandoned: live}
+	}
+	return placement.Released{ID: id, Live: live}, nil
 }
 
 // given lists the backends that were given up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,7 +46,7 @@ type StorageBackendReconciler struct {
 	Client    client.Client
 	Namespace string
 	Observer  *Observer
-	// Registrar answers how many locations the log names in a backend that is being deleted.
+	// Registrar lets go of a backend that is being deleted.
 	Registrar placement.Registrar
 	// CronJobs follows spec.verification.
 	CronJobs *CronJobs
@@ -122,23 +123,15 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 	if !controllerutil.ContainsFinalizer(sb, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
 	}
-	blocked := condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked, "")
-	blocked.ObservedGeneration = sb.Generation
-	if sb.Status.ID != "" {
-		found, err := r.Registrar.Findings(ctx, sb.Status.ID)
-		switch {
-		case err != nil:
-			blocked.Message = "deletion waits: the log cannot be asked now whether it names live locations here"
-		case found.Live > 0 && sb.Annotations[v1alpha1.AbandonAnnotation] == sb.Status.ID:
-			if err = r.Registrar.AbandonBackend(ctx, sb.Status.ID, sb.Name); err != nil {
-				blocked.Message = "deletion waits: the log cannot be told now that its live locations here are given up"
-				break
-			}
-			r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were given up, as the annotation %s asks", found.Live, v1alpha1.AbandonAnnotation)
-		case found.Live > 0:
-			blocked.Message = deletionWaits(sb, found.Live)
-		}
-		if blocked.Message != "" {
+	var declared v1alpha1.StorageBackendList // with statuses as they are, unlike those of r.declared
+	if err := r.Client.List(ctx, &declared, client.InNamespace(sb.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return ctrl.Result{}, err
+	}
+	if !elsewhereDeclared(sb, declared.Items) {
+		waits, err := r.release(ctx, sb)
+		if waits != "" {
+			blocked := condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked, waits)
+			blocked.ObservedGeneration = sb.Generation
 			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
 			sb.Status.ObservedGeneration = sb.Generation
 			scheduledCondition(Observation{Scheduled: r.CronJobs.Ensure(ctx, sb), Generation: sb.Generation, At: time.Now()}, &sb.Status)
@@ -148,6 +141,32 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 	before := sb.DeepCopy()
 	controllerutil.RemoveFinalizer(sb, v1alpha1.Finalizer)
 	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Patch(ctx, sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
+}
+
+// elsewhereDeclared reports whether another object declares the same backend and stays: then
+// this one is a name that it loses, and nothing else.
+func elsewhereDeclared(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend) bool {
+	return sb.Status.ID != "" && slices.ContainsFunc(declared, func(other v1alpha1.StorageBackend) bool {
+		return other.UID != sb.UID && other.Status.ID == sb.Status.ID && other.DeletionTimestamp.IsZero()
+	})
+}
+
+// release has the log let go of a backend, or says why the deletion waits.
+func (r *StorageBackendReconciler) release(ctx context.Context, sb *v1alpha1.StorageBackend) (waits string, err error) {
+	released, err := r.Registrar.ReleaseBackend(ctx, placement.Leaving{
+		Name: sb.Name, ID: sb.Status.ID, Place: placeInWords(sb, r.Observer.settings), Abandon: sb.Annotations[v1alpha1.AbandonAnnotation],
+	})
+	if err != nil {
+		return "deletion waits: the log cannot be asked now whether it names live locations here", err
+	}
+	sb.Status.ID = released.ID // of a status that was lost
+	if released.Held {
+		return deletionWaits(sb, released.Live), nil
+	}
+	if released.Live > 0 {
+		r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were given up, as the annotation %s asks", released.Live, v1alpha1.AbandonAnnotation)
+	}
+	return "", nil
 }
 
 // deletionWaits says how many live locations hold a backend, and what becomes

@@ -8,30 +8,59 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// AbandonBackend implements placement.Registrar.
-func (s *Service) AbandonBackend(ctx context.Context, id, name string) error {
-	_, err := s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
-		held, err := view.FindFindings(ctx, tx, id)
-		if err != nil || held.Live+held.Corrupt+held.Missing == 0 {
+// ReleaseBackend implements placement.Registrar.
+func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving) (released placement.Released, err error) {
+	// Counted under the lock of the log's head, which seal takes too: what is
+	// published is counted before, or refused after.
+	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		released = placement.Released{ID: leaving.ID}
+		if released.ID == "" {
+			known, _, err := view.FindBackendAt(ctx, tx, leaving.Name, leaving.Place)
+			if err != nil {
+				return nil, ignoreUnknown(err)
+			}
+			released.ID = known.ID
+		}
+		held, err := view.FindFindings(ctx, tx, released.ID)
+		if err != nil {
 			return nil, err
 		}
-		abandoned, err := event.New(operator, event.BackendAbandoned{BackendID: id, Name: name, Live: held.Live, Failed: held.Corrupt + held.Missing})
+		if released.Live = held.Live; held.Live > 0 && leaving.Abandon != released.ID {
+			released.Held = true
+			return nil, nil
+		}
+		if _, err := view.FindBackend(ctx, tx, released.ID); err != nil {
+			return nil, ignoreUnknown(err)
+		}
+		if _, err := view.FindAbandoned(ctx, tx, released.ID); !errors.Is(err, view.ErrNotFound) {
+			return nil, err
+		}
+		abandoned, err := event.New(operator, event.BackendAbandoned{BackendID: released.ID, Name: leaving.Name, Live: held.Live, Failed: held.Corrupt + held.Missing})
 		if err != nil {
 			return nil, err
 		}
 		return []eventlog.Event{abandoned}, nil
 	})
 	if err != nil {
-		return fmt.Errorf("abandoning the backend %s: %w", id, err)
+		return placement.Released{}, fmt.Errorf("letting go of the backend %s: %w", leaving.Name, err)
 	}
-	return nil
+	return released, nil
 }
 
-// checkAbandoned refuses to name new locations in a backend that was given up
-// while bytes were on their way to it. Under the lock of the log's head.
+// ignoreUnknown: what the views do not know is no error here.
+func ignoreUnknown(err error) error {
+	if errors.Is(err, view.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// checkAbandoned refuses to name new locations in a backend that was given up,
+// or let go, while bytes were on their way to it. Under the lock of the log's head.
 func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error {
 	position, err := view.FindAbandoned(ctx, tx, id)
 	if errors.Is(err, view.ErrNotFound) {
@@ -40,7 +69,7 @@ func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error 
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s was given up by event %d; begin a new upload", ErrUnavailable, name, position)
+	return fmt.Errorf("%w: %s is a backend no longer since event %d; begin a new upload", ErrUnavailable, name, position)
 }
 
 // gone is why a blob without a live location cannot be read.

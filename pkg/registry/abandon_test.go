@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -71,8 +73,19 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 		t.Fatal(err)
 	}
 	table.Swap(routing.Snapshot{})
-	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil {
-		t.Fatal(err)
+	// It holds what nobody gives up; nothing is logged then. Who lost the id finds it by name and place.
+	for _, leaving := range []placement.Leaving{{Name: "one", ID: one.ID}, {Name: "one", Place: w.folder}, {Name: "one", ID: one.ID, Abandon: "yes"}} {
+		before := head()
+		if released, err := service.ReleaseBackend(ctx, leaving); err != nil || released != (placement.Released{ID: one.ID, Live: 3, Held: true}) || head() != before {
+			t.Errorf("%+v: %+v, %v", leaving, released, err)
+		}
+	}
+	if released, err := service.ReleaseBackend(ctx, placement.Leaving{Name: "two", Place: w.folder}); err != nil || released != (placement.Released{}) {
+		t.Errorf("of a backend that nobody knows: %+v, %v", released, err)
+	}
+	gaveUp := placement.Leaving{Name: "one", Place: w.folder, Abandon: one.ID}
+	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released != (placement.Released{ID: one.ID, Live: 3}) {
+		t.Fatalf("%+v, %v", released, err)
 	}
 	at := head()
 	page, err := service.ReadEvents(ctx, at-1, 1)
@@ -83,8 +96,8 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 		string(e.Payload) != fmt.Sprintf(`{"backendId":%q,"name":"one","live":3,"failed":0}`, one.ID) {
 		t.Errorf("%s %s %s %s", e.Kind, e.Subject, e.Actor, e.Payload)
 	}
-	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil || head() != at {
-		t.Errorf("once more it is logged again: %v", err)
+	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released.Live != 0 || released.Held || head() != at {
+		t.Errorf("once more: %+v, %v", released, err)
 	}
 	if found, err := service.Findings(ctx, one.ID); err != nil || !reflect.DeepEqual(found, placement.Findings{Abandoned: 3}) {
 		t.Errorf("%+v, %v", found, err)
@@ -146,10 +159,10 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 	one := table.Backends()[0]
 	ref := w.publish(t, "1", map[string][]byte{"a": []byte("aaa"), "b": []byte("bbb")})
 	underWay := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, map[string][]byte{"c": []byte("ccc")})
-	if err := service.AbandonBackend(ctx, one.ID, "one"); err != nil {
+	if _, err := service.ReleaseBackend(ctx, placement.Leaving{Name: "one", ID: one.ID, Abandon: one.ID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := service.Publish(ctx, underWay, nil); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "given up") {
+	if _, err := service.Publish(ctx, underWay, nil); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "no longer") {
 		t.Errorf("publishing into what was given up: %v", err)
 	}
 	if _, err := service.GetPackage(ctx, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}); !errors.Is(err, registry.ErrNotFound) {
@@ -205,6 +218,49 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 		t.Errorf("the session's placement is a backend again: %v", err)
 	}
 	checkViews(t, w.url)
+}
+
+// TestPublishMeetsRelease: uploads that are open while a backend is let go, with
+// nothing in it yet, are counted or refused; never is something published into
+// what was let go.
+func TestPublishMeetsRelease(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]func() string{
+		"sqlite":     func() string { return "" },
+		"postgresql": func() string { return servers.Postgres(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			refused, published := 0, 0
+			for round := range 12 {
+				w := newSweepWorld(t, url(), 0, nil)
+				w.another(t)
+				one := w.tables[0].Backends()[0]
+				session := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, map[string][]byte{"a": []byte("aaa")})
+				var released placement.Released
+				var failed, failedRelease error
+				var both sync.WaitGroup
+				both.Go(func() { _, failed = w.services[0].Publish(ctx, session, nil) })
+				both.Go(func() {
+					<-time.After(time.Duration(round) * time.Millisecond)
+					released, failedRelease = w.services[1].ReleaseBackend(ctx, placement.Leaving{Name: "one", ID: one.ID})
+				})
+				both.Wait()
+				switch {
+				case failedRelease != nil:
+					t.Fatal(failedRelease)
+				case failed == nil && released.Held:
+					published++
+				case errors.Is(failed, registry.ErrUnavailable) && !released.Held:
+					refused++
+				default:
+					t.Errorf("publishing: %v; letting go: %+v", failed, released)
+				}
+			}
+			t.Logf("%d were published and held the backend, %d were refused", published, refused)
+		})
+	}
 }
 
 // checkViews replays the log and compares every row.

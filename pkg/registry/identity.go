@@ -89,16 +89,17 @@ func CheckMarker(ctx context.Context, place storage.Marked, logID, backendID, na
 // its content is gone, and a new identity would hide that.
 func (s *Service) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
 	var known view.Backend
+	var content bool
 	err := s.db.Read(ctx, func(tx database.Tx) (err error) {
-		known, err = view.FindBackendWithContent(ctx, tx, name, place)
-		return err
+		known, content, err = view.FindBackendAt(ctx, tx, name, place)
+		return ignoreUnknown(err)
 	})
-	if err == nil {
+	if err != nil {
+		return nil, err
+	}
+	if content {
 		return nil, fmt.Errorf("%w: %s has no identity object, but the log says that the backend %s holds blobs there; restore the object or the content",
 			placement.ErrForeignMarker, place, known.ID)
-	}
-	if !errors.Is(err, view.ErrNotFound) {
-		return nil, err
 	}
 	data, err := json.MarshalIndent(marker{
 		Format: markerFormat, LogID: s.log.ID(), BackendID: uuid.NewString(),

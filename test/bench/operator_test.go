@@ -37,6 +37,10 @@ const (
 	stillFor = 140 * time.Second
 	// probingShare of one core is what the manager may take meanwhile, in percent.
 	probingShare = 5.0
+	// actedWithin is from the change of a Secret until the status says what became of it.
+	actedWithin = time.Second
+	// sharedKeys is the Secret of all backends but the first, which has ownKeys.
+	sharedKeys, ownKeys = "keys", "own-keys"
 	// settledAfter is how long nothing was written when the first looks are over.
 	settledAfter = 10 * time.Second
 )
@@ -59,7 +63,7 @@ func BenchmarkOperator(b *testing.B) {
 		took := time.Since(began)
 		b.ReportMetric(took.Seconds(), "ready-s")
 		record(figure{fmt.Sprintf("%d backends and %d policies of %d rules are Ready", declaredBackends, declaredPolicies, rulesEach), fmt.Sprintf("%.1f s", took.Seconds()), "<= " + readyWithin.String(), took > readyWithin})
-		told("  their creation; writes of the manager; its CPU time until then", fmt.Sprintf("%.1f s; %.0f; %.1f s", declared.Seconds(), c.written(b)-declaredBackends-declaredPolicies-1, cpuTime(b, manager.PID()).Seconds()))
+		told("  their creation; writes of the manager; its CPU time until then", fmt.Sprintf("%.1f s; %.0f; %.1f s", declared.Seconds(), c.written(b)-declaredBackends-declaredPolicies-2, cpuTime(b, manager.PID()).Seconds()))
 
 		// Each is tried at every verb once, behind the looks.
 		programs.EventuallyWithin(b, 10*time.Minute, func() error { return c.allReady(b, true) })
@@ -84,13 +88,53 @@ func BenchmarkOperator(b *testing.B) {
 		if err := c.allReady(b, true); err != nil {
 			b.Error(err)
 		}
+		wrong, right := c.actedOn(b, server.SecretKey+"-wrong", metav1.ConditionFalse), c.actedOn(b, server.SecretKey, metav1.ConditionTrue)
+		slower := max(wrong, right)
+		record(figure{"a changed Secret was tried, and its backend's status says so, after", fmt.Sprintf("%.0f ms", 1000*slower.Seconds()), "<= " + actedWithin.String(), slower > actedWithin})
+	}
+}
+
+// actedOn changes the Secret of the backend that has one of its own, and returns
+// how long it took until Ready told of it.
+func (c controlPlane) actedOn(b *testing.B, secret string, want metav1.ConditionStatus) time.Duration {
+	b.Helper()
+	name := client.ObjectKey{Namespace: c.namespace, Name: backendName(0)}
+	var sb v1alpha1.StorageBackend
+	var keys corev1.Secret
+	if err := errors.Join(c.client.Get(b.Context(), name, &sb), c.client.Get(b.Context(), client.ObjectKey{Namespace: c.namespace, Name: ownKeys}, &keys)); err != nil {
+		b.Fatal(err)
+	}
+	changes, err := c.client.Watch(b.Context(), &v1alpha1.StorageBackendList{}, client.InNamespace(c.namespace),
+		client.MatchingFields{"metadata.name": name.Name}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: sb.ResourceVersion}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer changes.Stop()
+	keys.Data["secret"] = []byte(secret)
+	began := time.Now()
+	if err := c.client.Update(b.Context(), &keys); err != nil {
+		b.Fatal(err)
+	}
+	for over := time.After(time.Minute); ; {
+		select {
+		case change := <-changes.ResultChan():
+			changed, ok := change.Object.(*v1alpha1.StorageBackend)
+			if !ok {
+				b.Fatalf("%+v", change.Object)
+			}
+			if meta.IsStatusConditionPresentAndEqual(changed.Status.Conditions, v1alpha1.ConditionReady, want) {
+				return time.Since(began)
+			}
+		case <-over:
+			b.Fatal("a changed Secret was not acted on within a minute")
+		}
 	}
 }
 
 // controlPlane is an API server with a namespace of its own.
 type controlPlane struct {
 	config     *rest.Config
-	client     client.Client
+	client     client.WithWatch
 	namespace  string
 	kubeconfig string // a file
 }
@@ -124,7 +168,7 @@ func startControlPlane(b *testing.B) controlPlane {
 	if err = errors.Join(err, clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		b.Fatal(err)
 	}
-	if c.client, err = client.New(c.config, client.Options{Scheme: scheme}); err != nil {
+	if c.client, err = client.NewWithWatch(c.config, client.Options{Scheme: scheme}); err != nil {
 		b.Fatal(err)
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-"}}
@@ -138,17 +182,22 @@ func startControlPlane(b *testing.B) controlPlane {
 // declare creates everything, backends first, as somebody in a hurry would.
 func (c controlPlane) declare(b *testing.B, server servers.S3Server) {
 	b.Helper()
-	keys := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "keys", Namespace: c.namespace},
-		StringData: map[string]string{"access": server.AccessKey, "secret": server.SecretKey, "ca": string(server.CA)},
+	for _, name := range []string{sharedKeys, ownKeys} {
+		if err := c.client.Create(b.Context(), &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: c.namespace},
+			StringData: map[string]string{"access": server.AccessKey, "secret": server.SecretKey, "ca": string(server.CA)},
+		}); err != nil {
+			b.Fatal(err)
+		}
 	}
-	if err := c.client.Create(b.Context(), keys); err != nil {
-		b.Fatal(err)
-	}
-	key := func(name string) *v1alpha1.ValueRef { return &v1alpha1.ValueRef{Name: "keys", Key: name} }
 	all, ctx := errgroup.WithContext(b.Context())
 	all.SetLimit(16)
 	for i := range declaredBackends {
+		secret := sharedKeys
+		if i == 0 {
+			secret = ownKeys
+		}
+		key := func(name string) *v1alpha1.ValueRef { return &v1alpha1.ValueRef{Name: secret, Key: name} }
 		all.Go(func() error {
 			return c.client.Create(ctx, &v1alpha1.StorageBackend{
 				ObjectMeta: metav1.ObjectMeta{Name: backendName(i), Namespace: c.namespace},

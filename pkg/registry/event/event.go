@@ -63,8 +63,9 @@ type BackendRegistered struct {
 	Place     string `cbor:"place" json:"place"`   // bucket and prefix, or folder, in words
 }
 
-// BackendAbandoned: an administrator has given up on a backend and on whatever
-// the log named in it. No bytes are touched: nobody relies on them any more.
+// BackendAbandoned: a backend's declaration was deleted, and an administrator has
+// given up what the log named in it, if anything. No bytes are touched: nobody
+// relies on them any more.
 type BackendAbandoned struct {
 	BackendID string `cbor:"backendId" json:"backendId"`
 	Name      string `cbor:"name" json:"name"` // of the StorageBackend then

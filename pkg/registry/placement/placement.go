@@ -119,10 +119,31 @@ type Registrar interface {
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
 	// Findings returns what verification last found in the backend.
 	Findings(ctx context.Context, id string) (Findings, error)
-	// AbandonBackend logs v1.backend.abandoned: whatever the log names in the
-	// backend is given up, in one step. It touches no bytes and needs no place.
-	// Once more, or where the log names nothing, it does nothing.
-	AbandonBackend(ctx context.Context, id, name string) error
+	// ReleaseBackend lets a backend go whose declaration is being deleted, unless
+	// the log names live locations in it that nobody has given up. In the same
+	// step it logs v1.backend.abandoned: until the backend is registered again no
+	// upload that was placed there can be published. It touches no bytes and needs
+	// no place. Once more, or of a backend that was never registered, it does nothing.
+	ReleaseBackend(ctx context.Context, leaving Leaving) (Released, error)
+}
+
+// Leaving is a backend that is no longer to be one.
+type Leaving struct {
+	Name string
+	// ID is "" where nobody remembers it; then it is that of the last backend that
+	// was registered at Place under Name, one with locations before one without.
+	ID, Place string
+	// Abandon gives up the live locations if it is the backend's id; any other value does not.
+	Abandon string
+}
+
+// Released is what became of a backend that was to leave.
+type Released struct {
+	ID string // "" where the log knows of none
+	// Live locations that the log named until now.
+	Live int64
+	// Held: they are, and nobody has given them up.
+	Held bool
 }
 
 // ErrForeignMarker: the place belongs to another log or another backend.

@@ -174,12 +174,13 @@ func FindAbandoned(ctx context.Context, tx database.Tx, id string) (position uin
 	return position, found(err)
 }
 
-// FindBackendWithContent returns the last backend that was registered at a
-// place under a name and holds locations that were not given up. ErrNotFound.
-func FindBackendWithContent(ctx context.Context, tx database.Tx, name, place string) (Backend, error) {
-	b := Backend{Name: name, Place: place}
-	err := tx.QueryRowContext(ctx, `SELECT id, driver FROM backends b WHERE name = $1 AND place = $2
-		AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id AND l.reason <> 'abandoned')
-		ORDER BY registered DESC LIMIT 1`, name, place).Scan(&b.ID, &b.Driver)
-	return b, found(err)
+// FindBackendAt returns the last backend that was registered at a place under a
+// name: of those with content (locations that were not given up), if there are any. ErrNotFound.
+func FindBackendAt(ctx context.Context, tx database.Tx, name, place string) (b Backend, content bool, err error) {
+	b = Backend{Name: name, Place: place}
+	var holds int
+	err = tx.QueryRowContext(ctx, `SELECT id, driver,
+		CASE WHEN EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id AND l.reason <> 'abandoned') THEN 1 ELSE 0 END AS content
+		FROM backends b WHERE name = $1 AND place = $2 ORDER BY content DESC, registered DESC LIMIT 1`, name, place).Scan(&b.ID, &b.Driver, &holds)
+	return b, holds == 1, found(err)
 }

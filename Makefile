@@ -38,7 +38,7 @@ run: build ## Start the embedded registry, push docs/ and pull it back, keep ser
 .PHONY: test
 test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
-		go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+		hack/in-scratch.sh go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),./...)
 	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
 endif

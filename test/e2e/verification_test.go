@@ -95,10 +95,13 @@ func TestVerificationWithoutKubernetes(t *testing.T) {
 	if health := w.health(t); health.Status != registry.HealthDegraded {
 		t.Errorf("%+v", health)
 	}
-	log, err := os.ReadFile(w.manager.Log)
-	if err != nil || !strings.Contains(string(log), "reason=CorruptLocations") || !strings.Contains(string(log), "corrupt=1") {
-		t.Errorf("its log does not tell (%v):\n%s", err, w.manager.Tail())
-	}
+	programs.Eventually(t, func() error {
+		log, err := os.ReadFile(w.manager.Log)
+		if err == nil && (!strings.Contains(string(log), "reason=CorruptLocations") || !strings.Contains(string(log), "corrupt=1")) {
+			err = errors.New("its log does not tell")
+		}
+		return err
+	})
 	w.stop(t)
 }
 

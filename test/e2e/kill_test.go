@@ -33,7 +33,7 @@ const (
 )
 
 // killTree is what each push brings, three quarters of it new to the registry.
-var killTree = sizes{small: 100, large: 1}
+var killTree = sizes{small: 50, large: 1}
 
 // attempted is one push: what was in it, and whether it was answered.
 type attempted struct {

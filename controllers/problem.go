@@ -23,6 +23,7 @@ const (
 	ReasonEnvNotSet       = "EnvNotSet"
 	ReasonFileNotRead     = "FileNotRead"
 	ReasonRefRefused      = "RefKindRefused"
+	ReasonSecretRefused   = "SecretRefused"
 	ReasonAmbientRefused  = "AmbientCredentialsRefused"
 	ReasonInvalidEndpoint = "InvalidEndpoint"
 	ReasonInvalidValue    = "InvalidValue"

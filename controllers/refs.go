@@ -74,11 +74,27 @@ func validateRefs(spec *v1alpha1.S3Spec) error {
 	return nil
 }
 
+// ownSecrets are the manager's, as config/manager mounts them, and which keys of
+// them nobody else gets; none: no key at all. An access key is sent to the
+// endpoint as it is, and whoever may write a StorageBackend chooses that.
+var ownSecrets = map[string][]string{"artifact-store-database": nil, "artifact-store-tls": {corev1.TLSPrivateKeyKey}}
+
+// refusedInCluster says why a reference is not followed in a cluster, nil if it is.
+func refusedInCluster(ref v1alpha1.ValueRef) *Problem {
+	if ref.Env != "" || ref.File != "" {
+		return problem("", ReasonRefRefused, "in a cluster values come from a Secret (name and key), not from env or file")
+	}
+	if keys, own := ownSecrets[ref.Name]; own && (keys == nil || slices.Contains(keys, ref.Key)) {
+		return problem("", ReasonSecretRefused, "the key %q of the Secret %q is the manager's own; a backend needs a Secret of its own", ref.Key, ref.Name)
+	}
+	return nil
+}
+
 // secretLookup resolves references of a cluster: keys of Secrets of one namespace.
 func secretLookup(ctx context.Context, c client.Reader, namespace string) Lookup {
 	return func(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
-		if ref.Env != "" || ref.File != "" {
-			return storage.Secret{}, problem("", ReasonRefRefused, "in a cluster values come from a Secret (name and key), not from env or file")
+		if wrong := refusedInCluster(ref); wrong != nil {
+			return storage.Secret{}, wrong
 		}
 		var secret corev1.Secret
 		if err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, &secret); err != nil {

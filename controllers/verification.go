@@ -76,15 +76,21 @@ func planVerification(sb *v1alpha1.StorageBackend) (plannedVerification, error) 
 	if p.Rolling {
 		p.RollingPeriod, p.RollingInterval = duration(spec.RollingPeriod, defaultRollingPeriod), s.gap
 	}
+	p.suspended = suspendedWith(sb)
+	return p, nil
+}
+
+// suspendedWith says why no run of sb's verification is begun; "" if they are.
+func suspendedWith(sb *v1alpha1.StorageBackend) string {
 	switch {
 	case !sb.DeletionTimestamp.IsZero():
-		p.suspended = "the backend is being deleted"
-	case spec.Suspend:
-		p.suspended = "spec.verification.suspend is set"
+		return "the backend is being deleted"
+	case sb.Spec.Verification.Suspend:
+		return "spec.verification.suspend is set"
 	case sb.Spec.Probe.Suspend:
-		p.suspended = "spec.probe.suspend is set"
+		return "spec.probe.suspend is set"
 	}
-	return p, nil
+	return ""
 }
 
 // promise is how old a verification may be before it is overdue: everything is

@@ -34,7 +34,10 @@ type CronJobs struct {
 func (c *CronJobs) Ensure(ctx context.Context, sb *v1alpha1.StorageBackend) *Scheduled {
 	wanted, wrong := verificationCronJob(sb, c.Settings)
 	if wrong != nil {
-		// An earlier one, if any, goes on as it was.
+		// An earlier one, if any, goes on as it was, unless nothing is to go on.
+		if suspendedWith(sb) != "" {
+			c.hold(ctx, sb)
+		}
 		return &Scheduled{Problem: wrong}
 	}
 	var there batchv1.CronJob
@@ -76,6 +79,20 @@ func (c *CronJobs) Ensure(ctx context.Context, sb *v1alpha1.StorageBackend) *Sch
 		return c.refused(ctx, err)
 	}
 	return scheduled(sb, &there)
+}
+
+// hold suspends sb's CronJob, if there is one, where the rest of it cannot be said.
+func (c *CronJobs) hold(ctx context.Context, sb *v1alpha1.StorageBackend) {
+	var there batchv1.CronJob
+	err := c.Client.Get(ctx, types.NamespacedName{Namespace: sb.Namespace, Name: verificationName(sb.Name)}, &there)
+	if err == nil && metav1.IsControlledBy(&there, sb) && (there.Spec.Suspend == nil || !*there.Spec.Suspend) {
+		held := there.DeepCopy()
+		held.Spec.Suspend = new(true)
+		err = c.Client.Update(ctx, held)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "suspend the CronJob of a backend that is suspended", "cronJob", verificationName(sb.Name))
+	}
 }
 
 // refused tells what the cache will soon make good from what a person must.

@@ -249,10 +249,7 @@ func podConfig(spec *v1alpha1.S3Spec, settings Settings) (document []byte, secre
 	// Values stand in for those that the pod finds in its volume: the manager
 	// need not read them to say where they are.
 	placeholder := func(ref v1alpha1.ValueRef) (storage.Secret, *Problem) {
-		if ref.Name == "" {
-			return storage.Secret{}, problem("", ReasonRefRefused, "in a cluster values come from a Secret (name and key), not from env or file")
-		}
-		return storage.NewSecret("placeholder"), nil
+		return storage.NewSecret("placeholder"), refusedInCluster(ref)
 	}
 	unbundled := *spec
 	unbundled.CABundleRef = nil // its value would be judged

@@ -258,6 +258,19 @@ func TestClusterSaysWhyThereIsNoCronJob(t *testing.T) {
 	c.until(small, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
 }
 
+// A CronJob that cannot be made anew, for its schedule was spoiled, is suspended with its backend.
+func TestClusterSuspendsWhatItCannotMake(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	sb := c.verified("spoiled", nil)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	c.edit(sb, func() { sb.Spec.Verification.Schedule = "0 0 30 2 *" })
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonScheduleInvalid)
+	c.cronJob(sb, suspended(false))
+	c.edit(sb, func() { sb.Spec.Probe.Suspend = true })
+	c.cronJob(sb, suspended(true))
+}
+
 func TestClusterSuspendsVerificationOfWhatIsDeleted(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)

@@ -18,7 +18,7 @@ import (
 )
 
 // TestClusterDeletesByTheLog: what holds a backend is the log, also where the
-// status has lost its id; and nothing does whose content another object declares.
+// status has lost its id.
 func TestClusterDeletesByTheLog(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
@@ -43,7 +43,7 @@ func TestClusterDeletesByTheLog(t *testing.T) {
 }
 
 // TestClusterRenames a backend: the same place is declared under another name,
-// and then the first name goes, although the log names content there.
+// and then the first name goes, although the log names content there; the last does not.
 func TestClusterRenames(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +71,38 @@ func TestEmbeddedSamples(t *testing.T) {
 		if sb.Spec.Local == nil || filepath.IsAbs(sb.Spec.Local.Path) {
 			t.Errorf("%s is not a folder of the data directory", sb.Name)
 		}
+	}
+}
+
+// TestOwnSecrets: those that references may not name are those that the Deployment has.
+func TestOwnSecrets(t *testing.T) {
+	t.Parallel()
+	mounted := map[string]bool{}
+	for _, file := range kustomized(t, filepath.Join("..", "config", "default")) {
+		for _, o := range objects(t, file) {
+			if o.GetKind() != "Deployment" {
+				continue
+			}
+			var deployment appsv1.Deployment
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &deployment); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range deployment.Spec.Template.Spec.Volumes {
+				if v.Secret != nil {
+					mounted[v.Secret.SecretName] = true
+				}
+			}
+			for _, c := range deployment.Spec.Template.Spec.Containers {
+				for _, e := range c.Env {
+					if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+						mounted[e.ValueFrom.SecretKeyRef.Name] = true
+					}
+				}
+			}
+		}
+	}
+	if got, want := slices.Sorted(maps.Keys(ownSecrets)), slices.Sorted(maps.Keys(mounted)); !slices.Equal(got, want) {
+		t.Errorf("references may not name %q, the manager has %q", got, want)
 	}
 }
 

@@ -21,7 +21,7 @@ func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving)
 		if released.ID == "" {
 			known, _, err := view.FindBackendAt(ctx, tx, leaving.Name, leaving.Place)
 			if err != nil {
-				return nil, ignoreUnknown(err)
+				return nil, ignoreNotFound(err)
 			}
 			released.ID = known.ID
 		}
@@ -34,7 +34,7 @@ func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving)
 			return nil, nil
 		}
 		if _, err := view.FindBackend(ctx, tx, released.ID); err != nil {
-			return nil, ignoreUnknown(err)
+			return nil, ignoreNotFound(err)
 		}
 		if _, err := view.FindAbandoned(ctx, tx, released.ID); !errors.Is(err, view.ErrNotFound) {
 			return nil, err
@@ -49,14 +49,6 @@ func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving)
 		return placement.Released{}, fmt.Errorf("letting go of the backend %s: %w", leaving.Name, err)
 	}
 	return released, nil
-}
-
-// ignoreUnknown: what the views do not know is no error here.
-func ignoreUnknown(err error) error {
-	if errors.Is(err, view.ErrNotFound) {
-		return nil
-	}
-	return err
 }
 
 // checkAbandoned refuses to name new locations in a backend that was given up,

@@ -23,16 +23,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
-	"github.com/coulomb/artifact-store/test/servers"
 )
 
 // TestAbandonBackend on both engines: in one step, without the place, and told by every read.
 func TestAbandonBackend(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func(t *testing.T) string{
-		"sqlite":     func(*testing.T) string { return "" },
-		"postgresql": func(t *testing.T) string { return servers.Postgres(t) },
-	} {
+	for name, url := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newSweepWorld(t, url(t), 0, nil)
@@ -225,16 +221,13 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 // what was let go.
 func TestPublishMeetsRelease(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func() string{
-		"sqlite":     func() string { return "" },
-		"postgresql": func() string { return servers.Postgres(t) },
-	} {
+	for name, url := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
 			refused, published := 0, 0
 			for round := range 12 {
-				w := newSweepWorld(t, url(), 0, nil)
+				w := newSweepWorld(t, url(t), 0, nil)
 				w.another(t)
 				one := w.tables[0].Backends()[0]
 				session := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, map[string][]byte{"a": []byte("aaa")})

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -69,7 +70,7 @@ func (s *Service) BackendName(nameOrID string) (string, error) {
 }
 
 func ignoreNotFound(err error) error {
-	if err == ErrNotFound {
+	if errors.Is(mapError(err), ErrNotFound) {
 		return nil
 	}
 	return err

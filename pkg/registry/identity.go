@@ -92,7 +92,7 @@ func (s *Service) createMarker(ctx context.Context, name, place string, b storag
 	var content bool
 	err := s.db.Read(ctx, func(tx database.Tx) (err error) {
 		known, content, err = view.FindBackendAt(ctx, tx, name, place)
-		return ignoreUnknown(err)
+		return ignoreNotFound(err)
 	})
 	if err != nil {
 		return nil, err

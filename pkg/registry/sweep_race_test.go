@@ -16,7 +16,6 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
-	"github.com/coulomb/artifact-store/test/servers"
 )
 
 const (
@@ -56,13 +55,10 @@ func hesitate() {
 // other contents in every way there is.
 func TestSweepDuringPushes(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]func() string{
-		"sqlite":     func() string { return "" },
-		"postgresql": func() string { return servers.Postgres(t) },
-	} {
+	for name, url := range engines {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newSweepWorld(t, url(), time.Nanosecond, func(b storage.Backend) storage.Backend { return hesitant{b} })
+			w := newSweepWorld(t, url(t), time.Nanosecond, func(b storage.Backend) storage.Backend { return hesitant{b} })
 			if name == "postgresql" {
 				w.another(t) // a second replica
 			}

@@ -27,13 +27,6 @@ func TestMain(m *testing.M) {
 		serveFiles(folder)
 		return
 	}
-	if putting := os.Getenv(putManyOf); putting != "" {
-		if err := putMany(putting); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
 	code := m.Run()
 	if printTable() {
 		code = max(code, 1)

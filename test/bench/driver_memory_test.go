@@ -2,32 +2,22 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/coulomb/artifact-store/pkg/digest"
-	"github.com/coulomb/artifact-store/pkg/storage"
-	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
-	"github.com/coulomb/artifact-store/pkg/storage/local"
+	"github.com/coulomb/artifact-store/test/bench/load"
+	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
 const (
-	// putManyOf has this program put many objects at once, as the putting that
-	// it holds says, and tell the most memory it ever had.
-	putManyOf = "BENCH_PUT_MANY"
 	// benchSize is the size in MiB of large objects; unset, each benchmark's own.
 	benchSize = "BENCH_SIZE_MIB"
 
@@ -44,16 +34,6 @@ func sizeOr(usual int64) int64 {
 	return usual
 }
 
-// putting is what a process of its own does.
-type putting struct {
-	Server *servers.S3Server // or
-	Folder string            // of a local backend
-	Pool   int64             // bytes of buffers
-	Puts   int
-	Size   int64
-	Known  int // every so manieth digest is; 0: none
-}
-
 // BenchmarkDriverMemory puts 64 large objects at once, half of them with digests
 // that are known, and asks the kernel for the most memory that a process with
 // nothing else in it ever had. They are 256 MiB each, in about a minute; with
@@ -62,7 +42,7 @@ func BenchmarkDriverMemory(b *testing.B) {
 	size := sizeOr(256 * mebibyte)
 	for range b.N {
 		server := servers.MinIOCompressing(b) // the disk holds what is left of them
-		measurePutting(b, "S3", putting{Server: &server, Pool: buffer.DefaultTotal, Puts: putsAtOnce, Size: size, Known: 2})
+		measurePutting(b, "S3", load.Putting{Server: on(server), Pool: buffer.DefaultTotal, Puts: putsAtOnce, Size: size, Known: 2})
 		empty(b, server)
 	}
 }
@@ -77,14 +57,14 @@ func BenchmarkDriverMemoryOfClients(b *testing.B) {
 			for _, size := range []int64{60 << 10, mebibyte, 17 * mebibyte} {
 				b.Run(fmt.Sprintf("%dx%dKiB", puts, size>>10), func(b *testing.B) {
 					if size <= mebibyte {
-						measurePutting(b, "a folder", putting{Folder: b.TempDir(), Pool: pool, Puts: puts, Size: size, Known: 1})
+						measurePutting(b, "a folder", load.Putting{Folder: b.TempDir(), Pool: pool, Puts: puts, Size: size, Known: 1})
 						server := servers.S3(b)
-						measurePutting(b, "S3", putting{Server: &server, Pool: pool, Puts: puts, Size: size, Known: 1})
+						measurePutting(b, "S3", load.Putting{Server: on(server), Pool: pool, Puts: puts, Size: size, Known: 1})
 						empty(b, server)
 						return
 					}
 					server := servers.MinIOCompressing(b)
-					measurePutting(b, "S3", putting{Server: &server, Pool: pool, Puts: puts, Size: size, Known: 2})
+					measurePutting(b, "S3", load.Putting{Server: on(server), Pool: pool, Puts: puts, Size: size, Known: 2})
 					empty(b, server)
 				})
 			}
@@ -92,19 +72,24 @@ func BenchmarkDriverMemoryOfClients(b *testing.B) {
 	}
 }
 
-// measurePutting records the most memory that p took.
-func measurePutting(b *testing.B, where string, p putting) {
+// on returns where the driver puts on server.
+func on(server servers.S3Server) *load.Server {
+	return &load.Server{
+		Endpoint: server.Endpoint, Region: server.Region, Bucket: server.Bucket, Prefix: driverPrefix,
+		AccessKey: server.AccessKey, SecretKey: server.SecretKey,
+	}
+}
+
+// measurePutting records the most memory that p took in a process that has the
+// drivers and nothing else.
+func measurePutting(b *testing.B, where string, p load.Putting) {
 	b.Helper()
 	description, err := json.Marshal(p)
 	if err != nil {
 		b.Fatal(err)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	command := exec.Command(program)
-	command.Env = append(os.Environ(), putManyOf+"="+string(description))
+	command := exec.Command(programs.Build(b, "./test/bench/putmany"))
+	command.Stdin = bytes.NewReader(description)
 	var output, problems bytes.Buffer
 	command.Stdout, command.Stderr = &output, &problems
 	began := time.Now()
@@ -127,84 +112,4 @@ func measurePutting(b *testing.B, where string, p putting) {
 	})
 	total := int64(p.Puts) * p.Size
 	told("  all of them; their speed", fmt.Sprintf("%.1f s; %s", took.Seconds(), rate(total, took)))
-}
-
-// putMany is the process that is measured.
-func putMany(description string) error {
-	var p putting
-	if err := json.Unmarshal([]byte(description), &p); err != nil {
-		return err
-	}
-	// Tighter than the manager's, which has more to do than to put; without a
-	// limit the collector lets as much garbage pile up as there are buffers. The rest is for what the kernel counts
-	// beside Go's memory: the program itself, some 20 MiB.
-	debug.SetMemoryLimit(p.Pool + 40*mebibyte)
-	var config backends.Config
-	if p.Server != nil {
-		s3 := driverConfig(*p.Server)
-		s3.RequestTimeout = 10 * time.Minute // while it copies 32 objects at once the server says nothing
-		config.S3 = &s3
-	} else {
-		config.Local = &local.Config{Path: p.Folder}
-	}
-	backend, err := backends.Open(context.Background(), config, buffer.New(p.Pool, buffer.DefaultEach))
-	if err != nil {
-		return err
-	}
-	sources := make([]storage.Source, p.Puts)
-	for i := range sources {
-		sources[i] = storage.Source{Reader: compressible(i, p.Size), Size: storage.UnknownSize}
-		if p.Known > 0 && i%p.Known == 0 {
-			// One after the other: what hashing takes is not the driver's.
-			hashed := digest.NewReader(compressible(i, p.Size))
-			if _, err := io.Copy(io.Discard, hashed); err != nil {
-				return err
-			}
-			sources[i].Size, sources[i].Want = p.Size, hashed.Sum()
-		}
-	}
-	puts, ctx := errgroup.WithContext(context.Background())
-	for _, src := range sources {
-		puts.Go(func() error {
-			_, err := backend.Put(ctx, src)
-			return err
-		})
-	}
-	if err := puts.Wait(); err != nil {
-		return err
-	}
-	peak, err := peakMemory(os.Getpid())
-	if err != nil {
-		return err
-	}
-	fmt.Println(peak)
-	return nil
-}
-
-// compressible gives size bytes that are another object's nowhere, and that a
-// server can make small. It takes no memory of its own.
-func compressible(object int, size int64) io.Reader {
-	return io.LimitReader(&stamped{object: object}, size)
-}
-
-// stamped is one line of text again and again, and a number at the start of
-// each block.
-type stamped struct {
-	object int
-	at     int64
-}
-
-const stampedBlock = 64 << 10
-
-var filling = bytes.Repeat([]byte("A line that comes again and again, 64 bytes of it and no others\n"), stampedBlock/64)
-
-func (s *stamped) Read(p []byte) (int, error) {
-	from := s.at % stampedBlock
-	n := copy(p, filling[from:])
-	if from < 32 {
-		stamp := fmt.Appendf(nil, "%016x%016x", s.object, s.at/stampedBlock)
-		copy(p[:n], stamp[from:])
-	}
-	s.at += int64(n)
-	return n, nil
 }

@@ -3,13 +3,9 @@ package bench
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/test/bench/load"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -61,7 +58,7 @@ func measureMemory(b *testing.B, manager *programs.Manager, driver string) {
 	if file.Size != size {
 		b.Fatalf("%d bytes arrived, want %d", file.Size, size)
 	}
-	peak, err := peakMemory(manager.PID())
+	peak, err := load.PeakMemory(manager.PID())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -99,7 +96,7 @@ func BenchmarkUploadMemoryOfClients(b *testing.B) {
 					group, ctx := errgroup.WithContext(b.Context())
 					for i := range clients {
 						group.Go(func() error {
-							_, err := client.PutFile(ctx, session.ID, fmt.Sprint(i), registry.Content{Reader: compressible(i, size), Size: size})
+							_, err := client.PutFile(ctx, session.ID, fmt.Sprint(i), registry.Content{Reader: load.Compressible(i, size), Size: size})
 							return err
 						})
 					}
@@ -107,7 +104,7 @@ func BenchmarkUploadMemoryOfClients(b *testing.B) {
 						b.Fatal(err)
 					}
 					took := time.Since(began)
-					peak, err := peakMemory(manager.PID())
+					peak, err := load.PeakMemory(manager.PID())
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -141,19 +138,4 @@ func (n *numbered) Read(p []byte) (int, error) {
 		n.rest.Reset(n.block)
 	}
 	return n.rest.Read(p)
-}
-
-// peakMemory is VmHWM, in bytes.
-func peakMemory(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if text, found := strings.CutPrefix(line, "VmHWM:"); found {
-			kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
-			return kilobytes << 10, err
-		}
-	}
-	return 0, errors.New("the kernel does not tell VmHWM")
 }

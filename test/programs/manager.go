@@ -29,7 +29,10 @@ const Patience = 60 * time.Second
 const pollInterval = 20 * time.Millisecond
 
 // built is the folder of both programs, built once for a process.
-var built = sync.OnceValues(func() (string, error) {
+var built = sync.OnceValues(func() (string, error) { return build("./cmd/manager", "./cmd/artifactstore") })
+
+// build makes programs, given as packages from the module's root, and returns their folder.
+func build(packages ...string) (string, error) {
 	root, err := servers.Root()
 	if err != nil {
 		return "", err
@@ -39,13 +42,23 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	// The flags of the Makefile, so that the build cache is shared with it.
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", folder, "./cmd/manager", "./cmd/artifactstore")
+	build := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-o", folder}, packages...)...)
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", build.Args, err, out)
 	}
 	return folder, nil
-})
+}
+
+// Build builds a program of the tests' own, as "./test/bench/putmany", and returns its path.
+func Build(tb testing.TB, pkg string) string {
+	tb.Helper()
+	folder, err := build(pkg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(folder, filepath.Base(pkg))
+}
 
 // Path of the program manager or artifactstore.
 func Path(tb testing.TB, name string) string {

@@ -20,6 +20,10 @@
 //   - It asks for its first large one while it holds one small one, and for no
 //     small one while it holds a large one.
 //
+// Uploads that were begun at the server, and so have more than buffers to give
+// back, do not become ever more: while many of them wait (manyBegun), those that
+// would only begin (Begin) let them pass. They get their turn when some have ended.
+//
 // So whoever waits for a large buffer waits for some that come back without
 // anyone's needing another one of either size; whoever waits for a small one,
 // for some that come back by themselves or once a large one did: there is no
@@ -39,6 +43,7 @@ package buffer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -65,14 +70,31 @@ type Pool struct {
 	free    [][]byte // last in, first out: the warmest pages are used again
 	out     int      // buffers that are handed out
 	waiting []*waiter
+	number  [classes]int // of those who wait
 
 	small *Pool // nil in one of small buffers
 }
 
 type waiter struct {
 	n     int
+	class class
 	ready chan [][]byte // has room for the one answer
 }
+
+// class of what asks for buffers.
+type class int
+
+const (
+	whole  class = iota // holds nothing else, and all buffers that it will need
+	begins              // will ask for more, and holds more than buffers then
+	begun               // asks for more
+	classes
+)
+
+// manyBegun is how many uploads that were begun may wait for a buffer before no
+// more are begun: 256 hold some 6 MiB beside their buffers, and others wait for
+// no upload to end before so many large ones come at once.
+const manyBegun = 256
 
 // New returns a Pool of total/each buffers of each bytes, at least one, and the
 // small ones beside it. Memory is taken when it is first needed and then kept.
@@ -115,7 +137,16 @@ func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 // GetN waits until n buffers are free at once and takes them; those who asked
 // earlier come first, however much they want. An n beyond Count is an error at
 // once.
-func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) {
+func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, whole) }
+
+// Begin is GetN for the first buffers of an upload that will ask for More. It
+// lets others pass while very many wait for More.
+func (p *Pool) Begin(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, begins) }
+
+// More is GetN for an upload that had buffers from Begin, or from TryGetN.
+func (p *Pool) More(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, begun) }
+
+func (p *Pool) get(ctx context.Context, n int, class class) ([][]byte, error) {
 	if n > p.count {
 		return nil, fmt.Errorf("%d buffers of %d bytes wanted, the budget has %d", n, p.each, p.count)
 	}
@@ -128,8 +159,9 @@ func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) {
 		p.mu.Unlock()
 		return got, nil
 	}
-	w := &waiter{n, make(chan [][]byte, 1)}
+	w := &waiter{n, class, make(chan [][]byte, 1)}
 	p.waiting = append(p.waiting, w)
+	p.number[class]++
 	p.mu.Unlock()
 
 	select {
@@ -138,14 +170,12 @@ func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	for i, other := range p.waiting {
-		if other == w {
-			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			// Whoever stood behind may fit where w did not.
-			p.serve()
-			p.mu.Unlock()
-			return nil, ctx.Err()
-		}
+	if i := slices.Index(p.waiting, w); i >= 0 {
+		p.leave(i)
+		// Whoever stood behind may fit where w did not.
+		p.serve()
+		p.mu.Unlock()
+		return nil, ctx.Err()
 	}
 	p.mu.Unlock()
 	// It was served in the same moment: give everything back.
@@ -199,9 +229,27 @@ func (p *Pool) take(n int) [][]byte {
 
 // serve answers waiters in order, as far as the budget goes. mu is held.
 func (p *Pool) serve() {
-	for len(p.waiting) > 0 && p.out+p.waiting[0].n <= p.count {
-		w := p.waiting[0]
-		p.waiting = p.waiting[1:]
+	for len(p.waiting) > 0 {
+		i := p.next()
+		w := p.waiting[i]
+		if p.out+w.n > p.count {
+			return
+		}
+		p.leave(i)
 		w.ready <- p.take(w.n)
 	}
+}
+
+// next returns whose turn it is. Somebody waits, mu is held.
+func (p *Pool) next() int {
+	if p.number[begun] < manyBegun {
+		return 0
+	}
+	return slices.IndexFunc(p.waiting, func(w *waiter) bool { return w.class != begins })
+}
+
+// leave takes the i-th waiter out of the queue. mu is held.
+func (p *Pool) leave(i int) {
+	p.number[p.waiting[i].class]--
+	p.waiting = slices.Delete(p.waiting, i, i+1)
 }

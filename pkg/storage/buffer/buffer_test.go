@@ -158,3 +158,57 @@ func TestCrowd(t *testing.T) {
 		t.Errorf("%d never came back", p.InUse())
 	}
 }
+
+// TestManyLargeUploads: of a thousand that come at once and want buffer after buffer, only
+// some are begun before others have ended, and all come through, those that want
+// one buffer and no more among them.
+func TestManyLargeUploads(t *testing.T) {
+	t.Parallel()
+	const uploads, parts, others, many = 1000, 6, 100, 256
+	p := buffer.New(2, 1)
+	var (
+		all         sync.WaitGroup
+		begun, most atomic.Int64
+	)
+	held, err := p.GetN(t.Context(), 2) // until everyone waits, or nearly
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range uploads {
+		all.Go(func() {
+			get := p.Begin
+			for nth := range parts {
+				bufs, err := get(t.Context(), 1)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if get = p.More; nth == 0 {
+					now := begun.Add(1)
+					for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+					}
+				}
+				// As a worker does that has sent it.
+				go func() { runtime.Gosched(); p.PutN(bufs) }()
+			}
+			begun.Add(-1)
+		})
+	}
+	for range others {
+		all.Go(func() {
+			buf, err := p.Get(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			runtime.Gosched()
+			p.Put(buf)
+		})
+	}
+	p.PutN(held)
+	all.Wait()
+	waitFor(t, "the last buffer to come back", func() bool { return p.InUse() == 0 })
+	if got := most.Load(); got < many || got >= uploads/2 {
+		t.Errorf("%d begun at once; %d may wait for more, and some have what they waited for", got, many)
+	}
+}

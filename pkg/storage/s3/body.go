@@ -30,12 +30,13 @@ func (b *Backend) buffersFor(size int64) int {
 }
 
 // spaceFor waits until the source has sent something to put there, or ended, and
-// then for memory for size bytes, all at once.
-func (b *Backend) spaceFor(ctx context.Context, in *intake.Intake, size int64) (*space, error) {
+// then for memory for size bytes, all at once, which get gives: one of the pool's ways
+// to ask.
+func (b *Backend) spaceFor(ctx context.Context, in *intake.Intake, size int64, get func(context.Context, int) ([][]byte, error)) (*space, error) {
 	if err := in.Await(ctx); err != nil {
 		return nil, err
 	}
-	bufs, err := b.pool.GetN(ctx, b.buffersFor(size))
+	bufs, err := get(ctx, b.buffersFor(size))
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	}
 	if len(begun) == 0 {
 		// Before anything else: who waits for memory should need none for it.
-		first, err := b.spaceFor(ctx, in, chunk)
+		first, err := b.spaceFor(ctx, in, chunk, b.pool.Begin)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -45,7 +45,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 			begun = begun[1:]
 			return first, nil
 		}
-		return b.spaceFor(ctx, in, size)
+		return b.spaceFor(ctx, in, size, b.pool.More)
 	}
 	if !src.Want.SHA256.IsZero() {
 		key := storage.Key(src.Want.SHA256)

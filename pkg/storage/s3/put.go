@@ -35,7 +35,7 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	case src.Size >= b.config.MultipartThresholdBytes || b.buffersFor(src.Size) > b.pool.Count():
 		return b.putParts(ctx, src, in, nil)
 	}
-	held, err := b.spaceFor(ctx, in, src.Size)
+	held, err := b.spaceFor(ctx, in, src.Size, b.pool.GetN)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -110,7 +110,7 @@ func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *in
 // nextHeld waits for memory if it may, else takes what is free: nil for none.
 func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, wait bool) (*space, error) {
 	if wait {
-		return b.spaceFor(ctx, in, size)
+		return b.spaceFor(ctx, in, size, b.pool.Begin)
 	}
 	bufs := b.pool.TryGetN(b.buffersFor(size))
 	if bufs == nil {

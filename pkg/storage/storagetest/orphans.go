@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -20,7 +19,7 @@ func WithOrphans(leave func(t *testing.T, b storage.Backend) []storage.Orphan) O
 // orphans: what was left behind is seen and can be removed, and nothing else is.
 func (s *suite) orphans(t *testing.T) {
 	b := s.open(t)
-	blob := Bytes(70, 100)
+	blob := bytesOf(70, 100)
 	mustPut(t, b, known(blob))
 	if _, err := b.CreateMarker(t.Context(), []byte("marker")); err != nil {
 		t.Fatal(err)
@@ -60,7 +59,7 @@ func (s *suite) orphans(t *testing.T) {
 		}
 	}
 	for _, kind := range []storage.OrphanKind{storage.OrphanStaged, storage.OrphanProbe, storage.OrphanUpload, ""} {
-		for _, key := range []string{storage.Key(digest.Of(blob).SHA256), storage.MarkerKey, storage.StagingPrefix + "/../identity", ""} {
+		for _, key := range []string{storage.Key(digestsOf(blob).SHA256), storage.MarkerKey, storage.StagingPrefix + "/../identity", ""} {
 			// Refused or not there: what counts is what is there afterwards.
 			b.RemoveOrphan(t.Context(), storage.Orphan{Kind: kind, Key: key, UploadID: "no such upload"}) //nolint:errcheck // see above
 		}

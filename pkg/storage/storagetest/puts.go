@@ -39,11 +39,11 @@ func (s *suite) sizes(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%s", size, declared.name), func(t *testing.T) {
 				t.Parallel()
 				b := s.open(t)
-				data := Bytes(uint64(seed), size)
+				data := bytesOf(uint64(seed), size)
 				src := declared.of(known(data))
 				src.Reader = plain{src.Reader}
 				info := mustPut(t, b, src)
-				if info.Digests != digest.Of(data) || info.Size != size {
+				if info.Digests != digestsOf(data) || info.Size != size {
 					t.Errorf("Put: %d bytes of %s", info.Size, info.Digests)
 				}
 				mustHold(t, b, data)
@@ -74,7 +74,7 @@ func (s *suite) wrongDigest(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%d of %d", name, size, declared), func(t *testing.T) {
 					t.Parallel()
 					b := s.open(t)
-					data := Bytes(1, size)
+					data := bytesOf(1, size)
 					src := known(data)
 					src.Size, src.Want = declared, change(src.Want)
 					_, err := b.Put(t.Context(), src)
@@ -82,10 +82,10 @@ func (s *suite) wrongDigest(t *testing.T) {
 					if !errors.As(err, &mismatch) || !errors.Is(err, storage.ErrMismatch) {
 						t.Fatalf("Put: %v", err)
 					}
-					if mismatch.Got != digest.Of(data) || mismatch.Want != src.Want {
+					if mismatch.Got != digestsOf(data) || mismatch.Want != src.Want {
 						t.Errorf("the error says want %s, got %s", mismatch.Want, mismatch.Got)
 					}
-					s.mustBeEmpty(t, b, digest.Of(data).SHA256)
+					s.mustBeEmpty(t, b, digestsOf(data).SHA256)
 					s.mustBeEmpty(t, b, other.SHA256)
 				})
 			}
@@ -100,7 +100,7 @@ func (s *suite) wrongSize(t *testing.T) {
 				t.Run(fmt.Sprintf("%d as %d/%s", size, declared, way), func(t *testing.T) {
 					t.Parallel()
 					b := s.open(t)
-					data := Bytes(2, size)
+					data := bytesOf(2, size)
 					src := known(data)
 					src.Size = declared
 					if way == "digests unknown" {
@@ -114,7 +114,7 @@ func (s *suite) wrongSize(t *testing.T) {
 					if mismatch.WantSize != declared || mismatch.GotSize == declared {
 						t.Errorf("the error says want %d, got %d", mismatch.WantSize, mismatch.GotSize)
 					}
-					s.mustBeEmpty(t, b, digest.Of(data).SHA256)
+					s.mustBeEmpty(t, b, digestsOf(data).SHA256)
 				})
 			}
 		}
@@ -130,14 +130,14 @@ func (s *suite) failingSource(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%s/%v", size, declared.name, cause), func(t *testing.T) {
 				t.Parallel()
 				b := s.open(t)
-				data := Bytes(3, size)
+				data := bytesOf(3, size)
 				src := declared.of(known(data))
 				src.Reader = io.MultiReader(bytes.NewReader(data[:size*3/4]), failing{cause})
 				_, err := b.Put(t.Context(), src)
 				if !errors.Is(err, storage.ErrSource) || !errors.Is(err, cause) {
 					t.Fatalf("Put: %v", err)
 				}
-				s.mustBeEmpty(t, b, digest.Of(data).SHA256)
+				s.mustBeEmpty(t, b, digestsOf(data).SHA256)
 			})
 		}
 	}
@@ -155,7 +155,7 @@ func (s *suite) cancelledPut(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%s", size, declared.name), func(t *testing.T) {
 				t.Parallel()
 				b := s.open(t)
-				data := Bytes(4, size)
+				data := bytesOf(4, size)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				src := declared.of(known(data))
@@ -168,7 +168,7 @@ func (s *suite) cancelledPut(t *testing.T) {
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("Put returned %s after its context", took)
 				}
-				s.mustBeEmpty(t, b, digest.Of(data).SHA256)
+				s.mustBeEmpty(t, b, digestsOf(data).SHA256)
 			})
 		}
 	}
@@ -181,12 +181,12 @@ func (c calling) Read([]byte) (int, error) { c.f(); return 0, io.EOF }
 
 func (s *suite) cancelledBefore(t *testing.T) {
 	b := s.open(t)
-	data := Bytes(5, 100)
+	data := bytesOf(5, 100)
 	mustPut(t, b, known(data))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	name := digest.Of(data).SHA256
-	_, putErr := b.Put(ctx, known(Bytes(6, 100)))
+	name := digestsOf(data).SHA256
+	_, putErr := b.Put(ctx, known(bytesOf(6, 100)))
 	_, _, getErr := b.Get(ctx, name, nil)
 	_, headErr := b.Head(ctx, name)
 	var listErr error
@@ -211,16 +211,16 @@ func (s *suite) putAgain(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
 			b := s.open(t)
-			data := Bytes(7, size)
+			data := bytesOf(7, size)
 			for _, declared := range declarations {
-				if info := mustPut(t, b, declared.of(known(data))); info.Digests != digest.Of(data) {
+				if info := mustPut(t, b, declared.of(known(data))); info.Digests != digestsOf(data) {
 					t.Errorf("%s: %s", declared.name, info.Digests)
 				}
 				mustHold(t, b, data)
 			}
 			// A refused put over what is there leaves it as it was.
 			wrong := known(append(bytes.Clone(data), 'x'))
-			wrong.Size, wrong.Want = storage.UnknownSize, digest.Of(data)
+			wrong.Size, wrong.Want = storage.UnknownSize, digestsOf(data)
 			if _, err := b.Put(t.Context(), wrong); !errors.Is(err, storage.ErrMismatch) {
 				t.Errorf("Put of other bytes: %v", err)
 			}
@@ -234,7 +234,7 @@ func (s *suite) concurrentPuts(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
 			b := s.open(t)
-			data := Bytes(8, size)
+			data := bytesOf(8, size)
 			backends := []storage.Backend{b, s.second(t, b)}
 			var all sync.WaitGroup
 			for i := range 8 {
@@ -263,7 +263,7 @@ func (s *suite) manyPuts(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
-			data := Bytes(uint64(100+i), []int64{1000, s.threshold - 1, s.threshold + 1}[i%3])
+			data := bytesOf(uint64(100+i), []int64{1000, s.threshold - 1, s.threshold + 1}[i%3])
 			src := declarations[i%len(declarations)].of(known(data))
 			src.Reader = plain{src.Reader}
 			if _, err := b.Put(t.Context(), src); err != nil {

@@ -16,7 +16,7 @@ import (
 
 func (s *suite) ranges(t *testing.T) {
 	b := s.open(t)
-	data := Bytes(9, 5000)
+	data := bytesOf(9, 5000)
 	name := mustPut(t, b, known(data)).Digests.SHA256
 	empty := mustPut(t, b, known(nil)).Digests.SHA256
 
@@ -89,7 +89,7 @@ func (s *suite) missing(t *testing.T) {
 
 func (s *suite) deletes(t *testing.T) {
 	b := s.open(t)
-	gone, stays := Bytes(10, 1000), Bytes(11, 1000)
+	gone, stays := bytesOf(10, 1000), bytesOf(11, 1000)
 	name := mustPut(t, b, known(gone)).Digests.SHA256
 	mustPut(t, b, known(stays))
 	for range 2 {
@@ -115,7 +115,7 @@ func (s *suite) list(t *testing.T) {
 	}
 	want := map[digest.Digest]int64{}
 	for i := range 40 {
-		info := mustPut(t, b, known(Bytes(uint64(200+i), int64(i))))
+		info := mustPut(t, b, known(bytesOf(uint64(200+i), int64(i))))
 		want[info.Digests.SHA256] = info.Size
 	}
 	s.mustList(t, b, want)

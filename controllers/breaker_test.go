@@ -15,6 +15,7 @@ import (
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -198,6 +199,33 @@ func TestOneOutageIsNoStorm(t *testing.T) {
 	if c.looks(all[0].Name) == before {
 		t.Error("nothing was looked at")
 	}
+}
+
+// TestADeadServerBehindAProxy: what its 503 says takes the backend out of
+// service, and new bytes go to the next of the rule.
+func TestADeadServerBehindAProxy(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, nil, false)
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	c.secret("keys", server)
+	behind := server
+	behind.Endpoint = proxy.URL
+	in := func(prefix string) func(*v1alpha1.StorageBackendSpec) {
+		return func(spec *v1alpha1.StorageBackendSpec) { spec.S3.KeyPrefix, spec.Probe.FailureThreshold = prefix, 2 }
+	}
+	first, next := c.s3("first", behind, in("first")), c.s3("next", server, in("next"))
+	c.create(&v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"first", "next"}}}}})
+	c.until(first, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(next, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.goesTo(c.table, "x", "first")
+	proxy.Arm(faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Always: true,
+		Page: "<html><body><center><h1>503 Service Temporarily Unavailable</h1></center><hr><center>nginx</center></body></html>"})
+	c.until(first, "Ready", metav1.ConditionFalse, storage.ReasonServerFailed)
+	c.goesTo(c.table, "x", "next")
+	proxy.Arm()
+	c.until(first, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.goesTo(c.table, "x", "first")
 }
 
 // TestWhatHangsHoldsUpNoOther: a changed Secret is acted on at once while an

@@ -52,9 +52,17 @@ func (seen Observation) looked() bool { return seen.Away == nil || seen.Away.pro
 type history struct {
 	good *Observation // the last without a problem, if what came since is only lost probes
 	lost int          // probes lost since
+	// throttled is how many probes since, one after the other, were asked for
+	// fewer requests by the first answer.
+	throttled int
 	// failures of the endpoint that were counted last in the place of a probe of this backend.
 	failures int
 }
+
+// throttledProbes in a row, of which not a single request was carried out, are
+// as one lost: with the defaults a place that does nothing but ask for fewer
+// requests is out of service after half an hour, and back with the first probe.
+const throttledProbes = 10
 
 // settle decides what an observation means after those before it: a place
 // that was good and gave no answer fewer than threshold times in a row is taken
@@ -94,8 +102,12 @@ func (h history) settle(seen Observation, recorded v1alpha1.StorageBackendStatus
 // and not for the first time: one look at another backend proves nothing.
 func (h *history) counts(seen Observation) bool {
 	switch {
-	case seen.Problem.Reason == storage.ReasonThrottled:
+	case seen.Problem.Reason == storage.ReasonThrottled && seen.Problem.Condition != v1alpha1.ConditionReachable:
+		h.throttled = 0 // it did something
 		return false
+	case seen.Problem.Reason == storage.ReasonThrottled:
+		h.throttled++
+		return h.throttled%throttledProbes == 0
 	case seen.Away == nil:
 		return true
 	case seen.Away.failures < 2 || seen.Away.failures == h.failures:

@@ -3,6 +3,7 @@ package controllers
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,8 @@ func TestSettle(t *testing.T) {
 	lost := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut, Lost: true}
 	denied := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonAccessDenied}
 	throttled := &Problem{Condition: v1alpha1.ConditionWritable, Reason: storage.ReasonThrottled, Lost: true}
+	idle := &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonThrottled, Lost: true} // nothing but throttled
+	times := func(n int, p *Problem) []*Problem { return slices.Repeat([]*Problem{p}, n) }
 	recorded := func(generation int64) v1alpha1.StorageBackendStatus {
 		return backendStatus(Observation{Generation: generation, ID: "id-1", Credentials: ReasonResolved, At: at}, v1alpha1.StorageBackendStatus{})
 	}
@@ -168,6 +171,10 @@ func TestSettle(t *testing.T) {
 		{"nothing known is not ready", none, 3, []*Problem{lost, lost, nil}, "nnr"},
 		{"slow down is not away", none, 2, []*Problem{nil, throttled, throttled, throttled, lost, lost}, "rrrrrn"},
 		{"slow down first, after another leader", recorded(1), 3, []*Problem{throttled, throttled, throttled, throttled}, "rrrr"},
+		{"slow down for ever", none, 2, times(3*throttledProbes, throttled), strings.Repeat("n", 3*throttledProbes)},
+		{"slow down for ever, and it was good", recorded(1), 2, times(3*throttledProbes, throttled), strings.Repeat("r", 3*throttledProbes)},
+		{"nothing else for ever", none, 2, append(append([]*Problem{nil}, times(2*throttledProbes+1, idle)...), nil, idle), strings.Repeat("r", 2*throttledProbes) + "nnrr"},
+		{"nothing else, and now and then something", recorded(1), 1, append(append(times(throttledProbes-1, idle), throttled), times(throttledProbes-1, idle)...), strings.Repeat("r", 2*throttledProbes-1)},
 		{"lost first, after another leader", recorded(1), 3, []*Problem{lost, throttled, lost, lost}, "rrrn"},
 		{"an answer of no, after another leader", recorded(1), 3, []*Problem{denied}, "n"},
 		{"slow down after an edit", recorded(0), 3, []*Problem{throttled, throttled}, "rr"},

@@ -23,7 +23,7 @@ var (
 	ErrNoPlace = errors.New("the bucket or folder does not exist")
 	// ErrFull: no space or quota is left.
 	ErrFull = errors.New("the storage is full")
-	// ErrThrottled: the place asks for fewer requests (503 SlowDown). It is not unhealthy.
+	// ErrThrottled: the place asks for fewer requests (429, SlowDown). It is not unhealthy.
 	ErrThrottled = errors.New("the storage asks for fewer requests")
 	// ErrClass: the place does not take the class of storage that it is configured to ask for.
 	ErrClass = errors.New("the storage does not take the storage class")

@@ -96,7 +96,7 @@ const (
 	Truncate Action = "truncate"
 	// Corrupt turns one bit of the byte behind After; InRequest and InAnswer only.
 	Corrupt Action = "corrupt"
-	// Answer gives Status, Code and RetryAfter as the server's answer; not InAnswer.
+	// Answer gives Status, Code or Page, and RetryAfter as the server's answer; not InAnswer.
 	Answer Action = "answer"
 	// Drip passes on what follows After in pieces of Piece bytes with a Pause
 	// before each; InRequest and InAnswer only.
@@ -122,7 +122,8 @@ type Fault struct {
 
 	Action     Action
 	Status     int           // of Answer
-	Code       string        // of Answer, as an S3 server says it; empty for no body
+	Code       string        // of Answer, as an S3 server says it
+	Page       string        // of Answer without Code: the body, as another says it; empty for none
 	RetryAfter time.Duration // of Answer, whole seconds; 0 for none
 	Piece      int64         // of Drip, in bytes
 	Pause      time.Duration // of Drip; of Stall, 0 for 4 s

@@ -189,13 +189,13 @@ func (l *link) hangUp(from io.Reader) {
 
 // answer says what the fault has the server say.
 func (l *link) answer(fault *strike, seen *Exchange, r *http.Request) error {
-	body := ""
+	kind, body := "text/html", fault.Page
 	if fault.Code != "" {
-		body = fmt.Sprintf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message></Message></Error>", fault.Code)
+		kind, body = "application/xml", fmt.Sprintf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message></Message></Error>", fault.Code)
 	}
 	answer := &http.Response{
 		StatusCode: fault.Status, ProtoMajor: 1, ProtoMinor: 1, Request: r,
-		Header:        http.Header{"Content-Type": {"application/xml"}},
+		Header:        http.Header{"Content-Type": {kind}},
 		Body:          io.NopCloser(strings.NewReader(body)),
 		ContentLength: int64(len(body)),
 		Close:         fault.Where == InRequest,

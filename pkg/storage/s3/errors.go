@@ -59,10 +59,16 @@ var byCode = map[string]finding{
 	"XMinioAdminBucketQuotaExceeded": {storage.ErrFull, storage.ReasonFull, "the quota is used up"},
 	"EntityTooLarge":                 {storage.ErrTooLarge, storage.ReasonTooLarge, storage.ErrTooLarge.Error()},
 
-	"SlowDown":           {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
-	"ServiceUnavailable": {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
-	"TooManyRequests":    {storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()},
-	"RequestTimeout":     {storage.ErrUnreachable, storage.ReasonTimedOut, "the body did not arrive in time"},
+	// Not ServiceUnavailable, which the SDK makes of a bare 503 as well, nor
+	// SlowDownRead and SlowDownWrite, as MinIO calls it that too few of its drives
+	// answer: a server that says so is failing.
+	"SlowDown":             throttled,
+	"TooManyRequests":      throttled,
+	"RequestLimitExceeded": throttled,
+	"RequestThrottled":     throttled,
+	"Throttling":           throttled,
+	"ThrottlingException":  throttled,
+	"RequestTimeout":       {storage.ErrUnreachable, storage.ReasonTimedOut, "the body did not arrive in time"},
 
 	"BadDigest":                   damaged,
 	"InvalidDigest":               damaged,
@@ -71,7 +77,10 @@ var byCode = map[string]finding{
 	"XAmzContentChecksumMismatch": damaged,
 }
 
-var damaged = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
+var (
+	damaged   = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
+	throttled = finding{storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()}
+)
 
 // errNotS3: something answered that is no S3 server.
 var errNotS3 = errors.New("the answer is not one of an S3 server")
@@ -164,7 +173,10 @@ func findByStatus(status int, api smithy.APIError) finding {
 		return finding{storage.ErrDenied, storage.ReasonAccessDenied, words}
 	case status == http.StatusInsufficientStorage:
 		return finding{storage.ErrFull, storage.ReasonFull, words}
-	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests:
+		// Not 503: without a code that is what a proxy says that has no server
+		// behind it, with Retry-After or not, and what a Head gets whose answer has
+		// no body to tell more.
 		return finding{storage.ErrThrottled, storage.ReasonThrottled, words}
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
 		return finding{storage.ErrDenied, storage.ReasonRegionWrong, words}

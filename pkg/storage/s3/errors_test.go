@@ -17,6 +17,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
+	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -223,7 +224,11 @@ func TestErrorsByCode(t *testing.T) {
 		{403, "QuotaExceeded", storage.ErrFull, storage.ReasonFull},
 		{507, "XMinioStorageFull", storage.ErrFull, storage.ReasonFull},
 		{503, "SlowDown", storage.ErrThrottled, storage.ReasonThrottled},
-		{503, "", storage.ErrThrottled, storage.ReasonThrottled},
+		{503, "RequestLimitExceeded", storage.ErrThrottled, storage.ReasonThrottled},
+		{429, "", storage.ErrThrottled, storage.ReasonThrottled},
+		{503, "", storage.ErrUnreachable, storage.ReasonServerFailed},
+		{503, "ServiceUnavailable", storage.ErrUnreachable, storage.ReasonServerFailed},
+		{503, "SlowDownWrite", storage.ErrUnreachable, storage.ReasonServerFailed}, // MinIO's for lost drives
 		{400, "AuthorizationHeaderMalformed", storage.ErrDenied, storage.ReasonRegionWrong},
 		{301, "PermanentRedirect", storage.ErrDenied, storage.ReasonRegionWrong},
 		{404, "NoSuchBucket", storage.ErrNoPlace, storage.ReasonBucketNotFound},
@@ -280,6 +285,49 @@ func TestNotFoundOfAnother(t *testing.T) {
 				if !strings.HasSuffix(fmt.Sprint(err), "the answer is not one of an S3 server") {
 					t.Errorf("%s: %v", verb, err)
 				}
+			}
+		})
+	}
+}
+
+// TestUnavailableByAnother: a 503 of the proxy before a server that is gone is
+// one of a server that fails, through every verb; it is repeated as that.
+func TestUnavailableByAnother(t *testing.T) {
+	t.Parallel()
+	server := servers.S3(t)
+	for name, page := range map[string]string{
+		"HAProxy":   "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n",
+		"nginx":     "<html><body><center><h1>503 Service Temporarily Unavailable</h1></center><hr><center>nginx</center></body></html>",
+		"a gateway": "no healthy upstream",
+		"nothing":   "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := faultproxy.HTTP(t, server.Endpoint)
+			config := configFor(server)
+			config.EndpointURL, config.KeyPrefix = proxy.URL, "unavailable/"+strings.ReplaceAll(name, " ", "-")
+			b := newBackend(t, config)
+			data := []byte("data")
+			if _, err := b.Put(t.Context(), source(data)); err != nil {
+				t.Fatal(err)
+			}
+			down := faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Page: page, Always: true}
+			proxy.Arm(down)
+			check(t, "Health", b.Health(t.Context()), storage.ErrUnreachable, storage.ReasonServerFailed, config)
+			proxy.Arm(down)
+			_, _, err := b.Get(t.Context(), storageDigest(data), nil)
+			check(t, "Get", err, storage.ErrUnreachable, storage.ReasonServerFailed, config)
+			if struck := proxy.Struck(); struck != 5 {
+				t.Errorf("it was asked %d times, want 5", struck)
+			}
+			down.RetryAfter = time.Hour // a page for maintenance; nobody waits for it
+			proxy.Arm(down)
+			for verb, err := range everyVerb(t.Context, b, data) {
+				check(t, verb, err, storage.ErrUnreachable, storage.ReasonServerFailed, config)
+			}
+			proxy.Arm()
+			if _, err := b.Head(t.Context(), storageDigest(data)); err != nil {
+				t.Errorf("it is back: %v", err)
 			}
 		})
 	}

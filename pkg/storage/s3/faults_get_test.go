@@ -59,7 +59,7 @@ func expectedOfGet(f faultproxy.Fault) faultCase {
 		// A body that breaks off again and again comes to its end all the same
 		// when each piece brings it on.
 		return faultCase{want: succeeds}
-	case f.Action == faultproxy.Answer && f.Status == 503:
+	case f.Action == faultproxy.Answer && f.Code == "SlowDown":
 		return faultCase{want: fails, kind: storage.ErrThrottled}
 	}
 	return faultCase{want: fails, kind: storage.ErrUnreachable}

@@ -220,7 +220,7 @@ func expected(w way, f faultproxy.Fault) faultCase {
 		return faultCase{want: fails, kind: storage.ErrUnreachable} // the answer is needed: it tells the part's tag
 	case lost:
 		return faultCase{want: either} // what happened can be seen
-	case f.Action == faultproxy.Answer && f.Status == 503:
+	case f.Action == faultproxy.Answer && f.Code == "SlowDown" && f.Kind != faultproxy.HeadObject: // whose answer has no code
 		return faultCase{want: fails, kind: storage.ErrThrottled}
 	}
 	return faultCase{want: fails, kind: storage.ErrUnreachable}

@@ -86,9 +86,7 @@ var (
 		http.StatusServiceUnavailable:  true,
 		http.StatusGatewayTimeout:      true,
 	}
-	repeatedCodes = map[string]bool{
-		"SlowDown":           true,
-		"TooManyRequests":    true,
+	repeatedCodes = map[string]bool{ // besides those that throttle
 		"InternalError":      true,
 		"ServiceUnavailable": true,
 		"RequestTimeout":     true,
@@ -108,11 +106,14 @@ func (f failure) attempts() int {
 		return max(1, repeatedReasons[f.reason])
 	}
 	_, known := byCode[f.code]
-	if repeatedCodes[f.code] || repeatedStatuses[f.status] && !known {
+	if f.throttles() || repeatedCodes[f.code] || repeatedStatuses[f.status] && !known {
 		return maxAttempts
 	}
 	return 1
 }
+
+// throttles reports whether the answer's code asks for fewer requests.
+func (f failure) throttles() bool { return byCode[f.code].kind == storage.ErrThrottled }
 
 // unclear reports whether the server may have done, or be doing, what it was
 // asked for.
@@ -121,7 +122,7 @@ func (f failure) unclear() bool {
 	case f.status == 0:
 		return f.reason != storage.ReasonConnectionRefused && f.reason != storage.ReasonNameNotResolved &&
 			f.reason != storage.ReasonTLSNotTrusted && f.reason != storage.ReasonCredentialsFailed
-	case f.code == "SlowDown":
+	case f.throttles():
 		return false
 	}
 	return f.status >= 500

@@ -47,6 +47,8 @@ func TestDecide(t *testing.T) {
 		{"503", failure{status: 503, code: "ServiceUnavailable"}, 1, hour, firstBackoff, true},
 		{"504", failure{status: 504}, 1, hour, firstBackoff, true},
 		{"429", failure{status: 429}, 1, hour, firstBackoff, false},
+		{"too many, as 503", failure{status: 503, code: "TooManyRequests"}, 1, hour, firstBackoff, false},
+		{"drives lost", failure{status: 503, code: "SlowDownWrite"}, 1, hour, firstBackoff, true},
 		{"slow down", failure{status: 503, code: "SlowDown"}, 1, hour, firstBackoff, false},
 		{"slow down, 3 s", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, hour, 3*time.Second + firstBackoff, false},
 		{"slow down, a day", failure{status: 503, code: "SlowDown", after: 24 * hour}, 1, 48 * hour, -1, false},
@@ -205,7 +207,7 @@ func TestRetryAfterThatDoesNotFit(t *testing.T) {
 	if took := time.Since(start); took < time.Second || took > 8*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if !errors.Is(err, storage.ErrThrottled) || asked.Load() != 2 {
+	if storage.ReasonOf(err) != storage.ReasonServerFailed || asked.Load() != 2 { // as far as a head can tell
 		t.Errorf("%v after %d attempts", err, asked.Load())
 	}
 }

@@ -24,7 +24,7 @@ import (
 // and d.lastGood. It does nothing where the endpoint's breaker turns it away.
 // d.mu is held.
 func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, writes bool) *turnedAway {
-	done, away := o.breakers.enter(breakerOf(sb), sb.Name, requestOf(sb) != "" || d.tried.generation != 0 && d.tried.generation != sb.Generation)
+	done, away := o.breakers.enter(breakerOf(sb), sb.Name, d.untried(requestOf(sb)) || d.tried.generation != 0 && d.tried.generation != sb.Generation)
 	if away != nil {
 		if away.problem != nil && (d.problem == nil || !d.has(config)) {
 			d.problem = away.problem
@@ -33,7 +33,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 		return away
 	}
 	defer func() { done(d.problem) }()
-	d.tried.config, d.tried.generation, d.tried.at, d.tried.ready = config, sb.Generation, o.now(), statusReady(sb)
+	d.tried.config, d.tried.generation, d.tried.at, d.tried.ready, d.tried.request = config, sb.Generation, o.now(), statusReady(sb), requestOf(sb)
 	writes = writes && sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend
 	if d.has(config) {
 		d.problem, d.lastGood = o.inspectServing(ctx, d, sb, writes), LastGoodNone

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
@@ -198,6 +199,100 @@ func TestOneOutageIsNoStorm(t *testing.T) {
 	t.Logf("all 50 are back %v after the endpoint", time.Since(mended))
 	if c.looks(all[0].Name) == before {
 		t.Error("nothing was looked at")
+	}
+}
+
+// TestARequestIsHandledOnceItWasLookedAt: not where its look was turned away,
+// which is made as the next trial, or when the endpoint answers to another.
+func TestARequestIsHandledOnceItWasLookedAt(t *testing.T) {
+	t.Parallel()
+	o, _ := newObserver(t, nil)
+	clock := moved(o)
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	server.Endpoint = proxy.URL
+	sb := bucketOf(server)
+	sb.Spec.Probe.FailureThreshold = 1
+	woken := make(chan string, 8)
+	defer o.Listen(func(name string, look bool) {
+		if look && name == sb.Name {
+			woken <- name
+		}
+	})()
+	down := faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Always: true}
+	look := func(when, handled string, made bool) {
+		t.Helper()
+		proxy.Arm(down)
+		sb.Status = statusAfter(o.Observe(t.Context(), sb, nil, keysOf(&server)), sb.Status)
+		if got := sb.Status.LastHandledRequest; got != handled || (proxy.Struck() > 0) != made {
+			t.Errorf("%s: handled is %q, want %q, and %d requests were made", when, got, handled, proxy.Struck())
+		}
+	}
+	ask := func(value string) { sb.Annotations = map[string]string{v1alpha1.RequestAnnotation: value} }
+	another := func() func(*Problem) { // a trial of another backend
+		done, away := o.breakers.enter(breakerOf(sb), "another", true)
+		if away != nil {
+			t.Fatalf("%+v", away)
+		}
+		return done
+	}
+	look("the outage", "", true)
+	clock.add(askedTrial)
+	another()(refusing)
+	ask("first")
+	look("another's trial is just over", "", false)
+	clock.add(askedTrial)
+	look("as the next trial", "first", true)
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady); c.Status != metav1.ConditionFalse || c.Reason != storage.ReasonServerFailed {
+		t.Errorf("%+v", c)
+	}
+	clock.add(askedTrial)
+	end := another()
+	ask("second")
+	look("while another is tried", "first", false)
+	if len(woken) > 0 {
+		t.Error("it was woken although nothing answers")
+	}
+	end(nil)
+	<-woken // the endpoint answers
+	proxy.Arm()
+	seen := observeFully(t, o, sb, keysOf(&server))
+	sb.Status = statusAfter(seen, sb.Status)
+	if c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady); c.Status != metav1.ConditionTrue || sb.Status.LastHandledRequest != "second" || len(sb.Status.Capabilities) == 0 {
+		t.Errorf("it is back: handled is %q, %+v", sb.Status.LastHandledRequest, c)
+	}
+}
+
+// TestARequestHurriesOnce: a replica whose look did not find the endpoint back
+// does not try again and again until some status says that it was handled.
+func TestARequestHurriesOnce(t *testing.T) {
+	t.Parallel()
+	o, _ := newObserver(t, nil)
+	clock := moved(o)
+	server := servers.S3(t)
+	proxy := faultproxy.HTTP(t, server.Endpoint)
+	server.Endpoint = proxy.URL
+	sb := bucketOf(server)
+	sb.Status.ID, sb.Annotations = "id-1", map[string]string{v1alpha1.RequestAnnotation: "now"}
+	proxy.Arm(faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Always: true})
+	tries := func() int {
+		before := proxy.Struck()
+		o.Open(t.Context(), sb, nil, keysOf(&server))
+		return proxy.Struck() - before
+	}
+	if tries() == 0 {
+		t.Error("it was not tried")
+	}
+	for range 4 {
+		clock.add(askedTrial)
+		if again := tries(); again != 0 {
+			t.Errorf("%d requests more for what was asked for once", again)
+		}
+	}
+	clock.add(askedTrial)
+	sb.Annotations[v1alpha1.RequestAnnotation] = "again"
+	if tries() == 0 {
+		t.Error("another request was not tried")
 	}
 }
 

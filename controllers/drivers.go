@@ -37,6 +37,7 @@ type driver struct {
 		generation int64
 		at         time.Time
 		ready      bool // by the recorded status then
+		request    string
 	}
 	// again is how many times in a row the same was refused, after the first.
 	again   int

@@ -85,9 +85,14 @@ func statusReady(sb *v1alpha1.StorageBackend) bool {
 // something changed: what is declared, that someone asks, or that the leader
 // has found it Ready since. d.mu is held.
 func (d *driver) rest(sb *v1alpha1.StorageBackend, config backends.Config, now time.Time) time.Duration {
-	if d.problem == nil || requestOf(sb) != "" || statusReady(sb) && !d.tried.ready || d.tried.generation != sb.Generation || !reflect.DeepEqual(d.tried.config, config) {
+	if d.problem == nil || d.untried(requestOf(sb)) || statusReady(sb) && !d.tried.ready || d.tried.generation != sb.Generation || !reflect.DeepEqual(d.tried.config, config) {
 		return 0
 	}
 	wait := retryWait(d.problem, d.again, duration(sb.Spec.Probe.Interval, defaultInterval))
 	return max(0, d.tried.at.Add(wait).Sub(now))
 }
+
+// untried reports whether someone asks for a look that was not made yet. One
+// that no status says to be handled, as this process does not lead or a full
+// probe is due, hurries nobody twice. d.mu is held.
+func (d *driver) untried(request string) bool { return request != "" && request != d.tried.request }

@@ -147,7 +147,7 @@ func backendStatus(seen Observation, previous v1alpha1.StorageBackendStatus) v1a
 		// A place that cannot be reached keeps the id by which the log knows it.
 		next.ID = previous.ID
 	}
-	if seen.Request != "" && !seen.Pending {
+	if seen.Request != "" && !seen.Pending && seen.Away == nil { // else the look that it asks for is still to come
 		next.LastHandledRequest = seen.Request
 	}
 	next.Capabilities = recordedCapabilities(seen.Capabilities)

@@ -281,7 +281,8 @@ type StorageBackendStatus struct {
 	// +optional
 	LastGoodServes bool `json:"lastGoodServes,omitempty"`
 	// LastHandledRequest is the value of the annotation
-	// artifactstore.dev/requested-at that the last probe was made for.
+	// artifactstore.dev/requested-at that the last probe was made for; not of
+	// one that waits, as the endpoint does not answer to others.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	LastHandledRequest string `json:"lastHandledRequest,omitempty"`

@@ -118,7 +118,7 @@ func withoutCredentials(spec v1alpha1.StorageBackendSpec) v1alpha1.StorageBacken
 // state publishes what is known now, returns it, and reports whether the table
 // is to have another entry for it. mu is held.
 func (d *driver) state(at time.Time) (now Opened, changed bool) {
-	now = Opened{Store: d.store, ID: d.id, Problem: d.problem, LastGood: d.lastGood, At: at}
+	now = Opened{Store: d.store, ID: d.id, Place: d.config.Place(), Problem: d.problem, LastGood: d.lastGood, At: at}
 	d.published.Lock()
 	defer d.published.Unlock()
 	was := d.published.Opened

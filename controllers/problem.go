@@ -106,7 +106,7 @@ func probeProblem(report probe.Report) *Problem {
 
 // identityProblem is why the marker could not be matched with the log.
 func identityProblem(err error) *Problem {
-	if errors.Is(err, placement.ErrForeignMarker) {
+	if errors.Is(err, placement.ErrForeignMarker) || errors.Is(err, placement.ErrNoMarker) {
 		return problem(v1alpha1.ConditionWritable, ReasonForeignMarker, "%s", err)
 	}
 	p := placeProblem(v1alpha1.ConditionWritable, err)

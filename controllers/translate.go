@@ -185,6 +185,7 @@ func duration(d *metav1.Duration, otherwise time.Duration) time.Duration {
 type Opened struct {
 	Store storage.Backend
 	ID    string
+	Place string // of Store, in words
 	// Problem is what is wrong with the backend as it is declared now, of which
 	// Store need not be; LastGood is what goes on all the same.
 	Problem  *Problem
@@ -213,7 +214,7 @@ func snapshot(declared []v1alpha1.StorageBackend, policies []v1alpha1.RoutingPol
 func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 	b := placement.Backend{Name: sb.Name, ID: opened.ID, Driver: driverOf(sb), ReadOnly: sb.Spec.Access == v1alpha1.ReadOnly, LastProbe: opened.At}
 	if opened.Store != nil {
-		b.Store = opened.Store
+		b.Store, b.Place = opened.Store, opened.Place
 	}
 	b.Prober, b.Capabilities = opened.Prober, placementCapabilities(sb.Status.Capabilities)
 	b.Ready, b.Reason, b.Message = readiness(sb)

@@ -63,7 +63,7 @@ func (s *Service) ProbeBackend(ctx context.Context, nameOrID string) (placement.
 		return placement.ProbeReport{}, err
 	}
 	if b.Prober == nil {
-		return placement.ProbeReport{}, fmt.Errorf("%w: %s cannot be probed from here", ErrUnavailable, b.Name)
+		return placement.ProbeReport{}, &UnavailableError{Backend: b.Name, Message: "it cannot be probed from here"}
 	}
 	report, err := b.Prober.Probe(ctx)
 	if errors.Is(err, placement.ErrProbing) {

@@ -39,6 +39,25 @@ var (
 	ErrUnavailable = errors.New("the backend that holds the blob is not available")
 )
 
+// UnavailableError says why: the reason ("" for none) and the message of the
+// first thing that is wrong with the backend. They may name its place.
+type UnavailableError struct{ Backend, Reason, Message string }
+
+func (e *UnavailableError) Error() string {
+	return ErrUnavailable.Error() + ": " + e.Backend + ": " + e.State()
+}
+
+// State is the reason and the message.
+func (e *UnavailableError) State() string {
+	if e.Reason == "" {
+		return e.Message
+	}
+	return e.Reason + ": " + e.Message
+}
+
+// Is makes it an ErrUnavailable.
+func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
+
 // InvalidError names the field (dotted, camelCase: "files[3].path") and what was expected.
 type InvalidError struct{ Field, Message string }
 

@@ -52,12 +52,16 @@ func (s *Service) RegisterBackend(ctx context.Context, name, driver, place strin
 func parseMarker(found []byte, logID, place string) (marker, error) {
 	var m marker
 	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
-		return m, fmt.Errorf("%w: the identity object at %s cannot be read as one", placement.ErrForeignMarker, place)
+		return m, foreign("what stands at %s as %s is not the identity of a backend", place, storage.MarkerKey)
 	}
 	if m.LogID != logID {
-		return m, fmt.Errorf("%w: %s belongs to the log %s, this one is %s", placement.ErrForeignMarker, place, m.LogID, logID)
+		return m, foreign("%s belongs to the log %s, this one is %s", place, m.LogID, logID)
 	}
 	return m, nil
+}
+
+func foreign(format string, args ...any) error {
+	return &placement.MarkerError{Kind: placement.ErrForeignMarker, Message: fmt.Sprintf(format, args...)}
 }
 
 // checkMarker reports whether the place still is the backend that it was.
@@ -66,21 +70,29 @@ func (s *Service) checkMarker(ctx context.Context, b placement.Backend) error {
 	if !ok {
 		return nil
 	}
-	return CheckMarker(ctx, marked, s.log.ID(), b.ID, b.Name)
+	return CheckMarker(ctx, marked, s.log.ID(), b)
 }
 
 // CheckMarker fails unless the identity object of a place is that of the log's
 // backend: what is missing from another place says nothing about this
-// backend's blobs. name is for the error, which is placement.ErrForeignMarker,
-// or storage.ErrUnreachable where the object cannot be read.
-func CheckMarker(ctx context.Context, place storage.Marked, logID, backendID, name string) error {
-	found, err := place.ReadMarker(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: the identity object of %s cannot be read: %w", storage.ErrUnreachable, name, err)
+// backend's blobs. b has the backend's id, name and place. The error is a
+// *placement.MarkerError, or the driver's where the place did not show the object.
+func CheckMarker(ctx context.Context, marked storage.Marked, logID string, b placement.Backend) error {
+	where := b.Name
+	if b.Place != "" {
+		where += " (" + b.Place + ")"
 	}
-	m, err := parseMarker(found, logID, name)
-	if err == nil && m.BackendID != backendID {
-		err = fmt.Errorf("%w: %s holds the backend %s, not %s", placement.ErrForeignMarker, name, m.BackendID, backendID)
+	found, err := marked.ReadMarker(ctx)
+	if errors.Is(err, storage.ErrNotFound) {
+		return &placement.MarkerError{Kind: placement.ErrNoMarker, Message: fmt.Sprintf("%s answers, but %s is not there, so that nothing in it is taken for this backend's: "+
+			"mount the right volume or mend the declaration, or restore the object, or the content with it, from a backup", where, storage.MarkerKey)}
+	}
+	if err != nil {
+		return fmt.Errorf("reading the identity object of %s: %w", where, err)
+	}
+	m, err := parseMarker(found, logID, where)
+	if err == nil && m.BackendID != b.ID {
+		err = foreign("%s holds the backend %s, not %s", where, m.BackendID, b.ID)
 	}
 	return err
 }
@@ -98,8 +110,8 @@ func (s *Service) createMarker(ctx context.Context, name, place string, b storag
 		return nil, err
 	}
 	if content {
-		return nil, fmt.Errorf("%w: %s has no identity object, but the log says that the backend %s holds blobs there; restore the object or the content",
-			placement.ErrForeignMarker, place, known.ID)
+		return nil, &placement.MarkerError{Kind: placement.ErrNoMarker,
+			Message: fmt.Sprintf("%s has none, but the log says that the backend %s holds blobs there; restore the object or the content", place, known.ID)}
 	}
 	data, err := json.MarshalIndent(marker{
 		Format: markerFormat, LogID: s.log.ID(), BackendID: uuid.NewString(),

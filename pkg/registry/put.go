@@ -143,7 +143,7 @@ func (s *Service) writable(backendID, name string) (storage.Store, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s (%s): %w", ErrUnavailable, name, backendID, err)
 	case backend.Store == nil:
-		return nil, fmt.Errorf("%w: %s: %s", ErrUnavailable, backend.Name, backend.Message)
+		return nil, unavailable(backend)
 	case backend.ReadOnly:
 		return nil, fmt.Errorf("%w: %s is read-only now", ErrUnavailable, backend.Name)
 	}

@@ -154,7 +154,7 @@ type Sweeps interface {
 	// session has, staged objects, what probes left, and unfinished multipart
 	// uploads; all of them only when older than OrphanAge by the place's own
 	// clock. It ends before it has touched anything if the place's identity is
-	// not this backend's (placement.ErrForeignMarker). progress may be nil; it
+	// not this backend's (a *placement.MarkerError). progress may be nil; it
 	// is called from one goroutine. An aborted run returns its error and the
 	// report so far; what it removed is removed. One run of a backend at a time
 	// in a process (a *ConflictError); other processes may run one beside it. A

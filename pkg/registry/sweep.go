@@ -58,11 +58,11 @@ func (s *Service) SweepBackend(ctx context.Context, nameOrID string, dryRun bool
 		run.report.Kinds = append(run.report.Kinds, SweepCounts{Kind: kind})
 	}
 	if backend.Store == nil || backend.ID == "" {
-		return run.report, fmt.Errorf("%w: %s: %s", ErrUnavailable, backend.Name, backend.Message)
+		return run.report, unavailable(backend)
 	}
 	var can bool
 	if run.store, can = backend.Store.(sweepable); !can {
-		return run.report, fmt.Errorf("%w: %s cannot show what was left behind", ErrUnavailable, backend.Name)
+		return run.report, &UnavailableError{Backend: backend.Name, Message: "its driver cannot show what was left behind"}
 	}
 	if backend.ReadOnly { // for a dry run too: to ask the place's clock is to write
 		return run.report, &ConflictError{Field: "backend", Message: backend.Name + " is read-only by declaration: nothing is written to it, as also a dry run must to find out the storage's time"}

@@ -77,7 +77,7 @@ func (w *sweepWorld) another(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Driver: "local", Ready: true, Store: w.store}}})
+	table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Place: w.folder, Driver: "local", Ready: true, Store: w.store}}})
 	w.services, w.tables = append(w.services, service), append(w.tables, table)
 }
 
@@ -339,9 +339,11 @@ func (a askedNow) Now(ctx context.Context) (time.Time, error) {
 	return a.Backend.Now(ctx)
 }
 
-// A place that is not this backend's is not touched.
+// A place that is not this backend's is not touched, and the error says which it is and whose.
 func TestSweepTouchesNoOtherPlace(t *testing.T) {
 	t.Parallel()
+	kinds := map[string]error{"no marker": placement.ErrNoMarker, "a foreign marker": placement.ErrForeignMarker, "a broken marker": placement.ErrForeignMarker}
+	words := map[string]string{"no marker": " answers, but .artifactstore/identity is not there", "a foreign marker": " belongs to the log ", "a broken marker": " is not the identity of a backend"}
 	for name, change := range map[string]func(t *testing.T, marker string){
 		"no marker": func(t *testing.T, marker string) {
 			if err := os.Remove(marker); err != nil {
@@ -387,8 +389,15 @@ func TestSweepTouchesNoOtherPlace(t *testing.T) {
 						once.Do(func() { change(t, marker); before = w.files(t) })
 					}
 				})
-				if err == nil || report.Done || report.Error == "" {
+				if !errors.Is(err, kinds[name]) || report.Done || report.Error == "" {
 					t.Errorf("got %+v, %v", report, err)
+				}
+				if said := err.Error(); !strings.Contains(said, words[name]) || !strings.Contains(said, "one ("+w.folder+")") {
+					t.Errorf("the error says %q", said)
+				}
+				// A verification says the same.
+				if _, verifying := w.services[0].VerifyBackend(context.Background(), "one", registry.VerifyOptions{}, nil); verifying == nil || verifying.Error() != err.Error() {
+					t.Errorf("a verification: %v", verifying)
 				}
 				if after := w.files(t); !slices.Equal(after, before) {
 					t.Errorf("there were %q, there are %q", before, after)

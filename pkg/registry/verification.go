@@ -1,9 +1,9 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
@@ -46,7 +46,7 @@ func checkOptions(o VerifyOptions) error {
 }
 
 func unavailable(b placement.Backend) error {
-	return fmt.Errorf("%w: %s: %s", ErrUnavailable, b.Name, b.Message)
+	return &UnavailableError{b.Name, b.Reason, cmp.Or(b.Message, "it is not open here")}
 }
 
 // NewLedger is the work of a verification of one backend, listed by and

@@ -26,6 +26,8 @@ type kind struct {
 var kinds = []kind{
 	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The input is not valid"},
 	{"conflict", http.StatusConflict, registry.ErrConflict, "What is there already says otherwise"},
+	{"foreign-marker", http.StatusConflict, placement.ErrForeignMarker, "The place belongs to another log or backend"},
+	{"no-marker", http.StatusConflict, placement.ErrNoMarker, "The place has no identity object"},
 	{"incomplete", http.StatusConflict, registry.ErrIncomplete, "Bytes of declared files are missing"},
 	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is published"},
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},
@@ -41,7 +43,7 @@ var kinds = []kind{
 	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob was found corrupt or missing"},
 	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not answer"},
 	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry's database went away in the middle; ask again what became of the request"},
-	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend that holds the blob is not available now"},
+	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend is not available now"},
 	{"too-large", http.StatusRequestEntityTooLarge, storage.ErrTooLarge, "Larger than the backend can hold in one object"},
 	{"storage-full", http.StatusInsufficientStorage, storage.ErrFull, "The backend is full"},
 	{"throttled", http.StatusServiceUnavailable, storage.ErrThrottled, "The backend asks for fewer requests"},
@@ -164,14 +166,33 @@ func problemOf(err error) *Problem {
 	return p
 }
 
-// placeProblem is problemOf with the driver's words, which hold no secret, for
-// those who tend a backend: others need not know its bucket and host.
+// placeProblem is problemOf with words of the driver, the marker or the state,
+// which hold no secret, for those who tend a backend: others need not know its bucket and host.
 func placeProblem(err error) *Problem {
-	p := problemOf(err)
-	if place := (*storage.PlaceError)(nil); p.Detail == "" && errors.As(err, &place) {
+	var (
+		p           = problemOf(err)
+		marker      *placement.MarkerError
+		unavailable *registry.UnavailableError
+		place       *storage.PlaceError
+	)
+	switch {
+	case p.Detail != "":
+	case errors.As(err, &marker):
+		p.Detail = marker.Message
+	case errors.As(err, &unavailable):
+		p.Detail = unavailable.State()
+	case errors.As(err, &place):
 		p.Detail = place.Message
 	}
 	return p
+}
+
+// ofPlace has err answered by placeProblem; nil stays nil.
+func ofPlace(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.Join(placeProblem(err), err)
 }
 
 func mismatchField(e *storage.MismatchError) string {

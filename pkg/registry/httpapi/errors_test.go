@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 		status int
 	}{
 		{invalid, 400}, {conflict, 409}, {missing, 409}, {mismatch, 400}, {notReady, 503}, {offset, 409},
-		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503},
+		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {placement.ErrForeignMarker, 409}, {placement.ErrNoMarker, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503},
 		{registry.ErrFailedLocation, 500}, {registry.ErrAbandoned, 410}, {registry.ErrUnavailable, 503}, {placement.ErrUnknownBackend, 503}, {storage.ErrRange, 416}, {storage.ErrSource, 400},
 		{storage.ErrTooLarge, 413}, {storage.ErrFull, 507}, {storage.ErrThrottled, 503}, {storage.ErrUnreachable, 503}, {storage.ErrDenied, 503}, {storage.ErrNoPlace, 503}, {storage.ErrClass, 503},
 	} {
@@ -91,45 +92,83 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 	}
 }
 
-// denying is a registry whose backend refuses one verb.
-type denying struct {
+// ailing is a registry with whose backend something is wrong.
+type ailing struct {
 	registry.Registry
+	err   error
 	begun bool // a report was sent before
 }
 
-var errDenied = fmt.Errorf("%s: %w", secret, &storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied,
-	Message: "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"})
-
-func (d denying) SweepBackend(_ context.Context, _ string, _ bool, progress func(registry.SweepReport)) (registry.SweepReport, error) {
-	if d.begun {
+func (a ailing) SweepBackend(_ context.Context, _ string, _ bool, progress func(registry.SweepReport)) (registry.SweepReport, error) {
+	if a.begun {
 		progress(registry.SweepReport{})
 	}
-	return registry.SweepReport{Error: secret}, errDenied
+	return registry.SweepReport{Error: secret}, a.err
 }
 
-func (denying) ProbeBackend(context.Context, string) (placement.ProbeReport, error) {
-	return placement.ProbeReport{}, errDenied
+func (a ailing) VerifyBackend(_ context.Context, _ string, _ registry.VerifyOptions, progress func(registry.VerifyReport)) (registry.VerifyReport, error) {
+	if a.begun {
+		progress(registry.VerifyReport{})
+	}
+	return registry.VerifyReport{Error: secret}, a.err
 }
 
-// Who tends a backend is told in the driver's words what is wrong with it.
+func (a ailing) ProbeBackend(context.Context, string) (placement.ProbeReport, error) {
+	return placement.ProbeReport{}, a.err
+}
+
+func (a ailing) ListLocations(context.Context, string, registry.LocationQuery) (registry.LocationPage, error) {
+	return registry.LocationPage{}, a.err
+}
+
+func (a ailing) RecordFindings(context.Context, string, registry.VerifyFindings) (registry.RecordedFindings, error) {
+	return registry.RecordedFindings{}, a.err
+}
+
+func (a ailing) OpenBlob(context.Context, digest.Digest, *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	return nil, registry.BlobInfo{}, a.err
+}
+
+// Who tends a backend is told in words what is wrong with it, and where it is; who reads from it is not.
 func TestPlacesSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	for _, begun := range []bool{false, true} {
-		var log logBuffer
-		client := newClient(t, serve(t, httpapi.NewHandler(denying{begun: begun}, httpapi.Options{Logger: log.logger()})))
-		report, sweeping := client.SweepBackend(context.Background(), "b", false, nil)
-		_, probing := client.ProbeBackend(context.Background(), "b")
-		for verb, err := range map[string]error{"sweep": sweeping, "probe": probing} {
-			text := fmt.Sprint(err, report)
-			if !errors.Is(err, storage.ErrDenied) || !strings.Contains(text, "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads") {
-				t.Errorf("%s: %v", verb, err)
+	for _, c := range []struct {
+		err, is error
+		want    string
+	}{
+		{&storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied, Message: "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"}, storage.ErrDenied,
+			"503: The backend refuses the registry's credentials or a permission: list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"},
+		{&placement.MarkerError{Kind: placement.ErrForeignMarker, Message: "bucket b belongs to the log x"}, placement.ErrForeignMarker,
+			"409: The place belongs to another log or backend: bucket b belongs to the log x"},
+		{&placement.MarkerError{Kind: placement.ErrNoMarker, Message: "bucket b answers, and it is not there"}, placement.ErrNoMarker,
+			"409: The place has no identity object: bucket b answers, and it is not there"},
+		{&registry.UnavailableError{Backend: "one", Reason: storage.ReasonBucketNotFound, Message: "bucket b does not exist"}, registry.ErrUnavailable,
+			"503: The backend is not available now: BucketNotFound: bucket b does not exist"},
+	} {
+		for _, begun := range []bool{false, true} {
+			var log logBuffer
+			client := newClient(t, serve(t, httpapi.NewHandler(ailing{err: fmt.Errorf("%s: %w", secret, c.err), begun: begun}, httpapi.Options{Logger: log.logger()})))
+			swept, sweeping := client.SweepBackend(t.Context(), "b", false, nil)
+			verified, verifying := client.VerifyBackend(t.Context(), "b", registry.VerifyOptions{}, nil)
+			_, probing := client.ProbeBackend(t.Context(), "b")
+			_, listing := client.ListLocations(t.Context(), "b", registry.LocationQuery{})
+			_, recording := client.RecordFindings(t.Context(), "b", registry.VerifyFindings{})
+			for verb, err := range map[string]error{"sweep": sweeping, "verify": verifying, "probe": probing, "list": listing, "record": recording} {
+				text := fmt.Sprint(err, swept, verified)
+				if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s: %v", verb, err)
+				}
+				if strings.Contains(text, "secret") || strings.Contains(text, "hunter2") {
+					t.Errorf("%s: the inside shows: %s", verb, text)
+				}
 			}
-			if strings.Contains(text, "secret") || strings.Contains(text, "hunter2") {
-				t.Errorf("%s: the inside shows: %s", verb, text)
+			if logged := log.String(); strings.Contains(logged, "/var/lib/secret") != strings.HasPrefix(c.want, "503") {
+				t.Errorf("%v is logged as %s", c.err, logged)
 			}
-		}
-		if !strings.Contains(log.String(), "/var/lib/secret") {
-			t.Errorf("the log has not the detail: %s", log.String())
+			_, _, reading := client.OpenBlob(t.Context(), digest.Of(nil).SHA256, nil)
+			if !errors.Is(reading, c.is) || strings.Contains(reading.Error(), "bucket b") {
+				t.Errorf("reading a blob: %v", reading)
+			}
 		}
 	}
 }

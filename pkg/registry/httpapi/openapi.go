@@ -58,9 +58,9 @@ var (
 		parameter("query", "mode", "full (usual), rolling or failed"), parameter("query", "rollingPeriod", "in what time all is read once, as 720h"),
 		parameter("query", "rollingInterval", "the time until the next run, as 24h"), parameter("query", "concurrency", "objects read at once, 1 to 64"),
 		parameter("query", "bandwidth", "bounds what is read, from 65536 on"), parameter("query", "timeLimit", "after what time nothing more is begun, as 6h"),
-		answers[verifyLine](200, "application/x-ndjson"))
+		answers[verifyLine](200, "application/x-ndjson"), marked)
 	sweepOperation = plain(http.MethodPost, "/v1/backends/{id}/sweeps", "sweepBackend", "Remove what was left behind in a backend; a line of progress at most five times a second", "backends",
-		parameter("path", "id", "the backend's name or its id"), parameter("query", "dryRun", "true: only list it"), answers[sweepLine](200, "application/x-ndjson"))
+		parameter("path", "id", "the backend's name or its id"), parameter("query", "dryRun", "true: only list it"), answers[sweepLine](200, "application/x-ndjson"), marked)
 	livezOperation   = plain(http.MethodGet, "/livez", "livez", "200 while the process serves", "server", answersBytes(200, "text/plain"))
 	readyzOperation  = plain(http.MethodGet, "/readyz", "readyz", "200 when requests may be sent here, else a 503 with the reason", "server", answersBytes(200, "text/plain"))
 	metricsOperation = plain(http.MethodGet, "/metrics", "metrics", "Prometheus metrics", "server", answersBytes(200, "text/plain"))
@@ -163,6 +163,13 @@ func answersBlob(withBody bool) detail {
 			op.Responses["416"] = &huma.Response{Description: "the range lies outside", Content: problemContent}
 		}
 	}
+}
+
+// marked documents the answer to who would have a place looked through that is
+// busy, or not the backend's.
+func marked(op *huma.Operation) {
+	op.Responses["409"] = &huma.Response{Content: problemContent,
+		Description: "conflict: one is running, or the backend is ReadOnly. foreign-marker, no-marker: the identity object in the place is not this backend's, or is not there; detail says which place and whose it is"}
 }
 
 var problemContent = map[string]*huma.MediaType{"application/problem+json": {Schema: schemaOf[Problem]()}}

@@ -208,10 +208,7 @@ func (h *handler) registerOperations(api huma.API) {
 	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/probe", "probeBackend", "Try every verb and feature of a backend apart; one probe of it at a time", "backends", 200),
 		func(ctx context.Context, in *backendID) (*body[placement.ProbeReport], error) {
 			report, err := h.registry.ProbeBackend(ctx, in.ID)
-			if err != nil {
-				return nil, errors.Join(placeProblem(err), err)
-			}
-			return &body[placement.ProbeReport]{report}, nil
+			return &body[placement.ProbeReport]{report}, ofPlace(err)
 		})
 	h.registerVerifications(api)
 	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the whole; always 200, status is ok or degraded", "server", 200),

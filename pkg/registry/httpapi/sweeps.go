@@ -45,7 +45,7 @@ func (h *handler) sweepBackend(w *responseWriter, r *http.Request) error {
 		return writeLine(w, sweepLine{SweepReport: report})
 	}
 	if w.status == 0 {
-		return errors.Join(placeProblem(err), err) // nothing was sent yet: a problem with its status
+		return ofPlace(err) // nothing was sent yet: a problem with its status
 	}
 	if r.Context().Err() != nil {
 		return nil

@@ -51,12 +51,12 @@ func (h *handler) verifyBackend(w *responseWriter, r *http.Request) error {
 		return writeLine(w, verifyLine{VerifyReport: report})
 	}
 	if w.status == 0 {
-		return err // nothing was sent yet: a problem with its status
+		return ofPlace(err) // nothing was sent yet: a problem with its status
 	}
 	if r.Context().Err() != nil {
 		return nil
 	}
-	p := problemOf(err)
+	p := placeProblem(err)
 	if errors.Is(err, context.Canceled) && h.opts.Context.Err() != nil {
 		p = problemStopping.problem("")
 	}
@@ -136,12 +136,12 @@ func (h *handler) registerVerifications(api huma.API) {
 			if page.Locations == nil {
 				page.Locations = []verify.Location{}
 			}
-			return &body[registry.LocationPage]{page}, err
+			return &body[registry.LocationPage]{page}, ofPlace(err)
 		})
 	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/findings", "recordFindings", "Record what was found of locations by reading them", "backends", 200),
 		func(ctx context.Context, in *recordFindings) (*body[registry.RecordedFindings], error) {
 			recorded, err := h.registry.RecordFindings(ctx, in.ID, in.Body)
-			return &body[registry.RecordedFindings]{recorded}, err
+			return &body[registry.RecordedFindings]{recorded}, ofPlace(err)
 		})
 }
 

@@ -45,6 +45,9 @@ type Backend struct {
 	ID string `json:"id"`
 	// Name of the StorageBackend.
 	Name string `json:"name"`
+	// Place says in words without secrets where Store's bytes are; "" where
+	// nobody said it. It is for those who tend the backend.
+	Place string `json:"-"`
 	// Driver is "s3" or "local".
 	Driver string `json:"driver"`
 	// Ready: may take new bytes. A backend that is not ready may still be read.
@@ -114,7 +117,7 @@ func (e *NoRuleError) Is(target error) bool { return target == ErrNoRule }
 type Registrar interface {
 	// RegisterBackend reads the marker of b, or writes it if there is none and
 	// logs v1.backend.registered, and returns the backend's id. A marker of another log or of another
-	// place is a *ForeignMarkerError: nothing may be written there. place describes
+	// place, or a lost one, is a *MarkerError: nothing may be written there. place describes
 	// where the bytes are in words without secrets (s3://bucket/prefix at endpoint; a folder).
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
 	// Findings returns what verification last found in the backend.
@@ -146,8 +149,25 @@ type Released struct {
 	Held bool
 }
 
-// ErrForeignMarker: the place belongs to another log or another backend.
-var ErrForeignMarker = errors.New("the place belongs to another log or backend")
+// What a place's marker says that it should not.
+var (
+	// ErrForeignMarker: the place belongs to another log or another backend.
+	ErrForeignMarker = errors.New("the place belongs to another log or backend")
+	// ErrNoMarker: the place answered, and the marker that should be there is not.
+	ErrNoMarker = errors.New("the place has no identity object")
+)
+
+// MarkerError says which place it is, what its marker says and what should be
+// there, without secrets. It unwraps to Kind, ErrForeignMarker or ErrNoMarker.
+type MarkerError struct {
+	Kind    error
+	Message string
+}
+
+func (e *MarkerError) Error() string { return e.Kind.Error() + ": " + e.Message }
+
+// Unwrap gives Kind.
+func (e *MarkerError) Unwrap() error { return e.Kind }
 
 // Findings summarizes the locations of one backend.
 type Findings struct {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -296,52 +295,4 @@ func newRequest(url string) (*http.Request, error) {
 		request.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
 	}
 	return request, err
-}
-
-// kstatus is what tools that wait (kpt, Flux, Argo CD's generic check) make of
-// an object by its generation and conditions alone.
-func kstatus(generation int64, status v1alpha1.StorageBackendStatus) string {
-	ready := meta.FindStatusCondition(status.Conditions, "Ready")
-	switch {
-	case status.ObservedGeneration != generation || ready == nil:
-		return "InProgress"
-	case ready.Status == metav1.ConditionTrue:
-		return "Current"
-	default:
-		return "InProgress: " + ready.Reason
-	}
-}
-
-// TestStatusIsWhatToolsWaitFor: a new generation is in progress until it was
-// looked at, and what does not work never passes for current.
-func TestStatusIsWhatToolsWaitFor(t *testing.T) {
-	t.Parallel()
-	well := Observation{Generation: 1, ID: "id", Credentials: ReasonResolved, At: at, Findings: &placement.Findings{}}
-	first := backendStatus(well, v1alpha1.StorageBackendStatus{})
-	broken := well
-	broken.Generation, broken.Problem, broken.LastGood = 2, &Problem{Condition: v1alpha1.ConditionCredentialsResolved, Reason: ReasonSecretNotFound}, LastGoodServes
-	second := backendStatus(broken, first)
-	for _, tt := range []struct {
-		name       string
-		generation int64
-		status     v1alpha1.StorageBackendStatus
-		want       string
-	}{
-		{"new", 1, v1alpha1.StorageBackendStatus{}, "InProgress"},
-		{"looked at", 1, first, "Current"},
-		{"edited", 2, first, "InProgress"},
-		{"broken, though what worked last serves on", 2, second, "InProgress: SecretNotFound"},
-	} {
-		if got := kstatus(tt.generation, tt.status); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
-		}
-	}
-	for _, c := range second.Conditions {
-		if c.ObservedGeneration != 2 {
-			t.Errorf("%s speaks of generation %d", c.Type, c.ObservedGeneration)
-		}
-	}
-	if meta.FindStatusCondition(second.Conditions, "Reconciling") != nil || meta.FindStatusCondition(second.Conditions, "Stalled") != nil {
-		t.Error("these would change what kstatus says")
-	}
 }

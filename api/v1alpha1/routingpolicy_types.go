@@ -27,6 +27,9 @@ type RoutingPolicy struct {
 
 	// +required
 	Spec RoutingPolicySpec `json:"spec"`
+	// Status is what became of it. Until the first look no generation counts as
+	// observed: tools that wait (kstatus) do not take what is new for what is well.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status RoutingPolicyStatus `json:"status,omitempty"`
 }
@@ -79,7 +82,8 @@ type RoutingMatch struct {
 
 // RoutingPolicyStatus is what became of it.
 type RoutingPolicyStatus struct {
-	// ObservedGeneration is the generation that the conditions speak of.
+	// ObservedGeneration is the generation that the conditions speak of; -1
+	// until the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Rules, one for each of spec, in the same order.

@@ -4,8 +4,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Condition types of a StorageBackend, in the order in which they are found
-// out: the first that is not True tells the story, and those behind it are Unknown.
+// Condition types of a StorageBackend. The first three are stages: the first
+// that is not True tells the story, Ready has its reason, and the stages behind
+// it are Unknown. Verified stands apart (ADR 0015): what was read and found out
+// stays known while the place is away.
 const (
 	ConditionCredentialsResolved = "CredentialsResolved"
 	ConditionReachable           = "Reachable"
@@ -55,6 +57,9 @@ type StorageBackend struct {
 
 	// +required
 	Spec StorageBackendSpec `json:"spec"`
+	// Status is what was found. Until the first look no generation counts as
+	// observed: tools that wait (kstatus) do not take what is new for what is well.
+	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status StorageBackendStatus `json:"status,omitempty"`
 }
@@ -104,7 +109,8 @@ type ProbeSpec struct {
 	// +kubebuilder:validation:Maximum=20
 	// +optional
 	FailureThreshold int32 `json:"failureThreshold,omitempty"`
-	// Suspend stops probing; the last state stands.
+	// Suspend: nothing is written by probes; the last state of Writable stands.
+	// The marker is still read, at each interval: a place that is away is not Ready.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
@@ -263,7 +269,8 @@ type ValueRef struct {
 // StorageBackendStatus is what was found. What changes all the time (latency,
 // objects and bytes held) is a metric instead.
 type StorageBackendStatus struct {
-	// ObservedGeneration is the generation that the conditions speak of.
+	// ObservedGeneration is the generation that the conditions speak of; -1
+	// until the first look.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// ID is the UUID in the place's marker object; events name the backend by it.

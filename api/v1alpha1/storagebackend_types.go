@@ -206,7 +206,8 @@ type S3Spec struct {
 	// signed SHA-256 that S3 requires (WhenRequired), or a CRC-32C header that
 	// is cheaper and that not every server checks (WhenSupported). Auto is
 	// WhenSupported where the driver found that the server checks it, else
-	// WhenRequired.
+	// WhenRequired. Where the server does not check it WhenSupported signs the
+	// SHA-256 as well.
 	// +kubebuilder:validation:Enum=Auto;WhenRequired;WhenSupported
 	// +kubebuilder:default=Auto
 	// +optional

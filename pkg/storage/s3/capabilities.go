@@ -89,7 +89,7 @@ func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 
 // tryUpload begins an upload, calls with, and removes it.
 func (b *Backend) tryUpload(ctx context.Context, with func(*upload) error) error {
-	u, err := b.begin(ctx, storage.StagingPrefix+"/"+uuid.NewString(), usualClass, false)
+	u, err := b.begin(ctx, storage.StagingPrefix+"/"+uuid.NewString(), usualClass, proof{})
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) 
 func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
 	checks, err := b.checksChecksums(ctx)
 	if err == nil && !checks {
-		return unsupported("the server does not check CRC-32C; with checksums Auto parts carry their signed SHA-256 instead"), nil
+		return unsupported("the server does not check CRC-32C; parts carry their signed SHA-256, whatever checksums says"), nil
 	}
 	return supported("the server refuses bytes whose CRC-32C is wrong"), err
 }

@@ -30,16 +30,17 @@ const (
 	// ChecksumsWhenRequired signs each part's SHA-256: every server checks it,
 	// at one more pass of hashing on both ends.
 	ChecksumsWhenRequired Checksums = "WhenRequired"
-	// ChecksumsWhenSupported sends an x-amz-checksum-crc32c header with a body
-	// that is not signed. Servers that do not know it (Ceph RGW 16) store
-	// whatever arrives: over http nothing but TCP protects a part then.
+	// ChecksumsWhenSupported sends an x-amz-checksum-crc32c header with each
+	// part, as some buckets want it. Servers that do not know it (Ceph RGW 16)
+	// would store whatever arrives, so where the server is not found to check
+	// it the part's SHA-256 is signed as well.
 	ChecksumsWhenSupported Checksums = "WhenSupported"
 )
 
 // askAgain is how long uploads go without a CRC where an outage kept the answer.
 const askAgain = 10 * time.Second
 
-// checksumCheck is what Auto has found out about the server.
+// checksumCheck is what was found out about the server.
 type checksumCheck struct {
 	turn  chan struct{} // holds one token: who takes it may ask and write
 	known bool
@@ -53,15 +54,26 @@ func newChecksumCheck() checksumCheck {
 	return c
 }
 
-// partsCarryCRC says whether the parts of an upload carry a CRC-32C rather than
-// a signed SHA-256. What cannot be found out costs a hash and no safety.
-func (b *Backend) partsCarryCRC(ctx context.Context) bool {
-	switch {
-	case b.config.Checksums == ChecksumsWhenRequired:
-		return false
-	case b.config.Checksums == ChecksumsWhenSupported:
-		return true
+// proof is what the parts of an upload carry, of which the server must check at
+// least one: nobody reads the object before it is visible.
+type proof struct {
+	crc    bool // the header x-amz-checksum-crc32c
+	signed bool // the SHA-256, in the signature
+}
+
+// proofOfParts follows the mode, but never trusts a CRC-32C that the server is
+// not known to check.
+func (b *Backend) proofOfParts(ctx context.Context) proof {
+	if b.config.Checksums == ChecksumsWhenRequired {
+		return proof{signed: true}
 	}
+	checked := b.crcIsChecked(ctx)
+	return proof{crc: checked || b.config.Checksums == ChecksumsWhenSupported, signed: !checked}
+}
+
+// crcIsChecked says whether the server is known to check a CRC-32C. What cannot
+// be found out costs a hash and no safety.
+func (b *Backend) crcIsChecked(ctx context.Context) bool {
 	select {
 	case <-b.checks.turn:
 		defer func() { b.checks.turn <- struct{}{} }()

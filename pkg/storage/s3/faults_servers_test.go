@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/s3"
 	"github.com/coulomb/artifact-store/test/faultproxy"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -69,6 +70,30 @@ func TestFaultsElsewhere(t *testing.T) {
 			inParallel(t, putCases(false), func(c putCase) string { return c.name }, place.put)
 			place.get(t, getCases(false))
 		})
+	}
+}
+
+// TestDamageOnTheWay: in every mode a bit that turns in the body of a request is
+// found, also on servers that do not look at what the mode sends (Ceph RGW).
+func TestDamageOnTheWay(t *testing.T) {
+	t.Parallel()
+	for _, kind := range servers.S3Kinds {
+		for _, mode := range []s3.Checksums{s3.ChecksumsWhenRequired, s3.ChecksumsWhenSupported} {
+			t.Run(fmt.Sprintf("%s/%s", kind, mode), func(t *testing.T) {
+				t.Parallel()
+				place := &bed{server: servers.S3On(t, kind, false), proxy: faultproxy.HTTP, mode: mode}
+				var damaging []putCase
+				for _, c := range putCases(false) {
+					if f := c.faults[0]; f.Action == faultproxy.Corrupt && f.Where == faultproxy.InRequest {
+						damaging = append(damaging, c)
+					}
+				}
+				if len(damaging) < 5 {
+					t.Fatalf("%d cases", len(damaging))
+				}
+				inParallel(t, damaging, func(c putCase) string { return c.name }, place.put)
+			})
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ type bed struct {
 	server servers.S3Server
 	proxy  func(testing.TB, string) *faultproxy.Proxy
 	next   atomic.Int64
+	mode   s3.Checksums // of the backends
 }
 
 // inParallel runs cases at once, because most of them wait; testing's own limit is
@@ -103,6 +104,7 @@ func (place *bed) behind(t *testing.T, prefix string, run func(context.Context, 
 	p := place.proxy(t, place.server.Endpoint)
 	config := configFor(place.server)
 	config.EndpointURL, config.RequestTimeout, config.KeyPrefix = p.URL, faultTimeout, prefix
+	config.Checksums = place.mode
 	config.CABundle, config.MultipartThresholdBytes = place.server.CA, s3.MinMultipartChunkBytes
 	pool := buffer.New(16<<20, 8<<20)
 	label := fmt.Sprintf("%s %p", t.Name(), p)

@@ -46,7 +46,7 @@ type upload struct {
 	id  *string
 	// chunk is the size of its parts, the last one's apart.
 	chunk int64
-	crc   bool // parts carry a CRC-32C; else their SHA-256 is signed
+	proof proof // of its parts
 	// began: Amazon S3 tells this time as that of the object's last change.
 	began time.Time
 	// strays: an attempt to begin it may have begun another, which has no name here.
@@ -123,12 +123,13 @@ func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, h
 }
 
 func (u *upload) sendPart(ctx context.Context, number int32, part *space) error {
-	proof := unsigned
+	hash := unsigned
+	if u.proof.signed {
+		hash = payloadHash(part.sha256())
+	}
 	var sum *string
-	if u.crc {
+	if u.proof.crc {
 		sum = aws.String(part.crc32c())
-	} else {
-		proof = payloadHash(part.sha256())
 	}
 	pieces := part.pieces()
 	var tag *string
@@ -138,7 +139,7 @@ func (u *upload) sendPart(ctx context.Context, number int32, part *space) error 
 		sent, err := u.b.client.UploadPart(ctx, &s3.UploadPartInput{
 			Bucket: &u.b.config.Bucket, Key: u.b.key(u.key), UploadId: u.id, PartNumber: &number,
 			Body: content, ContentLength: &content.size, ChecksumCRC32C: sum,
-		}, proof.option)
+		}, hash.option)
 		if err == nil {
 			tag = sent.ETag
 		}

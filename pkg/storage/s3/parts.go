@@ -70,7 +70,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 
 // uploadTo makes an object of the source, or none.
 func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, chunk int64, next spaces) (digest.Dual, error) {
-	u, err := b.begin(ctx, key, class, b.partsCarryCRC(ctx))
+	u, err := b.begin(ctx, key, class, b.proofOfParts(ctx))
 	if err != nil {
 		return digest.Dual{}, err
 	}
@@ -148,7 +148,7 @@ func (b *Backend) copyFailed(ctx context.Context, err error) error {
 
 // promoteParts is promote for what is too large for one request, or takes too long.
 func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, class types.StorageClass, size int64) error {
-	u, err := b.begin(ctx, storage.Key(name), class, false) // the server moves bytes that it has
+	u, err := b.begin(ctx, storage.Key(name), class, proof{}) // the server moves bytes that it has
 	if err != nil {
 		return err
 	}

@@ -60,16 +60,16 @@ func afterwards(ctx context.Context, do func(context.Context)) {
 // another's too, and what was begun there is left to the sweep.
 //
 // Servers refuse parts whose checksum was not announced, and a Complete without
-// one that was: crc says whether parts will carry a CRC-32C.
-func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, crc bool) (*upload, error) {
-	u := &upload{b: b, key: key, crc: crc, began: time.Now()}
+// one that was: the proof says whether parts will carry a CRC-32C.
+func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, proof proof) (*upload, error) {
+	u := &upload{b: b, key: key, proof: proof, began: time.Now()}
 	input := &s3.CreateMultipartUploadInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		ContentType:          aws.String(contentType),
 		StorageClass:         class,
 		ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 	}
-	if crc {
+	if proof.crc {
 		input.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
 	}
 	err := b.try(ctx, func(ctx context.Context) error { return u.create(ctx, input) }, nil)

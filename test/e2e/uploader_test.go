@@ -102,7 +102,7 @@ func TestUploader(t *testing.T) {
 // there, and a sweep leaves nothing.
 func TestKilledUploads(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []servers.S3Kind{servers.VersityGW, servers.RGW} {
+	for _, kind := range servers.S3Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			killedUploadsOn(t, servers.S3On(t, kind, false))

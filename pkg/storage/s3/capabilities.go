@@ -98,18 +98,22 @@ func (b *Backend) tryUpload(ctx context.Context, with func(*upload) error) error
 	return with(u)
 }
 
-// tryListUploads lists an upload and its parts, as a sweep does.
+// tryListUploads looks for an upload and its parts exactly as a sweep does.
 func (b *Backend) tryListUploads(ctx context.Context) (storage.Found, error) {
 	found := supported("unfinished uploads and their parts are listed")
 	err := b.tryUpload(ctx, func(u *upload) error {
-		// The whole key: MinIO lists no other.
-		listed, err := call(ctx, b, b.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{Bucket: &b.config.Bucket, Prefix: b.key(u.key)})
-		if err != nil {
-			return b.failed(ctx, "list uploads", err)
+		listed := false
+		for begun, err := range b.unfinished(ctx) {
+			if err != nil {
+				return err
+			}
+			if listed = begun.UploadID == aws.ToString(u.id); listed {
+				break
+			}
 		}
 		if gone, err := u.gone(ctx); err != nil {
 			return b.failed(ctx, "list parts", err)
-		} else if gone || len(listed.Uploads) == 0 {
+		} else if gone || !listed {
 			found = unsupported("the server does not list an upload that was begun; sweeps see none")
 		}
 		return nil

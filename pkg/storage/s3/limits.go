@@ -36,6 +36,7 @@ const (
 	MaxMaxConnections          = 1024
 
 	maxSinglePutBytes = 5 << 30
+	maxUploadsListed  = 1000
 )
 
 // What texts must match, in the syntax of RE2.

@@ -50,9 +50,7 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 
 // Orphans implements storage.Cleaner. Uploads come last, because to list them
 // is a permission of its own (s3:ListBucketMultipartUploads, and
-// s3:ListMultipartUploadParts for their sizes and ages). With a prefix MinIO
-// lists uploads of exactly that key, so there they are seen only where keyPrefix
-// is unset; it removes them itself after a day.
+// s3:ListMultipartUploadParts for their sizes and ages).
 func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
 		_ = b.objectsBelow(ctx, storage.OrphanStaged, storage.StagingPrefix, yield) &&
@@ -83,29 +81,17 @@ func (b *Backend) objectsBelow(ctx context.Context, kind storage.OrphanKind, bel
 }
 
 func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error) bool) bool {
-	pages := s3.NewListMultipartUploadsPaginator(lister{b}, &s3.ListMultipartUploadsInput{
-		Bucket: &b.config.Bucket, Prefix: b.key(""),
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	for found, err := range b.unfinished(ctx) {
+		there := err == nil
+		if there {
+			there, err = b.lookAtParts(ctx, &found)
+		}
 		if err != nil {
-			yield(storage.Orphan{}, b.failed(ctx, "list uploads", err))
+			yield(storage.Orphan{}, err)
 			return false
 		}
-		for _, begun := range page.Uploads {
-			key, within := strings.CutPrefix(aws.ToString(begun.Key), *b.key(""))
-			if !within || !isOurs(key) {
-				continue // the bucket may be others' too
-			}
-			found := storage.Orphan{Kind: storage.OrphanUpload, Key: key, UploadID: aws.ToString(begun.UploadId), Modified: aws.ToTime(begun.Initiated)}
-			there, err := b.lookAtParts(ctx, &found)
-			if err != nil {
-				yield(storage.Orphan{}, err)
-				return false
-			}
-			if there && !yield(found, nil) {
-				return false
-			}
+		if there && !yield(found, nil) {
+			return false
 		}
 	}
 	return true

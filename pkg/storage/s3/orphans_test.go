@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,9 +29,6 @@ func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 		{Kind: storage.OrphanUpload, Key: storage.Key(digest.Of([]byte("never finished")).SHA256), Size: 0},
 		{Kind: storage.OrphanUpload, Key: storage.Key(digest.Of([]byte("never finished")).SHA256), Size: s3.MinMultipartChunkBytes},
 		{Kind: storage.OrphanUpload, Key: storage.ProbePrefix + "/parts", Size: 1},
-	}
-	if server.Kind == servers.MinIO { // it lists uploads of an exact key only, and so none of these
-		left = slices.DeleteFunc(left, func(o storage.Orphan) bool { return o.Kind == storage.OrphanUpload })
 	}
 	for _, o := range left {
 		key := aws.String(prefix + "/" + o.Key)
@@ -91,8 +87,8 @@ func TestUploadsOfOthers(t *testing.T) {
 					}
 					seen = true
 				}
-				if want := kind != servers.MinIO || prefix == ""; seen != want {
-					t.Errorf("ours was seen: %v", seen)
+				if !seen {
+					t.Error("ours was not seen")
 				}
 				if err := b.RemoveOrphan(t.Context(), ours); err != nil {
 					t.Error(err)
@@ -122,4 +118,52 @@ func begin(t *testing.T, server servers.S3Server, key string) *string {
 		client(server).AbortMultipartUpload(context.Background(), &sdk.AbortMultipartUploadInput{Bucket: &server.Bucket, Key: &key, UploadId: begun.UploadId}) //nolint:errcheck // it may be gone
 	})
 	return begun.UploadId
+}
+
+// TestPagesOfUploads: each server names all of more uploads than one answer
+// holds, while they are being removed. Of those to one key versitygw may leave
+// out the rest where a page ends among them, until a later sweep.
+func TestPagesOfUploads(t *testing.T) {
+	t.Parallel()
+	const all, toOneKey, page = 23, 7, 5
+	for _, kind := range servers.S3Kinds {
+		for _, prefix := range []string{"", "some/prefix"} {
+			t.Run(fmt.Sprintf("%s/%q", kind, prefix), func(t *testing.T) {
+				t.Parallel()
+				server := servers.S3On(t, kind, false)
+				config := configFor(server)
+				config.KeyPrefix = prefix
+				b := open(t, server, config, buffer.New(24<<20, 8<<20))
+				t.Cleanup(func() { b.Close() })
+				s3.ListUploads(b.Backend, page)
+				within := prefix
+				if prefix != "" {
+					within += "/"
+				}
+				begun := map[string]bool{}
+				for i := range all {
+					content := fmt.Append(nil, "upload ", max(i, toOneKey-1))
+					begun[*begin(t, server, within+storage.Key(digest.Of(content).SHA256))] = true
+				}
+				sweeps := 0
+				for ; len(begun) > 0 && sweeps < toOneKey; sweeps++ {
+					for o, err := range b.Orphans(t.Context()) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						if !begun[o.UploadID] {
+							t.Errorf("found twice, or never begun: %+v", o)
+						}
+						if err := b.RemoveOrphan(t.Context(), o); err != nil {
+							t.Error(err)
+						}
+						delete(begun, o.UploadID)
+					}
+				}
+				if len(begun) != 0 || sweeps > 1 && kind != servers.VersityGW {
+					t.Errorf("%d of %d were not found by %d sweeps", len(begun), all, sweeps)
+				}
+			})
+		}
+	}
 }

@@ -213,10 +213,6 @@ func (l lister) ListObjectsV2(ctx context.Context, input *s3.ListObjectsV2Input,
 	return call(ctx, l.b, l.b.client.ListObjectsV2, input)
 }
 
-func (l lister) ListMultipartUploads(ctx context.Context, input *s3.ListMultipartUploadsInput, _ ...func(*s3.Options)) (*s3.ListMultipartUploadsOutput, error) {
-	return call(ctx, l.b, l.b.client.ListMultipartUploads, input)
-}
-
 func (l lister) ListParts(ctx context.Context, input *s3.ListPartsInput, _ ...func(*s3.Options)) (*s3.ListPartsOutput, error) {
 	return call(ctx, l.b, l.b.client.ListParts, input)
 }

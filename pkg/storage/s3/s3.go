@@ -47,6 +47,7 @@ type Backend struct {
 
 	// The service's limits; tests lower them.
 	maxCopy, copyPart, maxParts int64
+	maxUploads                  int32 // in one page of a list
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -73,7 +74,7 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	}
 	return &Backend{
 		config: config, place: place, client: client, pool: pool, close: closeIdle,
-		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 256 << 20, maxParts: MaxParts,
+		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 256 << 20, maxParts: MaxParts, maxUploads: maxUploadsListed,
 	}, nil
 }
 
@@ -82,7 +83,7 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 func (b *Backend) ForProbe(pool *buffer.Pool) *Backend {
 	return &Backend{
 		config: b.config.ForProbe(), place: b.place, client: b.client, pool: pool, close: func() {},
-		checks: newChecksumCheck(), maxCopy: b.maxCopy, copyPart: b.copyPart, maxParts: b.maxParts,
+		checks: newChecksumCheck(), maxCopy: b.maxCopy, copyPart: b.copyPart, maxParts: b.maxParts, maxUploads: b.maxUploads,
 	}
 }
 

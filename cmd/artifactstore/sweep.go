@@ -56,7 +56,11 @@ func sweepRows(w *tabwriter.Writer, r registry.SweepReport) {
 	}
 	for _, o := range r.Orphans {
 		if r.DryRun || o.Outcome == "failed" {
-			fmt.Fprintf(w, "%s  %s  %s  %d bytes  %s\n", o.Outcome, o.Kind, o.Key, o.Size, o.Modified.UTC().Format(time.RFC3339))
+			at := "the storage does not tell since when"
+			if !o.Modified.IsZero() {
+				at = o.Modified.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s  %s  %s  %d bytes  %s\n", o.Outcome, o.Kind, o.Key, o.Size, at)
 		}
 	}
 }

@@ -71,7 +71,11 @@ func (s *Service) SweepBackend(ctx context.Context, nameOrID string, dryRun bool
 		return run.report, &ConflictError{Field: "backend", Message: "a sweep of " + backend.Name + " is running"}
 	}
 	defer s.sweeping.Delete(backend.ID)
-	if err = run.all(ctx); err != nil {
+	err = run.all(ctx)
+	if run.untold > 0 {
+		s.logger.WarnContext(ctx, "sweeping: the storage does not tell since when orphans are there, so they stay", "backend", backend.Name, "orphans", run.untold)
+	}
+	if err != nil {
 		run.report.Error = err.Error()
 	} else {
 		run.report.Done = true
@@ -91,7 +95,17 @@ type sweep struct {
 	report   SweepReport
 	orphans  []SweptOrphan
 	before   time.Time // what the place wrote before this is old enough
+	untold   int64     // orphans whose time the place does not tell
 }
+
+// isYoung reports whether something may be of an upload that is under way. What
+// has no time may be, too.
+func (w *sweep) isYoung(modified time.Time) bool {
+	return isUntold(modified) || !modified.Before(w.before)
+}
+
+// isUntold: some servers say 1970 where they do not know.
+func isUntold(modified time.Time) bool { return modified.Unix() <= 0 }
 
 func (w *sweep) tell() {
 	if w.progress != nil {
@@ -172,7 +186,7 @@ func (w *sweep) page(ctx context.Context, page []storage.Info) error {
 			w.report.Known++
 		case claimed[sha]:
 			w.found(blobOrphan(info), outcomeClaimed)
-		case !info.Modified.Before(w.before):
+		case w.isYoung(info.Modified):
 			w.found(blobOrphan(info), outcomeTooYoung)
 		case w.dryRun:
 			w.found(blobOrphan(info), outcomeDue)
@@ -209,7 +223,7 @@ func (w *sweep) leftovers(ctx context.Context) error {
 		switch {
 		case claimed:
 			w.found(orphan, outcomeClaimed)
-		case !orphan.Modified.Before(w.before):
+		case w.isYoung(orphan.Modified):
 			w.found(orphan, outcomeTooYoung)
 		case w.dryRun:
 			w.found(orphan, outcomeDue)
@@ -288,7 +302,12 @@ func (w *sweep) found(orphan storage.Orphan, outcome string) {
 	case outcomeFailed:
 		counts.Failed++
 	}
+	modified := orphan.Modified
+	if isUntold(modified) {
+		w.untold++
+		modified = time.Time{}
+	}
 	if len(w.orphans) < maxSweptOrphans {
-		w.orphans = append(w.orphans, SweptOrphan{Kind: string(orphan.Kind), Key: orphan.Key, Size: orphan.Size, Modified: orphan.Modified, Outcome: outcome})
+		w.orphans = append(w.orphans, SweptOrphan{Kind: string(orphan.Kind), Key: orphan.Key, Size: orphan.Size, Modified: modified, Outcome: outcome})
 	}
 }

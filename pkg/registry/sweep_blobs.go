@@ -169,7 +169,7 @@ func (w *sweep) removeOne(ctx context.Context, sha digest.Digest) result {
 		return result{} // another sweep, or whoever put it there, was faster
 	case err != nil:
 		return result{err: err}
-	case !info.Modified.Before(w.before):
+	case w.isYoung(info.Modified):
 		return result{outcome: outcomeTooYoung}
 	case ctx.Err() != nil:
 		return result{err: ctx.Err()}

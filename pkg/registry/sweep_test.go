@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -404,5 +405,78 @@ func TestSweepTouchesNoOtherPlace(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// untold is a place that tells no time of what it holds, in one of two ways.
+type untold struct {
+	storage.Backend
+	at time.Time
+}
+
+func (u untold) List(ctx context.Context) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		for info, err := range u.Backend.List(ctx) {
+			info.Modified = u.at
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+func (u untold) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
+	return func(yield func(storage.Orphan, error) bool) {
+		for o, err := range u.Backend.Orphans(ctx) {
+			o.Modified = u.at
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
+}
+
+// untoldByHead is one that tells it in lists alone.
+type untoldByHead struct{ storage.Backend }
+
+func (u untoldByHead) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
+	info, err := u.Backend.Head(ctx, name)
+	info.Modified = time.Time{}
+	return info, err
+}
+
+// What has no time is never old: it stays, and the report says why.
+func TestSweepWithoutTimes(t *testing.T) {
+	t.Parallel()
+	for name, wrap := range map[string]func(storage.Backend) storage.Backend{
+		"none": func(b storage.Backend) storage.Backend { return untold{b, time.Time{}} },
+		"1970": func(b storage.Backend) storage.Backend { return untold{b, time.Unix(0, 0)} },
+		"head": func(b storage.Backend) storage.Backend { return untoldByHead{b} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newSweepWorld(t, "", 0, wrap)
+			w.leave(t, 48*time.Hour)
+			report := w.sweep(t, false)
+			if blobs := report.Kinds[0]; blobs.Found != 1 || blobs.TooYoung != 1 || blobs.Removed != 0 {
+				t.Errorf("%+v", blobs)
+			}
+			if name == "head" {
+				return
+			}
+			for _, c := range report.Kinds {
+				if c.Kind != "upload" && (c.Found != 1 || c.TooYoung != 1 || c.Removed != 0) {
+					t.Errorf("%+v", c)
+				}
+			}
+			for _, o := range report.Orphans {
+				if !o.Modified.IsZero() || o.Outcome != "tooYoung" {
+					t.Errorf("%+v", o)
+				}
+			}
+			if left := w.files(t); len(left) != 4 {
+				t.Errorf("there is %q", left)
+			}
+		})
 	}
 }

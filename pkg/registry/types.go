@@ -327,6 +327,7 @@ type SweepCounts struct {
 	Removed      int64  `json:"removed"`
 	RemovedBytes int64  `json:"removedBytes"`
 	// TooYoung and Claimed stay: they may belong to an upload that is under way.
+	// TooYoung is also what the storage tells no time of.
 	TooYoung int64 `json:"tooYoung"`
 	Claimed  int64 `json:"claimed"`
 	// Failed could not be removed.
@@ -335,9 +336,10 @@ type SweepCounts struct {
 
 // SweptOrphan is one orphan and what became of it.
 type SweptOrphan struct {
-	Kind     string    `json:"kind"`
-	Key      string    `json:"key"` // below the backend's prefix
-	Size     int64     `json:"size"`
+	Kind string `json:"kind"`
+	Key  string `json:"key"` // below the backend's prefix
+	Size int64  `json:"size"`
+	// Modified is the zero time where the storage does not tell.
 	Modified time.Time `json:"modified"`
 	Outcome  string    `json:"outcome"` // removed, due (of a dry run), tooYoung, claimed or failed
 }

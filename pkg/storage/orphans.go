@@ -30,7 +30,8 @@ type Orphan struct {
 	UploadID string
 	// Size in bytes; of an upload, of the parts that arrived.
 	Size int64
-	// Modified is when the place says that it was last written to.
+	// Modified is when the place says that it was last written to; zero if it
+	// does not.
 	Modified time.Time
 }
 

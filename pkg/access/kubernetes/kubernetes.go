@@ -161,6 +161,7 @@ func (k *Cluster) Run(ctx context.Context) {
 func (k *Cluster) look(ctx context.Context) (*keyset, error) {
 	keys, err := k.fetchKeys(ctx)
 	if unanswered(err) {
+		k.reach.unready.Store(0)
 		return nil, err
 	}
 	if starting := k.starting(ctx); starting != nil {

@@ -24,6 +24,11 @@ const (
 	// allowedHeld is how long an earlier "yes" holds while nobody can be asked.
 	allowedHeld = time.Hour
 
+	// startingFor is how long an API server may answer without being ready and
+	// its "no" to what it allowed before still does not count. It reads its rules
+	// within seconds: 10 s were seen on a busy machine.
+	startingFor = time.Minute
+
 	// askTimeout bounds a question to the API server. It answers within
 	// milliseconds, or is as good as away.
 	askTimeout = 3 * time.Second

@@ -25,6 +25,9 @@ type reach struct {
 	// tellsReady: it has told this manager once that it is ready, so that it
 	// may be expected to.
 	tellsReady atomic.Bool
+	// unready is since when it answers questions and does not say that it is
+	// ready, in nanoseconds; 0: it is ready, or does not answer.
+	unready atomic.Int64
 }
 
 // nudge makes Run look now.
@@ -65,6 +68,9 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 		}
 	}
 	if unanswered(err) {
+		if !errors.Is(err, errStarting) {
+			k.reach.unready.Store(0)
+		}
 		k.doesNotAnswer(err)
 		return errAway
 	}
@@ -73,7 +79,7 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 
 // believed reports whether a "no" of the API server counts that is against
 // what was known: it does not while it is starting, before it has read all
-// accounts and rules. Then it is as good as away.
+// accounts and rules. Then it is as good as away, for startingFor at most.
 func (k *Cluster) believed(ctx context.Context) bool {
 	err := k.starting(ctx)
 	if err != nil {
@@ -83,7 +89,10 @@ func (k *Cluster) believed(ctx context.Context) bool {
 }
 
 // starting is nil if the API server says that it is ready, or has never told
-// this manager so, which everybody may ask unless a cluster took that away.
+// this manager so, which everybody may ask unless a cluster took that away; also
+// if it answers for longer than a start takes, and still is not ready: something
+// else is wrong with it then, and what it says counts. It is asked where the API
+// server has just answered something else.
 func (k *Cluster) starting(ctx context.Context) error {
 	err := askOnce(ctx, nil, func(ctx context.Context) error {
 		return k.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
@@ -91,12 +100,25 @@ func (k *Cluster) starting(ctx context.Context) error {
 	switch {
 	case err == nil:
 		k.reach.tellsReady.Store(true)
+		k.reach.unready.Store(0)
+	case !unanswered(err) && !k.reach.tellsReady.Load():
+		// Nobody may ask it.
+	case !k.mayStart():
+		// It goes on without being ready.
 	case unanswered(err):
 		return fmt.Errorf("%w: %w", errStarting, err)
-	case k.reach.tellsReady.Load():
+	default:
 		return fmt.Errorf("%w: it refuses what it told before: %w", errStarting, err)
 	}
 	return nil
+}
+
+// mayStart reports whether an API server that answers and is not ready may be
+// one that has just been started.
+func (k *Cluster) mayStart() bool {
+	now := k.now().UnixNano()
+	k.reach.unready.CompareAndSwap(0, now)
+	return now-k.reach.unready.Load() < int64(startingFor)
 }
 
 // decides puts a question to the API server whose answer does not matter: one

@@ -115,6 +115,86 @@ func TestStarting(t *testing.T) {
 	}
 }
 
+// TestNotReadyForLong: an API server that answers and never becomes ready is
+// not starting. Its "no" counts after a minute, until it was away again.
+func TestNotReadyForLong(t *testing.T) {
+	t.Parallel()
+	for name, unready := range map[string]func(*http.Request) (*http.Response, error){
+		"says so":             answering(http.StatusInternalServerError),
+		"refuses to say":      answering(http.StatusForbidden),
+		"does not say at all": refusing,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.eventually("it does not tell the manager that it is ready", w.cluster.reach.tellsReady.Load)
+			for _, account := range []string{"pusher", "other"} {
+				w.account(account)
+				w.role(account, account, []string{access.Create}, "team-a")
+				w.eventually("the Role is not known", func() bool {
+					w.advance(deniedFor)
+					return w.authorize(account, access.Create, "team-a") == nil
+				})
+			}
+			token := w.token("pusher", audience)
+			inner := w.gate.inner
+			denies := func(r *http.Request) (*http.Response, error) {
+				switch {
+				case strings.HasSuffix(r.URL.Path, "reviews"):
+					return denying(r)
+				case r.URL.Path == "/readyz":
+					return unready(r)
+				}
+				return inner.RoundTrip(r)
+			}
+			right := func(account string) error { return w.authorize(account, access.Create, "team-a") }
+			holder := func() error {
+				w.cluster.known.Purge()
+				_, err := w.authenticate(token)
+				return err
+			}
+			w.advance(allowedFor)
+			w.gate.set(denies)
+			for range 2 { // the loop looks meanwhile
+				w.is("a right of before, at first", right("pusher"), nil)
+				w.is("a good signature, at first", holder(), nil)
+				w.cluster.reach.nudge()
+				w.advance(startingFor / 3)
+			}
+			w.advance(startingFor / 3)
+			w.eventually("it is taken for away for ever", func() bool {
+				w.cluster.reach.nudge()
+				return !w.cluster.reach.away.Load()
+			})
+			w.is("a right that is denied, after a minute", right("pusher"), access.ErrForbidden)
+			w.is("a token that is refused, after a minute", holder(), access.ErrUnauthenticated)
+			if w.cluster.reach.away.Load() {
+				t.Error("it is taken for away again")
+			}
+			// What was gone meanwhile may be starting again.
+			w.away(refusing)
+			w.gate.set(denies)
+			for range 20 {
+				w.is("a right of before, after it was gone", right("other"), nil)
+				if right("pusher") == nil {
+					t.Error("a right that was denied before that is back")
+				}
+				w.advance(deniedFor)
+				w.cluster.reach.nudge()
+				if w.cluster.reach.unready.Load() != 0 {
+					break
+				}
+			}
+			w.eventually("it is taken for away for ever, the second time", func() bool {
+				w.advance(startingFor / 3)
+				w.cluster.reach.nudge()
+				return !w.cluster.reach.away.Load()
+			})
+			w.is("a right that is denied, in the end", right("other"), access.ErrForbidden)
+		})
+	}
+}
+
 // TestReadyIsNotTold: where nobody may ask whether the API server is ready, it
 // is believed.
 func TestReadyIsNotTold(t *testing.T) {

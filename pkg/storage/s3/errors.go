@@ -47,6 +47,7 @@ var byCode = map[string]finding{
 	"Forbidden":             {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
 	"AllAccessDisabled":     {storage.ErrDenied, storage.ReasonAccessDenied, "access is disabled"},
 	"UserSuspended":         {storage.ErrDenied, storage.ReasonAccessDenied, "the user is suspended"},
+	"InvalidObjectState":    {storage.ErrDenied, storage.ReasonAccessDenied, "the object is archived and must be restored before it can be read"},
 	"MethodNotAllowed":      {storage.ErrDenied, storage.ReasonAccessDenied, "the verb is not allowed"},
 
 	"RequestTimeTooSkewed":         {storage.ErrDenied, storage.ReasonClockSkewed, "the clocks differ by more than 15 minutes"},
@@ -98,7 +99,9 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 		return fmt.Errorf("%s on %s: %w", verb, b.place, context.Canceled)
 	}
 	f := find(err)
-	if f.reason == storage.ReasonAccessDenied {
+	// Other refusals have causes that no permission mends. Where the answer has no
+	// body, as that to a HEAD, the SDK makes Forbidden of its status.
+	if isCode(err, "AccessDenied", "Forbidden") {
 		f.words += permission(verb)
 	}
 	var refused *classError

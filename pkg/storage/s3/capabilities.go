@@ -170,7 +170,10 @@ func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error 
 	data := []byte(*input.Key)
 	put := func(ctx context.Context) error {
 		input.Body = bytes.NewReader(data)
-		_, err := b.client.PutObject(ctx, input, payloadHash(digest.Of(data).SHA256.Hex()).option)
+		answer, err := b.client.PutObject(ctx, input, payloadHash(digest.Of(data).SHA256.Hex()).option)
+		if err == nil {
+			b.noteVersion(input.Key, answer.VersionId)
+		}
 		return err
 	}
 	if input.IfNoneMatch != nil {
@@ -183,7 +186,7 @@ func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error 
 func (b *Backend) removeTried(ctx context.Context, key *string) {
 	ctx, cancel := cleanUp(ctx)
 	defer cancel()
-	call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: key}) //nolint:errcheck // a few bytes below the probe prefix do no harm
+	b.erase(ctx, key) //nolint:errcheck // a few bytes below the probe prefix do no harm
 }
 
 func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) {

@@ -103,7 +103,7 @@ func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 	if b.config.probes { // that is its prefix
 		key = "checksum/" + uuid.NewString()
 	}
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+	answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.config.Bucket, Key: b.key(key),
 		Body: bytes.NewReader(content), ContentLength: aws.Int64(int64(len(content))),
 		ContentType: aws.String(contentType), ChecksumCRC32C: &wrong,
@@ -111,6 +111,9 @@ func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 	}, unsigned.option)
 	if isCode(err, "BadDigest", "XAmzContentChecksumMismatch") {
 		return true, nil
+	}
+	if err == nil {
+		b.noteVersion(b.key(key), answer.VersionId)
 	}
 	if err == nil || unclear(err) {
 		b.discard(ctx, key)

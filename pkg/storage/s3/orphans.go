@@ -29,10 +29,13 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	defer b.discard(ctx, key)
 	content := []byte("what time is it?")
 	err := b.try(ctx, func(ctx context.Context) error {
-		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
+		if err == nil {
+			b.noteVersion(b.key(key), answer.VersionId)
+		}
 		return err
 	}, nil)
 	if err != nil {

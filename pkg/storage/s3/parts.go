@@ -186,6 +186,6 @@ func (b *Backend) copySource(key string) *string {
 // What it cannot delete is an orphan, and found as such.
 func (b *Backend) discard(ctx context.Context, key string) {
 	afterwards(ctx, func(ctx context.Context) {
-		call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)}) //nolint:errcheck // see above
+		b.erase(ctx, b.key(key)) //nolint:errcheck // see above
 	})
 }

@@ -132,13 +132,16 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	err := b.try(ctx, func(ctx context.Context) error {
 		content := newBody(pieces)
 		defer content.revoke()
-		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key),
 			Body: content, ContentLength: &size,
 			ContentType:          aws.String(contentType),
 			StorageClass:         class,
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(got.SHA256.Hex()).option)
+		if err == nil {
+			b.noteVersion(b.key(key), answer.VersionId)
+		}
 		return err
 	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size, began) })
 	if err != nil {

@@ -151,7 +151,7 @@ func (b *Backend) readFailed(ctx context.Context, verb string, name digest.Diges
 
 // Delete implements storage.Store.
 func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
-	_, err := call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
+	err := b.erase(ctx, b.key(storage.Key(name)))
 	if isCode(err, "NoSuchKey") {
 		return nil
 	}

@@ -19,13 +19,15 @@
 // blob cannot be told from a forbidden one), and on the objects s3:GetObject,
 // s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload. To find what was
 // left behind needs s3:ListBucketMultipartUploads, on the bucket, and
-// s3:ListMultipartUploadParts, on the objects.
+// s3:ListMultipartUploadParts, on the objects. In a bucket that keeps versions
+// s3:DeleteObjectVersion lets it remove those of what was there for a while only.
 package s3
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -42,8 +44,9 @@ type Backend struct {
 	pool   *buffer.Pool
 	close  func()
 
-	retries budget
-	checks  checksumCheck
+	retries  budget
+	checks   checksumCheck
+	versions sync.Map // of a key to those that were made of it: see noteVersion
 
 	// The service's limits; tests lower them.
 	maxCopy, copyPart, maxParts int64

@@ -161,10 +161,13 @@ func (u *upload) made(ctx context.Context, size int64, looks int) bool {
 func (u *upload) complete(ctx context.Context, size int64) error {
 	slices.SortFunc(u.done, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	err := u.b.try(ctx, func(ctx context.Context) error {
-		_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		answer, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.b.config.Bucket, Key: u.b.key(u.key), UploadId: u.id,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: u.done},
 		})
+		if err == nil {
+			u.b.noteVersion(u.b.key(u.key), answer.VersionId)
+		}
 		u.unsettled = u.unsettled || unclear(err)
 		return err
 	}, func(ctx context.Context) (bool, error) {

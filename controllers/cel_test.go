@@ -35,9 +35,17 @@ func celCases() []celCase {
 	changed := func(field, message, from, good, bad string) celCase {
 		return celCase{kind: "StorageBackend", field: field, message: message, from: from, good: good, bad: bad}
 	}
+	scheduled := func(message, good, bad string) celCase {
+		spec := func(schedule string) string {
+			return "{local: {path: /a}, verification: {schedule: '" + schedule + "'}}"
+		}
+		return backend("spec.verification.schedule", message, spec(good), spec(bad))
+	}
 	const (
-		keys   = "accessKeyRef: {name: keys, key: a}, secretKeyRef: {name: keys, key: s}"
-		oneRef = "exactly one of name with key, env and file must be set"
+		keys      = "accessKeyRef: {name: keys, key: a}, secretKeyRef: {name: keys, key: s}"
+		classes   = "must be at most 64 upper-case letters, digits and underscores, with no underscore first"
+		aDuration = "must be a duration, as 30s or 5m"
+		oneRef    = "exactly one of name with key, env and file must be set"
 	)
 	cases := []celCase{
 		{kind: "StorageBackend", field: "", message: "metadata.name must be at most 63 characters", name: strings.Repeat("n", 64), good: "{local: {path: /a}}", bad: "{local: {path: /a}}"},
@@ -52,13 +60,30 @@ func celCases() []celCase {
 		backend("spec.s3", "sessionTokenRef needs accessKeyRef and secretKeyRef", "{s3: {bucket: bbb, "+keys+", sessionTokenRef: {name: keys, key: t}}}", "{s3: {bucket: bbb, sessionTokenRef: {name: keys, key: t}}}"),
 		changed("spec.s3", "keyPrefix"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, region: eu}}", "{s3: {bucket: bbb, keyPrefix: p}}"),
 		changed("spec.s3.keyPrefix", "keyPrefix"+immutable, "{s3: {bucket: bbb, keyPrefix: p}}", "{s3: {bucket: bbb, keyPrefix: p, region: eu}}", "{s3: {bucket: bbb, keyPrefix: q}}"),
-		backend("spec.s3.bucket", "must be without two dots in a row", "{s3: {bucket: a.b}}", "{s3: {bucket: a..b}}"),
+		backend("spec.s3.bucket", "must be 3 to 63 letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends", "{s3: {bucket: My_Bucket.a}}", "{s3: {bucket: 'My_Bucket!'}}"),
+		backend("spec.s3.region", "must be at most 64 lower-case letters, digits and hyphens, with no hyphen first", "{s3: {bucket: bbb, region: eu-1}}", "{s3: {bucket: bbb, region: EU-1}}"),
+		backend("spec.s3.keyPrefix", "must be segments of at most 255 letters, digits, '.', '_' and '-', none of which begins with a dot, with one slash between them and none at the ends",
+			"{s3: {bucket: bbb, keyPrefix: a/b}}", "{s3: {bucket: bbb, keyPrefix: a/b/}}"),
+		backend("spec.s3.storageClass", classes, "{s3: {bucket: bbb, storageClass: STANDARD_IA}}", "{s3: {bucket: bbb, storageClass: Standard_IA}}"),
+		backend("spec.s3.storageClasses.hot", classes, "{s3: {bucket: bbb, storageClasses: {hot: A}}}", "{s3: {bucket: bbb, storageClasses: {hot: A-B}}}"),
+		backend("spec.s3.storageClasses.warm", classes, "{s3: {bucket: bbb, storageClasses: {warm: A}}}", "{s3: {bucket: bbb, storageClasses: {warm: A-B}}}"),
+		backend("spec.s3.storageClasses.cold", classes, "{s3: {bucket: bbb, storageClasses: {cold: A}}}", "{s3: {bucket: bbb, storageClasses: {cold: A-B}}}"),
+		backend("spec.probe.interval", aDuration, "{local: {path: /a}, probe: {interval: 1h30m0.5s}}", "{local: {path: /a}, probe: {interval: 1d}}"),
+		backend("spec.probe.timeout", aDuration, "{local: {path: /a}, probe: {timeout: 1500ms}}", "{local: {path: /a}, probe: {timeout: '15'}}"),
+		backend("spec.s3.requestTimeout", aDuration, "{s3: {bucket: bbb, requestTimeout: 1.5m}}", "{s3: {bucket: bbb, requestTimeout: 1 m}}"),
+		backend("spec.verification.rollingPeriod", aDuration, "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 315360000s}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 9999999h}}"),
+		backend("spec.verification.deadline", aDuration, "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 604800s}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 6 hours}}"),
+		scheduled("the minute must be from 0 to 59", "0,59,*/70 3 * * *", "5,60 3 * * *"),
+		scheduled("the hour must be from 0 to 23", "H 0-23/30 * * *", "H 99 * * *"),
+		scheduled("the day of the month must be from 1 to 31", "0 0 1,10,31,?,*/40 * *", "0 0 0 * *"),
+		scheduled("the month must be from 1 to 12 or JAN to DEC", "0 0 * 1,10-12,feb *", "0 0 * 1-13 *"),
+		scheduled("the day of the week must be from 0 (Sunday) to 6 or SUN to SAT", "0 0 * * 0,1-6,SAT", "0 0 * * 7"),
 		changed("spec.s3.bucket", "bucket"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, endpointURL: 'http://a'}}", "{s3: {bucket: ccc}}"),
 		backend("spec.s3.endpointURL", "must be an http or https URL of a host or address, with a port or without, and nothing more", "{s3: {bucket: bbb, endpointURL: 'https://a:9000/'}}", "{s3: {bucket: bbb, endpointURL: 'https://a:9000/b'}}"),
 		backend("spec.s3.requestTimeout", "must be from 1s to 10m", "{s3: {bucket: bbb, requestTimeout: 1s}}", "{s3: {bucket: bbb, requestTimeout: 999ms}}"),
 		backend("spec.verification.schedule", "must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)",
 			"{local: {path: /a}, verification: {schedule: H H(0-5) * JAN-DEC MON-FRI}}", "{local: {path: /a}, verification: {schedule: H H(0-5) H JAN-DEC MON-FRI}}"),
-		backend("spec.verification.timeZone", "must be the name of a time zone and not Local", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: America/Argentina/Buenos_Aires}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: Local}}"),
+		backend("spec.verification.timeZone", "must be the name of a time zone, as Europe/Berlin, and not Local", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: America/Argentina/Buenos_Aires}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: Local}}"),
 		backend("spec.verification.rollingPeriod", "must be from 1h to 87600h", "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 87600h}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 87600h1s}}"),
 		backend("spec.verification.bandwidth", "must be at least 64Ki bytes per second", "{local: {path: /a}, verification: {schedule: 0 3 * * *, bandwidth: 64Ki}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, bandwidth: 64k}}"),
 		backend("spec.verification.deadline", "must be from 1m to 168h", "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 1m}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 59s}}"),
@@ -66,6 +91,12 @@ func celCases() []celCase {
 		backend("spec.verification.resources.limits", "must be of cpu, memory and ephemeral-storage", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {cpu: 1500m}}}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {hugepages-2Mi: 1Gi}}}}"),
 		{kind: "RoutingPolicy", field: "spec.rules[].match", message: "match must name producers or retentionClasses; leave match out to take everything",
 			good: "{rules: [{match: {producers: [a]}, backends: [b]}]}", bad: "{rules: [{match: {}, backends: [b]}]}"},
+		{kind: "RoutingPolicy", field: "spec.rules[].backends[]", message: "must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends",
+			good: "{rules: [{backends: [a.b-1]}]}", bad: "{rules: [{backends: ['Not A Name!']}]}"},
+		{kind: "RoutingPolicy", field: "spec.rules[].match.producers[]", message: "must be 1 to 128 letters, digits, '_', '.' and '-', and '*' and '?' for any",
+			good: "{rules: [{match: {producers: ['a-*.b_?']}, backends: [b]}]}", bad: "{rules: [{match: {producers: ['']}, backends: [b]}]}"},
+		{kind: "RoutingPolicy", field: "spec.rules[].match.retentionClasses[]", message: "must be 1 to 128 letters, digits, '_', '.' and '-', with a letter or digit first",
+			good: "{rules: [{match: {retentionClasses: [a-b_c.1]}, backends: [b]}]}", bad: "{rules: [{match: {retentionClasses: ['a*']}, backends: [b]}]}"},
 		{kind: "Package", field: "", message: "packages are kept by the registry: push one with artifactstore push", bad: "{}"},
 	}
 	for _, ref := range []string{"accessKeyRef", "secretKeyRef", "sessionTokenRef", "caBundleRef"} {

@@ -192,6 +192,7 @@ func TestEmbeddedKeepsTheLastGoodTable(t *testing.T) {
 		{"bytes cannot be moved by an edit", "backends.yaml", localYAML("one", "moved"), "spec.local.path: is immutable"},
 		{"a path that climbs", "more.yaml", localYAML("out", "../out"), "spec.local.path: path must not contain '..'"},
 		{"an empty match", "policy.yaml", strings.Replace(policyYAML("x", "one", "one"), "{retentionClasses: [x]}", "{}", 1), "spec.rules[0].match"},
+		{"a backend that cannot be", "policy.yaml", strings.Replace(policyYAML("x", "one", "one"), "backends: [one", "backends: [Not a name!", 1), `spec.rules[0].backends[0]: `},
 		{"a glob with a slash", "policy.yaml", strings.Replace(policyYAML("x", "one", "one"), "{retentionClasses: [x]}", "{producers: [a/b]}", 1), "spec.rules[0].match.producers[0]"},
 		{"a probe that never comes", "more.yaml", localYAML("l", "l")[:len(localYAML("l", "l"))-len("}\n---\n")] + ", probe: {interval: 1s}}\n", "spec.probe.interval"},
 	} {

@@ -23,8 +23,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
 )
 
-// maxConfigFile bounds one file, in bytes.
-const maxConfigFile = 1 << 20
+const (
+	// maxConfigFile bounds one file, in bytes.
+	maxConfigFile = 1 << 20
+	// maxBackendName is as long as a label may be.
+	maxBackendName = 63 // characters
+)
 
 // declaration is what a folder of YAML files declares.
 type declaration struct {
@@ -157,8 +161,8 @@ func validateBackend(sb *v1alpha1.StorageBackend) error {
 		return d == nil || (d.Duration >= least && d.Duration <= most)
 	}
 	switch {
-	case len(sb.Name) > 63 || !objectName.MatchString(sb.Name):
-		return fmt.Errorf("metadata.name: %.80q must be at most 63 lower-case letters, digits, '-' and '.'", sb.Name)
+	case len(sb.Name) > maxBackendName || !objectName.MatchString(sb.Name):
+		return fmt.Errorf("metadata.name: %.80q must be at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends", sb.Name)
 	case (spec.S3 == nil) == (spec.Local == nil):
 		return errors.New("spec: exactly one of s3 and local must be set")
 	case spec.Access != "" && spec.Access != v1alpha1.ReadWrite && spec.Access != v1alpha1.ReadOnly:
@@ -199,6 +203,11 @@ func validatePolicy(p *v1alpha1.RoutingPolicy) error {
 		if n := len(rule.Backends); n < 1 || n > 16 {
 			return fmt.Errorf("%s.backends: must be from 1 to 16, are %d", field, n)
 		}
+		for j, name := range rule.Backends {
+			if len(name) > maxBackendName || !objectName.MatchString(name) {
+				return fmt.Errorf("%s.backends[%d]: %.80q must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends", field, j, name)
+			}
+		}
 		if rule.Match == nil {
 			continue
 		}
@@ -207,12 +216,12 @@ func validatePolicy(p *v1alpha1.RoutingPolicy) error {
 		}
 		for j, glob := range rule.Match.Producers {
 			if !producerGlob.MatchString(glob) {
-				return fmt.Errorf("%s.match.producers[%d]: %.130q is not a name with '*' and '?'", field, j, glob)
+				return fmt.Errorf("%s.match.producers[%d]: %.130q must be 1 to 128 letters, digits, '_', '.' and '-', and '*' and '?' for any", field, j, glob)
 			}
 		}
 		for j, class := range rule.Match.RetentionClasses {
 			if !retentionClass.MatchString(class) {
-				return fmt.Errorf("%s.match.retentionClasses[%d]: %.130q is not a retention class", field, j, class)
+				return fmt.Errorf("%s.match.retentionClasses[%d]: %.130q must be 1 to 128 letters, digits, '_', '.' and '-', with a letter or digit first", field, j, class)
 			}
 		}
 	}

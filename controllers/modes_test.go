@@ -97,10 +97,13 @@ func TestBothModesRefuse(t *testing.T) {
 	for _, both := range []string{"interval: 10s", "timeout: 61s", "interval: 10s, timeout: 11s"} {
 		bad["{s3: {bucket: bbb}, probe: {"+both+"}}"] = "timeout must not be longer than interval; unset, they are 15s and 1m"
 	}
+	for _, rest := range []string{"interval: 1d", "interval: -5s", "timeout: '1'", "interval: 9999999h", "timeout: 1m 30s", "timeout: 1us"} {
+		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "must be a duration, as 30s or 5m"
+	}
 	verification := func(field, rest string) {
 		bad["{local: {path: a}, verification: {schedule: 0 3 * * *, "+rest+"}}"] = "spec.verification." + field
 	}
-	for _, schedule := range []string{`""`, "0 3 * *", "0 3 * * * *", "'0  3 * * *'", "'@daily'", "0 3 H * *", "H/15 3 * * *", "'" + strings.Repeat("1,", 60) + "1 3 * * *'", "daily"} {
+	for _, schedule := range []string{`""`, "0 3 * *", "0 3 * * * *", "'0  3 * * *'", "'@daily'", "0 3 H * *", "H/15 3 * * *", "H 99 * * *", "H(0-60) 3 * * *", "0 3 0 * *", "0 3 * 13 *", "0 3 * * 7", "'" + strings.Repeat("1,", 60) + "1 3 * * *'", "daily"} {
 		bad["{local: {path: a}, verification: {schedule: "+schedule+"}}"] = "spec.verification.schedule"
 	}
 	bad["{local: {path: a}, verification: {mode: Full}}"] = "schedule"
@@ -177,7 +180,7 @@ func TestSchemaIsWhatFilesFollow(t *testing.T) {
 	}
 	text := func(what string, f apiextensionsv1.JSONSchemaProps, pattern string, most int64) {
 		t.Helper()
-		is(what+" pattern", f.Pattern, pattern)
+		is(what+" rule", f.XValidations[0].Rule, "self.matches(r'"+pattern+"')")
 		is(what+" maxLength", f.MaxLength, most)
 	}
 	number := func(what string, f apiextensionsv1.JSONSchemaProps, standard, least, most int64) {
@@ -193,14 +196,17 @@ func TestSchemaIsWhatFilesFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		is(what+" default", declared.Interval.Duration, standard)
-		rule := fmt.Sprintf("duration(self) >= duration('%s') && duration(self) <= duration('%s')", short(least), short(most))
-		is(what+" rule", f.XValidations[0].Rule, rule)
+		form := "self.matches(r'" + durationForm.String() + "')"
+		is(what+" form", f.XValidations[0].Rule, form)
+		is(what+" maxLength", f.MaxLength, maxDuration)
+		is(what+" rule", f.XValidations[1].Rule, fmt.Sprintf("!%s || duration(self) >= duration('%s') && duration(self) <= duration('%s')", form, short(least), short(most)))
 	}
 	is("endpointURL maxLength", fields["endpointURL"].MaxLength, s3.MaxEndpoint)
 	is("endpointURL rule", fields["endpointURL"].XValidations[0].Rule, "self.matches(r'"+s3.EndpointPattern+"')")
 	text("region", fields["region"], s3.RegionPattern, s3.MaxRegion)
 	is("region default", fields["region"].Default, s3.DefaultRegion)
-	text("bucket", fields["bucket"], s3.BucketPattern, s3.MaxBucket)
+	is("bucket rule", fields["bucket"].XValidations[0].Rule, "self.matches(r'"+s3.BucketPattern+"') && !self.contains('..')")
+	is("bucket maxLength", fields["bucket"].MaxLength, s3.MaxBucket)
 	is("bucket minLength", fields["bucket"].MinLength, s3.MinBucket)
 	text("keyPrefix", fields["keyPrefix"], s3.KeyPrefixPattern, s3.MaxKeyPrefix)
 	text("storageClass", fields["storageClass"], s3.StorageClassPattern, s3.MaxStorageClass)

@@ -30,6 +30,20 @@ var hashed = regexp.MustCompile(`^H(?:\(([0-9]{1,2})-([0-9]{1,2})\))?$`)
 // scheduleShape is what the schema asks of one.
 var scheduleShape = regexp.MustCompile(`^((H|H\([0-9]{1,2}-[0-9]{1,2}\)|[0-9*,/-]+) ){2}[0-9*,/?-]+ [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/?-]+$`)
 
+// cronFields are those of a schedule, and what each takes. In those with most H
+// may stand for a number up to it.
+var cronFields = []struct {
+	name, from string
+	most       int
+	alone      cron.ParseOption
+}{
+	{"minute", "0 to 59", 59, cron.Minute},
+	{"hour", "0 to 23", 23, cron.Hour},
+	{"day of the month", "1 to 31", 0, cron.Dom},
+	{"month", "1 to 12 or JAN to DEC", 0, cron.Month},
+	{"day of the week", "0 (Sunday) to 6 or SUN to SAT", 0, cron.Dow},
+}
+
 const (
 	minSchedule, maxSchedule = 9, 128 // characters
 	// defaultTimeZone is the schema's, too.
@@ -44,15 +58,17 @@ func parseSchedule(text, zone, key string) (schedule, error) {
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil || zone == "" || zone == "Local" {
-		return schedule{}, fmt.Errorf("timeZone: %.70q is not the name of a time zone", zone)
+		return schedule{}, fmt.Errorf("timeZone: %.70q must be the name of a time zone, as Europe/Berlin, and not Local", zone)
 	}
 	fields := strings.Split(text, " ")
-	for i, field := range []struct {
-		name string
-		most int
-	}{{"minute", 59}, {"hour", 23}} {
-		if fields[i], err = hashField(fields[i], key+" "+field.name, field.most); err != nil {
-			return schedule{}, fmt.Errorf("schedule: the %s %w", field.name, err)
+	for i, field := range cronFields {
+		if field.most > 0 {
+			if fields[i], err = hashField(fields[i], key+" "+field.name, field.most); err != nil {
+				return schedule{}, fmt.Errorf("schedule: the %s %w", field.name, err)
+			}
+		}
+		if _, err := cron.NewParser(field.alone).Parse(fields[i]); err != nil {
+			return schedule{}, fmt.Errorf("schedule: the %s %.40q must be from %s, a range or list of these, or a step: %w", field.name, fields[i], field.from, err)
 		}
 	}
 	s := schedule{spec: strings.Join(fields, " "), zone: location}

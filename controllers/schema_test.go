@@ -129,6 +129,7 @@ func TestSchemaOfRoutingPolicy(t *testing.T) {
 		{"no-backends", "{rules: [{backends: []}]}", "spec.rules[0].backends"},
 		{"empty-match", "{rules: [{match: {}, backends: [a]}]}", "match must name producers or retentionClasses; leave match out to take everything"},
 		{"glob", "{rules: [{match: {producers: ['a/b']}, backends: [a]}]}", "spec.rules[0].match.producers[0]"},
+		{"backend", "{rules: [{backends: [a, A]}]}", "spec.rules[0].backends[1]"},
 		{"class", "{rules: [{match: {retentionClasses: ['a*']}, backends: [a]}]}", "spec.rules[0].match.retentionClasses[0]"},
 	} {
 		check(t, tt.name, c.Create(t.Context(), object(t, ns, "RoutingPolicy", tt.name, tt.spec)), tt.says)

@@ -3,15 +3,21 @@ package controllers
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // durations are the fields that hold one.
 var durations = []string{"spec.probe.interval", "spec.probe.timeout", "spec.s3.requestTimeout", "spec.verification.rollingPeriod", "spec.verification.deadline"}
+
+// durationForm and maxDuration are what the schema asks of one: hours and
+// minutes, then seconds or milliseconds, none so large that it has no number.
+var durationForm = regexp.MustCompile(`^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$`)
+
+const maxDuration = 32 // characters
 
 // isQuantity reports whether a field holds a quantity.
 func isQuantity(field string) bool {
@@ -32,7 +38,7 @@ func checkValue(field string, value any) error {
 		if value == "" {
 			return fmt.Errorf("%s: must not be empty; leave it out for what it is by default", field)
 		}
-		if _, err := time.ParseDuration(value); err != nil && slices.Contains(durations, field) {
+		if slices.Contains(durations, field) && (len(value) > maxDuration || !durationForm.MatchString(value)) {
 			return fmt.Errorf("%s: %.40q must be a duration, as 30s or 5m", field, value)
 		}
 		if _, err := resource.ParseQuantity(value); err != nil && isQuantity(field) {

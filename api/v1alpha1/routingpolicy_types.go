@@ -52,8 +52,8 @@ type RoutingRule struct {
 	// Backends names StorageBackends of the namespace in order of preference.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends"
 	// +listType=atomic
 	// +required
 	Backends []string `json:"backends"`
@@ -66,7 +66,7 @@ type RoutingMatch struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_.*?-]+$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9_.*?-]+$')",message="must be 1 to 128 letters, digits, '_', '.' and '-', and '*' and '?' for any"
 	// +listType=atomic
 	// +optional
 	Producers []string `json:"producers,omitempty"`
@@ -74,7 +74,7 @@ type RoutingMatch struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9][A-Za-z0-9_.-]*$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')",message="must be 1 to 128 letters, digits, '_', '.' and '-', with a letter or digit first"
 	// +listType=atomic
 	// +optional
 	RetentionClasses []string `json:"retentionClasses,omitempty"`

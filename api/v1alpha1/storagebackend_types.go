@@ -89,16 +89,22 @@ type StorageBackendSpec struct {
 }
 
 // ProbeSpec: each probe puts, reads, heads and deletes one object of 1 KiB.
-// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval; unset, they are 15s and 1m"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || [self.timeout, self.interval].exists(d, !d.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval; unset, they are 15s and 1m"
 type ProbeSpec struct {
 	// Interval between two probes, 5s to 24h. A jitter of 10 % is added.
 	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="must be from 5s to 24h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="must be from 5s to 24h"
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 	// Timeout of one probe as a whole, 1s to 5m.
 	// +kubebuilder:default="15s"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// FailureThreshold is how many probes in a row must be lost before a
@@ -141,21 +147,20 @@ type S3Spec struct {
 	// Region to sign for.
 	// +kubebuilder:default=us-east-1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9-]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[a-z0-9][a-z0-9-]*$')",message="must be at most 64 lower-case letters, digits and hyphens, with no hyphen first"
 	// +optional
 	Region string `json:"region,omitempty"`
 	// Bucket; it is never created.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$`
-	// +kubebuilder:validation:XValidation:rule="!self.contains('..')",message="must be without two dots in a row"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$') && !self.contains('..')",message="must be 3 to 63 letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +required
 	Bucket string `json:"bucket"`
 	// KeyPrefix stands before every key, without slash at either end.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$')",message="must be segments of at most 255 letters, digits, '.', '_' and '-', none of which begins with a dot, with one slash between them and none at the ends"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +optional
 	KeyPrefix string `json:"keyPrefix,omitempty"`
@@ -170,7 +175,7 @@ type S3Spec struct {
 	SessionTokenRef *ValueRef `json:"sessionTokenRef,omitempty"`
 	// StorageClass of new objects. Default: the server's.
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
 	// StorageClasses of new objects by the retrieval tier of their package; a
@@ -214,7 +219,10 @@ type S3Spec struct {
 	Checksums string `json:"checksums,omitempty"`
 	// RequestTimeout is how long a connection may make no progress, 1s to 10m.
 	// +kubebuilder:default="1m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m"
 	// +optional
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
 	// MaxConnections to the endpoint at once.
@@ -228,15 +236,15 @@ type S3Spec struct {
 // StorageClasses are the server's classes of storage for each retrieval tier.
 type StorageClasses struct {
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
 	// +optional
 	Hot string `json:"hot,omitempty"`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
 	// +optional
 	Warm string `json:"warm,omitempty"`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Z0-9][A-Z0-9_]*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
 	// +optional
 	Cold string `json:"cold,omitempty"`
 }

@@ -32,14 +32,18 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^((H|H\\([0-9]{1,2}-[0-9]{1,2}\\)|[0-9*,/-]+) ){2}[0-9*,/?-]+ [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/?-]+$')",message="must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]*[,(-])?([6-9][0-9]|[0-9]{3})')",message="the minute must be from 0 to 59"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^[^ ]+ ([^ ]*[,(-])?(2[4-9]|[3-9][0-9]|[0-9]{3})')",message="the hour must be from 0 to 23"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){2}([^ ]*[,(-])?(0+([^0-9]|$)|3[2-9]|[4-9][0-9]|[0-9]{3})')",message="the day of the month must be from 1 to 31"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){3}([^ ]*[,(-])?(0+([^0-9]|$)|1[3-9]|[2-9][0-9]|[0-9]{3})')",message="the month must be from 1 to 12 or JAN to DEC"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){4}([^ ]*[,(-])?(0*[7-9]|[1-9][0-9]|[0-9]{3})')",message="the day of the week must be from 0 (Sunday) to 6 or SUN to SAT"
 	// +required
 	Schedule string `json:"schedule"`
 	// TimeZone of the schedule, as Europe/Berlin.
 	// +kubebuilder:default="Etc/UTC"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`
-	// +kubebuilder:validation:XValidation:rule="self != 'Local'",message="must be the name of a time zone and not Local"
+	// +kubebuilder:validation:XValidation:rule="self != 'Local' && self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')",message="must be the name of a time zone, as Europe/Berlin, and not Local"
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
 	// Mode: Full reads everything at each run. Rolling reads what was never
@@ -51,7 +55,10 @@ type VerificationSpec struct {
 	// RollingPeriod is in what time everything is read once with mode Rolling,
 	// 1h to 87600h (ten years).
 	// +kubebuilder:default="720h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
 	// +optional
 	RollingPeriod *metav1.Duration `json:"rollingPeriod,omitempty"`
 	// Concurrency is how many objects are read at once.
@@ -67,7 +74,10 @@ type VerificationSpec struct {
 	// Deadline of a run, 1m to 168h: then nothing more is begun, and after
 	// another 15 minutes what is under way is broken off. The next run goes on there.
 	// +kubebuilder:default="6h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be from 1m to 168h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be from 1m to 168h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
 	// Suspend begins no more runs. So do probe.suspend and the deletion of the

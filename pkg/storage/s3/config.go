@@ -120,7 +120,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	if len(d.Region) > MaxRegion || !regionRegexp.MatchString(d.Region) {
-		return fmt.Errorf("region: %.70q must be at most %d lower-case letters, digits and hyphens", d.Region, MaxRegion)
+		return fmt.Errorf("region: %.70q must be at most %d lower-case letters, digits and hyphens, with no hyphen first", d.Region, MaxRegion)
 	}
 	if d.Bucket == "" {
 		return errors.New("bucket: must not be empty")
@@ -197,7 +197,7 @@ func (c Config) ownPrefix() string {
 func validateClasses(c Config) error {
 	check := func(field, class string) error {
 		if class != "" && (len(class) > MaxStorageClass || !storageClassRegexp.MatchString(class)) {
-			return fmt.Errorf("%s: %.70q must be at most %d upper-case letters, digits and underscores", field, class, MaxStorageClass)
+			return fmt.Errorf("%s: %.70q must be at most %d upper-case letters, digits and underscores, with no underscore first", field, class, MaxStorageClass)
 		}
 		return nil
 	}

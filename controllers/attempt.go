@@ -50,6 +50,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 	if wrong == nil {
 		// Requests in flight end on the driver that they have.
 		o.drivers.replace(d, next)
+		o.metrics.served(sb.Name, o.now())
 		d.problem, d.lastGood = nil, LastGoodNone
 		return nil
 	}
@@ -58,6 +59,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 	if id != "" && d.lastGood != LastGoodServes {
 		// It can be read at least, which is no less than what there was.
 		o.drivers.replace(d, next)
+		o.metrics.served(sb.Name, o.now())
 		return nil
 	}
 	store.Close() //nolint:errcheck // nothing was written through it but what a probe has deleted

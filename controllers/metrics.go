@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics of the backends, as the last look left them. A nil *Metrics counts nothing.
+// Metrics of the backends, as the last look left them; takenUp is this replica's
+// own, whoever leads. A nil *Metrics counts nothing.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	probes   *prometheus.CounterVec
@@ -14,6 +15,7 @@ type Metrics struct {
 	located  *prometheus.GaugeVec
 	waiting  *prometheus.GaugeVec
 	overdue  *prometheus.GaugeVec
+	takenUp  *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics.
@@ -39,7 +41,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m.overdue = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "artifactstore_backend_verification_overdue", Help: "1 if something was not verified for longer than spec.verification promises, else 0.",
 	}, []string{"backend"})
-	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue)
+	m.takenUp = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "artifactstore_backend_taken_up_timestamp_seconds", Help: "When this replica took up the declaration or the credentials by which it serves the backend now.",
+	}, []string{"backend"})
+	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp)
 	return m
 }
 
@@ -77,6 +82,14 @@ func (m *Metrics) state(name string, settled Observation) {
 	}
 }
 
+// served says that requests for the backend go to another driver from now on.
+func (m *Metrics) served(name string, at time.Time) {
+	if m == nil {
+		return
+	}
+	m.takenUp.WithLabelValues(name).Set(float64(at.UnixMilli()) / 1000)
+}
+
 // scheduled says whether what a schedule promises is kept.
 func (m *Metrics) scheduled(name string, seen Observation) {
 	if m == nil || seen.Findings == nil {
@@ -108,7 +121,7 @@ func (m *Metrics) forget(name string) {
 	labels := prometheus.Labels{"backend": name}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue} {
+	}{m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp} {
 		vec.DeletePartialMatch(labels)
 	}
 }

@@ -132,7 +132,13 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 		}
 		return ""
 	})
+	if n := strings.Count(logged.String(), sqliteWarning); n != 1 {
+		t.Errorf("it says %d times that SQLite serves one replica", n)
+	}
 }
+
+// sqliteWarning is for those alone who may have several replicas.
+const sqliteWarning = `level=WARN msg="SQLite serves this one replica: two or more need PostgreSQL, and --leader-elect"`
 
 // pusher makes a ServiceAccount that may push packages of the producer p, and
 // returns a token of it.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +12,7 @@ import (
 // would write statuses and verify, and neither would see the other's table.
 // The kernel lets go of the lock when the process ends, however it ends.
 func lockData(o options) (unlock func(), err error) {
-	if !strings.HasPrefix(o.database, "sqlite:") {
+	if !o.sqlite() {
 		return func() {}, nil // several replicas on PostgreSQL are meant to be
 	}
 	name := filepath.Join(o.dataDir, "manager.lock")

@@ -168,7 +168,7 @@ func (o *options) completeEmbedded() error {
 }
 
 func (o *options) completeCluster() error {
-	if o.leaderElect && strings.HasPrefix(o.database, "sqlite:") {
+	if o.leaderElect && o.sqlite() {
 		return errors.New("--leader-elect: several replicas need one database, and SQLite serves one process: set --database to a PostgreSQL URL")
 	}
 	if o.namespace == "" {
@@ -207,6 +207,9 @@ func (o *options) checkAccess() error {
 	}
 	return nil
 }
+
+// sqlite: the database is a file, which one process serves.
+func (o *options) sqlite() bool { return strings.HasPrefix(o.database, "sqlite:") }
 
 // anonymous: nobody is asked who he is. In a cluster that needs the flag.
 func (o *options) anonymous() bool {

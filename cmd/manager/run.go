@@ -55,6 +55,9 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		return err
 	}
 	defer unlock()
+	if kubernetes != nil && o.sqlite() {
+		logger.Warn("SQLite serves this one replica: two or more need PostgreSQL, and --leader-elect")
+	}
 	db, err := database.Open(ctx, o.database)
 	if err != nil {
 		return err

@@ -184,6 +184,9 @@ func TestRunServesAndDrains(t *testing.T) { // not parallel: it sets the process
 	if got := get(url + "/livez"); got == "" {
 		t.Error("it still serves")
 	}
+	if strings.Contains(logged.String(), "SQLite serves") {
+		t.Error("it warns of replicas, which there are none of with --config-dir")
+	}
 }
 
 func checkVersion(t *testing.T, url, want string) {

@@ -18,7 +18,7 @@ import (
 
 // rollingUpdate deploys the next version while pods push and pull: no request fails.
 func rollingUpdate(t *testing.T, w *world) {
-	counted, failures := w.underLoad(t, func() {
+	counted, failures := w.underLoad(t, func(func()) {
 		before := w.managers(t)
 		w.make(t, "deploy", "IMAGE="+w.after)
 		for _, pod := range w.waitReady(t) {
@@ -44,7 +44,7 @@ func rollingUpdate(t *testing.T, w *world) {
 
 // eviction: draining nodes takes one replica at a time, and no request fails.
 func eviction(t *testing.T, w *world) {
-	counted, failures := w.underLoad(t, func() {
+	counted, failures := w.underLoad(t, func(func()) {
 		pods := w.waitReady(t)
 		evict := func(pod corev1.Pod) error {
 			return w.pods.PolicyV1().Evictions(system).Evict(background, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: pod.Name}})
@@ -70,7 +70,7 @@ func eviction(t *testing.T, w *world) {
 func killedLeader(t *testing.T, w *world) {
 	w.waitReady(t)
 	leader := w.leader(t)
-	counted, failures := w.underLoad(t, func() {
+	counted, failures := w.underLoad(t, func(func()) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: leader}}
 		if err := w.client.Delete(background, pod, client.GracePeriodSeconds(0)); err != nil {
 			t.Fatal(err)
@@ -89,11 +89,8 @@ func killedLeader(t *testing.T, w *world) {
 		}
 		return nil
 	})
-	w.probedSince(t, "general", func() {
-		if output, err := w.run(t, w.kubectl, "-n", system, "annotate", "sb", "general", "probed-by-hand=now", "--overwrite"); err != nil {
-			t.Fatal(err, output)
-		}
-	})
+	// The new leader probes and writes statuses.
+	w.recheck(t, "general")
 }
 
 // databaseAway: without the database no replica is ready, and none is started again; it comes back by itself.

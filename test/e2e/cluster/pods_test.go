@@ -116,8 +116,9 @@ type counts struct{ Pushes, Pulls, Asks, Failures int64 }
 
 // underLoad does something while pods push and pull without a pause, and
 // returns what the load counted from its begin to after the end, and the
-// failures in its words. At the end the load goes on until it has pushed again.
-func (w *world) underLoad(t *testing.T, do func()) (counts, []string) {
+// failures in its words. goesOn waits until what was under way has most likely
+// ended: each worker has pushed several times more. At the end the load goes on so, too.
+func (w *world) underLoad(t *testing.T, do func(goesOn func())) (counts, []string) {
 	t.Helper()
 	pod := w.pod("load", w.load, "/usr/local/bin/load", "--server", server, "--ca-file", "/trust/ca.crt", "--token-file", "/token/token")
 	if err := w.client.Create(background, pod); err != nil {
@@ -134,13 +135,17 @@ func (w *world) underLoad(t *testing.T, do func()) (counts, []string) {
 			return err
 		})
 	}
-	beyond(20)
-	do()
-	now, _, err := w.counted(t, pod)
-	if err != nil {
-		t.Fatal(err)
+	goesOn := func() {
+		t.Helper()
+		now, _, err := w.counted(t, pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		beyond(now.Pushes + 50)
 	}
-	beyond(now.Pushes + 50)
+	beyond(20)
+	do(goesOn)
+	goesOn()
 	now, failures, err := w.counted(t, pod)
 	if err != nil {
 		t.Fatal(err)

@@ -5,11 +5,14 @@ package cluster
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -61,14 +64,35 @@ func metrics(t *testing.T, w *world) {
 func secretRotation(t *testing.T, w *world) {
 	const backend = "general"
 	old := w.places[backend]
-	counted, failures := w.underLoad(t, func() {
+	counted, failures := w.underLoad(t, func(goesOn func()) {
+		replicas := w.waitReady(t)
+		before, err := w.takenUp(t, backend)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(before) != len(replicas) {
+			t.Fatalf("%d replicas are ready, and %v say since when they serve %s", len(replicas), before, backend)
+		}
 		fresh := w.objects.NewKeys(t, old)
 		w.keys(t, backend, fresh)
-		// The old keys stay good until the new ones were taken up; both replicas have seen the Secret by the time
-		// that the leader has probed with it, and requests in flight end on what they began with.
-		w.probedSince(t, backend, func() {})
+		// Each replica tries the new keys by itself. The old ones stay good until both have
+		// taken those up, and a moment more: what is under way ends on what it began with.
+		eventually(t, func() error {
+			now, err := w.takenUp(t, backend)
+			for name, since := range before {
+				if err == nil && now[name] <= since {
+					err = fmt.Errorf("%s has not taken up the new keys", name)
+				}
+			}
+			return err
+		})
+		goesOn()
 		w.objects.Revoke(t, old)
 		w.places[backend] = fresh
+		for _, pod := range replicas {
+			w.through(t, pod)
+		}
+		w.recheck(t, backend)
 	})
 	if counted.Failures != 0 {
 		t.Errorf("of %d pushes failed %d: %q", counted.Pushes, counted.Failures, failures)
@@ -96,29 +120,64 @@ func secretRotation(t *testing.T, w *world) {
 	w.waitCondition(t, backend, v1alpha1.ConditionReady, metav1.ConditionTrue, "Ready")
 }
 
-// probedSince does something and waits until the backend was probed after it.
-func (w *world) probedSince(t *testing.T, backend string, do func()) {
+// recheck asks for a probe by annotation, and waits until one was made for that.
+func (w *world) recheck(t *testing.T, backend string) {
 	t.Helper()
-	count := func() (total float64) {
-		for _, pod := range w.managers(t) {
-			text, err := w.pods.CoreV1().Pods(system).ProxyGet("http", pod.Name, "8081", "/metrics", nil).DoRaw(background)
-			if err != nil {
-				continue
-			}
-			for _, found := range regexp.MustCompile(`(?m)^artifactstore_backend_probes_total\{backend="`+backend+`",reason="\w*"\} (\d+)$`).FindAllStringSubmatch(string(text), -1) {
-				var n float64
-				fmt.Sscan(found[1], &n) //nolint:errcheck // digits
-				total += n
-			}
-		}
-		return total
+	asked := time.Now().UTC().Format(time.RFC3339Nano)
+	if output, err := w.run(t, w.kubectl, "-n", system, "annotate", "sb", backend, v1alpha1.RequestAnnotation+"="+asked, "--overwrite"); err != nil {
+		t.Fatal(err, output)
 	}
-	before := count()
-	do()
 	eventually(t, func() error {
-		if now := count(); now <= before {
-			return fmt.Errorf("%s was probed %v times", backend, now)
+		var sb v1alpha1.StorageBackend
+		if err := w.client.Get(background, client.ObjectKey{Namespace: system, Name: backend}, &sb); err != nil {
+			return err
+		}
+		if sb.Status.LastHandledRequest != asked {
+			return fmt.Errorf("handled is %q, want %q: %+v", sb.Status.LastHandledRequest, asked, sb.Status.Conditions)
 		}
 		return nil
 	})
+}
+
+// takenUp is when each replica took up the keys that it uses for a backend, by its name.
+func (w *world) takenUp(t *testing.T, backend string) (map[string]float64, error) {
+	t.Helper()
+	series := regexp.MustCompile(`(?m)^artifactstore_backend_taken_up_timestamp_seconds\{backend="` + backend + `"\} (\S+)$`)
+	at := map[string]float64{}
+	for _, pod := range w.managers(t) {
+		text, err := w.pods.CoreV1().Pods(system).ProxyGet("http", pod.Name, "8081", "/metrics", nil).DoRaw(background)
+		if err != nil {
+			return nil, err
+		}
+		found := series.FindSubmatch(text)
+		if found == nil {
+			return nil, fmt.Errorf("%s does not say when it took up %s", pod.Name, backend)
+		}
+		if at[pod.Name], err = strconv.ParseFloat(string(found[1]), 64); err != nil {
+			return nil, err
+		}
+	}
+	return at, nil
+}
+
+// through pushes to one replica, which no other can answer for, and pulls it back from there.
+func (w *world) through(t *testing.T, manager corev1.Pod) {
+	t.Helper()
+	what := "through-" + manager.Name
+	for _, args := range [][]string{
+		{"push", content, "--producer", "e2e", "--name", what, "--version", "1", "--retention-class", "release"},
+		{"pull", "e2e/" + what + "@1", "-d", "/tmp/pulled"},
+	} {
+		pod := w.pod("producer", w.image, append([]string{"/usr/local/bin/artifactstore"}, args...)...)
+		// The name that the certificate is for, at that pod.
+		pod.Spec.HostAliases = []corev1.HostAlias{{IP: manager.Status.PodIP, Hostnames: []string{strings.TrimPrefix(server, "https://")}}}
+		for i := range pod.Spec.Containers[0].Env {
+			if e := &pod.Spec.Containers[0].Env[i]; e.Name == "ARTIFACTSTORE_SERVER" {
+				e.Value = server + ":8443"
+			}
+		}
+		if done := w.finish(t, pod); done.code != 0 {
+			t.Errorf("%s %s: exit %d\n%s", args[0], what, done.code, done.output)
+		}
+	}
 }

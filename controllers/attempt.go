@@ -24,6 +24,7 @@ import (
 // and d.lastGood. It does nothing where the endpoint's breaker turns it away.
 // d.mu is held.
 func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, writes bool) *turnedAway {
+	d.declare(config)
 	done, away := o.breakers.enter(breakerOf(sb), sb.Name, d.untried(requestOf(sb)) || d.tried.generation != 0 && d.tried.generation != sb.Generation)
 	if away != nil {
 		if away.problem != nil && (d.problem == nil || !d.has(config)) {
@@ -37,6 +38,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 	writes = writes && sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend
 	if d.has(config) {
 		d.problem, d.lastGood = o.inspectServing(ctx, d, sb, writes), LastGoodNone
+		d.declared.ours = d.id != ""
 		return nil
 	}
 	store, wrong := o.open(ctx, config)
@@ -46,6 +48,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 		return nil
 	}
 	id, wrong := o.inspect(ctx, sb, config, store, writes)
+	d.declared.ours = id != ""
 	next := serving{store: store, config: config, id: id, spec: *sb.Spec.DeepCopy()}
 	if wrong == nil {
 		// Requests in flight end on the driver that they have.
@@ -172,6 +175,7 @@ func (o *Observer) elsewhere(ctx context.Context, sb *v1alpha1.StorageBackend, i
 
 // unresolved takes up a declaration that cannot even be tried. d.mu is held.
 func (d *driver) unresolved(sb *v1alpha1.StorageBackend, wrong *Problem) {
+	d.declare(backends.Config{})
 	d.problem = wrong
 	d.standLastGood(sb, backends.Config{})
 }

@@ -31,6 +31,8 @@ type driver struct {
 	lost     int // looks at the serving driver in a row that got no answer while it is the last good one
 	history  history
 	terms    terms
+	// declared is the driver's config as it is declared now; empty where that cannot be followed.
+	declared declared
 	// tried is the last attempt at what was declared then.
 	tried struct {
 		config     backends.Config
@@ -56,9 +58,10 @@ type driver struct {
 		sync.Mutex
 		set bool
 		Opened
-		config backends.Config
-		terms  terms
-		full   *fullProbe // the last one, replaced and never changed
+		config   backends.Config
+		declared declared
+		terms    terms
+		full     *fullProbe // the last one, replaced and never changed
 	}
 }
 
@@ -83,6 +86,13 @@ const (
 	LastGoodFailed LastGood = "Failed"
 )
 
+// declared is a config that is declared. ours: the place that it leads to was
+// found to be this backend's, by it.
+type declared struct {
+	config backends.Config
+	ours   bool
+}
+
 // terms are what a backend's declaration says of probes.
 type terms struct {
 	generation int64
@@ -96,6 +106,13 @@ type terms struct {
 // has reports whether the serving driver is that of config. Secrets in it compare by value.
 func (d *driver) has(config backends.Config) bool {
 	return d.store != nil && reflect.DeepEqual(d.config, config)
+}
+
+// declare takes up what is declared now.
+func (d *driver) declare(config backends.Config) {
+	if !reflect.DeepEqual(d.declared.config, config) {
+		d.declared = declared{config: config}
+	}
 }
 
 // differsInCredentials reports whether the serving driver is of a declaration
@@ -124,7 +141,7 @@ func (d *driver) state(at time.Time) (now Opened, changed bool) {
 	was := d.published.Opened
 	changed = !d.published.set || was.Store != now.Store || was.ID != now.ID || was.LastGood != now.LastGood || !reflect.DeepEqual(was.Problem, now.Problem)
 	d.published.set, d.published.Opened = true, now
-	d.published.config, d.published.terms = d.config, d.terms
+	d.published.config, d.published.declared, d.published.terms = d.config, d.declared, d.terms
 	return now, changed
 }
 

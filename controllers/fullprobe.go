@@ -99,6 +99,17 @@ func (d *driver) forgetFull() {
 // full makes a full probe and remembers it, unless ctx ended meanwhile.
 // d.trying is held, and a slot of o.fulls.
 func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, terms terms, well bool) (*fullProbe, error) {
+	made, err := o.tryFully(ctx, config, terms, well)
+	if err == nil && !terms.readOnly {
+		d.published.Lock()
+		defer d.published.Unlock()
+		d.published.full = made
+	}
+	return made, err
+}
+
+// tryFully makes a full probe, unless ctx ended meanwhile. A slot of o.fulls is held.
+func (o *Observer) tryFully(ctx context.Context, config backends.Config, terms terms, well bool) (*fullProbe, error) {
 	began := o.now()
 	probing, cancel := context.WithTimeout(ctx, terms.timeout)
 	defer cancel()
@@ -111,11 +122,6 @@ func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, 
 	made.report = probe.Full(probing, store, terms.readOnly)
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // whoever asked has gone: that is no finding
-	}
-	if !terms.readOnly {
-		d.published.Lock()
-		defer d.published.Unlock()
-		d.published.full = made
 	}
 	return made, nil
 }
@@ -163,7 +169,9 @@ type prober struct {
 	name string
 }
 
-// Probe implements placement.Prober.
+// Probe implements placement.Prober. What is declared is tried, also while bytes
+// go by what worked last: whoever asks wants to know what is wrong with it. No
+// driver is switched over for it; that is for the looks alone.
 func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	d := p.o.drivers.of(p.name)
 	if !d.trying.TryLock() {
@@ -171,16 +179,19 @@ func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	}
 	defer d.trying.Unlock()
 	d.published.Lock()
-	opened, config, terms := d.published.Opened, d.published.config, d.published.terms
+	opened, serves, declared, terms := d.published.Opened, d.published.config, d.published.declared, d.published.terms
 	d.published.Unlock()
+	known, inService := opened.Store != nil && opened.ID != "" && terms.holds, reflect.DeepEqual(declared.config, serves)
 	report := placement.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []placement.ProbeResult{}}
-	if opened.Store == nil || opened.ID == "" || !terms.holds {
-		// Not even a probe writes to a place that is not known to be ours.
+	if !known || !inService {
 		report.Reason, report.Message = ReasonNotObserved, "it was not opened here yet"
 		if opened.Problem != nil {
-			report.Reason, report.Message = opened.Problem.Reason, opened.Problem.Message
+			report.Reason, report.Message = opened.Problem.Reason, opened.Problem.Message+goesOn(Observation{Problem: opened.Problem, LastGood: opened.LastGood})
 		}
-		return report, nil
+		if !known || !declared.ours {
+			// Not even a probe writes to a place that is not known to be ours.
+			return report, nil
+		}
 	}
 	select {
 	case p.o.fulls <- struct{}{}:
@@ -188,11 +199,19 @@ func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	case <-ctx.Done():
 		return report, ctx.Err()
 	}
-	made, err := p.o.full(ctx, d, config, terms, true)
+	var made *fullProbe
+	var err error
+	if report.Configuration = placement.ConfigurationInService; inService {
+		made, err = p.o.full(ctx, d, serves, terms, true)
+	} else {
+		// Not remembered: capabilities in the status are what looks go by.
+		report.Configuration = placement.ConfigurationDeclared
+		made, err = p.o.tryFully(ctx, declared.config, terms, false)
+	}
 	if err != nil {
 		return report, err
 	}
-	report.At, report.Seconds, report.OK = made.at, p.o.now().Sub(made.at).Seconds(), made.report.OK()
+	report.At, report.Seconds, report.OK = made.at, p.o.now().Sub(made.at).Seconds(), made.report.OK() && inService
 	for _, one := range made.report.Results {
 		report.Results = append(report.Results, placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
 	}

@@ -26,7 +26,9 @@ func (a *app) storageProbeCommand() *cobra.Command {
 		Short: "Have every verb and feature of a backend tried apart",
 		Long: `Have the registry try each verb and feature of a backend, below the backend's
 probe prefix, which is left as it was. Exit 1 if something that new blobs need
-does not work: put, head, get, list, delete, and of S3 multipart.
+does not work: put, head, get, list, delete, and of S3 multipart. The backend is
+tried as it is declared now; exit 1 also where that is not in service, because
+credentials that worked before serve on, for example.
 
 With --file no registry is asked: the place is tried from here, before it is
 declared for example.`,
@@ -140,6 +142,9 @@ func probeVerdict(r placement.ProbeReport) error {
 			why = " (" + reason + ")"
 		}
 		words = append(words, "needed and not known to work"+why+": "+strings.Join(unknown, ", "))
+	}
+	if r.Configuration == placement.ConfigurationDeclared {
+		words = append(words, fmt.Sprintf("this is what is declared now, which is not in service: %s: %s", r.Reason, r.Message))
 	}
 	if len(words) > 0 {
 		return fmt.Errorf("%s: %s", name, strings.Join(words, "; "))

@@ -26,6 +26,14 @@ func TestProbeVerdict(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+	well := []placement.ProbeResult{one("put", storage.Supported, true, "")}
+	declared := placement.ProbeReport{Backend: "b", Results: well, Configuration: placement.ConfigurationDeclared, Reason: storage.ReasonAccessDenied, Message: "put was denied"}
+	if got, want := errorText(probeVerdict(declared)), "b: this is what is declared now, which is not in service: AccessDenied: put was denied"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := probeVerdict(placement.ProbeReport{Backend: "b", Results: well, Configuration: placement.ConfigurationInService}); got != nil {
+		t.Error(got)
+	}
 }
 
 func errorText(err error) string {

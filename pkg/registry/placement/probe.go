@@ -10,8 +10,9 @@ import (
 
 // Prober tries one declared backend when someone asks.
 type Prober interface {
-	// Probe tries every verb and feature of the place apart, and remembers what
-	// it found as any full probe does. It writes below the place's probe prefix
+	// Probe tries every verb and feature of the place apart, as the backend is
+	// declared now; where that is also what bytes go by, what it found is
+	// remembered as of any full probe. It writes below the place's probe prefix
 	// only, and takes seconds. ErrProbing if one is under way in the backend.
 	// What the place does wrong, and why it could not be tried, is in the report
 	// and no error.
@@ -28,14 +29,26 @@ type ProbeReport struct {
 	// At is when it began, Seconds how long it took.
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
-	// OK: all that new blobs need works.
+	// OK: all that new blobs need works, and what was tried is in service.
 	OK bool `json:"ok"`
-	// Results in the order in which they were tried; none where the backend is
-	// not open, which Reason and Message explain then.
+	// Configuration that was tried: ConfigurationInService or
+	// ConfigurationDeclared; "" where none was, or it is no declared backend's.
+	Configuration string `json:"configuration,omitempty"`
+	// Results in the order in which they were tried; none where the declared
+	// place could not be opened as this backend's. Reason and Message explain
+	// that, and why what is declared is not in service.
 	Results []ProbeResult `json:"results"`
 	Reason  string        `json:"reason,omitempty"`
 	Message string        `json:"message,omitempty"`
 }
+
+// What ProbeReport.Configuration says.
+const (
+	// ConfigurationInService: what is declared now is what bytes go by.
+	ConfigurationInService = "InService"
+	// ConfigurationDeclared: bytes go by what worked last, if by anything.
+	ConfigurationDeclared = "Declared"
+)
 
 // ProbeResult is one verb or feature.
 type ProbeResult struct {

@@ -39,7 +39,8 @@ func TestBothModesRefuse(t *testing.T) {
 	c, ns := apiClient(t)
 	bad := map[string]string{} // a spec, and the field that errors name
 	s3 := func(field, rest string) { bad["{s3: {bucket: bbb, "+rest+"}}"] = "spec.s3." + field }
-	for _, endpoint := range []string{"s3.example.com", "ftp://a", "http://", "http://:9000", "http://user:pass@host", "http://host/path", "http://host?a=b", "http://host#f", "http://a b", "", "https://" + strings.Repeat("a", 512)} {
+	for _, endpoint := range []string{"s3.example.com", "ftp://a", "http://", "http://:9000", "http://user:pass@host", "http://host/path", "http://host?a=b", "http://host#f", "http://a b", "",
+		"http://[1.2.3.4]", "http://[]", "http://[::1", "http://[:]", "http://[1:2]", "http://[::1::2]", "http://[::ffff:1.2.3.4]", "http://[fe80::1%25eth0]", "http://[::1]x", "http://[::1]/[::1]", "http://::1", "http://127.0.0.1:99999", "http://a:65536", "http://a:0", "http://a:080", "http://a:", "http://a:-1", "http://[::1]:70000", "https://" + strings.Repeat("a", 512)} {
 		s3("endpointURL", fmt.Sprintf("endpointURL: %q", endpoint))
 	}
 	for _, region := range []string{"", "EU", "eu/1", "-eu", strings.Repeat("a", 65)} {
@@ -142,7 +143,7 @@ func TestBothModesRefuse(t *testing.T) {
 		}
 	}
 	for i, spec := range []string{
-		"{s3: {bucket: b.b_b, endpointURL: 'http://[::1]:9000/', keyPrefix: a/b.c, storageClass: A, storageClasses: {hot: B, cold: C}}}",
+		"{s3: {bucket: b.b_b, endpointURL: 'http://[::1]:65535/', keyPrefix: a/b.c, storageClass: A, storageClasses: {hot: B, cold: C}}}",
 		"{s3: {bucket: bbb}, probe: {interval: 15s}}",
 		"{s3: {bucket: bbb}, probe: {interval: 10s, timeout: 10s}}",
 		"{s3: {bucket: bbb, region: null, sse: null, checksums: WhenSupported, requestTimeout: 1s, maxConnections: 1, forcePathStyle: false}}",

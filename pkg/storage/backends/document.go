@@ -19,9 +19,10 @@ type Secrets struct {
 }
 
 // document is a Config without its secrets, as it is handed to another
-// process. Fields are named as in a StorageBackend's spec, and hold what the
-// driver takes (sse: AES256). They may be added, never changed: who writes it
-// and who reads it may be of two versions.
+// process or written by a person. Fields are named as in a StorageBackend's
+// spec and hold the same; sse also what the driver takes, AES256, which is what
+// processes write. They may be added, never changed: who writes it and who reads
+// it may be of two versions.
 type document struct {
 	S3    *s3Document    `json:"s3,omitempty"`
 	Local *localDocument `json:"local,omitempty"`
@@ -47,6 +48,9 @@ type s3Document struct {
 	RequestTimeout          string            `json:"requestTimeout,omitempty"` // as 1m30s
 	MaxConnections          int               `json:"maxConnections,omitempty"`
 }
+
+// sseWords are those of a StorageBackend and those of the driver.
+var sseWords = map[s3.SSE]s3.SSE{s3.SSENone: s3.SSENone, s3.SSEAES256: s3.SSEAES256, "None": s3.SSENone, "SSE-S3": s3.SSEAES256}
 
 // Document returns the config in JSON without its secrets, for Parse.
 func (c Config) Document() ([]byte, error) {
@@ -85,11 +89,15 @@ func Parse(text []byte, secrets Secrets) (Config, error) {
 		c.Local = &local.Config{Path: d.Local.Path}
 	}
 	if d.S3 != nil {
+		sse, known := sseWords[d.S3.SSE]
+		if !known {
+			return Config{}, fmt.Errorf("s3.sse: %.40q must be None or SSE-S3", string(d.S3.SSE))
+		}
 		c.S3 = &s3.Config{
 			EndpointURL: d.S3.EndpointURL, Region: d.S3.Region, Bucket: d.S3.Bucket, KeyPrefix: d.S3.KeyPrefix,
 			AccessKey: secrets.AccessKey, SecretKey: secrets.SecretKey, SessionToken: secrets.SessionToken,
 			AllowAmbientCredentials: d.S3.AllowAmbientCredentials, StorageClass: d.S3.StorageClass, StorageClasses: d.S3.StorageClasses,
-			SSE: d.S3.SSE, MultipartThresholdBytes: d.S3.MultipartThresholdBytes, MultipartChunkBytes: d.S3.MultipartChunkBytes,
+			SSE: sse, MultipartThresholdBytes: d.S3.MultipartThresholdBytes, MultipartChunkBytes: d.S3.MultipartChunkBytes,
 			ForcePathStyle: d.S3.ForcePathStyle, CABundle: secrets.CABundle, Checksums: d.S3.Checksums, MaxConnections: d.S3.MaxConnections,
 		}
 		if text := d.S3.RequestTimeout; text != "" {

@@ -85,6 +85,17 @@ func TestDocumentHandsOnEveryField(t *testing.T) {
 	}
 }
 
+// What people write is what they write in a StorageBackend.
+func TestParseTakesTheWordsOfSpec(t *testing.T) {
+	t.Parallel()
+	keys := backends.Secrets{AccessKey: storage.NewSecret("a"), SecretKey: storage.NewSecret("s")}
+	for sse, want := range map[string]s3.SSE{"": s3.SSENone, "sse: None": s3.SSENone, "sse: SSE-S3": s3.SSEAES256, "sse: AES256": s3.SSEAES256} {
+		if c, err := backends.Parse([]byte("s3: {bucket: bbb, "+sse+"}"), keys); err != nil || c.S3.SSE != want {
+			t.Errorf("%q: %+v, %v", sse, c.S3, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	keys := backends.Secrets{AccessKey: storage.NewSecret("a"), SecretKey: storage.NewSecret("VALUE-OF-A-SECRET")}
@@ -100,7 +111,7 @@ func TestParseRefuses(t *testing.T) {
 		{"s3: {bucket: bbb}", backends.Secrets{}, "s3.accessKey: must not be empty"},
 		{"s3: {bucket: b}", keys, "s3.bucket"},
 		{"s3: {bucket: bbb, requestTimeout: soon}", keys, "s3.requestTimeout"},
-		{"s3: {bucket: bbb, sse: KMS}", keys, "s3.sse"},
+		{"s3: {bucket: bbb, sse: KMS}", keys, `s3.sse: "KMS" must be None or SSE-S3`},
 		{"local: {path: srv}", backends.Secrets{}, "local.path"},
 		{"s3: {bucket: bbb}\nlocal: {path: /srv}", keys, "exactly one must be set"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -155,6 +156,8 @@ func validateEndpoint(endpoint string) error {
 	switch {
 	case len(endpoint) > MaxEndpoint:
 		return fmt.Errorf("endpointURL: must be at most %d characters, is %d", MaxEndpoint, len(endpoint))
+	case !bracketsHoldIPv6(endpoint):
+		return errors.New("endpointURL: brackets must hold an IPv6 address")
 	case err != nil:
 		return errors.New("endpointURL: is not a URL")
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
@@ -168,9 +171,21 @@ func validateEndpoint(endpoint string) error {
 	case parsed.Path != "" && parsed.Path != "/":
 		return errors.New("endpointURL: must not hold a path: the bucket and keyPrefix have fields of their own")
 	case !endpointRegexp.MatchString(endpoint):
-		return errors.New("endpointURL: must be an http or https URL of a host or address, with a port or without, and nothing more")
+		return errors.New("endpointURL: must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more")
 	}
 	return nil
+}
+
+// bracketsHoldIPv6 judges the first pair as the schema's CEL does: no zone, and
+// no IPv4 address in the clothes of IPv6.
+func bracketsHoldIPv6(endpoint string) bool {
+	_, after, bracketed := strings.Cut(endpoint, "[")
+	if !bracketed {
+		return true
+	}
+	inside, _, _ := strings.Cut(after, "]")
+	address, err := netip.ParseAddr(inside)
+	return err == nil && address.Is6() && !address.Is4In6() && address.Zone() == ""
 }
 
 func validateKeyPrefix(prefix string) error {

@@ -42,8 +42,8 @@ const (
 // What texts must match, in the syntax of RE2.
 const (
 	// EndpointPattern is a scheme, a host or address, and a port: no user, path,
-	// query or fragment.
-	EndpointPattern = `^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:[0-9]{1,5})?/?$`
+	// query or fragment. That brackets hold an IPv6 address is checked besides.
+	EndpointPattern = `^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$`
 	RegionPattern   = `^[a-z0-9][a-z0-9-]*$`
 	// BucketPattern is Amazon's, with upper case and underscores, which other
 	// servers allow besides. Two dots in a row are refused apart.

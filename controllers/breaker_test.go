@@ -206,11 +206,7 @@ func TestOneOutageIsNoStorm(t *testing.T) {
 // which is made as the next trial, or when the endpoint answers to another.
 func TestARequestIsHandledOnceItWasLookedAt(t *testing.T) {
 	t.Parallel()
-	o, _ := newObserver(t, nil)
-	clock := moved(o)
-	server := servers.S3(t)
-	proxy := faultproxy.HTTP(t, server.Endpoint)
-	server.Endpoint = proxy.URL
+	o, clock, server, proxy := proxied(t)
 	sb := bucketOf(server)
 	sb.Spec.Probe.FailureThreshold = 1
 	woken := make(chan string, 8)
@@ -267,11 +263,7 @@ func TestARequestIsHandledOnceItWasLookedAt(t *testing.T) {
 // does not try again and again until some status says that it was handled.
 func TestARequestHurriesOnce(t *testing.T) {
 	t.Parallel()
-	o, _ := newObserver(t, nil)
-	clock := moved(o)
-	server := servers.S3(t)
-	proxy := faultproxy.HTTP(t, server.Endpoint)
-	server.Endpoint = proxy.URL
+	o, clock, server, proxy := proxied(t)
 	sb := bucketOf(server)
 	sb.Status.ID, sb.Annotations = "id-1", map[string]string{v1alpha1.RequestAnnotation: "now"}
 	proxy.Arm(faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Always: true})

@@ -3,15 +3,8 @@ package controllers
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -282,120 +275,4 @@ func TestProbeOnDemand(t *testing.T) {
 	if report, err := prober.Probe(t.Context()); err != nil || report.Reason != ReasonForeignMarker || len(report.Results) != 0 {
 		t.Errorf("another's place: %+v, %v", report, err)
 	}
-}
-
-// TestProbeOfWhatIsDeclared, while the credentials that worked last serve on:
-// it is what is declared that is tried, nothing is written with it before the
-// place was found ours by it, and nothing is switched over.
-func TestProbeOfWhatIsDeclared(t *testing.T) {
-	t.Parallel()
-	o, _ := newObserver(t, nil)
-	now := moved(o)
-	users := servers.S3WithUsers(t)
-	server := users.Bucket(t)
-	second := users.NewKeys(t, server)
-	// The second keys may read only.
-	var refuse atomic.Bool
-	refuse.Store(true)
-	var refused atomic.Int64
-	target, err := url.Parse(server.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
-	}}
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if refuse.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead && strings.Contains(r.Header.Get("Authorization"), second.AccessKey) {
-			refused.Add(1)
-			w.Header().Set("Content-Type", "application/xml")
-			w.WriteHeader(http.StatusForbidden)
-			io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>") //nolint:errcheck // a test's
-			return
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	defer front.Close()
-	server.Endpoint = front.URL
-	sb := bucketOf(server)
-	keys := server
-	look := func() Observation {
-		now.add(time.Hour)
-		seen := observeFully(t, o, sb, keysOf(&keys))
-		sb.Status = backendStatus(seen, sb.Status)
-		return seen
-	}
-	if seen := look(); seen.Problem != nil {
-		t.Fatal(seen.Problem)
-	}
-	serves := o.Opened()["objects"]
-	probed := func() placement.ProbeReport {
-		t.Helper()
-		report, err := serves.Prober.Probe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return report
-	}
-	before := probed()
-	if !before.OK || before.Configuration != placement.ConfigurationInService || before.Reason != "" {
-		t.Errorf("while all is well: %+v", before)
-	}
-	full := o.lastFullOf("objects")
-
-	keys.SecretKey = "wrong"
-	if seen := look(); seen.Problem == nil || seen.Problem.Reason != storage.ReasonSecretKeyWrong || seen.LastGood != LastGoodServes {
-		t.Fatalf("%+v", seen)
-	}
-	report := probed()
-	if report.OK || len(report.Results) != 0 || report.Configuration != "" || report.Reason != storage.ReasonSecretKeyWrong || !strings.HasSuffix(report.Message, "; the credentials that worked last serve on") {
-		t.Errorf("a wrong secret: %+v", report)
-	}
-
-	keys = second
-	if seen := look(); seen.Problem == nil || seen.Problem.Reason != storage.ReasonAccessDenied || seen.LastGood != LastGoodServes {
-		t.Fatalf("%+v", seen)
-	}
-	at := refused.Load()
-	report = probed()
-	if report.OK || report.Configuration != placement.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied || refused.Load() == at {
-		t.Errorf("keys that may only read: %+v", report)
-	}
-	status := map[string]storage.Support{}
-	for _, one := range report.Results {
-		status[one.Name] = one.Status
-	}
-	if status[probe.Put] != storage.Unsupported || status[probe.List] != storage.Supported {
-		t.Errorf("keys that may only read: %v", report.Results)
-	}
-	if is := o.Opened()["objects"]; is.Store != serves.Store || is.LastGood != LastGoodServes || o.lastFullOf("objects") != full {
-		t.Errorf("a probe changed what serves: %+v", is)
-	}
-
-	// They may write now: it is said, and it is the next look that switches over.
-	refuse.Store(false)
-	report = probed()
-	if put := report.Results[0]; report.OK || put.Status != storage.Supported || report.Configuration != placement.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied {
-		t.Errorf("before the next look: %+v", report)
-	}
-	if is := o.Opened()["objects"]; is.Store != serves.Store {
-		t.Error("a probe switched over")
-	}
-	if seen := look(); seen.Problem != nil {
-		t.Fatal(seen.Problem)
-	}
-	if is := o.Opened()["objects"]; is.Store == serves.Store {
-		t.Error("the look did not switch over")
-	}
-	if report = probed(); !report.OK || report.Configuration != placement.ConfigurationInService || report.Reason != "" {
-		t.Errorf("after the next look: %+v", report)
-	}
-}
-
-// lastFullOf is the full probe that is remembered.
-func (o *Observer) lastFullOf(name string) *fullProbe {
-	d := o.drivers.of(name)
-	d.published.Lock()
-	defer d.published.Unlock()
-	return d.published.full
 }

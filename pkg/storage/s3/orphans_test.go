@@ -54,6 +54,21 @@ func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 	return left
 }
 
+// openBelow opens a backend with a key prefix on a server of the kind, and says
+// what its keys begin with there.
+func openBelow(t *testing.T, kind servers.S3Kind, prefix string) (servers.S3Server, *placed, string) {
+	t.Helper()
+	server := servers.S3On(t, kind, false)
+	config := configFor(server)
+	config.KeyPrefix = prefix
+	b := open(t, server, config, buffer.New(24<<20, 8<<20))
+	t.Cleanup(func() { b.Close() })
+	if prefix != "" {
+		prefix += "/"
+	}
+	return server, b, prefix
+}
+
 // TestUploadsOfOthers: who shares the bucket has uploads of their own, which
 // are none of ours, wherever our prefix is.
 func TestUploadsOfOthers(t *testing.T) {
@@ -62,15 +77,7 @@ func TestUploadsOfOthers(t *testing.T) {
 		for _, prefix := range []string{"", "some/prefix"} {
 			t.Run(fmt.Sprintf("%s/%q", kind, prefix), func(t *testing.T) {
 				t.Parallel()
-				server := servers.S3On(t, kind, false)
-				config := configFor(server)
-				config.KeyPrefix = prefix
-				b := open(t, server, config, buffer.New(24<<20, 8<<20))
-				t.Cleanup(func() { b.Close() })
-				within := prefix
-				if prefix != "" {
-					within += "/"
-				}
+				server, b, within := openBelow(t, kind, prefix)
 				blob := storage.Key(digest.Of([]byte("theirs")).SHA256)
 				ids := map[string]*string{}
 				for _, key := range []string{"other/backup.tar", "team/" + blob, "sha256/aa/bb/cc", storage.ReservedPrefix + "/stagingother"} {
@@ -130,16 +137,8 @@ func TestPagesOfUploads(t *testing.T) {
 		for _, prefix := range []string{"", "some/prefix"} {
 			t.Run(fmt.Sprintf("%s/%q", kind, prefix), func(t *testing.T) {
 				t.Parallel()
-				server := servers.S3On(t, kind, false)
-				config := configFor(server)
-				config.KeyPrefix = prefix
-				b := open(t, server, config, buffer.New(24<<20, 8<<20))
-				t.Cleanup(func() { b.Close() })
+				server, b, within := openBelow(t, kind, prefix)
 				s3.ListUploads(b.Backend, page)
-				within := prefix
-				if prefix != "" {
-					within += "/"
-				}
 				begun := map[string]bool{}
 				for i := range all {
 					content := fmt.Append(nil, "upload ", max(i, toOneKey-1))

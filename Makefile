@@ -14,6 +14,8 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
 # How long all tests may take together with their builds.
 TEST_TIMEOUT ?= 20m
+# GOGC: compilers, linkers and tests look for garbage less often; the programs
+# under test, which get an environment of their own, as often as ever.
 # The longest first: what they wait for leaves room for the others.
 ALL_PACKAGES := ./test/e2e ./pkg/storage/s3 ./controllers ./...
 TEST_PACKAGES ?= $(ALL_PACKAGES)
@@ -40,7 +42,7 @@ run: build ## Start the embedded registry, push docs/ and pull it back, keep ser
 .PHONY: test
 test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
-		hack/in-scratch.sh go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
 	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
 endif

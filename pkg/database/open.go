@@ -115,7 +115,7 @@ func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 		config.RuntimeParams["application_name"] = "artifact-store"
 	}
 	pool := func(size int) *sql.DB {
-		db := stdlib.OpenDB(*config)
+		db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(planEach))
 		db.SetMaxOpenConns(size)
 		db.SetMaxIdleConns(size)
 		db.SetConnMaxIdleTime(5 * time.Minute)
@@ -126,6 +126,14 @@ func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", parsed.Redacted(), redact(errors.Join(err, db.read.Close(), db.write.Close())))
 	}
 	return db, nil
+}
+
+// planEach has every statement planned for the values that it is run with: one
+// plan for all compares each row with each of hundreds of digests in turn. It is
+// no parameter of the connection, since poolers refuse those that they do not know.
+func planEach(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
+	return err
 }
 
 // redactor returns what masks the URL's passwords in an error; one that has none passes unchanged.

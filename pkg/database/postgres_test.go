@@ -95,3 +95,23 @@ func TestRefusedAtCommit(t *testing.T) {
 		}
 	})
 }
+
+func TestPostgresPlansForValues(t *testing.T) {
+	t.Parallel()
+	db, err := database.Open(t.Context(), servers.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // it was only read
+	err = db.Read(t.Context(), func(tx database.Tx) error {
+		var mode string
+		err := tx.QueryRowContext(t.Context(), "SHOW plan_cache_mode").Scan(&mode)
+		if mode != "force_custom_plan" {
+			t.Errorf("plan_cache_mode is %q", mode)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

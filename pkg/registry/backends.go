@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
@@ -83,35 +83,68 @@ func verified(f placement.Findings) string {
 	return VerifiedTrue
 }
 
-// Findings implements placement.Registrar.
-func (s *Service) Findings(ctx context.Context, id string) (answer placement.Findings, err error) {
+// counted are findings, and the position of the log's head when they were counted.
+type counted struct {
+	position uint64
+	findings placement.Findings
+}
+
+// Findings implements placement.Registrar. Counting reads every location of the
+// backend, so it is done only when something was logged since the last time.
+func (s *Service) Findings(ctx context.Context, id string) (placement.Findings, error) {
 	if id == "" {
-		return answer, nil
+		return placement.Findings{}, nil
 	}
-	err = s.read(ctx, func(tx database.Tx) error {
-		f, err := view.FindFindings(ctx, tx, id)
-		answer = placement.Findings{
-			Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
-		}
-		answer.WaitingSince = f.OldestLive
-		if f.NeverChecked == 0 {
-			answer.OldestVerified = f.Oldest
-		}
-		if err == nil && f.FirstUnchecked != 0 {
-			var stored time.Time
-			if stored, err = eventlog.TimeTx(ctx, tx, f.FirstUnchecked); answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
-				answer.WaitingSince = stored
-			}
-		}
-		if err != nil || answer.Failed == 0 {
+	var now counted
+	err := s.read(ctx, func(tx database.Tx) error {
+		head, err := eventlog.HeadTx(ctx, tx)
+		if err != nil {
 			return err
 		}
-		failed, err := view.ListFailed(ctx, tx, id, placement.MaxFailures)
-		for _, location := range failed {
-			answer.Failures = append(answer.Failures, placement.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
+		if last, found := s.counted.Load(id); found && last.(counted).position == head.Position {
+			now = last.(counted)
+			return nil
 		}
+		now.position = head.Position
+		now.findings, err = findingsTx(ctx, tx, id)
 		return err
 	})
+	if err != nil {
+		return placement.Findings{}, err
+	}
+	s.counted.Store(id, now)
+	now.findings.Failures = slices.Clone(now.findings.Failures)
+	return now.findings, nil
+}
+
+func findingsTx(ctx context.Context, tx database.Tx, id string) (placement.Findings, error) {
+	f, err := view.FindFindings(ctx, tx, id)
+	if err != nil {
+		return placement.Findings{}, err
+	}
+	answer := placement.Findings{
+		Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
+		WaitingSince: f.OldestLive,
+	}
+	if f.NeverChecked == 0 {
+		answer.OldestVerified = f.Oldest
+	}
+	if f.FirstUnchecked != 0 {
+		stored, err := eventlog.TimeTx(ctx, tx, f.FirstUnchecked)
+		if err != nil {
+			return placement.Findings{}, err
+		}
+		if answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
+			answer.WaitingSince = stored
+		}
+	}
+	if answer.Failed == 0 {
+		return answer, nil
+	}
+	failed, err := view.ListFailed(ctx, tx, id, placement.MaxFailures)
+	for _, location := range failed {
+		answer.Failures = append(answer.Failures, placement.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
+	}
 	return answer, err
 }
 

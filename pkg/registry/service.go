@@ -49,6 +49,7 @@ type Service struct {
 	windows   windows  // memory for bundles
 	verifying sync.Map // backend id -> struct{}, of runs in this process
 	sweeping  sync.Map // likewise
+	counted   sync.Map // backend id -> counted
 	stop      context.CancelFunc
 	janitor   sync.WaitGroup
 }

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,16 +69,18 @@ func TestUploader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	filling := make([]byte, 3*uploadChunk+1)
+	rand.NewChaCha8([32]byte{}).Read(filling) //nolint:errcheck // never fails, by its contract
 	var group sync.WaitGroup
 	for range uploadsAtOnce {
 		group.Go(func() {
 			for {
 				// A byte below the threshold, the threshold, and up to three parts more.
-				size := []int64{1 << 20, uploadThreshold - 1, uploadThreshold, uploadThreshold + 1, 2 * uploadChunk, 3*uploadChunk + 1}[mathrand.IntN(6)]
-				content := make([]byte, size)
-				rand.Read(content) //nolint:errcheck // never fails, by its contract
+				size := []int64{1 << 20, uploadThreshold - 1, uploadThreshold, uploadThreshold + 1, 2 * uploadChunk, 3*uploadChunk + 1}[rand.IntN(6)]
+				content := bytes.Clone(filling[:size])
+				binary.NativeEndian.PutUint64(content, rand.Uint64()) // no two are the same
 				src := storage.Source{Reader: bytes.NewReader(content), Size: size, Want: digest.Of(content)}
-				switch mathrand.IntN(3) {
+				switch rand.IntN(3) {
 				case 0:
 					src.Want = digest.Dual{} // staged
 				case 1:
@@ -178,7 +180,7 @@ func uploadUntilKilled(t *testing.T, server servers.S3Server) (begun int, stored
 		case "begun":
 			begun++
 			once.Do(func() { // the instant: from the first byte to when some are done
-				time.AfterFunc(time.Duration(mathrand.Int64N(int64(1500*time.Millisecond))), func() { command.Process.Kill() }) //nolint:errcheck // it is alive until waited for
+				time.AfterFunc(time.Duration(rand.Int64N(int64(1500*time.Millisecond))), func() { command.Process.Kill() }) //nolint:errcheck // it is alive until waited for
 			})
 		case "stored":
 			stored = append(stored, name)

@@ -31,14 +31,24 @@ const pollInterval = 20 * time.Millisecond
 // built is the folder of both programs, built once for a process.
 var built = sync.OnceValues(func() (string, error) { return build("./cmd/manager", "./cmd/artifactstore") })
 
-// build makes programs, given as packages from the module's root, and returns their folder.
+// build makes programs, given as packages from the module's root, and returns
+// their folder. It is the same for every process, since linking them takes longer
+// than finding out that they are as they would be.
 func build(packages ...string) (string, error) {
 	root, err := servers.Root()
 	if err != nil {
 		return "", err
 	}
-	folder, err := servers.Folder("programs")
+	folder := filepath.Join(root, "bin", "test")
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // another user may run them
+		return "", err
+	}
+	lock, err := os.Open(folder)
 	if err != nil {
+		return "", err
+	}
+	defer lock.Close() //nolint:errcheck // which unlocks it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", err
 	}
 	// The flags of the Makefile, so that the build cache is shared with it.

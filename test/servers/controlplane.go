@@ -38,7 +38,7 @@ var controlPlaneAssets = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	for _, program := range programs {
-		script := fmt.Sprintf("#!/bin/sh\nexec '%s' --pdeathsig KILL '%s' \"$@\"\n", setpriv, filepath.Join(folder, program))
+		script := fmt.Sprintf("#!/bin/sh\n%s exec '%s' --pdeathsig KILL '%s' \"$@\"\n", seldom, setpriv, filepath.Join(folder, program))
 		if err := os.WriteFile(filepath.Join(wrapped, program), []byte(script), 0o755); err != nil { //nolint:gosec // a program
 			return "", err
 		}

@@ -88,12 +88,23 @@ func startPostgres(durable bool) (*postgres, error) {
 }
 
 func (p *postgres) start(bin string, credential *syscall.Credential, durable bool) error {
-	if credential != nil {
-		if err := os.Chown(p.folder, int(credential.Uid), int(credential.Gid)); err != nil {
+	data := filepath.Join(p.folder, "data")
+	if !durable {
+		// In TMPDIR, which may be memory: a database is some 900 files.
+		var err error
+		if data, err = Folder("pg-data"); err != nil {
+			_ = os.RemoveAll(p.folder)
 			return err
 		}
 	}
-	data := filepath.Join(p.folder, "data")
+	if credential != nil {
+		for _, folder := range []string{p.folder, data} {
+			err := os.Chown(folder, int(credential.Uid), int(credential.Gid))
+			if err != nil && !errors.Is(err, os.ErrNotExist) { // initdb makes it
+				return err
+			}
+		}
+	}
 	attributes := func() *syscall.SysProcAttr { return &syscall.SysProcAttr{Credential: credential} }
 	environment := []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=" + p.folder, "TZ=UTC"}
 

@@ -251,6 +251,19 @@ pid_file =
 keyring = FOLDER/keyring
 log_file = FOLDER/$name.ceph.log
 mon_cluster_log_file = FOLDER/cluster.log
+
+# Half of the gateway's time otherwise: hundreds of threads that wake each other,
+# counters and checksums on loopback, and what it would log if it were asked to.
+rgw_thread_pool_size = 8
+perf = false
+osd_enable_op_tracker = false
+ms_crc_data = false
+ms_crc_header = false
+debug_ms = 0/0
+debug_rgw = 0/0
+debug_osd = 0/0
+debug_objecter = 0/0
+debug_rados = 0/0
 log_max_recent = 500
 
 [client.rgw]

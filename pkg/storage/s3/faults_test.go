@@ -144,7 +144,8 @@ func running(label string) string {
 // settles waits until nothing is wrong any more.
 func settles(t *testing.T, wrong func() string) {
 	t.Helper()
-	for end := time.Now().Add(settleTime); ; time.Sleep(50 * time.Millisecond) {
+	// Seldom: with hundreds of goroutines each look costs.
+	for end, pause := time.Now().Add(settleTime), 50*time.Millisecond; ; pause = min(2*pause, 800*time.Millisecond) {
 		what := wrong()
 		if what == "" {
 			return
@@ -153,6 +154,7 @@ func settles(t *testing.T, wrong func() string) {
 			t.Errorf("in the end: %s", what)
 			return
 		}
+		time.Sleep(pause)
 	}
 }
 

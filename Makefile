@@ -14,8 +14,6 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
 # How long all tests may take together with their builds.
 TEST_TIMEOUT ?= 20m
-# GOGC: compilers, linkers and tests look for garbage less often; the programs
-# under test, which get an environment of their own, as often as ever.
 # The longest first: what they wait for leaves room for the others.
 ALL_PACKAGES := ./test/e2e ./pkg/storage/s3 ./controllers ./...
 TEST_PACKAGES ?= $(ALL_PACKAGES)
@@ -39,6 +37,8 @@ build: ## Build bin/manager and bin/artifactstore
 run: build ## Start the embedded registry, push docs/ and pull it back, keep serving (DATA_DIR, LISTEN)
 	@exec hack/run-embedded.sh
 
+# GOGC: compilers, linkers and tests look for garbage less often; the programs
+# under test, which get an environment of their own, as often as ever.
 .PHONY: test
 test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \

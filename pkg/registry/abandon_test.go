@@ -79,6 +79,11 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	if released, err := service.ReleaseBackend(ctx, placement.Leaving{Name: "two", Place: w.folder}); err != nil || released != (placement.Released{}) {
 		t.Errorf("of a backend that nobody knows: %+v, %v", released, err)
 	}
+	for range 2 { // counted, then kept until something is logged
+		if found, err := service.Findings(ctx, one.ID); err != nil || found.Live != 3 || found.Abandoned != 0 {
+			t.Errorf("%+v, %v", found, err)
+		}
+	}
 	gaveUp := placement.Leaving{Name: "one", Place: w.folder, Abandon: one.ID}
 	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released != (placement.Released{ID: one.ID, Live: 3}) {
 		t.Fatalf("%+v, %v", released, err)

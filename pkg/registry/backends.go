@@ -83,9 +83,9 @@ func verified(f placement.Findings) string {
 	return VerifiedTrue
 }
 
-// counted are findings, and the position of the log's head when they were counted.
+// counted are findings, and the log's head when they were counted.
 type counted struct {
-	position uint64
+	head     eventlog.Head
 	findings placement.Findings
 }
 
@@ -101,11 +101,11 @@ func (s *Service) Findings(ctx context.Context, id string) (placement.Findings, 
 		if err != nil {
 			return err
 		}
-		if last, found := s.counted.Load(id); found && last.(counted).position == head.Position {
+		if last, found := s.counted.Load(id); found && last.(counted).head == head {
 			now = last.(counted)
 			return nil
 		}
-		now.position = head.Position
+		now.head = head
 		now.findings, err = findingsTx(ctx, tx, id)
 		return err
 	})

@@ -78,7 +78,10 @@ func TestUploader(t *testing.T) {
 				// A byte below the threshold, the threshold, and up to three parts more.
 				size := []int64{1 << 20, uploadThreshold - 1, uploadThreshold, uploadThreshold + 1, 2 * uploadChunk, 3*uploadChunk + 1}[rand.IntN(6)]
 				content := bytes.Clone(filling[:size])
-				binary.NativeEndian.PutUint64(content, rand.Uint64()) // no two are the same
+				// In each page, so that a part of another upload is noticed.
+				for page := content; len(page) >= 8; page = page[min(4096, len(page)):] {
+					binary.NativeEndian.PutUint64(page, rand.Uint64())
+				}
 				src := storage.Source{Reader: bytes.NewReader(content), Size: size, Want: digest.Of(content)}
 				switch rand.IntN(3) {
 				case 0:

@@ -226,7 +226,8 @@ func findConnection(err error) finding {
 		return unreachable(storage.ReasonConnectionRefused, "the connection was refused")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return unreachable(storage.ReasonTimedOut, "no answer in time")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed): // by the transport, which could not write the rest of a request
 		return unreachable(storage.ReasonConnectionLost, "the connection broke off")
 	case errors.As(err, new(*smithyhttp.RequestSendError)):
 		return unreachable(storage.ReasonConnectionLost, "the request could not be sent")

@@ -155,6 +155,37 @@ func TestErrorsOfTheConnection(t *testing.T) {
 	}
 }
 
+// TestRefusalBreaksOff: a refusal whose body is lost is asked for again, since
+// its status alone does not say what is refused.
+func TestRefusalBreaksOff(t *testing.T) {
+	t.Parallel()
+	body := "<Error><Code>InvalidAccessKeyId</Code></Error>"
+	for _, sent := range []int{0, 12} {
+		t.Run(fmt.Sprint(sent, " bytes"), func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+				w.WriteHeader(http.StatusForbidden)
+				if asked.Add(1)%2 == 1 {
+					io.WriteString(w, body[:sent])
+					http.NewResponseController(w).Flush()
+					panic(http.ErrAbortHandler)
+				}
+				io.WriteString(w, body)
+			}))
+			t.Cleanup(server.Close)
+			config := configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
+			b := newBackend(t, config)
+			_, put := b.Put(t.Context(), source([]byte("data")))
+			_, marker := b.CreateMarker(t.Context(), []byte("marker"))
+			for verb, err := range map[string]error{"Put": put, "CreateMarker": marker} {
+				check(t, verb, err, storage.ErrDenied, storage.ReasonAccessKeyUnknown, config)
+			}
+		})
+	}
+}
+
 func certificate(server *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }

@@ -34,7 +34,7 @@ const (
 // failure is what decides about an attempt that failed.
 type failure struct {
 	reason string        // as find tells; matters only where there was no answer
-	status int           // of the answer; 0: none, or one that broke off
+	status int           // of the answer; 0: none, or a success that broke off
 	code   string        // in the answer's body
 	after  time.Duration // what its Retry-After asks for; 0: nothing
 }
@@ -43,7 +43,7 @@ type failure struct {
 func failureOf(err error, now time.Time) failure {
 	f := failure{reason: find(err).reason}
 	var answer *smithyhttp.ResponseError
-	if !errors.As(err, &answer) || answer.Response == nil || broken(answer) {
+	if !errors.As(err, &answer) || answer.Response == nil || succeeded(answer) {
 		return f
 	}
 	f.status = answer.HTTPStatusCode()
@@ -55,9 +55,15 @@ func failureOf(err error, now time.Time) failure {
 	return f
 }
 
-// broken reports whether an answer says success and could not be read: it is
-// none then.
-func broken(answer *smithyhttp.ResponseError) bool { return answer.HTTPStatusCode()/100 == 2 }
+// broken reports whether an answer could not be read: it is none then. One that
+// refuses loses its body where the server closes the connection over a request
+// that it has not read to the end, and with the body goes what it refuses.
+func broken(answer *smithyhttp.ResponseError) bool {
+	reason := findConnection(answer.Err).reason
+	return succeeded(answer) || reason == storage.ReasonConnectionLost || reason == storage.ReasonTimedOut
+}
+
+func succeeded(answer *smithyhttp.ResponseError) bool { return answer.HTTPStatusCode()/100 == 2 }
 
 // retryAfter reads the header (RFC 9110, section 10.2.3): seconds or a date.
 func retryAfter(header string, now time.Time) time.Duration {
@@ -73,7 +79,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 // What is repeated: these and nothing else. A code goes before a status; one
 // that is not here and that byCode knows is final.
 var (
-	repeatedReasons = map[string]int{ // no answer came; how many attempts are made
+	repeatedReasons = map[string]int{ // no answer came, or broke off; how many attempts are made
 		storage.ReasonConnectionRefused: maxAttempts,
 		storage.ReasonConnectionLost:    maxAttempts,
 		storage.ReasonTimedOut:          rareAttempts, // each has cost requestTimeout
@@ -102,14 +108,11 @@ var (
 
 // attempts returns how many attempts a request has that fails so; 1: no other.
 func (f failure) attempts() int {
-	if f.status == 0 {
-		return max(1, repeatedReasons[f.reason])
-	}
 	_, known := byCode[f.code]
 	if f.throttles() || repeatedCodes[f.code] || repeatedStatuses[f.status] && !known {
 		return maxAttempts
 	}
-	return 1
+	return max(1, repeatedReasons[f.reason])
 }
 
 // throttles reports whether the answer's code asks for fewer requests.

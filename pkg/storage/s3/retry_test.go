@@ -64,6 +64,8 @@ func TestDecide(t *testing.T) {
 		{"expired token", failure{status: 400, code: "ExpiredToken"}, 1, hour, -1, false},
 		{"403", failure{status: 403}, 1, hour, -1, false},
 		{"denied", failure{status: 403, code: "AccessDenied"}, 1, hour, -1, false},
+		{"403, broke off", failure{status: 403, reason: storage.ReasonConnectionLost}, 1, hour, firstBackoff, false},
+		{"500, broke off", failure{status: 500, reason: storage.ReasonConnectionLost}, 1, hour, firstBackoff, true},
 		{"404", failure{status: 404, code: "NoSuchKey"}, 1, hour, -1, false},
 		{"412", failure{status: 412, code: "PreconditionFailed"}, 1, hour, -1, false},
 		{"501", failure{status: 501, code: "NotImplemented"}, 1, hour, -1, true},

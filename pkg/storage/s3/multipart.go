@@ -55,6 +55,9 @@ type upload struct {
 	// gone, and not by us.
 	unsettled, vanished bool
 
+	// sending has room for the parts that are on their way.
+	sending chan struct{}
+
 	mu   sync.Mutex
 	done []types.CompletedPart // in the order in which they ended
 }
@@ -71,7 +74,8 @@ func (u *upload) send(ctx context.Context, in *intake.Intake, next spaces) (dige
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
 	workers, working := errgroup.WithContext(stop)
-	workers.SetLimit(partsAtOnce)
+	workers.SetLimit(partsAtOnce + 1) // one hashes what is sent next
+	u.sending = make(chan struct{}, partsAtOnce)
 	hasher := digest.NewInPlaceHasher()
 	defer hasher.Close()
 
@@ -130,6 +134,12 @@ func (u *upload) sendPart(ctx context.Context, number int32, part *space) error 
 	var sum *string
 	if u.proof.crc {
 		sum = aws.String(part.crc32c())
+	}
+	select {
+	case u.sending <- struct{}{}:
+		defer func() { <-u.sending }()
+	case <-ctx.Done():
+		return u.b.failed(ctx, "upload a part", ctx.Err())
 	}
 	pieces := part.pieces()
 	var tag *string

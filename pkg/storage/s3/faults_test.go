@@ -119,7 +119,7 @@ func (place *bed) behind(t *testing.T, prefix string, run func(context.Context, 
 	}
 	settles(t, func() string {
 		if open := p.Open(); open != 0 {
-			return fmt.Sprintf("%d connections are open", open)
+			return fmt.Sprintf("%d connections are open after %+v", open, p.Exchanges())
 		}
 		return ""
 	})

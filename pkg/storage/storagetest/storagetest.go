@@ -175,15 +175,16 @@ func mustHold(t *testing.T, b storage.Backend, data []byte) {
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}
-	got, err := io.ReadAll(r)
+	got := bytes.NewBuffer(make([]byte, 0, len(data)+bytes.MinRead))
+	_, err = got.ReadFrom(r)
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
 		t.Fatalf("reading: %v", err)
 	}
-	if !bytes.Equal(got, data) {
-		t.Fatalf("read back %d bytes that are not the %d that were put", len(got), len(data))
+	if !bytes.Equal(got.Bytes(), data) {
+		t.Fatalf("read back %d bytes that are not the %d that were put", got.Len(), len(data))
 	}
 	if info.Size != int64(len(data)) || info.Digests.SHA256 != want.SHA256 {
 		t.Errorf("Get's info: %d bytes of %s", info.Size, info.Digests.SHA256)

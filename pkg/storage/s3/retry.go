@@ -33,7 +33,7 @@ const (
 
 // failure is what decides about an attempt that failed.
 type failure struct {
-	reason string        // as find tells; matters only where there was no answer
+	reason string        // as find tells; decides where there was no answer, or it broke off
 	status int           // of the answer; 0: none, or a success that broke off
 	code   string        // in the answer's body
 	after  time.Duration // what its Retry-After asks for; 0: nothing

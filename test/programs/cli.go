@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/coulomb/artifact-store/test/servers"
@@ -27,6 +28,8 @@ type CLI struct {
 	Database string
 	// Token to ask with, "" for none.
 	Token string
+	// Folder of the program, as Base returns it; "" for the one that is built from here.
+	Folder string
 }
 
 // Result is what one run left.
@@ -43,14 +46,23 @@ func (r Result) String() string {
 // Exec runs it and returns what it left, whatever its code; ctx kills it.
 func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
 	tb.Helper()
-	return Execute(ctx, tb, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database, "ARTIFACTSTORE_TOKEN=" + c.Token}, args...)
+	folder := c.Folder
+	if folder == "" {
+		folder = Folder(tb)
+	}
+	return execute(ctx, tb, folder, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database, "ARTIFACTSTORE_TOKEN=" + c.Token}, args)
 }
 
 // Execute is Exec with variables of the caller's, and no others that say something to the program.
 func Execute(ctx context.Context, tb testing.TB, variables []string, args ...string) Result {
 	tb.Helper()
+	return execute(ctx, tb, Folder(tb), variables, args)
+}
+
+func execute(ctx context.Context, tb testing.TB, folder string, variables, args []string) Result {
+	tb.Helper()
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, Path(tb, "artifactstore"), args...)
+	command := exec.CommandContext(ctx, filepath.Join(folder, "artifactstore"), args...)
 	command.Env = environment(variables...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := servers.Start(command)

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,58 +26,6 @@ const Patience = 60 * time.Second
 
 // pollInterval is how often a condition is looked at that no event announces.
 const pollInterval = 20 * time.Millisecond
-
-// built is the folder of both programs, built once for a process.
-var built = sync.OnceValues(func() (string, error) { return build("./cmd/manager", "./cmd/artifactstore") })
-
-// build makes programs, given as packages from the module's root, and returns
-// their folder. It is the same for every process, since linking them takes longer
-// than finding out that they are as they would be.
-func build(packages ...string) (string, error) {
-	root, err := servers.Root()
-	if err != nil {
-		return "", err
-	}
-	folder := filepath.Join(root, "bin", "test")
-	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // another user may run them
-		return "", err
-	}
-	lock, err := os.Open(folder)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close() //nolint:errcheck // which unlocks it
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", err
-	}
-	// The flags of the Makefile, so that the build cache is shared with it.
-	build := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-o", folder}, packages...)...)
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%v: %w\n%s", build.Args, err, out)
-	}
-	return folder, nil
-}
-
-// Build builds a program of the tests' own, as "./test/bench/putmany", and returns its path.
-func Build(tb testing.TB, pkg string) string {
-	tb.Helper()
-	folder, err := build(pkg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return filepath.Join(folder, filepath.Base(pkg))
-}
-
-// Path of the program manager or artifactstore.
-func Path(tb testing.TB, name string) string {
-	tb.Helper()
-	folder, err := built()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return filepath.Join(folder, name)
-}
 
 // Manager is a running manager.
 type Manager struct {
@@ -108,13 +55,19 @@ var served = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
 // is ready. It is killed when the test ends, unless it has ended by then.
 func StartManager(tb testing.TB, args, env []string) *Manager {
 	tb.Helper()
+	return StartManagerOf(tb, Folder(tb), args, env)
+}
+
+// StartManagerOf is StartManager with the manager of a folder that Base or Folder returned.
+func StartManagerOf(tb testing.TB, folder string, args, env []string) *Manager {
+	tb.Helper()
 	log, err := os.CreateTemp(tb.TempDir(), "manager-*.log")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the manager has its own
 	m := &Manager{Log: log.Name(), ended: make(chan struct{})}
-	m.command = exec.Command(Path(tb, "manager"), append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	m.command = exec.Command(filepath.Join(folder, "manager"), append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	m.command.Env = environment(env...)
 	m.command.Stdout, m.command.Stderr = log, log
 	began := time.Now()

@@ -180,6 +180,28 @@ func baseEntries() []entry {
 	}
 }
 
+// writeBase writes the base entries into a folder.
+func writeBase(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // as mkdir does
+		return err
+	}
+	for _, e := range baseEntries() {
+		path, err := filepath.Join(folder, e.name), error(nil)
+		if e.content == nil {
+			err = os.Mkdir(path, 0o755) //nolint:gosec // it gets its mode below
+		} else {
+			err = os.WriteFile(path, e.content, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(path, (&tar.Header{Mode: e.mode}).FileInfo().Mode()); err != nil { // whatever the umask
+			return err
+		}
+	}
+	return nil
+}
+
 func programEntries(programs []program) []entry {
 	entries := []entry{{"usr/", 0o755, nil}, {"usr/local/", 0o755, nil}, {programFolder + "/", 0o755, nil}}
 	for _, p := range programs {

@@ -30,13 +30,15 @@ import (
 
 var programNames = []string{"manager", "artifactstore"}
 
-// product is the folder of both programs, built once with the flags of hack/image.sh.
-var product = sync.OnceValues(func() (string, error) {
+// product is what the Dockerfile makes; its programs are those that the other tests pack.
+var product = sync.OnceValues(func() (dockerImage, error) {
 	folder, err := os.MkdirTemp("", "image-test-")
 	if err != nil {
-		return "", err
+		return dockerImage{}, err
 	}
-	return folder, goBuild(folder, "CGO_ENABLED=0", "./cmd/manager", "./cmd/artifactstore")
+	return dockerBuild(filepath.Join("..", "..", ".."), folder, map[string]string{
+		"VERSION": "v1", "REVISION": "abc", "TARGETOS": "linux", "TARGETARCH": runtime.GOARCH,
+	})
 })
 
 // goBuild is for Linux, with one more variable of the environment.
@@ -51,19 +53,19 @@ func goBuild(folder, env string, packages ...string) error {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if folder, _ := product(); folder != "" {
-		os.RemoveAll(folder)
+	if made, _ := product(); made.scratch != "" {
+		os.RemoveAll(made.scratch)
 	}
 	os.Exit(code)
 }
 
 func productFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := product()
+	made, err := product()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return folder
+	return filepath.Join(made.root, programFolder)
 }
 
 // small is a folder of two programs that do nothing, under the names that are wanted.

@@ -2,12 +2,16 @@
 // daemon and without a base image:
 //
 //	image --ref REF --out FILE.tar [--push] [--sbom FILE.json] [--programs NAME,...] FOLDER...
+//	image --base FOLDER
 //
 // A folder holds the programs of one platform, manager and artifactstore unless
 // others are named; several make an image index. FILE.tar is an OCI image layout that containerd,
 // kind, podman and docker load. The SBOM (SPDX 2.3, of the modules that the
 // programs themselves say they were built of) is attached as an OCI referrer.
 // Equal programs, names and dates give equal bytes.
+//
+// The second form writes all that is in the image besides the programs into a
+// folder, for the Dockerfile.
 package main
 
 import (
@@ -27,6 +31,7 @@ import (
 // options of a run.
 type options struct {
 	ref, out, sbom    string
+	base              string
 	version, revision string
 	created           time.Time
 	push              bool
@@ -47,6 +52,7 @@ func run(args []string, output io.Writer) error {
 	set.StringVar(&o.ref, "ref", "", "`name` of the image, as registry.example.com/artifact-store:v1")
 	set.StringVar(&o.out, "out", "", "`file` of the archive; none is written without it")
 	set.StringVar(&o.sbom, "sbom", "", "`file` for the SBOM of the first folder as well")
+	set.StringVar(&o.base, "base", "", "write what is in the image besides the programs into this `folder`, and do nothing else")
 	set.StringVar(&o.version, "version", "devel", "`version` of the programs")
 	set.StringVar(&o.revision, "revision", "", "`commit` that they are built of")
 	set.Func("programs", "`names` of the programs, with commas between; the first is what the image runs (default manager,artifactstore)", func(text string) error {
@@ -62,6 +68,9 @@ func run(args []string, output io.Writer) error {
 	})
 	if err := set.Parse(args); err != nil {
 		return err
+	}
+	if o.base != "" {
+		return writeBase(o.base)
 	}
 	if o.folders = set.Args(); len(o.folders) == 0 {
 		return errors.New("name the folders of the programs, one for each platform")

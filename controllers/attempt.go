@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -170,7 +170,7 @@ func (o *Observer) elsewhere(ctx context.Context, sb *v1alpha1.StorageBackend, i
 	if id != "" {
 		what = "is the backend " + id
 	}
-	return fmt.Errorf("%w: it %s; this StorageBackend was the backend %s, in which the log names %d live locations", placement.ErrForeignMarker, what, was, found.Live)
+	return fmt.Errorf("%w: it %s; this StorageBackend was the backend %s, in which the log names %d live locations", registrar.ErrForeignMarker, what, was, found.Live)
 }
 
 // unresolved takes up a declaration that cannot even be tried. d.mu is held.

@@ -16,7 +16,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
 
@@ -29,7 +29,7 @@ type Cluster struct {
 	// LeaderElection lets only one of several replicas write statuses.
 	LeaderElection bool
 	Observer       *Observer
-	Registrar      placement.Registrar
+	Registrar      registrar.Registrar
 	Table          *routing.Table
 	Logger         *slog.Logger
 }

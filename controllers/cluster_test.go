@@ -26,6 +26,7 @@ import (
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -38,7 +39,7 @@ type cluster struct {
 	client    client.Client
 	config    *rest.Config // of the replicas
 	namespace string
-	registrar *registrar
+	registrar *memoryRegistrar
 	table     *routing.Table
 	root      string    // beneath which local backends lie
 	observer  *Observer // of the last replica
@@ -269,7 +270,7 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Missing: 1, LastVerified: time.Now()})
 	c.until(sb, "Verified", metav1.ConditionFalse, ReasonMissing)
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonFailedLocations)
 	eventually(t, func() string {
@@ -284,7 +285,7 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 		}
 		return fmt.Sprintf("no Event tells of it: %+v", told.Items)
 	})
-	c.registrar.find(sb.Status.ID, placement.Findings{})
+	c.registrar.find(sb.Status.ID, registrar.Findings{})
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
 
 	// A Secret that changes is noticed at once, and back again: not at the next hour's probe.
@@ -430,7 +431,7 @@ func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 7})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 7})
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
@@ -442,7 +443,7 @@ func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	if _, err := c.table.Open(sb.Status.ID); err != nil {
 		t.Errorf("what it holds is not served while deletion waits: %v", err)
 	}
-	c.registrar.find(sb.Status.ID, placement.Findings{})
+	c.registrar.find(sb.Status.ID, registrar.Findings{})
 	eventually(t, func() string {
 		if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(sb), sb); !apierrors.IsNotFound(err) {
 			return fmt.Sprintf("still there: %v", err)

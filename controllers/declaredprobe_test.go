@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -41,7 +41,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 		t.Fatal(seen.Problem)
 	}
 	serves := o.Opened()["objects"]
-	probed := func() placement.ProbeReport {
+	probed := func() registrar.ProbeReport {
 		t.Helper()
 		report, err := serves.Prober.Probe(t.Context())
 		if err != nil {
@@ -50,7 +50,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 		return report
 	}
 	before := probed()
-	if !before.OK || before.Configuration != placement.ConfigurationInService || before.Reason != "" {
+	if !before.OK || before.Configuration != registrar.ConfigurationInService || before.Reason != "" {
 		t.Errorf("while all is well: %+v", before)
 	}
 	full := o.lastFullOf("objects")
@@ -70,7 +70,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 	}
 	at := front.refused.Load()
 	report = probed()
-	if report.OK || report.Configuration != placement.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied || front.refused.Load() == at {
+	if report.OK || report.Configuration != registrar.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied || front.refused.Load() == at {
 		t.Errorf("keys that may only read: %+v", report)
 	}
 	status := map[string]storage.Support{}
@@ -87,7 +87,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 	// They may write now: it is said, and it is the next look that switches over.
 	front.refuses.Store(false)
 	report = probed()
-	if put := report.Results[0]; report.OK || put.Status != storage.Supported || report.Configuration != placement.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied {
+	if put := report.Results[0]; report.OK || put.Status != storage.Supported || report.Configuration != registrar.ConfigurationDeclared || report.Reason != storage.ReasonAccessDenied {
 		t.Errorf("before the next look: %+v", report)
 	}
 	if is := o.Opened()["objects"]; is.Store != serves.Store {
@@ -99,7 +99,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 	if is := o.Opened()["objects"]; is.Store == serves.Store {
 		t.Error("the look did not switch over")
 	}
-	if report = probed(); !report.OK || report.Configuration != placement.ConfigurationInService || report.Reason != "" {
+	if report = probed(); !report.OK || report.Configuration != registrar.ConfigurationInService || report.Reason != "" {
 		t.Errorf("after the next look: %+v", report)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // TestClusterDeletesByTheLog: what holds a backend is the log, also where the
@@ -25,7 +25,7 @@ func TestClusterDeletesByTheLog(t *testing.T) {
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
 	id := sb.Status.ID
-	c.registrar.find(id, placement.Findings{Live: 7})
+	c.registrar.find(id, registrar.Findings{Live: 7})
 	before := sb.DeepCopy()
 	sb.Status = v1alpha1.StorageBackendStatus{} // a backup that was restored has none
 	if err := c.client.Status().Patch(t.Context(), sb, client.MergeFrom(before)); err != nil {
@@ -49,7 +49,7 @@ func TestClusterRenames(t *testing.T) {
 	c := startCluster(t, nil, false)
 	old := c.local("old")
 	c.until(old, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(old.Status.ID, placement.Findings{Live: 7})
+	c.registrar.find(old.Status.ID, registrar.Findings{Live: 7})
 	renamed := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: v1alpha1.StorageBackendSpec{Local: old.Spec.Local}}
 	c.create(renamed)
 	c.until(renamed, "Ready", metav1.ConditionTrue, ReasonReady)
@@ -104,7 +104,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
 	id := sb.Status.ID
-	c.registrar.find(id, placement.Findings{Live: 7})
+	c.registrar.find(id, registrar.Findings{Live: 7})
 	annotate := func(value string) {
 		c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.AbandonAnnotation: value} })
 	}

@@ -66,7 +66,7 @@ type embedded struct {
 	t         *testing.T
 	dir, data string
 	table     *routing.Table
-	registrar *registrar
+	registrar *memoryRegistrar
 	logs      logs
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -163,26 +163,26 @@ func (o *Observer) fullInTurn(d *driver, config backends.Config, terms terms, la
 	return err == nil // the small probe has the word on what it could be
 }
 
-// prober is a placement.Prober of one backend.
+// prober is a registrar.Prober of one backend.
 type prober struct {
 	o    *Observer
 	name string
 }
 
-// Probe implements placement.Prober. What is declared is tried, also while bytes
+// Probe implements registrar.Prober. What is declared is tried, also while bytes
 // go by what worked last: whoever asks wants to know what is wrong with it. No
 // driver is switched over for it; that is for the looks alone.
-func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
+func (p prober) Probe(ctx context.Context) (registrar.ProbeReport, error) {
 	d := p.o.drivers.of(p.name)
 	if !d.trying.TryLock() {
-		return placement.ProbeReport{}, placement.ErrProbing
+		return registrar.ProbeReport{}, registrar.ErrProbing
 	}
 	defer d.trying.Unlock()
 	d.published.Lock()
 	opened, serves, declared, terms := d.published.Opened, d.published.config, d.published.declared, d.published.terms
 	d.published.Unlock()
 	known, inService := opened.Store != nil && opened.ID != "" && terms.holds, reflect.DeepEqual(declared.config, serves)
-	report := placement.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []placement.ProbeResult{}}
+	report := registrar.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []registrar.ProbeResult{}}
 	if !known || !inService {
 		report.Reason, report.Message = ReasonNotObserved, "it was not opened here yet"
 		if opened.Problem != nil {
@@ -201,11 +201,11 @@ func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	}
 	var made *fullProbe
 	var err error
-	if report.Configuration = placement.ConfigurationInService; inService {
+	if report.Configuration = registrar.ConfigurationInService; inService {
 		made, err = p.o.full(ctx, d, serves, terms, true)
 	} else {
 		// Not remembered: capabilities in the status are what looks go by.
-		report.Configuration = placement.ConfigurationDeclared
+		report.Configuration = registrar.ConfigurationDeclared
 		made, err = p.o.tryFully(ctx, declared.config, terms, false)
 	}
 	if err != nil {
@@ -213,7 +213,7 @@ func (p prober) Probe(ctx context.Context) (placement.ProbeReport, error) {
 	}
 	report.At, report.Seconds, report.OK = made.at, p.o.now().Sub(made.at).Seconds(), made.report.OK() && inService
 	for _, one := range made.report.Results {
-		report.Results = append(report.Results, placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
+		report.Results = append(report.Results, registrar.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
 	}
 	return report, nil
 }

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/local"
@@ -221,7 +221,7 @@ func TestFullProbeRuns(t *testing.T) {
 	}
 	opened := o.Opened()[sb.Name]
 	report, err := opened.Prober.Probe(t.Context())
-	if err != nil || !report.OK || len(report.Results) != 13 || report.BackendID == "" || report.Configuration != placement.ConfigurationInService {
+	if err != nil || !report.OK || len(report.Results) != 13 || report.BackendID == "" || report.Configuration != registrar.ConfigurationInService {
 		t.Errorf("on demand: %+v, %v", report, err)
 	}
 }
@@ -244,7 +244,7 @@ func TestProbeOnDemand(t *testing.T) {
 	}
 	trying := &o.drivers.of("a").trying
 	trying.Lock()
-	if _, err := prober.Probe(t.Context()); !errors.Is(err, placement.ErrProbing) {
+	if _, err := prober.Probe(t.Context()); !errors.Is(err, registrar.ErrProbing) {
 		t.Errorf("two at once: %v", err)
 	}
 	trying.Unlock()

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -88,7 +88,7 @@ func TestNewObjectsAreInProgress(t *testing.T) {
 func TestStatusIsWhatToolsWaitFor(t *testing.T) {
 	t.Parallel()
 	fresh := v1alpha1.StorageBackendStatus{ObservedGeneration: -1}
-	well := Observation{Generation: 1, ID: "id", Credentials: ReasonResolved, At: at, Findings: &placement.Findings{}}
+	well := Observation{Generation: 1, ID: "id", Credentials: ReasonResolved, At: at, Findings: &registrar.Findings{}}
 	after := func(previous v1alpha1.StorageBackendStatus, change func(*Observation)) v1alpha1.StorageBackendStatus {
 		seen := well
 		change(&seen)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -25,7 +25,7 @@ const probeBuffer = 16 << 10
 // probes. It outlives the controllers that use it, so that its drivers serve
 // on while they are gone. All methods may be called concurrently.
 type Observer struct {
-	registrar placement.Registrar
+	registrar registrar.Registrar
 	pool      *buffer.Pool
 	settings  Settings
 	metrics   *Metrics
@@ -45,7 +45,7 @@ type Observer struct {
 
 // NewObserver returns an Observer. pool is the process's budget of buffers;
 // metrics may be nil. Close closes every driver.
-func NewObserver(registrar placement.Registrar, pool *buffer.Pool, settings Settings, metrics *Metrics) *Observer {
+func NewObserver(registrar registrar.Registrar, pool *buffer.Pool, settings Settings, metrics *Metrics) *Observer {
 	o := &Observer{registrar: registrar, pool: pool, settings: settings, metrics: metrics, drivers: newDrivers(),
 		fulls: make(chan struct{}, fullAtOnce), now: time.Now}
 	o.listening.all = map[int]func(string, bool){}
@@ -282,9 +282,9 @@ func termsOf(sb *v1alpha1.StorageBackend, holds bool) terms {
 	}
 }
 
-func (o *Observer) findings(ctx context.Context, id string) *placement.Findings {
+func (o *Observer) findings(ctx context.Context, id string) *registrar.Findings {
 	if id == "" {
-		return &placement.Findings{}
+		return &registrar.Findings{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()

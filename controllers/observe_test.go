@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/test/faultproxy"
@@ -256,8 +256,8 @@ func TestAnEditThatLeadsElsewhereIsRefused(t *testing.T) {
 	}
 	sb.Status = backendStatus(seen, sb.Status)
 	serving := o.Opened()[sb.Name].Store
-	registrar := o.registrar.(*registrar)
-	registrar.find(seen.ID, placement.Findings{Live: 3})
+	r := o.registrar.(*memoryRegistrar)
+	r.find(seen.ID, registrar.Findings{Live: 3})
 	sb.Generation, sb.Spec.S3.EndpointURL = 2, second.Endpoint
 	again := o.Observe(t.Context(), sb, nil, keysOf(&second))
 	if again.Problem == nil || again.Problem.Reason != ReasonForeignMarker || !strings.Contains(again.Problem.Message, "the log names 3 live locations") || again.LastGood != LastGoodNone {
@@ -270,7 +270,7 @@ func TestAnEditThatLeadsElsewhereIsRefused(t *testing.T) {
 		t.Errorf("it is not read any more: %+v", now)
 	}
 	// Nothing is lost by it: then it is another backend.
-	registrar.find(seen.ID, placement.Findings{})
+	r.find(seen.ID, registrar.Findings{})
 	if again := o.Observe(t.Context(), sb, nil, keysOf(&second)); again.Problem != nil || again.ID == seen.ID {
 		t.Errorf("%+v", again)
 	}

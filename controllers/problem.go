@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
 )
@@ -106,7 +106,7 @@ func probeProblem(report probe.Report) *Problem {
 
 // identityProblem is why the marker could not be matched with the log.
 func identityProblem(err error) *Problem {
-	if errors.Is(err, placement.ErrForeignMarker) || errors.Is(err, placement.ErrNoMarker) {
+	if errors.Is(err, registrar.ErrForeignMarker) || errors.Is(err, registrar.ErrNoMarker) {
 		return problem(v1alpha1.ConditionWritable, ReasonForeignMarker, "%s", err)
 	}
 	p := placeProblem(v1alpha1.ConditionWritable, err)

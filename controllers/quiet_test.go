@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -211,7 +211,7 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 	good, bad := c.local("good"), c.local("bad")
 	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
 	c.until(bad, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(good.Status.ID, placement.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
+	c.registrar.find(good.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
 	ask := func(sb *v1alpha1.StorageBackend) {
 		c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.RequestAnnotation: "now"} })
 	}

@@ -10,25 +10,25 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// registrar is a placement.Registrar without a log: markers are "<log> <id>".
-type registrar struct {
+// memoryRegistrar is a registrar.Registrar without a log: markers are "<log> <id>".
+type memoryRegistrar struct {
 	log string
 
 	mu        sync.Mutex
 	places    map[string]string // id -> name
-	findings  map[string]placement.Findings
+	findings  map[string]registrar.Findings
 	abandoned []string // ids
 }
 
-func newRegistrar() *registrar {
-	return &registrar{log: uuid.NewString(), places: map[string]string{}, findings: map[string]placement.Findings{}}
+func newRegistrar() *memoryRegistrar {
+	return &memoryRegistrar{log: uuid.NewString(), places: map[string]string{}, findings: map[string]registrar.Findings{}}
 }
 
-func (r *registrar) RegisterBackend(ctx context.Context, name, _, place string, b storage.Marked) (string, error) {
+func (r *memoryRegistrar) RegisterBackend(ctx context.Context, name, _, place string, b storage.Marked) (string, error) {
 	marker, err := b.ReadMarker(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
 		marker, err = b.CreateMarker(ctx, []byte(r.log+" "+uuid.NewString()))
@@ -40,19 +40,19 @@ func (r *registrar) RegisterBackend(ctx context.Context, name, _, place string, 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if log != r.log {
-		return "", fmt.Errorf("the marker in %s: %w", place, placement.ErrForeignMarker)
+		return "", fmt.Errorf("the marker in %s: %w", place, registrar.ErrForeignMarker)
 	}
 	r.places[id] = name
 	return id, nil
 }
 
-func (r *registrar) Findings(_ context.Context, id string) (placement.Findings, error) {
+func (r *memoryRegistrar) Findings(_ context.Context, id string) (registrar.Findings, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.findings[id], nil
 }
 
-func (r *registrar) ReleaseBackend(_ context.Context, leaving placement.Leaving) (placement.Released, error) {
+func (r *memoryRegistrar) ReleaseBackend(_ context.Context, leaving registrar.Leaving) (registrar.Released, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := leaving.ID
@@ -63,23 +63,23 @@ func (r *registrar) ReleaseBackend(_ context.Context, leaving placement.Leaving)
 	}
 	live := r.findings[id].Live
 	if live > 0 && leaving.Abandon != id {
-		return placement.Released{ID: id, Live: live, Held: true}, nil
+		return registrar.Released{ID: id, Live: live, Held: true}, nil
 	}
 	if live > 0 {
 		r.abandoned = append(r.abandoned, id)
-		r.findings[id] = placement.Findings{Abandoned: live}
+		r.findings[id] = registrar.Findings{Abandoned: live}
 	}
-	return placement.Released{ID: id, Live: live}, nil
+	return registrar.Released{ID: id, Live: live}, nil
 }
 
 // given lists the backends that were given up.
-func (r *registrar) given() []string {
+func (r *memoryRegistrar) given() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.abandoned)
 }
 
-func (r *registrar) find(id string, f placement.Findings) {
+func (r *memoryRegistrar) find(id string, f registrar.Findings) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.findings[id] = f

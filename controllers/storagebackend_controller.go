@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // parallelBackends is how many backends are looked at at once. Most of that is
@@ -47,7 +47,7 @@ type StorageBackendReconciler struct {
 	Namespace string
 	Observer  *Observer
 	// Registrar lets go of a backend that is being deleted.
-	Registrar placement.Registrar
+	Registrar registrar.Registrar
 	// CronJobs follows spec.verification.
 	CronJobs *CronJobs
 	// Events tells of conditions that turned.
@@ -153,7 +153,7 @@ func elsewhereDeclared(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageB
 
 // release has the log let go of a backend, or says why the deletion waits.
 func (r *StorageBackendReconciler) release(ctx context.Context, sb *v1alpha1.StorageBackend) (waits string, err error) {
-	released, err := r.Registrar.ReleaseBackend(ctx, placement.Leaving{
+	released, err := r.Registrar.ReleaseBackend(ctx, registrar.Leaving{
 		Name: sb.Name, ID: sb.Status.ID, Place: placeInWords(sb, r.Observer.settings), Abandon: sb.Annotations[v1alpha1.AbandonAnnotation],
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -39,7 +39,7 @@ type Observation struct {
 	// Pending: a full probe is due or under way; what it finds comes later.
 	Pending bool
 	// Findings of verification; nil where they could not be read.
-	Findings *placement.Findings
+	Findings *registrar.Findings
 	// Scheduled is what became of spec.verification; nil where there is none.
 	Scheduled *Scheduled
 	At        time.Time

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -32,7 +32,7 @@ func told(conditions []metav1.Condition) []string {
 
 func TestBackendStatus(t *testing.T) {
 	t.Parallel()
-	well := Observation{Generation: 3, Driver: "s3", Place: "s3://b", ID: "id-1", Credentials: ReasonResolved, Findings: &placement.Findings{}, At: at}
+	well := Observation{Generation: 3, Driver: "s3", Place: "s3://b", ID: "id-1", Credentials: ReasonResolved, Findings: &registrar.Findings{}, At: at}
 	with := func(change func(*Observation)) Observation { o := well; change(&o); return o }
 	broken := func(p *Problem) Observation { return with(func(o *Observation) { o.Problem = p }) }
 	tests := []struct {
@@ -68,22 +68,22 @@ func TestBackendStatus(t *testing.T) {
 			[]string{"CredentialsResolved=True Resolved", "Reachable=False AccessDenied", "Writable=Unknown NotTried", "Verified=Unknown NothingStored", "Ready=False AccessDenied"},
 		},
 		{
-			"never verified is not verified", with(func(o *Observation) { o.Findings = &placement.Findings{Live: 4} }),
+			"never verified is not verified", with(func(o *Observation) { o.Findings = &registrar.Findings{Live: 4} }),
 			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=Unknown NeverVerified", "Ready=True Ready"},
 		},
 		{
-			"verified", with(func(o *Observation) { o.Findings = &placement.Findings{Live: 4, OldestVerified: at, LastVerified: at} }),
+			"verified", with(func(o *Observation) { o.Findings = &registrar.Findings{Live: 4, OldestVerified: at, LastVerified: at} }),
 			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=True Intact", "Ready=True Ready"},
 		},
 		{
 			"corrupt", with(func(o *Observation) {
-				o.Findings = &placement.Findings{Live: 4, Failed: 2, Corrupt: 1, Missing: 1, LastVerified: at}
+				o.Findings = &registrar.Findings{Live: 4, Failed: 2, Corrupt: 1, Missing: 1, LastVerified: at}
 			}),
 			[]string{"CredentialsResolved=True Resolved", "Reachable=True Reached", "Writable=True Probed", "Verified=False CorruptLocations", "Ready=True ReadyWithFailedLocations"},
 		},
 		{
 			"missing, and away", with(func(o *Observation) {
-				o.Findings = &placement.Findings{Live: 4, Failed: 1, Missing: 1, LastVerified: at}
+				o.Findings = &registrar.Findings{Live: 4, Failed: 1, Missing: 1, LastVerified: at}
 				o.Problem = &Problem{Condition: v1alpha1.ConditionReachable, Reason: storage.ReasonTimedOut}
 			}),
 			[]string{"CredentialsResolved=True Resolved", "Reachable=False TimedOut", "Writable=Unknown NotTried", "Verified=False MissingLocations", "Ready=False TimedOut"},
@@ -118,7 +118,7 @@ func TestBackendStatus(t *testing.T) {
 
 func TestBackendStatusKeepsWhatStands(t *testing.T) {
 	t.Parallel()
-	well := Observation{Generation: 1, ID: "id-1", Credentials: ReasonResolved, Findings: &placement.Findings{Live: 1, LastVerified: at}, At: at}
+	well := Observation{Generation: 1, ID: "id-1", Credentials: ReasonResolved, Findings: &registrar.Findings{Live: 1, LastVerified: at}, At: at}
 	first := backendStatus(well, v1alpha1.StorageBackendStatus{})
 
 	later := well
@@ -230,7 +230,7 @@ func TestPlaceProblem(t *testing.T) {
 			t.Errorf("%v: %+v", tt.err, p)
 		}
 	}
-	if p := identityProblem(fmt.Errorf("a: %w", placement.ErrForeignMarker)); p.Reason != ReasonForeignMarker || p.Condition != v1alpha1.ConditionWritable || p.Lost {
+	if p := identityProblem(fmt.Errorf("a: %w", registrar.ErrForeignMarker)); p.Reason != ReasonForeignMarker || p.Condition != v1alpha1.ConditionWritable || p.Lost {
 		t.Errorf("%+v", p)
 	}
 	if p := identityProblem(errors.New("postgres://user:password@host is away")); p.Reason != ReasonNotRecorded || strings.Contains(p.Message, "password") {

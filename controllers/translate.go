@@ -12,6 +12,7 @@ import (
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
@@ -193,7 +194,7 @@ type Opened struct {
 	// At is when it was last looked at.
 	At time.Time
 	// Prober tries it on demand.
-	Prober placement.Prober
+	Prober registrar.Prober
 }
 
 // snapshot translates what is declared, as the statuses and this process's

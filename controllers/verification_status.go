@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // verifiedCondition says what re-reading found. It stands apart from the
@@ -95,7 +95,7 @@ func scheduledCondition(seen Observation, next *v1alpha1.StorageBackendStatus) {
 
 // failedLocations are those of the findings; while these are not known, the
 // recorded ones stand.
-func failedLocations(f *placement.Findings, previous v1alpha1.StorageBackendStatus) []v1alpha1.FailedLocation {
+func failedLocations(f *registrar.Findings, previous v1alpha1.StorageBackendStatus) []v1alpha1.FailedLocation {
 	if f == nil {
 		return previous.FailedLocations
 	}

@@ -12,19 +12,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 func TestVerificationStatus(t *testing.T) {
 	t.Parallel()
-	intact := &placement.Findings{Live: 5, LastVerified: at.Add(-time.Hour), OldestVerified: at.Add(-20 * time.Hour), WaitingSince: at.Add(-20 * time.Hour)}
-	with := func(change func(*placement.Findings)) *placement.Findings { f := *intact; change(&f); return &f }
-	late := with(func(f *placement.Findings) { f.WaitingSince = at.Add(-55 * time.Hour) })
+	intact := &registrar.Findings{Live: 5, LastVerified: at.Add(-time.Hour), OldestVerified: at.Add(-20 * time.Hour), WaitingSince: at.Add(-20 * time.Hour)}
+	with := func(change func(*registrar.Findings)) *registrar.Findings { f := *intact; change(&f); return &f }
+	late := with(func(f *registrar.Findings) { f.WaitingSince = at.Add(-55 * time.Hour) })
 	daily := &Scheduled{Message: "the CronJob a begins a run", Promise: 54 * time.Hour, Since: at.Add(-1000 * time.Hour)}
 	scheduled := func(change func(*Scheduled)) *Scheduled { s := *daily; change(&s); return &s }
 	for _, tt := range []struct {
 		name      string
-		findings  *placement.Findings
+		findings  *registrar.Findings
 		scheduled *Scheduled
 		want      string // Verified; VerificationScheduled
 	}{
@@ -32,17 +32,17 @@ func TestVerificationStatus(t *testing.T) {
 		{"no schedule is never late", late, nil, "Verified=True Intact"},
 		{"in time", intact, daily, "Verified=True Intact; VerificationScheduled=True Scheduled"},
 		{"late", late, daily, "Verified=Unknown VerificationOverdue; VerificationScheduled=True Scheduled"},
-		{"damage outweighs", with(func(f *placement.Findings) { f.WaitingSince, f.Failed, f.Corrupt = late.WaitingSince, 1, 1 }), daily, "Verified=False CorruptLocations; VerificationScheduled=True Scheduled"},
+		{"damage outweighs", with(func(f *registrar.Findings) { f.WaitingSince, f.Failed, f.Corrupt = late.WaitingSince, 1, 1 }), daily, "Verified=False CorruptLocations; VerificationScheduled=True Scheduled"},
 		{"a new schedule has the time that it takes", late, scheduled(func(s *Scheduled) { s.Since = at.Add(-53 * time.Hour) }), "Verified=True Intact; VerificationScheduled=True Scheduled"},
 		{"what waits since before it", late, scheduled(func(s *Scheduled) { s.Since = at.Add(-55 * time.Hour) }), "Verified=Unknown VerificationOverdue; VerificationScheduled=True Scheduled"},
-		{"nothing is stored", &placement.Findings{}, daily, "Verified=Unknown NothingStored; VerificationScheduled=True Scheduled"},
-		{"never verified, and stored not long ago", &placement.Findings{Live: 5, WaitingSince: at.Add(-time.Hour)}, daily, "Verified=Unknown NeverVerified; VerificationScheduled=True Scheduled"},
-		{"never verified for too long", &placement.Findings{Live: 5, WaitingSince: at.Add(-100 * time.Hour)}, daily, "Verified=Unknown VerificationOverdue; VerificationScheduled=True Scheduled"},
+		{"nothing is stored", &registrar.Findings{}, daily, "Verified=Unknown NothingStored; VerificationScheduled=True Scheduled"},
+		{"never verified, and stored not long ago", &registrar.Findings{Live: 5, WaitingSince: at.Add(-time.Hour)}, daily, "Verified=Unknown NeverVerified; VerificationScheduled=True Scheduled"},
+		{"never verified for too long", &registrar.Findings{Live: 5, WaitingSince: at.Add(-100 * time.Hour)}, daily, "Verified=Unknown VerificationOverdue; VerificationScheduled=True Scheduled"},
 		{"suspended promises nothing", late, scheduled(func(s *Scheduled) { s.Suspended = "spec.verification.suspend is set" }), "Verified=True Intact; VerificationScheduled=False VerificationSuspended"},
 		{"not followed promises nothing", late, &Scheduled{Problem: problem("", ReasonCronJobTaken, "taken")}, "Verified=True Intact; VerificationScheduled=False CronJobTaken"},
 		{"the API server does not answer", intact, &Scheduled{Problem: &Problem{Reason: ReasonCronJobRefused, Lost: true}}, "Verified=True Intact; VerificationScheduled=Unknown CronJobRefused"},
 		{"the last run failed", intact, scheduled(func(s *Scheduled) { s.LastRun = "look at its Jobs" }), "Verified=True Intact; VerificationScheduled=True LastRunFailed"},
-		{"it failed because it found damage", with(func(f *placement.Findings) { f.Failed, f.Missing = 1, 1 }), scheduled(func(s *Scheduled) { s.LastRun = "look at its Jobs" }), "Verified=False MissingLocations; VerificationScheduled=True Scheduled"},
+		{"it failed because it found damage", with(func(f *registrar.Findings) { f.Failed, f.Missing = 1, 1 }), scheduled(func(s *Scheduled) { s.LastRun = "look at its Jobs" }), "Verified=False MissingLocations; VerificationScheduled=True Scheduled"},
 		{"findings are not known", nil, daily, "Verified=Unknown FindingsNotRead; VerificationScheduled=True Scheduled"},
 	} {
 		seen := Observation{Generation: 3, Driver: "s3", ID: "id", Credentials: ReasonResolved, Findings: tt.findings, Scheduled: tt.scheduled, At: at}
@@ -74,7 +74,7 @@ func TestVerificationStatus(t *testing.T) {
 
 func TestStatusNamesFailedLocations(t *testing.T) {
 	t.Parallel()
-	seen := Observation{Findings: &placement.Findings{Failed: 2, Corrupt: 1, Missing: 1, Failures: []placement.FailedLocation{{SHA256: "sha256:b", Reason: "missing"}, {SHA256: "sha256:a", Reason: "corrupt"}}}, At: at}
+	seen := Observation{Findings: &registrar.Findings{Failed: 2, Corrupt: 1, Missing: 1, Failures: []registrar.FailedLocation{{SHA256: "sha256:b", Reason: "missing"}, {SHA256: "sha256:a", Reason: "corrupt"}}}, At: at}
 	status := backendStatus(seen, v1alpha1.StorageBackendStatus{})
 	want := []v1alpha1.FailedLocation{{SHA256: "sha256:b", Reason: "missing"}, {SHA256: "sha256:a", Reason: "corrupt"}}
 	if !slices.Equal(status.FailedLocations, want) {
@@ -84,7 +84,7 @@ func TestStatusNamesFailedLocations(t *testing.T) {
 	if stands := backendStatus(seen, status); !slices.Equal(stands.FailedLocations, want) {
 		t.Errorf("while findings are not known: %+v", stands.FailedLocations)
 	}
-	seen.Findings = &placement.Findings{}
+	seen.Findings = &registrar.Findings{}
 	if healed := backendStatus(seen, status); healed.FailedLocations != nil {
 		t.Errorf("healed: %+v", healed.FailedLocations)
 	}

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // verified declares a folder that is verified each night, and probed often.
@@ -276,7 +276,7 @@ func TestClusterSuspendsVerificationOfWhatIsDeleted(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.verified("leaving", nil)
 	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 1})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 1})
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
@@ -296,13 +296,13 @@ func TestClusterTellsOfFailedLocations(t *testing.T) {
 	sb := c.verified("damaged", nil)
 	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
 	name := "sha256:" + strings.Repeat("ab", 32)
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []placement.FailedLocation{{SHA256: name, Reason: "corrupt"}}})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []registrar.FailedLocation{{SHA256: name, Reason: "corrupt"}}})
 	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonCorrupt)
 	if len(sb.Status.FailedLocations) != 1 || sb.Status.FailedLocations[0].SHA256 != name || sb.Status.FailedLocations[0].Reason != "corrupt" {
 		t.Errorf("%+v", sb.Status.FailedLocations)
 	}
 	// A schedule that was there long enough and was not kept.
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, WaitingSince: time.Now().Add(-time.Hour)})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, WaitingSince: time.Now().Add(-time.Hour)})
 	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionUnknown, ReasonNeverVerified)
 	if sb.Status.FailedLocations != nil {
 		t.Errorf("%+v", sb.Status.FailedLocations)
@@ -337,13 +337,13 @@ func TestClusterLooksAfterARun(t *testing.T) {
 	c.quiet("seldom")
 
 	status(running)
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
 	status(func(s *batchv1.CronJobStatus) { s.Active, s.LastSuccessfulTime = nil, &metav1.Time{Time: time.Now()} })
 	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionTrue, ReasonIntact)
 	c.quiet("seldom")
 
 	status(running)
-	c.registrar.find(sb.Status.ID, placement.Findings{Live: 2, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 2, Failed: 1, Missing: 1, LastVerified: time.Now()})
 	status(func(s *batchv1.CronJobStatus) { s.Active = nil })
 	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonMissing)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
@@ -53,29 +53,29 @@ func (a *app) storageProbe(ctx context.Context, backend string, place placeFlags
 	return probeVerdict(report)
 }
 
-func (a *app) probeReport(ctx context.Context, backend string, place placeFlags) (placement.ProbeReport, error) {
+func (a *app) probeReport(ctx context.Context, backend string, place placeFlags) (registrar.ProbeReport, error) {
 	if backend != "" {
 		client, err := a.client()
 		if err != nil {
-			return placement.ProbeReport{}, err
+			return registrar.ProbeReport{}, err
 		}
 		report, err := client.ProbeBackend(ctx, backend)
 		return report, named(backend, err)
 	}
 	config, direct, err := a.placeConfig(place)
 	if err != nil {
-		return placement.ProbeReport{}, err
+		return registrar.ProbeReport{}, err
 	}
 	if !direct {
-		return placement.ProbeReport{}, usage("--backend or --file is needed")
+		return registrar.ProbeReport{}, usage("--backend or --file is needed")
 	}
 	return probeHere(ctx, config)
 }
 
 // probeHere tries the place from this process.
-func probeHere(ctx context.Context, config backends.Config) (placement.ProbeReport, error) {
+func probeHere(ctx context.Context, config backends.Config) (registrar.ProbeReport, error) {
 	began := time.Now()
-	report := placement.ProbeReport{Backend: config.Place(), At: began.UTC(), Results: []placement.ProbeResult{}}
+	report := registrar.ProbeReport{Backend: config.Place(), At: began.UTC(), Results: []registrar.ProbeResult{}}
 	store, err := backends.Open(ctx, config.ForProbe(), nil)
 	if err != nil {
 		report.Reason, report.Message = storage.ReasonOf(err), err.Error()
@@ -88,12 +88,12 @@ func probeHere(ctx context.Context, config backends.Config) (placement.ProbeRepo
 	}
 	report.Seconds, report.OK = time.Since(began).Seconds(), found.OK()
 	for _, one := range found.Results {
-		report.Results = append(report.Results, placement.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
+		report.Results = append(report.Results, registrar.ProbeResult{Capability: one.Capability, Needed: one.Needed, Reason: one.Why(), Detail: one.Detail, Seconds: one.Took.Seconds()})
 	}
 	return report, nil
 }
 
-func probeRows(w *tabwriter.Writer, r placement.ProbeReport) {
+func probeRows(w *tabwriter.Writer, r registrar.ProbeReport) {
 	if len(r.Results) == 0 {
 		return // the verdict says why
 	}
@@ -113,7 +113,7 @@ func probeRows(w *tabwriter.Writer, r placement.ProbeReport) {
 
 // probeVerdict: what is needed and was not seen to work is no success, also
 // where it could not be tried.
-func probeVerdict(r placement.ProbeReport) error {
+func probeVerdict(r registrar.ProbeReport) error {
 	name := backendName(r.Backend, r.BackendID)
 	if len(r.Results) == 0 {
 		return fmt.Errorf("%s: it could not be probed: %s: %s", name, r.Reason, r.Message)
@@ -143,7 +143,7 @@ func probeVerdict(r placement.ProbeReport) error {
 		}
 		words = append(words, "needed and not known to work"+why+": "+strings.Join(unknown, ", "))
 	}
-	if r.Configuration == placement.ConfigurationDeclared {
+	if r.Configuration == registrar.ConfigurationDeclared {
 		words = append(words, fmt.Sprintf("this is what is declared now, which is not in service: %s: %s", r.Reason, r.Message))
 	}
 	if len(words) > 0 {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
@@ -41,7 +41,7 @@ func (a *app) verifyHere(ctx context.Context, client registry.Registry, config b
 		Ledger: patientLedger{registry.NewLedger(client, page.BackendID)}, Source: store,
 		Options: f.options, Report: report, Progress: progress,
 		Same: func(ctx context.Context) error {
-			return registry.CheckMarker(ctx, store, page.LogID, placement.Backend{ID: page.BackendID, Name: page.Backend, Place: config.Place()})
+			return registrar.CheckMarker(ctx, store, registrar.Owner{LogID: page.LogID, BackendID: page.BackendID, Name: page.Backend, Place: config.Place()})
 		},
 		Unread: func(r verify.Result) {
 			fmt.Fprintf(a.stderr, "artifactstore: %s: %s: could not be read: %s\n", page.Backend, r.Digests.SHA256, r.Detail)

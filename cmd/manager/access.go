@@ -12,6 +12,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/access/kubernetes"
 	"github.com/coulomb/artifact-store/pkg/access/tokenfile"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 )
 
 // accessControl is who may do what; its zero value asks nobody.
@@ -48,7 +49,7 @@ func (a accessControl) run(ctx context.Context) {
 }
 
 // guard is the registry that requests see.
-func (a accessControl) guard(service *registry.Service) registry.Registry {
+func (a accessControl) guard(service *service.Service) registry.Registry {
 	if a.authorizer == nil {
 		return service
 	}

@@ -21,8 +21,8 @@ import (
 
 	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
@@ -64,7 +64,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	table := routing.New()
-	service, err := registry.Open(ctx, registry.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
+	service, err := service.Open(ctx, service.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
 	if err != nil {
 		return err
 	}

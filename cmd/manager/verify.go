@@ -6,12 +6,13 @@ import (
 
 	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 // verifier makes the runs of spec.verification in this process, as it is asked
 // to where no pods can.
-func verifier(service *registry.Service, logger *slog.Logger) controllers.Verify {
+func verifier(service *service.Service, logger *slog.Logger) controllers.Verify {
 	return func(ctx context.Context, backend string, run controllers.Verification) error {
 		report, err := service.VerifyBackend(ctx, backend, verifyOptions(run), nil)
 		level := slog.LevelInfo

@@ -24,37 +24,40 @@ var imports = map[string][]string{
 	"pkg/eventlog/...": {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog"},
 
 	// What registry and routing have in common. Neither imports the other.
-	"pkg/registry/placement": {"pkg/storage"},
+	"pkg/registry/placement": {"pkg/registry/registrar", "pkg/storage"},
+	// What the registry and whoever looks after backends have in common.
+	"pkg/registry/registrar": {"pkg/storage"},
 	"pkg/routing/...":        {"pkg/digest", "pkg/registry/placement", "pkg/routing", "pkg/storage"},
 
-	// The registry orchestrates; it knows no driver, no routing table and no
+	// The contract: it knows no database and no driver.
+	"pkg/registry": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify"},
+	// The service orchestrates; it knows no driver, no routing table and no
 	// Kubernetes. Its parts do not know it.
-	"pkg/registry": {
+	"pkg/registry/service": {
 		"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage",
-		"pkg/registry/event", "pkg/registry/placement", "pkg/registry/retention",
+		"pkg/registry", "pkg/registry/event", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
 	},
-	"pkg/registry/event":     {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
-	"pkg/registry/view":      {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
-	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
-	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
-	"pkg/registry/retention": {"pkg/digest"},
-	"pkg/registry/httpapi":   {"pkg/access", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/storage"},
+	"pkg/registry/event":   {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
+	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
+	"pkg/registry/upload":  {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
+	"pkg/registry/verify":  {"pkg/digest", "pkg/storage"},
+	"pkg/registry/httpapi": {"pkg/access", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.
 	"pkg/registry/registrytest": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",
-		"pkg/registry", "pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/service", "pkg/registry/verify", "pkg/registry/view",
 	},
 
 	// Who may do what. The registry knows nothing of it: it is guarded.
-	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/storage"},
+	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 	"pkg/access/...": {"pkg/access", "pkg/routing", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
 	"api/...": {},
 	"controllers/...": {
-		"api/...", "controllers/...", "pkg/digest", "pkg/registry/placement", "pkg/routing",
+		"api/...", "controllers/...", "pkg/digest", "pkg/registry/placement", "pkg/registry/registrar", "pkg/routing",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/buffer", "pkg/storage/local", "pkg/storage/probe", "pkg/storage/s3",
 	},
 
@@ -62,7 +65,8 @@ var imports = map[string][]string{
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
 		"pkg/access", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
-		"pkg/registry/placement", "pkg/registry/verify", "pkg/registry/view", "pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
+		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
 	// Proof and tools.

@@ -10,11 +10,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // Index tells what must be known of sessions and blobs to decide about them.
-// registry.Service is one. All methods may be called concurrently.
+// service.Service is one. All methods may be called concurrently.
 type Index interface {
 	// UploadProducer returns whose package a session is to become, whatever
 	// state it is in. registry.ErrNotFound.
@@ -299,9 +300,9 @@ func (g *guard) RecordFindings(ctx context.Context, nameOrID string, found regis
 }
 
 // ProbeBackend implements registry.Backends.
-func (g *guard) ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error) {
+func (g *guard) ProbeBackend(ctx context.Context, nameOrID string) (registrar.ProbeReport, error) {
 	if err := g.backend(ctx, Create, Probes, nameOrID); err != nil {
-		return placement.ProbeReport{}, err
+		return registrar.ProbeReport{}, err
 	}
 	return g.inner.ProbeBackend(ctx, nameOrID)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
@@ -27,10 +26,11 @@ var (
 	// ErrNoReadyBackend and ErrNoRule are the routing table's.
 	ErrNoReadyBackend = placement.ErrNoReadyBackend
 	ErrNoRule         = placement.ErrNoRule
-	// ErrDatabase and ErrUnknownOutcome are the database's: it does not answer
-	// now; or it went away while it was told to commit, so that the caller must look what became of it.
-	ErrDatabase       = database.ErrUnavailable
-	ErrUnknownOutcome = database.ErrUnknownOutcome
+	// ErrDatabase: the registry's database does not answer now. Nothing was changed.
+	ErrDatabase = errors.New("the database does not answer")
+	// ErrUnknownOutcome: the database went away during a commit. The caller must
+	// look whether the request had its effect.
+	ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
 	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
 	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
 	// ErrAbandoned: the log names the blob, and every backend that held it was given up.

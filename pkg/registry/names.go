@@ -1,9 +1,13 @@
 package registry
 
 import (
+	"errors"
 	"mime"
 	"regexp"
 	"unicode/utf8"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
 // namePattern: a letter or digit, then letters, digits and ". _ -"; no
@@ -65,7 +69,7 @@ func (o *OpenUpload) Validate() error {
 	default:
 		return Invalid("tier", "%.40q must be hot, warm or cold", string(o.Tier))
 	}
-	if err := validateMediaType("mediaType", o.MediaType); err != nil {
+	if err := ValidateMediaType("mediaType", o.MediaType); err != nil {
 		return err
 	}
 	if len(o.Annotations) > MaxAnnotations {
@@ -82,12 +86,33 @@ func (o *OpenUpload) Validate() error {
 	return nil
 }
 
-func validateMediaType(field, value string) error {
+// ValidateMediaType checks a media type; "" is none.
+func ValidateMediaType(field, value string) error {
 	if value == "" {
 		return nil
 	}
 	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" {
 		return Invalid(field, "%.60q is not a media type (RFC 6838)", value)
+	}
+	return nil
+}
+
+// ValidatePath checks a file's path by the rules of a manifest.
+func ValidatePath(field, path string) error {
+	var invalid *manifest.InvalidError
+	if errors.As(manifest.ValidatePath(path), &invalid) {
+		return &InvalidError{Field: field, Message: invalid.Message}
+	}
+	return nil
+}
+
+// ValidateDigests checks that each digest, where known, is of its algorithm.
+func ValidateDigests(field string, d digest.Dual) error {
+	if a := d.SHA256.Algorithm(); a != "" && a != digest.SHA256 {
+		return Invalid(field+".sha256", "must be a sha256, is %s", d.SHA256)
+	}
+	if a := d.BLAKE3.Algorithm(); a != "" && a != digest.BLAKE3 {
+		return Invalid(field+".blake3", "must be a blake3, is %s", d.BLAKE3)
 	}
 	return nil
 }

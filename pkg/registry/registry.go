@@ -2,8 +2,9 @@
 // bytes stored where the routing table says, publishes them into the event
 // log, and serves them back.
 //
-// Service is the implementation and the only orchestrator; httpapi.Client is
-// the same interfaces over HTTP.
+// It is the contract alone: interfaces, types, errors, names, limits and
+// cursors. service.Service implements it on a database; the HTTP client
+// implements the same interfaces over the wire.
 package registry
 
 import (
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -122,7 +124,7 @@ type Backends interface {
 	Explain(ctx context.Context, req placement.Request) (placement.Explanation, error)
 	// ProbeBackend tries every verb and feature of the backend apart. A
 	// *ConflictError if a probe of it is under way.
-	ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error)
+	ProbeBackend(ctx context.Context, nameOrID string) (registrar.ProbeReport, error)
 	// Health summarizes the whole.
 	Health(ctx context.Context) (Health, error)
 }
@@ -154,7 +156,7 @@ type Sweeps interface {
 	// session has, staged objects, what probes left, and unfinished multipart
 	// uploads; all of them only when older than OrphanAge by the place's own
 	// clock. It ends before it has touched anything if the place's identity is
-	// not this backend's (a *placement.MarkerError). progress may be nil; it
+	// not this backend's (a *registrar.MarkerError). progress may be nil; it
 	// is called from one goroutine. An aborted run returns its error and the
 	// report so far; what it removed is removed. One run of a backend at a time
 	// in a process (a *ConflictError); other processes may run one beside it. A

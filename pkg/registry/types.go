@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
@@ -241,8 +242,15 @@ type BackendStatus struct {
 	placement.Backend
 	// Verified is "Unknown" if nothing in it was ever verified, "False" if a location is failed, else "True".
 	Verified string             `json:"verified"`
-	Findings placement.Findings `json:"findings"`
+	Findings registrar.Findings `json:"findings"`
 }
+
+// What BackendStatus.Verified says.
+const (
+	VerifiedTrue    = "True"
+	VerifiedFalse   = "False"
+	VerifiedUnknown = "Unknown"
+)
 
 // What a verification reads, reports and records; package verify has the words.
 type (

@@ -23,8 +23,8 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
-	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -230,7 +230,7 @@ func sweepAll(t *testing.T, server servers.S3Server, backend *s3driver.Backend) 
 	}
 	defer db.Close() //nolint:errcheck // a test's
 	table := routing.New()
-	service, err := registry.Open(background, registry.Options{Database: db, Placer: table, OrphanAge: time.Nanosecond})
+	service, err := service.Open(background, service.Options{Database: db, Placer: table, OrphanAge: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}

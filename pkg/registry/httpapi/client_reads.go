@@ -14,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -189,7 +190,7 @@ func (c *Client) GetBackend(ctx context.Context, nameOrID string) (answer regist
 }
 
 // ProbeBackend implements registry.Backends.
-func (c *Client) ProbeBackend(ctx context.Context, nameOrID string) (answer placement.ProbeReport, err error) {
+func (c *Client) ProbeBackend(ctx context.Context, nameOrID string) (answer registrar.ProbeReport, err error) {
 	if nameOrID == "" {
 		return answer, registry.ErrNotFound
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -26,8 +27,8 @@ type kind struct {
 var kinds = []kind{
 	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The input is not valid"},
 	{"conflict", http.StatusConflict, registry.ErrConflict, "What is there already says otherwise"},
-	{"foreign-marker", http.StatusConflict, placement.ErrForeignMarker, "The place belongs to another log or backend"},
-	{"no-marker", http.StatusConflict, placement.ErrNoMarker, "The place has no identity object"},
+	{"foreign-marker", http.StatusConflict, registrar.ErrForeignMarker, "The place belongs to another log or backend"},
+	{"no-marker", http.StatusConflict, registrar.ErrNoMarker, "The place has no identity object"},
 	{"incomplete", http.StatusConflict, registry.ErrIncomplete, "Bytes of declared files are missing"},
 	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is published"},
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},
@@ -171,7 +172,7 @@ func problemOf(err error) *Problem {
 func placeProblem(err error) *Problem {
 	var (
 		p           = problemOf(err)
-		marker      *placement.MarkerError
+		marker      *registrar.MarkerError
 		unavailable *registry.UnavailableError
 		place       *storage.PlaceError
 	)

@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -45,7 +46,7 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 		status int
 	}{
 		{invalid, 400}, {conflict, 409}, {missing, 409}, {mismatch, 400}, {notReady, 503}, {offset, 409},
-		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {placement.ErrForeignMarker, 409}, {placement.ErrNoMarker, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503},
+		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {registrar.ErrForeignMarker, 409}, {registrar.ErrNoMarker, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503},
 		{registry.ErrFailedLocation, 500}, {registry.ErrAbandoned, 410}, {registry.ErrUnavailable, 503}, {placement.ErrUnknownBackend, 503}, {storage.ErrRange, 416}, {storage.ErrSource, 400},
 		{storage.ErrTooLarge, 413}, {storage.ErrFull, 507}, {storage.ErrThrottled, 503}, {storage.ErrUnreachable, 503}, {storage.ErrDenied, 503}, {storage.ErrNoPlace, 503}, {storage.ErrClass, 503},
 	} {
@@ -113,8 +114,8 @@ func (a ailing) VerifyBackend(_ context.Context, _ string, _ registry.VerifyOpti
 	return registry.VerifyReport{Error: secret}, a.err
 }
 
-func (a ailing) ProbeBackend(context.Context, string) (placement.ProbeReport, error) {
-	return placement.ProbeReport{}, a.err
+func (a ailing) ProbeBackend(context.Context, string) (registrar.ProbeReport, error) {
+	return registrar.ProbeReport{}, a.err
 }
 
 func (a ailing) ListLocations(context.Context, string, registry.LocationQuery) (registry.LocationPage, error) {
@@ -138,9 +139,9 @@ func TestPlacesSayWhatIsWrong(t *testing.T) {
 	}{
 		{&storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied, Message: "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"}, storage.ErrDenied,
 			"503: The backend refuses the registry's credentials or a permission: list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"},
-		{&placement.MarkerError{Kind: placement.ErrForeignMarker, Message: "bucket b belongs to the log x"}, placement.ErrForeignMarker,
+		{&registrar.MarkerError{Kind: registrar.ErrForeignMarker, Message: "bucket b belongs to the log x"}, registrar.ErrForeignMarker,
 			"409: The place belongs to another log or backend: bucket b belongs to the log x"},
-		{&placement.MarkerError{Kind: placement.ErrNoMarker, Message: "bucket b answers, and it is not there"}, placement.ErrNoMarker,
+		{&registrar.MarkerError{Kind: registrar.ErrNoMarker, Message: "bucket b answers, and it is not there"}, registrar.ErrNoMarker,
 			"409: The place has no identity object: bucket b answers, and it is not there"},
 		{&registry.UnavailableError{Backend: "one", Reason: storage.ReasonBucketNotFound, Message: "bucket b does not exist"}, registry.ErrUnavailable,
 			"503: The backend is not available now: BucketNotFound: bucket b does not exist"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // newAPI sets huma up. It reads and writes the bodies and documents them;
@@ -206,9 +207,9 @@ func (h *handler) registerOperations(api huma.API) {
 			return &body[registry.BackendStatus]{backend}, err
 		})
 	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/probe", "probeBackend", "Try every verb and feature of a backend apart; one probe of it at a time", "backends", 200),
-		func(ctx context.Context, in *backendID) (*body[placement.ProbeReport], error) {
+		func(ctx context.Context, in *backendID) (*body[registrar.ProbeReport], error) {
 			report, err := h.registry.ProbeBackend(ctx, in.ID)
-			return &body[placement.ProbeReport]{report}, ofPlace(err)
+			return &body[registrar.ProbeReport]{report}, ofPlace(err)
 		})
 	h.registerVerifications(api)
 	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the whole; always 200, status is ok or degraded", "server", 200),

@@ -17,6 +17,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -49,7 +50,7 @@ type Fixture struct {
 	Check func(t *testing.T)
 }
 
-// OpenService returns a Fixture of a registry.Service on the database (""
+// OpenService returns a Fixture of a service.Service on the database (""
 // is SQLite in a temporary folder) and two local backends. It is closed with the test.
 func OpenService(t *testing.T, databaseURL string) Fixture {
 	t.Helper()
@@ -64,7 +65,7 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 	t.Cleanup(func() { db.Close() }) //nolint:errcheck // a test's
 	clock := &clock{}
 	table := routing.New()
-	service, err := registry.Open(ctx, registry.Options{
+	service, err := service.Open(ctx, service.Options{
 		Database: db, Placer: table, Now: clock.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

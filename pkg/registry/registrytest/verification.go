@@ -10,7 +10,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
@@ -197,7 +197,7 @@ func (s suite) elsewhere(ctx context.Context, o registry.VerifyOptions, progress
 	return verify.Run(ctx, verify.Task{
 		Ledger: registry.NewLedger(s.r, page.BackendID), Source: s.Store, Options: o, Progress: progress,
 		Same: func(ctx context.Context) error {
-			return registry.CheckMarker(ctx, s.Store, page.LogID, placement.Backend{ID: page.BackendID, Name: page.Backend})
+			return registrar.CheckMarker(ctx, s.Store, registrar.Owner{LogID: page.LogID, BackendID: page.BackendID, Name: page.Backend})
 		},
 	})
 }

@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -8,21 +8,16 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// What BackendStatus.Verified says.
-const (
-	VerifiedTrue    = "True"
-	VerifiedFalse   = "False"
-	VerifiedUnknown = "Unknown"
-)
-
 // ListBackends implements Backends.
-func (s *Service) ListBackends(ctx context.Context) ([]BackendStatus, error) {
+func (s *Service) ListBackends(ctx context.Context) ([]registry.BackendStatus, error) {
 	declared := s.placer.Backends()
-	all := make([]BackendStatus, 0, len(declared))
+	all := make([]registry.BackendStatus, 0, len(declared))
 	for _, b := range declared {
 		status, err := s.backendStatus(ctx, b)
 		if err != nil {
@@ -34,10 +29,10 @@ func (s *Service) ListBackends(ctx context.Context) ([]BackendStatus, error) {
 }
 
 // GetBackend implements Backends.
-func (s *Service) GetBackend(ctx context.Context, nameOrID string) (BackendStatus, error) {
+func (s *Service) GetBackend(ctx context.Context, nameOrID string) (registry.BackendStatus, error) {
 	b, err := s.findBackend(nameOrID)
 	if err != nil {
-		return BackendStatus{}, err
+		return registry.BackendStatus{}, err
 	}
 	return s.backendStatus(ctx, b)
 }
@@ -48,52 +43,52 @@ func (s *Service) findBackend(nameOrID string) (placement.Backend, error) {
 			return b, nil
 		}
 	}
-	return placement.Backend{}, fmt.Errorf("backend %.100q: %w", nameOrID, ErrNotFound)
+	return placement.Backend{}, fmt.Errorf("backend %.100q: %w", nameOrID, registry.ErrNotFound)
 }
 
-func (s *Service) backendStatus(ctx context.Context, b placement.Backend) (BackendStatus, error) {
+func (s *Service) backendStatus(ctx context.Context, b placement.Backend) (registry.BackendStatus, error) {
 	findings, err := s.Findings(ctx, b.ID)
-	return BackendStatus{Backend: b, Verified: verified(findings), Findings: findings}, err
+	return registry.BackendStatus{Backend: b, Verified: verified(findings), Findings: findings}, err
 }
 
 // ProbeBackend implements Backends.
-func (s *Service) ProbeBackend(ctx context.Context, nameOrID string) (placement.ProbeReport, error) {
+func (s *Service) ProbeBackend(ctx context.Context, nameOrID string) (registrar.ProbeReport, error) {
 	b, err := s.findBackend(nameOrID)
 	if err != nil {
-		return placement.ProbeReport{}, err
+		return registrar.ProbeReport{}, err
 	}
 	if b.Prober == nil {
-		return placement.ProbeReport{}, &UnavailableError{Backend: b.Name, Message: "it cannot be probed from here"}
+		return registrar.ProbeReport{}, &registry.UnavailableError{Backend: b.Name, Message: "it cannot be probed from here"}
 	}
 	report, err := b.Prober.Probe(ctx)
-	if errors.Is(err, placement.ErrProbing) {
-		err = &ConflictError{Field: "backend", Message: "a probe of " + b.Name + " is under way"}
+	if errors.Is(err, registrar.ErrProbing) {
+		err = &registry.ConflictError{Field: "backend", Message: "a probe of " + b.Name + " is under way"}
 	}
 	return report, err
 }
 
 // verified: one failed location is False; nothing ever looked at proves nothing.
-func verified(f placement.Findings) string {
+func verified(f registrar.Findings) string {
 	switch {
 	case f.Failed > 0:
-		return VerifiedFalse
+		return registry.VerifiedFalse
 	case f.LastVerified.IsZero():
-		return VerifiedUnknown
+		return registry.VerifiedUnknown
 	}
-	return VerifiedTrue
+	return registry.VerifiedTrue
 }
 
 // counted are findings, and the log's head when they were counted.
 type counted struct {
 	head     eventlog.Head
-	findings placement.Findings
+	findings registrar.Findings
 }
 
-// Findings implements placement.Registrar. Counting reads every location of the
+// Findings implements registrar.Registrar. Counting reads every location of the
 // backend, so it is done only when something was logged since the last time.
-func (s *Service) Findings(ctx context.Context, id string) (placement.Findings, error) {
+func (s *Service) Findings(ctx context.Context, id string) (registrar.Findings, error) {
 	if id == "" {
-		return placement.Findings{}, nil
+		return registrar.Findings{}, nil
 	}
 	var now counted
 	err := s.read(ctx, func(tx database.Tx) error {
@@ -110,19 +105,19 @@ func (s *Service) Findings(ctx context.Context, id string) (placement.Findings, 
 		return err
 	})
 	if err != nil {
-		return placement.Findings{}, err
+		return registrar.Findings{}, err
 	}
 	s.counted.Store(id, now)
 	now.findings.Failures = slices.Clone(now.findings.Failures)
 	return now.findings, nil
 }
 
-func findingsTx(ctx context.Context, tx database.Tx, id string) (placement.Findings, error) {
+func findingsTx(ctx context.Context, tx database.Tx, id string) (registrar.Findings, error) {
 	f, err := view.FindFindings(ctx, tx, id)
 	if err != nil {
-		return placement.Findings{}, err
+		return registrar.Findings{}, err
 	}
-	answer := placement.Findings{
+	answer := registrar.Findings{
 		Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
 		WaitingSince: f.OldestLive,
 	}
@@ -132,7 +127,7 @@ func findingsTx(ctx context.Context, tx database.Tx, id string) (placement.Findi
 	if f.FirstUnchecked != 0 {
 		stored, err := eventlog.TimeTx(ctx, tx, f.FirstUnchecked)
 		if err != nil {
-			return placement.Findings{}, err
+			return registrar.Findings{}, err
 		}
 		if answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
 			answer.WaitingSince = stored
@@ -141,35 +136,35 @@ func findingsTx(ctx context.Context, tx database.Tx, id string) (placement.Findi
 	if answer.Failed == 0 {
 		return answer, nil
 	}
-	failed, err := view.ListFailed(ctx, tx, id, placement.MaxFailures)
+	failed, err := view.ListFailed(ctx, tx, id, registrar.MaxFailures)
 	for _, location := range failed {
-		answer.Failures = append(answer.Failures, placement.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
+		answer.Failures = append(answer.Failures, registrar.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
 	}
 	return answer, err
 }
 
 // Explain implements Backends.
 func (s *Service) Explain(_ context.Context, req placement.Request) (placement.Explanation, error) {
-	if err := ValidateName("producer", req.Producer); err != nil {
+	if err := registry.ValidateName("producer", req.Producer); err != nil {
 		return placement.Explanation{}, err
 	}
-	if err := ValidateName("retentionClass", req.RetentionClass); err != nil {
+	if err := registry.ValidateName("retentionClass", req.RetentionClass); err != nil {
 		return placement.Explanation{}, err
 	}
 	return s.placer.Explain(req), nil
 }
 
 // Health implements Backends.
-func (s *Service) Health(ctx context.Context) (Health, error) {
+func (s *Service) Health(ctx context.Context) (registry.Health, error) {
 	head, err := s.LogHead(ctx)
 	if err != nil {
-		return Health{}, err
+		return registry.Health{}, err
 	}
 	backends, err := s.ListBackends(ctx)
 	if err != nil {
-		return Health{}, err
+		return registry.Health{}, err
 	}
-	health := Health{Status: HealthOK, Reasons: []string{}, Log: head, Backends: backends}
+	health := registry.Health{Status: registry.HealthOK, Reasons: []string{}, Log: head, Backends: backends}
 	if len(backends) == 0 {
 		health.Reasons = append(health.Reasons, "no backend is declared")
 	}
@@ -185,7 +180,7 @@ func (s *Service) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	if len(health.Reasons) > 0 {
-		health.Status = HealthDegraded
+		health.Status = registry.HealthDegraded
 	}
 	return health, nil
 }

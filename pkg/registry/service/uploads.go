@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -11,28 +11,29 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
 // OpenUpload implements Uploads.
-func (s *Service) OpenUpload(ctx context.Context, req OpenUpload) (Upload, error) {
+func (s *Service) OpenUpload(ctx context.Context, req registry.OpenUpload) (registry.Upload, error) {
 	if err := req.Validate(); err != nil {
-		return Upload{}, err
+		return registry.Upload{}, err
 	}
 	backend, err := s.placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
 	if err != nil {
-		return Upload{}, err
+		return registry.Upload{}, err
 	}
 	now := s.now().UTC()
 	session := upload.Session{
 		ID: uuid.NewString(), Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
 		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
-		BackendID: backend.ID, BackendName: backend.Name, Actor: actorOf(ctx), State: upload.StateOpen,
+		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen,
 		Created: now, Expires: now.Add(s.lifetime),
 	}
-	err = s.db.Write(ctx, func(tx database.Tx) error {
+	err = s.write(ctx, func(tx database.Tx) error {
 		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
 		if err == nil {
 			if err := sameTerms(session, taken); err != nil {
@@ -44,7 +45,7 @@ func (s *Service) OpenUpload(ctx context.Context, req OpenUpload) (Upload, error
 		return upload.Create(ctx, tx, session)
 	})
 	if err != nil {
-		return Upload{}, err
+		return registry.Upload{}, err
 	}
 	return describe(session, 0, 0), nil
 }
@@ -52,22 +53,22 @@ func (s *Service) OpenUpload(ctx context.Context, req OpenUpload) (Upload, error
 // sameTerms refuses to publish a version again under other terms than it has.
 func sameTerms(session upload.Session, taken view.Package) error {
 	if session.RetentionClass != taken.RetentionClass {
-		return &ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
+		return &registry.ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
 			Message: fmt.Sprintf("the version is published under the retention class %s, not %s", taken.RetentionClass, session.RetentionClass)}
 	}
 	if session.Tier != taken.Tier {
-		return &ConflictError{Field: "tier", Existing: taken.ManifestDigest,
+		return &registry.ConflictError{Field: "tier", Existing: taken.ManifestDigest,
 			Message: fmt.Sprintf("the version is published under the tier %s, not %s", taken.Tier, session.Tier)}
 	}
 	return nil
 }
 
-func describe(session upload.Session, files, missing int) Upload {
-	return Upload{
+func describe(session upload.Session, files, missing int) registry.Upload {
+	return registry.Upload{
 		ID: session.ID,
-		OpenUpload: OpenUpload{
-			PackageRef:     PackageRef{session.Producer, session.Name, session.Version},
-			RetentionClass: session.RetentionClass, Tier: Tier(session.Tier), MediaType: session.MediaType, Annotations: session.Annotations,
+		OpenUpload: registry.OpenUpload{
+			PackageRef:     registry.PackageRef{Producer: session.Producer, Name: session.Name, Version: session.Version},
+			RetentionClass: session.RetentionClass, Tier: registry.Tier(session.Tier), MediaType: session.MediaType, Annotations: session.Annotations,
 		},
 		Backend: session.BackendName, BackendID: session.BackendID, State: session.State,
 		Created: session.Created, Expires: session.Expires, Files: files, Missing: missing,
@@ -75,7 +76,7 @@ func describe(session upload.Session, files, missing int) Upload {
 }
 
 // GetUpload implements Uploads.
-func (s *Service) GetUpload(ctx context.Context, id string) (answer Upload, err error) {
+func (s *Service) GetUpload(ctx context.Context, id string) (answer registry.Upload, err error) {
 	err = s.read(ctx, func(tx database.Tx) error {
 		session, err := s.session(ctx, tx, id)
 		if err != nil {
@@ -91,14 +92,14 @@ func (s *Service) GetUpload(ctx context.Context, id string) (answer Upload, err 
 // session returns a session that is published or still has time.
 func (s *Service) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	if _, err := uuid.Parse(id); err != nil {
-		return upload.Session{}, ErrNotFound
+		return upload.Session{}, registry.ErrNotFound
 	}
 	session, err := upload.Get(ctx, tx, id)
 	if err != nil {
 		return session, mapError(err)
 	}
 	if session.State == upload.StateOpen && !s.now().Before(session.Expires) {
-		return session, ErrExpired
+		return session, registry.ErrExpired
 	}
 	return session, nil
 }
@@ -107,7 +108,7 @@ func (s *Service) session(ctx context.Context, tx database.Tx, id string) (uploa
 func (s *Service) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	session, err := s.session(ctx, tx, id)
 	if err == nil && session.State != upload.StateOpen {
-		err = ErrPublished
+		err = registry.ErrPublished
 	}
 	return session, err
 }
@@ -116,7 +117,7 @@ func (s *Service) openSession(ctx context.Context, tx database.Tx, id string) (u
 // seal: a publish that has read the session before is refused.
 func (s *Service) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	if _, err := uuid.Parse(id); err != nil {
-		return upload.Session{}, ErrNotFound
+		return upload.Session{}, registry.ErrNotFound
 	}
 	if err := upload.Touch(ctx, tx, id); err != nil {
 		return upload.Session{}, err
@@ -126,11 +127,11 @@ func (s *Service) lockSession(ctx context.Context, tx database.Tx, id string) (u
 
 // AbandonUpload implements Uploads.
 func (s *Service) AbandonUpload(ctx context.Context, id string) error {
-	return s.db.Write(ctx, func(tx database.Tx) error {
+	return s.write(ctx, func(tx database.Tx) error {
 		switch _, err := s.lockSession(ctx, tx, id); {
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, registry.ErrNotFound):
 			return nil
-		case err != nil && !errors.Is(err, ErrExpired):
+		case err != nil && !errors.Is(err, registry.ErrExpired):
 			return err
 		}
 		return upload.Delete(ctx, tx, id)
@@ -138,13 +139,13 @@ func (s *Service) AbandonUpload(ctx context.Context, id string) error {
 }
 
 // DeclareFiles implements Uploads.
-func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []FileDeclaration) (answer Declared, err error) {
+func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []registry.FileDeclaration) (answer registry.Declared, err error) {
 	files, err := checkDeclarations(declarations)
 	if err != nil {
 		return answer, err
 	}
 	added := 0
-	err = s.db.Write(ctx, func(tx database.Tx) error {
+	err = s.write(ctx, func(tx database.Tx) error {
 		session, err := s.lockSession(ctx, tx, id)
 		if err != nil {
 			return err
@@ -163,7 +164,7 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []Fi
 		if err != nil {
 			return err
 		}
-		added, answer = len(fresh), Declared{Send: toSend(files, have), Files: total}
+		added, answer = len(fresh), registry.Declared{Send: toSend(files, have), Files: total}
 		return upload.Extend(ctx, tx, id, s.now().Add(s.lifetime))
 	})
 	if err == nil && added >= manyFiles {
@@ -178,61 +179,43 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []Fi
 const manyFiles = 1000
 
 // checkDeclarations validates what needs no database.
-func checkDeclarations(declarations []FileDeclaration) ([]upload.File, error) {
-	if len(declarations) > MaxFilesInOneUpload {
-		return nil, Invalid("files", "must be at most %d, are %d", MaxFilesInOneUpload, len(declarations))
+func checkDeclarations(declarations []registry.FileDeclaration) ([]upload.File, error) {
+	if len(declarations) > registry.MaxFilesInOneUpload {
+		return nil, registry.Invalid("files", "must be at most %d, are %d", registry.MaxFilesInOneUpload, len(declarations))
 	}
 	files := make([]upload.File, len(declarations))
 	folded := make(map[string]int, len(declarations))
 	content := make(map[digest.Digest]int, len(declarations))
 	for i, d := range declarations {
 		field := func(name string) string { return fmt.Sprintf("files[%d].%s", i, name) }
-		if err := validatePath(field("path"), d.Path); err != nil {
+		if err := registry.ValidatePath(field("path"), d.Path); err != nil {
 			return nil, err
 		}
 		if first, taken := folded[manifest.FoldPath(d.Path)]; taken {
-			return nil, Invalid(field("path"), "%q is equal to files[%d].path (paths are compared in Unicode NFC)", d.Path, first)
+			return nil, registry.Invalid(field("path"), "%q is equal to files[%d].path (paths are compared in Unicode NFC)", d.Path, first)
 		}
 		folded[manifest.FoldPath(d.Path)] = i
 		f := upload.File{Path: d.Path, Size: upload.UnknownSize, Digests: d.Digests, Executable: d.Executable, MediaType: d.MediaType}
 		if d.Size != nil {
 			if f.Size = *d.Size; f.Size < 0 || f.Size > manifest.MaxFileSize {
-				return nil, Invalid(field("size"), "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), f.Size)
+				return nil, registry.Invalid(field("size"), "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), f.Size)
 			}
 		}
-		if err := validateDigests(field("digests"), d.Digests); err != nil {
+		if err := registry.ValidateDigests(field("digests"), d.Digests); err != nil {
 			return nil, err
 		}
-		if err := validateMediaType(field("mediaType"), d.MediaType); err != nil {
+		if err := registry.ValidateMediaType(field("mediaType"), d.MediaType); err != nil {
 			return nil, err
 		}
 		if sha := d.Digests.SHA256; !sha.IsZero() {
 			if first, known := content[sha]; known && (files[first].Size != f.Size || files[first].Digests != f.Digests) {
-				return nil, Invalid(field("digests"), "has the sha256 of files[%d] and another size or blake3", first)
+				return nil, registry.Invalid(field("digests"), "has the sha256 of files[%d] and another size or blake3", first)
 			}
 			content[sha] = i
 		}
 		files[i] = f
 	}
 	return files, nil
-}
-
-func validatePath(field, path string) error {
-	var invalid *manifest.InvalidError
-	if errors.As(manifest.ValidatePath(path), &invalid) {
-		return &InvalidError{Field: field, Message: invalid.Message}
-	}
-	return nil
-}
-
-func validateDigests(field string, d digest.Dual) error {
-	if a := d.SHA256.Algorithm(); a != "" && a != digest.SHA256 {
-		return Invalid(field+".sha256", "must be a sha256, is %s", d.SHA256)
-	}
-	if a := d.BLAKE3.Algorithm(); a != "" && a != digest.BLAKE3 {
-		return Invalid(field+".blake3", "must be a blake3, is %s", d.BLAKE3)
-	}
-	return nil
 }
 
 // newFiles returns those of files that the session does not have, and how many it then has.
@@ -256,13 +239,13 @@ func (s *Service) newFiles(ctx context.Context, tx database.Tx, id string, files
 		case !taken:
 			fresh = append(fresh, f)
 		case old.Path != f.Path:
-			return nil, 0, Invalid(fmt.Sprintf("files[%d].path", i), "%q and the declared %q are equal after Unicode normalization (NFC)", f.Path, old.Path)
+			return nil, 0, registry.Invalid(fmt.Sprintf("files[%d].path", i), "%q and the declared %q are equal after Unicode normalization (NFC)", f.Path, old.Path)
 		case !agree(f, old):
-			return nil, 0, &ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q was declared in this session in other words", f.Path)}
+			return nil, 0, &registry.ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q was declared in this session in other words", f.Path)}
 		}
 	}
-	if known+len(fresh) > MaxFilesInOneUpload {
-		return nil, 0, Invalid("files", "must be at most %d in one session, would be %d", MaxFilesInOneUpload, known+len(fresh))
+	if known+len(fresh) > registry.MaxFilesInOneUpload {
+		return nil, 0, registry.Invalid("files", "must be at most %d in one session, would be %d", registry.MaxFilesInOneUpload, known+len(fresh))
 	}
 	return fresh, known + len(fresh), nil
 }
@@ -284,7 +267,7 @@ func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 	for i, f := range files {
 		r, ok := reusable[f.Digests.SHA256]
 		if ok && (!f.Digests.Matches(r.Digests) || f.Size != upload.UnknownSize && f.Size != r.Size) {
-			return Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with another size or blake3", r.Digests.SHA256, r.Size)
+			return registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with another size or blake3", r.Digests.SHA256, r.Size)
 		}
 	}
 	blobs := make([]upload.Blob, 0, len(reusable))

@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -87,7 +88,7 @@ func (s *Service) settle(ctx context.Context, swept *sweptError, patience *time.
 	if !over {
 		return s.awaitSweep(ctx, d, patience)
 	}
-	if err := s.db.Write(ctx, func(tx database.Tx) error {
+	if err := s.write(ctx, func(tx database.Tx) error {
 		if len(gone) > 0 {
 			if _, err := s.lockSession(ctx, tx, d.session.ID); err != nil {
 				return err
@@ -98,14 +99,14 @@ func (s *Service) settle(ctx context.Context, swept *sweptError, patience *time.
 		return err
 	}
 	if len(gone) > 0 {
-		return &IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
+		return &registry.IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
 	}
 	return nil
 }
 
 func (s *Service) awaitSweep(ctx context.Context, d *draft, patience *time.Duration) error {
 	if *patience <= 0 {
-		return fmt.Errorf("%w: %s is being swept of blobs that this package needs; publish again", ErrUnavailable, d.session.BackendName)
+		return fmt.Errorf("%w: %s is being swept of blobs that this package needs; publish again", registry.ErrUnavailable, d.session.BackendName)
 	}
 	*patience -= sweptPoll
 	timer := time.NewTimer(sweptPoll)

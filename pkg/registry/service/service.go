@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -10,7 +10,9 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -55,14 +57,14 @@ type Service struct {
 }
 
 var (
-	_ Registry            = (*Service)(nil)
-	_ placement.Registrar = (*Service)(nil)
+	_ registry.Registry   = (*Service)(nil)
+	_ registrar.Registrar = (*Service)(nil)
 )
 
 // Open brings the tables up to date and starts the Service. Close ends it.
 func Open(ctx context.Context, o Options) (*Service, error) {
 	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime, age: o.OrphanAge,
-		putTime: MaxPutTime, sweptPatience: sweptPatience, windows: newWindows()}
+		putTime: registry.MaxPutTime, sweptPatience: sweptPatience, windows: newWindows()}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -70,10 +72,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		s.logger = slog.Default()
 	}
 	if s.lifetime == 0 {
-		s.lifetime = UploadLifetime
+		s.lifetime = registry.UploadLifetime
 	}
 	if s.age == 0 {
-		s.age = OrphanAge
+		s.age = registry.OrphanAge
 	}
 	if err := errors.Join(view.Migrate(ctx, s.db), upload.Migrate(ctx, s.db)); err != nil {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
@@ -123,7 +125,7 @@ func (s *Service) sweepSessions(ctx context.Context) {
 func (s *Service) deleteExpired(ctx context.Context) error {
 	for {
 		n := 0
-		err := s.db.Write(ctx, func(tx database.Tx) error {
+		err := s.write(ctx, func(tx database.Tx) error {
 			ids, err := upload.ListExpired(ctx, tx, s.now().Add(-expiredKept), sessionsPerSweep)
 			n = len(ids)
 			for _, id := range ids {
@@ -137,37 +139,5 @@ func (s *Service) deleteExpired(ctx context.Context) error {
 	}
 }
 
-type actorKey struct{}
-
 // operator is the actor of what declarations bring about.
 const operator = "operator"
-
-// Anonymous is the actor where none was set.
-const Anonymous = "anonymous"
-
-// WithActor names who asks: what events are logged under.
-func WithActor(ctx context.Context, actor string) context.Context {
-	return context.WithValue(ctx, actorKey{}, actor)
-}
-
-func actorOf(ctx context.Context) string {
-	if actor, ok := ctx.Value(actorKey{}).(string); ok && actor != "" {
-		return actor
-	}
-	return Anonymous
-}
-
-// read runs fn in one snapshot and turns "no such row" into ErrNotFound.
-func (s *Service) read(ctx context.Context, fn func(tx database.Tx) error) error {
-	return mapError(s.db.Read(ctx, fn))
-}
-
-func mapError(err error) error {
-	switch {
-	case errors.Is(err, view.ErrNotFound), errors.Is(err, upload.ErrNotFound):
-		return ErrNotFound
-	case errors.Is(err, upload.ErrNotOpen):
-		return ErrPublished
-	}
-	return err
-}

@@ -1,4 +1,4 @@
-package registry
+package service
 
 import "time"
 

@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
@@ -124,7 +125,7 @@ func sweepDuringPushes(t *testing.T, w *sweepWorld) {
 // racePusher pushes packages of a few of the contents. For one goroutine.
 type racePusher struct {
 	t         *testing.T
-	service   *registry.Service
+	service   *service.Service
 	random    *rand.Rand
 	sentTwice int64
 }

@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -116,7 +116,7 @@ func (w *sweep) remove(ctx context.Context, batch []storage.Info) error {
 // begin is step 1. It returns the blobs that are this batch's to remove.
 func (w *sweep) begin(ctx context.Context, id string, names []digest.Digest) (map[digest.Digest]bool, error) {
 	var mine map[digest.Digest]bool
-	_, err := w.service.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+	err := w.service.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		mine = make(map[digest.Digest]bool, len(names))
 		located, err := view.FindLocated(ctx, tx, w.backend.ID, names)
 		if err != nil {
@@ -151,7 +151,7 @@ func (w *sweep) claims(ctx context.Context, names []digest.Digest) (claimed map[
 func (w *sweep) end(ctx context.Context, id string, unknown []digest.Digest) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTime)
 	defer cancel()
-	return w.service.db.Write(ctx, func(tx database.Tx) error { return upload.EndSweep(ctx, tx, w.backend.ID, id, unknown) })
+	return w.service.write(ctx, func(tx database.Tx) error { return upload.EndSweep(ctx, tx, w.backend.ID, id, unknown) })
 }
 
 // result of removing one blob. sent: a delete may have reached the place.

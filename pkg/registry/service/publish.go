@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
@@ -33,14 +34,14 @@ var errMoved = errors.New("what is being published has changed meanwhile")
 
 // Publish implements Uploads. Order of writes: every blob of the package is
 // durable in the placement, then the manifest's, then the event.
-func (s *Service) Publish(ctx context.Context, id string, sent []byte) (Publication, error) {
+func (s *Service) Publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
 	patience := s.sweptPatience
 	for attempt := 1; ; {
 		publication, err := s.publish(ctx, id, sent)
 		if swept, ok := errors.AsType[*sweptError](err); ok {
 			// No attempt is used up: each round settles some blobs, or waits.
 			if err := s.settle(ctx, swept, &patience); err != nil {
-				return Publication{}, err
+				return registry.Publication{}, err
 			}
 			continue
 		}
@@ -52,28 +53,28 @@ func (s *Service) Publish(ctx context.Context, id string, sent []byte) (Publicat
 	}
 }
 
-func (s *Service) publish(ctx context.Context, id string, sent []byte) (Publication, error) {
+func (s *Service) publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
 	draft, err := s.draft(ctx, id)
 	if err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
 	if draft.encoded == nil { // published before
 		return draft.published, sameManifest(sent, draft.published)
 	}
 	if sent != nil && !bytes.Equal(sent, draft.encoded) {
-		return Publication{}, manifestDiffers(sent, draft)
+		return registry.Publication{}, manifestDiffers(sent, draft)
 	}
 	store, err := s.writable(draft.session.BackendID, draft.session.BackendName)
 	if err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
 	if err := s.copyMissing(ctx, draft, store); err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
 	if _, err := s.put(ctx, store, storage.Source{
 		Reader: bytes.NewReader(draft.encoded), Size: int64(len(draft.encoded)), Want: digest.Of(draft.encoded), Tier: draft.session.Tier,
 	}); err != nil {
-		return Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
+		return registry.Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
 	}
 	return s.seal(ctx, draft)
 }
@@ -83,12 +84,12 @@ type draft struct {
 	session   upload.Session
 	manifest  *manifest.Manifest
 	encoded   []byte
-	reused    []digest.Digest // blobs that this session did not send
-	published Publication     // if encoded is nil
+	reused    []digest.Digest      // blobs that this session did not send
+	published registry.Publication // if encoded is nil
 }
 
-func (d *draft) ref() PackageRef {
-	return PackageRef{d.session.Producer, d.session.Name, d.session.Version}
+func (d *draft) ref() registry.PackageRef {
+	return registry.PackageRef{Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version}
 }
 
 func (d *draft) manifestDigest() digest.Digest { return manifest.Digest(d.encoded) }
@@ -118,7 +119,7 @@ func (s *Service) draft(ctx context.Context, id string) (*draft, error) {
 		return &d, err
 	}
 	if len(files) == 0 {
-		return nil, Invalid("files", "a package needs at least one file")
+		return nil, registry.Invalid("files", "a package needs at least one file")
 	}
 	d.manifest = &manifest.Manifest{
 		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
@@ -132,13 +133,13 @@ func (s *Service) draft(ctx context.Context, id string) (*draft, error) {
 			continue
 		}
 		if f.Size != upload.UnknownSize && f.Size != blob.Size || !f.Digests.Matches(blob.Digests) {
-			return nil, Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, blob.Size, blob.Digests)
+			return nil, registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, blob.Size, blob.Digests)
 		}
 		d.manifest.Files = append(d.manifest.Files, manifest.File{Path: f.Path, Size: blob.Size, Digests: blob.Digests, Executable: f.Executable, MediaType: f.MediaType})
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return nil, &IncompleteError{Count: len(missing), Paths: missing[:min(10, len(missing))]}
+		return nil, &registry.IncompleteError{Count: len(missing), Paths: missing[:min(10, len(missing))]}
 	}
 	for sha, blob := range blobs {
 		if blob.Source == upload.SourceReused {
@@ -155,7 +156,7 @@ func (s *Service) draft(ctx context.Context, id string) (*draft, error) {
 func asInvalid(err error) error {
 	var invalid *manifest.InvalidError
 	if errors.As(err, &invalid) {
-		return &InvalidError{Field: invalid.Field, Message: invalid.Message}
+		return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
 	}
 	return err
 }
@@ -169,20 +170,20 @@ func manifestDiffers(sent []byte, d *draft) error {
 	want, got := manifest.Digest(d.encoded), manifest.Digest(sent)
 	for i, f := range d.manifest.Files {
 		if i >= len(theirs.Files) || theirs.Files[i] != f {
-			return Invalid(fmt.Sprintf("manifest.files[%d]", i), "is not %q as it was sent; the manifest computed here is %s, the one sent %s", f.Path, want, got)
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "is not %q as it was sent; the manifest computed here is %s, the one sent %s", f.Path, want, got)
 		}
 	}
 	if len(theirs.Files) > len(d.manifest.Files) {
-		return Invalid(fmt.Sprintf("manifest.files[%d]", len(d.manifest.Files)), "%q was not declared in this session", theirs.Files[len(d.manifest.Files)].Path)
+		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", len(d.manifest.Files)), "%q was not declared in this session", theirs.Files[len(d.manifest.Files)].Path)
 	}
-	return Invalid("manifest", "is %s, the one computed here is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, want)
+	return registry.Invalid("manifest", "is %s, the one computed here is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, want)
 }
 
-func sameManifest(sent []byte, published Publication) error {
+func sameManifest(sent []byte, published registry.Publication) error {
 	if sent == nil || manifest.Digest(sent) == published.ManifestDigest {
 		return nil
 	}
-	return Invalid("manifest", "is %s, the version was published with %s", manifest.Digest(sent), published.ManifestDigest)
+	return registry.Invalid("manifest", "is %s, the version was published with %s", manifest.Digest(sent), published.ManifestDigest)
 }
 
 // copyMissing brings reused blobs that are live only elsewhere into the
@@ -217,11 +218,11 @@ func (s *Service) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	err := s.db.Write(ctx, func(tx database.Tx) error {
+	err := s.write(ctx, func(tx database.Tx) error {
 		return errors.Join(upload.InsertBlobs(ctx, tx, d.session.ID, copied), upload.DropBlobs(ctx, tx, d.session.ID, gone))
 	})
 	if err == nil && len(gone) > 0 {
-		return &IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
+		return &registry.IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
 	}
 	d.reused = stay
 	return err
@@ -256,24 +257,24 @@ func (s *Service) copyBlob(ctx context.Context, r view.Reusable, into storage.St
 		errs = errors.Join(errs, fmt.Errorf("copying %s from %s: %w", r.Digests.SHA256, from.Name, err))
 	}
 	if errs == nil {
-		errs = fmt.Errorf("%w: %s", ErrUnavailable, r.Digests.SHA256)
+		errs = fmt.Errorf("%w: %s", registry.ErrUnavailable, r.Digests.SHA256)
 	}
 	return errs
 }
 
 // seal appends the event, unless the version is taken.
-func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
-	published, err := event.New(actorOf(ctx), event.PackagePublished{
+func (s *Service) seal(ctx context.Context, d *draft) (registry.Publication, error) {
+	published, err := event.New(registry.ActorOf(ctx), event.PackagePublished{
 		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
 		RetentionClass: d.session.RetentionClass, Tier: d.session.Tier,
 		Backends: []string{d.session.BackendID}, Manifest: d.encoded,
 	})
 	if err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
-	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
-			return nil, err
+			return nil, moved(err)
 		}
 		if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
 			return nil, err
@@ -296,20 +297,24 @@ func (s *Service) seal(ctx context.Context, d *draft) (Publication, error) {
 		}
 		return []eventlog.Event{published}, nil
 	})
-	// The next attempt finds out whether it was sealed by the same request sent
-	// twice, or has other files now.
-	if errors.Is(err, upload.ErrNotOpen) {
-		err = errors.Join(errMoved, &ConflictError{Field: "files", Message: "were added to the session while it was being published"})
-	}
 	if err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
-	var publication Publication
+	var publication registry.Publication
 	err = s.read(ctx, func(tx database.Tx) (err error) {
 		publication, err = s.findPublication(ctx, tx, d.ref())
 		return err
 	})
 	return publication, err
+}
+
+// moved: the next attempt finds out whether a session that is not open any more
+// was sealed by the same request sent twice, or has other files now.
+func moved(err error) error {
+	if errors.Is(err, upload.ErrNotOpen) {
+		return errors.Join(errMoved, &registry.ConflictError{Field: "files", Message: "were added to the session while it was being published"})
+	}
+	return err
 }
 
 // revive logs what publishing a version again has brought back: blobs whose
@@ -334,7 +339,7 @@ func (s *Service) revive(ctx context.Context, tx database.Tx, d *draft) ([]event
 		for i, sha := range chunk {
 			sums[i] = sha.Bytes()
 		}
-		added, err := event.New(actorOf(ctx), event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
+		added, err := event.New(registry.ActorOf(ctx), event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
 		if err != nil {
 			return nil, err
 		}
@@ -346,18 +351,18 @@ func (s *Service) revive(ctx context.Context, tx database.Tx, d *draft) ([]event
 // checkTaken: the same content under the same terms is the same publication.
 func (s *Service) checkTaken(d *draft, taken view.Package) error {
 	if taken.ManifestDigest != manifest.Digest(d.encoded) {
-		return &ConflictError{Field: "version", Existing: taken.ManifestDigest,
+		return &registry.ConflictError{Field: "version", Existing: taken.ManifestDigest,
 			Message: fmt.Sprintf("%s is published with the manifest %s, not %s", d.ref(), taken.ManifestDigest, manifest.Digest(d.encoded))}
 	}
 	return sameTerms(d.session, taken)
 }
 
-func (s *Service) findPublication(ctx context.Context, tx database.Tx, ref PackageRef) (Publication, error) {
+func (s *Service) findPublication(ctx context.Context, tx database.Tx, ref registry.PackageRef) (registry.Publication, error) {
 	p, err := view.FindPackage(ctx, tx, ref.Producer, ref.Name, ref.Version)
 	if err != nil {
-		return Publication{}, err
+		return registry.Publication{}, err
 	}
-	return Publication{
+	return registry.Publication{
 		PackageRef: ref, ManifestDigest: p.ManifestDigest, Position: p.Position,
 		Backend: s.backendName(p.BackendID), BackendID: p.BackendID, Files: p.Files, Bytes: p.Bytes,
 	}, nil

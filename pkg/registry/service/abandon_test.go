@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -70,13 +71,13 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	}
 	table.Swap(routing.Snapshot{})
 	// It holds what nobody gives up; nothing is logged then. Who lost the id finds it by name and place.
-	for _, leaving := range []placement.Leaving{{Name: "one", ID: one.ID}, {Name: "one", Place: w.folder}, {Name: "one", ID: one.ID, Abandon: "yes"}} {
+	for _, leaving := range []registrar.Leaving{{Name: "one", ID: one.ID}, {Name: "one", Place: w.folder}, {Name: "one", ID: one.ID, Abandon: "yes"}} {
 		before := head()
-		if released, err := service.ReleaseBackend(ctx, leaving); err != nil || released != (placement.Released{ID: one.ID, Live: 3, Held: true}) || head() != before {
+		if released, err := service.ReleaseBackend(ctx, leaving); err != nil || released != (registrar.Released{ID: one.ID, Live: 3, Held: true}) || head() != before {
 			t.Errorf("%+v: %+v, %v", leaving, released, err)
 		}
 	}
-	if released, err := service.ReleaseBackend(ctx, placement.Leaving{Name: "two", Place: w.folder}); err != nil || released != (placement.Released{}) {
+	if released, err := service.ReleaseBackend(ctx, registrar.Leaving{Name: "two", Place: w.folder}); err != nil || released != (registrar.Released{}) {
 		t.Errorf("of a backend that nobody knows: %+v, %v", released, err)
 	}
 	for range 2 { // counted, then kept until something is logged
@@ -84,8 +85,8 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 			t.Errorf("%+v, %v", found, err)
 		}
 	}
-	gaveUp := placement.Leaving{Name: "one", Place: w.folder, Abandon: one.ID}
-	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released != (placement.Released{ID: one.ID, Live: 3}) {
+	gaveUp := registrar.Leaving{Name: "one", Place: w.folder, Abandon: one.ID}
+	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released != (registrar.Released{ID: one.ID, Live: 3}) {
 		t.Fatalf("%+v, %v", released, err)
 	}
 	at := head()
@@ -100,7 +101,7 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released.Live != 0 || released.Held || head() != at {
 		t.Errorf("once more: %+v, %v", released, err)
 	}
-	if found, err := service.Findings(ctx, one.ID); err != nil || !reflect.DeepEqual(found, placement.Findings{Abandoned: 3}) {
+	if found, err := service.Findings(ctx, one.ID); err != nil || !reflect.DeepEqual(found, registrar.Findings{Abandoned: 3}) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	if p, err := service.GetPackage(ctx, ref); err != nil || p.Abandoned != at || p.BackendID != one.ID || p.Files != 2 {
@@ -160,7 +161,7 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 	one := table.Backends()[0]
 	ref := w.publish(t, "1", map[string][]byte{"a": []byte("aaa"), "b": []byte("bbb")})
 	underWay := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, map[string][]byte{"c": []byte("ccc")})
-	if _, err := service.ReleaseBackend(ctx, placement.Leaving{Name: "one", ID: one.ID, Abandon: one.ID}); err != nil {
+	if _, err := service.ReleaseBackend(ctx, registrar.Leaving{Name: "one", ID: one.ID, Abandon: one.ID}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := service.Publish(ctx, underWay, nil); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "no longer") {
@@ -236,13 +237,13 @@ func TestPublishMeetsRelease(t *testing.T) {
 				w.another(t)
 				one := w.tables[0].Backends()[0]
 				session := w.open(t, registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, map[string][]byte{"a": []byte("aaa")})
-				var released placement.Released
+				var released registrar.Released
 				var failed, failedRelease error
 				var both sync.WaitGroup
 				both.Go(func() { _, failed = w.services[0].Publish(ctx, session, nil) })
 				both.Go(func() {
 					<-time.After(time.Duration(round) * time.Millisecond)
-					released, failedRelease = w.services[1].ReleaseBackend(ctx, placement.Leaving{Name: "one", ID: one.ID})
+					released, failedRelease = w.services[1].ReleaseBackend(ctx, registrar.Leaving{Name: "one", ID: one.ID})
 				})
 				both.Wait()
 				switch {

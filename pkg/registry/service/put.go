@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -8,37 +8,38 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // PutFile implements Uploads. Order of writes: the declared file (the intent)
 // stands before the bytes, and the bytes are durable before they are recorded.
-func (s *Service) PutFile(ctx context.Context, id, path string, content Content) (UploadedFile, error) {
-	if err := validatePath("path", path); err != nil {
-		return UploadedFile{}, err
+func (s *Service) PutFile(ctx context.Context, id, path string, content registry.Content) (registry.UploadedFile, error) {
+	if err := registry.ValidatePath("path", path); err != nil {
+		return registry.UploadedFile{}, err
 	}
-	if err := validateDigests("digests", content.Digests); err != nil {
-		return UploadedFile{}, err
+	if err := registry.ValidateDigests("digests", content.Digests); err != nil {
+		return registry.UploadedFile{}, err
 	}
 	if content.Size < storage.UnknownSize || content.Size > manifest.MaxFileSize {
-		return UploadedFile{}, Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
+		return registry.UploadedFile{}, registry.Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
 	}
 	session, file, implicit, err := s.declaredFile(ctx, id, path, content.Executable)
 	if err != nil {
-		return UploadedFile{}, err
+		return registry.UploadedFile{}, err
 	}
 	info, err := s.putDeclared(ctx, session, file, content)
 	if err != nil {
 		if implicit {
 			s.undeclare(ctx, id, path)
 		}
-		return UploadedFile{}, err
+		return registry.UploadedFile{}, err
 	}
-	return UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, nil
+	return registry.UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, nil
 }
 
-func (s *Service) putDeclared(ctx context.Context, session upload.Session, file upload.File, content Content) (storage.Info, error) {
+func (s *Service) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content) (storage.Info, error) {
 	src, err := source(session, file, content)
 	if err != nil {
 		return storage.Info{}, err
@@ -55,7 +56,7 @@ func (s *Service) putDeclared(ctx context.Context, session upload.Session, file 
 }
 
 // errPutTime is why a Put was ended.
-var errPutTime = fmt.Errorf("storing one file may take %s", MaxPutTime)
+var errPutTime = fmt.Errorf("storing one file may take %s", registry.MaxPutTime)
 
 // put is how the registry stores bytes, all of them: what lasts longer than
 // MaxPutTime is ended, before a sweep takes for left behind what it has staged.
@@ -69,7 +70,7 @@ func (s *Service) put(ctx context.Context, store storage.Store, src storage.Sour
 // fails the path stays declared without content, and sending it again is fine.
 func (s *Service) undeclare(ctx context.Context, id string, paths ...string) {
 	ctx = context.WithoutCancel(ctx)
-	if err := s.db.Write(ctx, func(tx database.Tx) error {
+	if err := s.write(ctx, func(tx database.Tx) error {
 		if _, err := s.lockSession(ctx, tx, id); err != nil {
 			return err
 		}
@@ -82,17 +83,20 @@ func (s *Service) undeclare(ctx context.Context, id string, paths ...string) {
 // declaredFile finds the file's declaration, and makes one if there is none:
 // of the path alone, so that bytes which are refused bind nobody.
 func (s *Service) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
-	err = s.db.Read(ctx, func(tx database.Tx) error {
+	err = s.read(ctx, func(tx database.Tx) error {
 		if session, err = s.openSession(ctx, tx, id); err != nil {
 			return err
 		}
 		file, err = upload.GetFile(ctx, tx, id, path)
+		if implicit = errors.Is(err, upload.ErrNotFound); implicit {
+			return nil
+		}
 		return err
 	})
-	if !errors.Is(err, upload.ErrNotFound) {
+	if err != nil || !implicit {
 		return session, file, false, err
 	}
-	if _, err := s.DeclareFiles(ctx, id, []FileDeclaration{{Path: path, Executable: executable}}); err != nil {
+	if _, err := s.DeclareFiles(ctx, id, []registry.FileDeclaration{{Path: path, Executable: executable}}); err != nil {
 		return session, file, false, pathField(err)
 	}
 	return session, upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}, true, nil
@@ -101,19 +105,19 @@ func (s *Service) declaredFile(ctx context.Context, id, path string, executable 
 // pathField renames the field of an error about the one file of a declaration
 // that the caller did not write.
 func pathField(err error) error {
-	var invalid *InvalidError
+	var invalid *registry.InvalidError
 	if errors.As(err, &invalid) {
-		return &InvalidError{Field: "path", Message: invalid.Message}
+		return &registry.InvalidError{Field: "path", Message: invalid.Message}
 	}
 	return err
 }
 
 // source joins what was declared with what this request says of the bytes.
-func source(session upload.Session, file upload.File, content Content) (storage.Source, error) {
+func source(session upload.Session, file upload.File, content registry.Content) (storage.Source, error) {
 	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests, Tier: session.Tier}
 	if content.Size != storage.UnknownSize {
 		if src.Size != storage.UnknownSize && src.Size != content.Size {
-			return src, Invalid("size", "%d bytes are being sent, %d were declared", content.Size, src.Size)
+			return src, registry.Invalid("size", "%d bytes are being sent, %d were declared", content.Size, src.Size)
 		}
 		src.Size = content.Size
 	}
@@ -129,7 +133,7 @@ func source(session upload.Session, file upload.File, content Content) (storage.
 			continue
 		}
 		if !d.declared.IsZero() && d.declared != d.sent {
-			return src, Invalid(d.field, "%s is being sent, %s was declared", d.sent, d.declared)
+			return src, registry.Invalid(d.field, "%s is being sent, %s was declared", d.sent, d.declared)
 		}
 		*d.want = d.sent
 	}
@@ -141,11 +145,11 @@ func (s *Service) writable(backendID, name string) (storage.Store, error) {
 	backend, err := s.placer.Open(backendID)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s (%s): %w", ErrUnavailable, name, backendID, err)
+		return nil, fmt.Errorf("%w: %s (%s): %w", registry.ErrUnavailable, name, backendID, err)
 	case backend.Store == nil:
 		return nil, unavailable(backend)
 	case backend.ReadOnly:
-		return nil, fmt.Errorf("%w: %s is read-only now", ErrUnavailable, backend.Name)
+		return nil, fmt.Errorf("%w: %s is read-only now", registry.ErrUnavailable, backend.Name)
 	}
 	return backend.Store, nil
 }

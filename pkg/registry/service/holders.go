@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -19,7 +20,7 @@ import (
 // it is in. ErrNotFound.
 func (s *Service) UploadProducer(ctx context.Context, id string) (producer string, err error) {
 	if _, err := uuid.Parse(id); err != nil {
-		return "", ErrNotFound
+		return "", registry.ErrNotFound
 	}
 	err = s.read(ctx, func(tx database.Tx) error {
 		session, err := upload.Get(ctx, tx, id)
@@ -70,23 +71,8 @@ func (s *Service) BackendName(nameOrID string) (string, error) {
 }
 
 func ignoreNotFound(err error) error {
-	if errors.Is(mapError(err), ErrNotFound) {
+	if errors.Is(mapError(err), registry.ErrNotFound) {
 		return nil
 	}
 	return err
-}
-
-type holderKey struct{}
-
-// WithHolder names a producer whose package the blob that is asked for belongs
-// to, as far as the caller knows. It is a hint for whoever decides whether he
-// may have it, and grants nothing.
-func WithHolder(ctx context.Context, producer string) context.Context {
-	return context.WithValue(ctx, holderKey{}, producer)
-}
-
-// HolderOf returns the producer that WithHolder named, "" if none.
-func HolderOf(ctx context.Context) string {
-	producer, _ := ctx.Value(holderKey{}).(string)
-	return producer
 }

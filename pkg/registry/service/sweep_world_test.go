@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -31,7 +32,7 @@ type sweepWorld struct {
 	advanced    atomic.Int64 // nanoseconds, of the registry's clock
 	wrap        func(storage.Backend) storage.Backend
 	store       storage.Backend
-	services    []*registry.Service
+	services    []*service.Service
 	tables      []*routing.Table
 }
 
@@ -57,7 +58,7 @@ func (w *sweepWorld) another(t *testing.T) {
 	}
 	t.Cleanup(func() { db.Close() }) //nolint:errcheck // a test's
 	table := routing.New()
-	service, err := registry.Open(ctx, registry.Options{Database: db, Placer: table, OrphanAge: w.age, Now: w.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	service, err := service.Open(ctx, service.Options{Database: db, Placer: table, OrphanAge: w.age, Now: w.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

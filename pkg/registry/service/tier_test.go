@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/mem"
@@ -43,7 +44,7 @@ func TestTierReachesTheBackend(t *testing.T) {
 	}
 	defer db.Close()
 	table := routing.New()
-	service, err := registry.Open(ctx, registry.Options{Database: db, Placer: table})
+	service, err := service.Open(ctx, service.Options{Database: db, Placer: table})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -139,7 +139,7 @@ func (a askedNow) Now(ctx context.Context) (time.Time, error) {
 // A place that is not this backend's is not touched, and the error says which it is and whose.
 func TestSweepTouchesNoOtherPlace(t *testing.T) {
 	t.Parallel()
-	kinds := map[string]error{"no marker": placement.ErrNoMarker, "a foreign marker": placement.ErrForeignMarker, "a broken marker": placement.ErrForeignMarker}
+	kinds := map[string]error{"no marker": registrar.ErrNoMarker, "a foreign marker": registrar.ErrForeignMarker, "a broken marker": registrar.ErrForeignMarker}
 	words := map[string]string{"no marker": " answers, but .artifactstore/identity is not there", "a foreign marker": " belongs to the log ", "a broken marker": " is not the identity of a backend"}
 	for name, change := range map[string]func(t *testing.T, marker string){
 		"no marker": func(t *testing.T, marker string) {

@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -7,27 +7,28 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 )
 
 // ReadEvents implements Events.
-func (s *Service) ReadEvents(ctx context.Context, after uint64, limit int) (EventPage, error) {
-	limit, err := pageLimit(limit, DefaultEventPage, MaxEventPage)
+func (s *Service) ReadEvents(ctx context.Context, after uint64, limit int) (registry.EventPage, error) {
+	limit, err := registry.EventPageLimit(limit)
 	if err != nil {
-		return EventPage{}, err
+		return registry.EventPage{}, err
 	}
-	head, err := s.log.Head(ctx)
+	head, err := s.head(ctx)
 	if err != nil {
-		return EventPage{}, err
+		return registry.EventPage{}, err
 	}
 	if after > head.Position {
-		return EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
+		return registry.EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
 	records, err := s.log.Read(ctx, after, limit)
 	if err != nil {
-		return EventPage{}, err
+		return registry.EventPage{}, mapError(err)
 	}
-	page := EventPage{LogID: head.LogID, Head: head.Position, Events: make([]Event, 0, len(records))}
+	page := registry.EventPage{LogID: head.LogID, Head: head.Position, Events: make([]registry.Event, 0, len(records))}
 	for _, rec := range records {
 		e, err := describeRecord(rec)
 		if err != nil {
@@ -41,30 +42,30 @@ func (s *Service) ReadEvents(ctx context.Context, after uint64, limit int) (Even
 
 func pastHead(err error, after, head uint64) error {
 	if errors.Is(err, eventlog.ErrPastHead) {
-		return Invalid("after", "%d is past the head of the log, which is %d", after, head)
+		return registry.Invalid("after", "%d is past the head of the log, which is %d", after, head)
 	}
 	return err
 }
 
-func describeRecord(rec eventlog.Record) (Event, error) {
+func describeRecord(rec eventlog.Record) (registry.Event, error) {
 	payload, err := event.Decode(rec.Event)
 	if err != nil {
-		return Event{}, err
+		return registry.Event{}, err
 	}
 	described, err := event.Describe(payload)
 	if err != nil {
-		return Event{}, err
+		return registry.Event{}, err
 	}
 	data, err := json.Marshal(described)
-	return Event{
+	return registry.Event{
 		Position: rec.Position, Time: rec.Time, Kind: rec.Kind, Actor: rec.Actor, Subject: rec.Subject, Payload: data,
 		Hash: digest.New(digest.SHA256, rec.Hash), Previous: digest.New(digest.SHA256, rec.Previous),
 	}, err
 }
 
 // FollowEvents implements Events.
-func (s *Service) FollowEvents(ctx context.Context, after uint64, yield func(Event) error) error {
-	head, err := s.log.Head(ctx)
+func (s *Service) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
+	head, err := s.head(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,11 +79,11 @@ func (s *Service) FollowEvents(ctx context.Context, after uint64, yield func(Eve
 		}
 		return yield(e)
 	})
-	return pastHead(err, after, head.Position)
+	return pastHead(mapError(err), after, head.Position)
 }
 
 // LogHead implements Events.
-func (s *Service) LogHead(ctx context.Context) (LogHead, error) {
-	head, err := s.log.Head(ctx)
-	return LogHead{LogID: head.LogID, Position: head.Position}, err
+func (s *Service) LogHead(ctx context.Context) (registry.LogHead, error) {
+	head, err := s.head(ctx)
+	return registry.LogHead{LogID: head.LogID, Position: head.Position}, err
 }

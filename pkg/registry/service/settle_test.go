@@ -1,4 +1,4 @@
-package registry_test
+package service_test
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -156,7 +157,7 @@ func TestPublishAfterADeadSweep(t *testing.T) {
 	if _, err := w.services[0].Publish(ctx, session, nil); !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("got %v, want the publish to be put off", err)
 	}
-	w.advanced.Store(int64(registry.SweepLife))
+	w.advanced.Store(int64(service.SweepLife))
 	if _, err := w.services[0].Publish(ctx, session, nil); err != nil {
 		t.Fatal(err)
 	}

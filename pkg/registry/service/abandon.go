@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -7,17 +7,18 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// ReleaseBackend implements placement.Registrar.
-func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving) (released placement.Released, err error) {
+// ReleaseBackend implements registrar.Registrar.
+func (s *Service) ReleaseBackend(ctx context.Context, leaving registrar.Leaving) (released registrar.Released, err error) {
 	// Counted under the lock of the log's head, which seal takes too: what is
 	// published is counted before, or refused after.
-	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
-		released = placement.Released{ID: leaving.ID}
+	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		released = registrar.Released{ID: leaving.ID}
 		if released.ID == "" {
 			known, _, err := view.FindBackendAt(ctx, tx, leaving.Name, leaving.Place)
 			if err != nil {
@@ -46,7 +47,7 @@ func (s *Service) ReleaseBackend(ctx context.Context, leaving placement.Leaving)
 		return []eventlog.Event{abandoned}, nil
 	})
 	if err != nil {
-		return placement.Released{}, fmt.Errorf("letting go of the backend %s: %w", leaving.Name, err)
+		return registrar.Released{}, fmt.Errorf("letting go of the backend %s: %w", leaving.Name, err)
 	}
 	return released, nil
 }
@@ -61,20 +62,20 @@ func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error 
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s is a backend no longer since event %d; begin a new upload", ErrUnavailable, name, position)
+	return fmt.Errorf("%w: %s is a backend no longer since event %d; begin a new upload", registry.ErrUnavailable, name, position)
 }
 
 // gone is why a blob without a live location cannot be read.
 func (s *Service) gone(ctx context.Context, locations []view.Location) error {
 	for _, l := range locations {
 		if l.Reason != view.ReasonAbandoned {
-			return ErrFailedLocation
+			return registry.ErrFailedLocation
 		}
 	}
 	if len(locations) == 0 {
-		return ErrFailedLocation
+		return registry.ErrFailedLocation
 	}
-	last := &AbandonedError{BackendID: locations[len(locations)-1].BackendID}
+	last := &registry.AbandonedError{BackendID: locations[len(locations)-1].BackendID}
 	err := s.read(ctx, func(tx database.Tx) error {
 		backend, err := view.FindBackend(ctx, tx, last.BackendID)
 		if err != nil {

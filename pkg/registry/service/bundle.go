@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -36,7 +37,7 @@ const (
 type window struct {
 	data  []byte // windowBytes, made at first use
 	used  int
-	files []NamedContent // Readers are over data
+	files []registry.NamedContent // Readers are over data
 }
 
 // windows lends out at most maxWindows.
@@ -77,7 +78,7 @@ func (w *window) fits(size int64) bool {
 }
 
 // add reads the file's bytes into the window.
-func (w *window) add(file NamedContent) error {
+func (w *window) add(file registry.NamedContent) error {
 	buf := w.data[w.used : w.used+int(file.Size)]
 	if _, err := io.ReadFull(file.Reader, buf); err != nil {
 		return readError(file.Path, err)
@@ -93,7 +94,7 @@ func readError(path string, err error) error {
 }
 
 // PutFiles implements Bundles.
-func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedContent, error)) (sum Bundled, err error) {
+func (s *Service) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (sum registry.Bundled, err error) {
 	// Told before a window is waited for, and also for a bundle without files.
 	if err := s.read(ctx, func(tx database.Tx) error {
 		_, err := s.openSession(ctx, tx, id)
@@ -167,19 +168,19 @@ func (s *Service) PutFiles(ctx context.Context, id string, next func() (NamedCon
 	}
 }
 
-func checkBundled(file NamedContent) error {
-	if err := validatePath("path", file.Path); err != nil {
+func checkBundled(file registry.NamedContent) error {
+	if err := registry.ValidatePath("path", file.Path); err != nil {
 		return err
 	}
 	if file.Size < storage.UnknownSize || file.Size > manifest.MaxFileSize {
-		return Invalid("size", "of %q must be 0 to %d bytes, is %d", file.Path, int64(manifest.MaxFileSize), file.Size)
+		return registry.Invalid("size", "of %q must be 0 to %d bytes, is %d", file.Path, int64(manifest.MaxFileSize), file.Size)
 	}
-	return validateDigests("digests", file.Digests)
+	return registry.ValidateDigests("digests", file.Digests)
 }
 
 // putWindow stores small files as PutFile would: declared before the bytes,
 // recorded after them, each step for all of them at once.
-func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent) error {
+func (s *Service) putWindow(ctx context.Context, id string, files []registry.NamedContent) error {
 	session, declared, implicit, err := s.declaredFiles(ctx, id, files)
 	if err != nil {
 		return err
@@ -233,21 +234,21 @@ func (s *Service) putWindow(ctx context.Context, id string, files []NamedContent
 
 // about says which file of many an error on a field means.
 func about(path string, err error) error {
-	var invalid *InvalidError
+	var invalid *registry.InvalidError
 	if errors.As(err, &invalid) {
-		return Invalid(invalid.Field, "of %q: %s", path, invalid.Message)
+		return registry.Invalid(invalid.Field, "of %q: %s", path, invalid.Message)
 	}
 	return err
 }
 
 // declaredFiles finds the declarations of the files, and makes those that are
 // missing as declaredFile does; implicit lists them.
-func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
+func (s *Service) declaredFiles(ctx context.Context, id string, files []registry.NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = f.Path
 	}
-	if err = s.db.Read(ctx, func(tx database.Tx) error {
+	if err = s.read(ctx, func(tx database.Tx) error {
 		if session, err = s.openSession(ctx, tx, id); err != nil {
 			return err
 		}
@@ -256,10 +257,10 @@ func (s *Service) declaredFiles(ctx context.Context, id string, files []NamedCon
 	}); err != nil {
 		return session, nil, nil, err
 	}
-	var missing []FileDeclaration
+	var missing []registry.FileDeclaration
 	for _, f := range files {
 		if _, there := declared[f.Path]; !there {
-			missing = append(missing, FileDeclaration{Path: f.Path, Executable: f.Executable})
+			missing = append(missing, registry.FileDeclaration{Path: f.Path, Executable: f.Executable})
 			implicit = append(implicit, f.Path)
 			declared[f.Path] = upload.File{Path: f.Path, Size: upload.UnknownSize, Executable: f.Executable}
 		}
@@ -297,7 +298,7 @@ func (s *Service) recordStored(ctx context.Context, session upload.Session, stor
 			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: upload.SourceSent})
 		}
 	}
-	return s.db.Group(ctx, func(tx database.Tx) error {
+	return s.group(ctx, func(tx database.Tx) error {
 		if len(news) > 0 {
 			if _, err := s.lockSession(ctx, tx, session.ID); err != nil {
 				return err
@@ -309,7 +310,7 @@ func (s *Service) recordStored(ctx context.Context, session upload.Session, stor
 				return err
 			}
 			if !set {
-				return &ConflictError{Field: "path", Message: fmt.Sprintf("other bytes were sent for %q in this session", f.declared.Path)}
+				return &registry.ConflictError{Field: "path", Message: fmt.Sprintf("other bytes were sent for %q in this session", f.declared.Path)}
 			}
 		}
 		if err := s.prolong(ctx, tx, session); err != nil {

@@ -1,38 +1,37 @@
-package registry
+package service
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
 // ListLocations implements Verifications.
-func (s *Service) ListLocations(ctx context.Context, nameOrID string, query LocationQuery) (LocationPage, error) {
-	if query.Limit < 0 || query.Limit > MaxLocationPage {
-		return LocationPage{}, Invalid("limit", "must be from 1 to %d, is %d", MaxLocationPage, query.Limit)
+func (s *Service) ListLocations(ctx context.Context, nameOrID string, query registry.LocationQuery) (registry.LocationPage, error) {
+	if query.Limit < 0 || query.Limit > registry.MaxLocationPage {
+		return registry.LocationPage{}, registry.Invalid("limit", "must be from 1 to %d, is %d", registry.MaxLocationPage, query.Limit)
 	}
 	limit := query.Limit
 	if limit == 0 {
-		limit = MaxLocationPage
+		limit = registry.MaxLocationPage
 	}
-	after, err := parseLocationCursor(query.After)
+	after, err := registry.ParseLocationCursor(query.After)
 	if err != nil {
-		return LocationPage{}, err
+		return registry.LocationPage{}, err
 	}
 	backend, err := s.findBackend(nameOrID)
 	if err != nil {
-		return LocationPage{}, err
+		return registry.LocationPage{}, err
 	}
-	page := LocationPage{LogID: s.log.ID(), Backend: backend.Name, BackendID: backend.ID}
+	page := registry.LocationPage{LogID: s.log.ID(), Backend: backend.Name, BackendID: backend.ID}
 	if backend.ID == "" {
 		return page, unavailable(backend)
 	}
@@ -45,7 +44,7 @@ func (s *Service) ListLocations(ctx context.Context, nameOrID string, query Loca
 		var last *view.ToCheck
 		if after == nil {
 			// What is found from here on does not come again, so the listing ends.
-			after = &locationCursor{UpTo: head.Position}
+			after = &registry.LocationCursor{UpTo: head.Position}
 			if page.Objects, page.Bytes, err = view.CountLocations(ctx, tx, backend.ID, query.Failed); err != nil {
 				return err
 			}
@@ -60,7 +59,7 @@ func (s *Service) ListLocations(ctx context.Context, nameOrID string, query Loca
 		for i, f := range found {
 			if i == limit {
 				end := found[limit-1]
-				page.Next = locationCursor{after.UpTo, end.Checked, end.Digests.SHA256}.String()
+				page.Next = registry.LocationCursor{UpTo: after.UpTo, Checked: end.Checked, SHA256: end.Digests.SHA256}.String()
 				break
 			}
 			page.Locations = append(page.Locations, verify.Location{Want: verify.Want{Digests: f.Digests, Size: f.Size}, Verified: f.CheckedAt})
@@ -70,59 +69,29 @@ func (s *Service) ListLocations(ctx context.Context, nameOrID string, query Loca
 	return page, err
 }
 
-// locationCursor is where a listing goes on. It is opaque to clients: base64url of JSON.
-type locationCursor struct {
-	UpTo    uint64        `json:"u"`
-	Checked uint64        `json:"c"`
-	SHA256  digest.Digest `json:"d"`
-}
-
-func (c locationCursor) String() string {
-	text, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // of two numbers and a digest
-	}
-	return base64.RawURLEncoding.EncodeToString(text)
-}
-
-func parseLocationCursor(cursor string) (*locationCursor, error) {
-	if cursor == "" {
-		return nil, nil
-	}
-	var c locationCursor
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err == nil {
-		err = json.Unmarshal(text, &c)
-	}
-	if err != nil || c.SHA256.Algorithm() != digest.SHA256 {
-		return nil, Invalid("after", "is not the next of a page of locations")
-	}
-	return &c, nil
-}
-
 // RecordFindings implements Verifications. Who reports is trusted with what he
 // saw, and with nothing more: he says it of locations of this backend, as they
 // were listed.
-func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found VerifyFindings) (RecordedFindings, error) {
+func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found registry.VerifyFindings) (registry.RecordedFindings, error) {
 	digests, err := validateFindings(found)
 	if err != nil {
-		return RecordedFindings{}, err
+		return registry.RecordedFindings{}, err
 	}
 	backend, err := s.findBackend(nameOrID)
 	if err != nil {
-		return RecordedFindings{}, err
+		return registry.RecordedFindings{}, err
 	}
 	if backend.ID == "" {
-		return RecordedFindings{}, unavailable(backend)
+		return registry.RecordedFindings{}, unavailable(backend)
 	}
-	var recorded RecordedFindings
-	_, err = s.log.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+	var recorded registry.RecordedFindings
+	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		head, err := eventlog.HeadTx(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
 		if found.Position > head.Position {
-			return nil, Invalid("position", "%d lies past the head of the log, %d", found.Position, head.Position)
+			return nil, registry.Invalid("position", "%d lies past the head of the log, %d", found.Position, head.Position)
 		}
 		standings, err := view.FindStandings(ctx, tx, backend.ID, digests)
 		if err != nil {
@@ -132,17 +101,17 @@ func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found Ver
 		if err != nil {
 			return nil, err
 		}
-		recorded = RecordedFindings{Recorded: holding, Superseded: len(digests) - holding}
+		recorded = registry.RecordedFindings{Recorded: holding, Superseded: len(digests) - holding}
 		events := make([]eventlog.Event, len(payloads))
 		for i, payload := range payloads {
-			if events[i], err = event.New(actorOf(ctx), payload); err != nil {
+			if events[i], err = event.New(registry.ActorOf(ctx), payload); err != nil {
 				return nil, err
 			}
 		}
 		return events, nil
 	})
 	if err != nil {
-		return RecordedFindings{}, err
+		return registry.RecordedFindings{}, err
 	}
 	return recorded, nil
 }
@@ -150,11 +119,11 @@ func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found Ver
 // eventsOf turns findings into events, but for those that hold no longer: bytes
 // that were stored after the location was listed are not those that were read,
 // and what someone found after it is newer than this, or the same report again.
-func eventsOf(found VerifyFindings, backendID string, standings map[digest.Digest]view.Standing) (payloads []event.Payload, holding int, err error) {
+func eventsOf(found registry.VerifyFindings, backendID string, standings map[digest.Digest]view.Standing) (payloads []event.Payload, holding int, err error) {
 	holds := func(field string, i int, d digest.Digest) bool {
 		standing, there := standings[d]
 		if !there && err == nil {
-			err = Invalid(fmt.Sprintf("%s[%d]", field, i), "%s has no location in this backend", d)
+			err = registry.Invalid(fmt.Sprintf("%s[%d]", field, i), "%s has no location in this backend", d)
 		}
 		return there && max(standing.Changed, standing.Checked) <= found.Position
 	}
@@ -177,23 +146,23 @@ func eventsOf(found VerifyFindings, backendID string, standings map[digest.Diges
 }
 
 // validateFindings checks what can be checked without the log, and lists the digests.
-func validateFindings(found VerifyFindings) ([]digest.Digest, error) {
+func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 	switch n, m := len(found.Verified), len(found.Failed); {
 	case n > verify.MaxVerified:
-		return nil, Invalid("verified", "must be at most %d, are %d", verify.MaxVerified, n)
+		return nil, registry.Invalid("verified", "must be at most %d, are %d", verify.MaxVerified, n)
 	case m > verify.MaxFailed:
-		return nil, Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
+		return nil, registry.Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
 	case n+m == 0:
-		return nil, Invalid("verified", "must not be empty where failed is: nothing is no finding")
+		return nil, registry.Invalid("verified", "must not be empty where failed is: nothing is no finding")
 	}
 	var digests []digest.Digest
 	seen := make(map[digest.Digest]bool, len(found.Verified)+len(found.Failed))
 	add := func(field string, d digest.Digest) error {
 		if d.Algorithm() != digest.SHA256 {
-			return Invalid(field, "must be sha256:… of a blob")
+			return registry.Invalid(field, "must be sha256:… of a blob")
 		}
 		if seen[d] {
-			return Invalid(field, "%s is there twice", d)
+			return registry.Invalid(field, "%s is there twice", d)
 		}
 		seen[d] = true
 		digests = append(digests, d)
@@ -210,10 +179,10 @@ func validateFindings(found VerifyFindings) ([]digest.Digest, error) {
 			return nil, err
 		}
 		if f.Reason != event.ReasonCorrupt && f.Reason != event.ReasonMissing {
-			return nil, Invalid(field+".reason", "%.40q must be %s or %s", f.Reason, event.ReasonCorrupt, event.ReasonMissing)
+			return nil, registry.Invalid(field+".reason", "%.40q must be %s or %s", f.Reason, event.ReasonCorrupt, event.ReasonMissing)
 		}
 		if len(f.Detail) > verify.MaxDetail || !utf8.ValidString(f.Detail) {
-			return nil, Invalid(field+".detail", "must be at most %d bytes of UTF-8", verify.MaxDetail)
+			return nil, registry.Invalid(field+".detail", "must be at most %d bytes of UTF-8", verify.MaxDetail)
 		}
 	}
 	return digests, nil

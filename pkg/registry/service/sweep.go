@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
@@ -47,28 +48,28 @@ type sweepable interface {
 }
 
 // SweepBackend implements Sweeps.
-func (s *Service) SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(SweepReport)) (SweepReport, error) {
+func (s *Service) SweepBackend(ctx context.Context, nameOrID string, dryRun bool, progress func(registry.SweepReport)) (registry.SweepReport, error) {
 	backend, err := s.findBackend(nameOrID)
 	if err != nil {
-		return SweepReport{}, err
+		return registry.SweepReport{}, err
 	}
 	run := &sweep{service: s, backend: backend, dryRun: dryRun, progress: progress,
-		report: SweepReport{Backend: backend.Name, BackendID: backend.ID, DryRun: dryRun, MinAgeSeconds: int64(s.age.Seconds())}}
+		report: registry.SweepReport{Backend: backend.Name, BackendID: backend.ID, DryRun: dryRun, MinAgeSeconds: int64(s.age.Seconds())}}
 	for _, kind := range []string{kindBlob, string(storage.OrphanStaged), string(storage.OrphanProbe), string(storage.OrphanUpload)} {
-		run.report.Kinds = append(run.report.Kinds, SweepCounts{Kind: kind})
+		run.report.Kinds = append(run.report.Kinds, registry.SweepCounts{Kind: kind})
 	}
 	if backend.Store == nil || backend.ID == "" {
 		return run.report, unavailable(backend)
 	}
 	var can bool
 	if run.store, can = backend.Store.(sweepable); !can {
-		return run.report, &UnavailableError{Backend: backend.Name, Message: "its driver cannot show what was left behind"}
+		return run.report, &registry.UnavailableError{Backend: backend.Name, Message: "its driver cannot show what was left behind"}
 	}
 	if backend.ReadOnly { // for a dry run too: to ask the place's clock is to write
-		return run.report, &ConflictError{Field: "backend", Message: backend.Name + " is read-only by declaration: nothing is written to it, as also a dry run must to find out the storage's time"}
+		return run.report, &registry.ConflictError{Field: "backend", Message: backend.Name + " is read-only by declaration: nothing is written to it, as also a dry run must to find out the storage's time"}
 	}
 	if _, running := s.sweeping.LoadOrStore(backend.ID, struct{}{}); running {
-		return run.report, &ConflictError{Field: "backend", Message: "a sweep of " + backend.Name + " is running"}
+		return run.report, &registry.ConflictError{Field: "backend", Message: "a sweep of " + backend.Name + " is running"}
 	}
 	defer s.sweeping.Delete(backend.ID)
 	err = run.all(ctx)
@@ -91,9 +92,9 @@ type sweep struct {
 	backend  placement.Backend
 	store    sweepable
 	dryRun   bool
-	progress func(SweepReport)
-	report   SweepReport
-	orphans  []SweptOrphan
+	progress func(registry.SweepReport)
+	report   registry.SweepReport
+	orphans  []registry.SweptOrphan
 	before   time.Time // what the place wrote before this is old enough
 	untold   int64     // orphans whose time the place does not tell
 }
@@ -131,7 +132,7 @@ func (w *sweep) all(ctx context.Context) error {
 	}
 	w.before = now.Add(-w.service.age)
 	if !w.dryRun {
-		if err := w.service.db.Write(ctx, func(tx database.Tx) error {
+		if err := w.service.write(ctx, func(tx database.Tx) error {
 			return upload.ForgetOldSweeping(ctx, tx, w.backend.ID, w.service.now().Add(-sweptRowsKept))
 		}); err != nil {
 			return err
@@ -279,7 +280,7 @@ func (w *sweep) ended(ctx context.Context, orphan storage.Orphan, err error) err
 
 // found counts an orphan.
 func (w *sweep) found(orphan storage.Orphan, outcome string) {
-	i := slices.IndexFunc(w.report.Kinds, func(c SweepCounts) bool { return c.Kind == string(orphan.Kind) })
+	i := slices.IndexFunc(w.report.Kinds, func(c registry.SweepCounts) bool { return c.Kind == string(orphan.Kind) })
 	if i < 0 {
 		return // a kind that a newer driver has, and nobody removes
 	}
@@ -308,6 +309,6 @@ func (w *sweep) found(orphan storage.Orphan, outcome string) {
 		modified = time.Time{}
 	}
 	if len(w.orphans) < maxSweptOrphans {
-		w.orphans = append(w.orphans, SweptOrphan{Kind: string(orphan.Kind), Key: orphan.Key, Size: orphan.Size, Modified: modified, Outcome: outcome})
+		w.orphans = append(w.orphans, registry.SweptOrphan{Kind: string(orphan.Kind), Key: orphan.Key, Size: orphan.Size, Modified: modified, Outcome: outcome})
 	}
 }

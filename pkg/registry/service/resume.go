@@ -1,4 +1,4 @@
-package registry
+package service
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -19,8 +20,8 @@ import (
 const partSize = 8 << 20
 
 // FileProgress implements Resumes.
-func (s *Service) FileProgress(ctx context.Context, id, path string) (progress FileProgress, err error) {
-	if err := validatePath("path", path); err != nil {
+func (s *Service) FileProgress(ctx context.Context, id, path string) (progress registry.FileProgress, err error) {
+	if err := registry.ValidatePath("path", path); err != nil {
 		return progress, err
 	}
 	err = s.read(ctx, func(tx database.Tx) error {
@@ -35,12 +36,12 @@ func (s *Service) FileProgress(ctx context.Context, id, path string) (progress F
 	return progress, err
 }
 
-func fileProgress(ctx context.Context, tx database.Tx, id, path string) (FileProgress, error) {
+func fileProgress(ctx context.Context, tx database.Tx, id, path string) (registry.FileProgress, error) {
 	file, err := upload.GetFile(ctx, tx, id, path)
 	if err != nil {
-		return FileProgress{}, err
+		return registry.FileProgress{}, err
 	}
-	progress := FileProgress{Path: path, Digests: file.Digests}
+	progress := registry.FileProgress{Path: path, Digests: file.Digests}
 	if file.Size != upload.UnknownSize {
 		progress.Size = &file.Size
 	}
@@ -67,26 +68,26 @@ func end(parts []upload.Part) int64 {
 }
 
 // AppendFile implements Resumes.
-func (s *Service) AppendFile(ctx context.Context, id, path string, piece Piece) (FileProgress, error) {
-	if err := validatePath("path", path); err != nil {
-		return FileProgress{}, err
+func (s *Service) AppendFile(ctx context.Context, id, path string, piece registry.Piece) (registry.FileProgress, error) {
+	if err := registry.ValidatePath("path", path); err != nil {
+		return registry.FileProgress{}, err
 	}
-	if err := validateDigests("digests", piece.Digests); err != nil {
-		return FileProgress{}, err
+	if err := registry.ValidateDigests("digests", piece.Digests); err != nil {
+		return registry.FileProgress{}, err
 	}
 	session, file, _, err := s.declaredFile(ctx, id, path, piece.Executable)
 	if err != nil {
-		return FileProgress{}, err
+		return registry.FileProgress{}, err
 	}
 	progress, err := s.FileProgress(ctx, id, path)
 	if err != nil {
 		return progress, err
 	}
 	if progress.Complete {
-		return progress, &ConflictError{Field: "path", Message: fmt.Sprintf("%q is complete", path)}
+		return progress, &registry.ConflictError{Field: "path", Message: fmt.Sprintf("%q is complete", path)}
 	}
 	if piece.Offset != progress.Offset {
-		return progress, &OffsetError{Want: progress.Offset, Got: piece.Offset}
+		return progress, &registry.OffsetError{Want: progress.Offset, Got: piece.Offset}
 	}
 	limit, err := s.agreedLength(ctx, session, file, piece)
 	if err != nil {
@@ -99,12 +100,12 @@ func (s *Service) AppendFile(ctx context.Context, id, path string, piece Piece) 
 	if progress.Offset, err = s.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
 		return progress, err
 	}
-	return s.joinParts(ctx, id, path, store, progress.Offset, Content{Digests: piece.Digests, Executable: piece.Executable})
+	return s.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
 }
 
 // agreedLength returns how long the file may become. What a request says of
 // its length, in either of two ways, must be what was said before, and is kept.
-func (s *Service) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece Piece) (int64, error) {
+func (s *Service) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece registry.Piece) (int64, error) {
 	length := file.Size
 	says := []int64{piece.Length}
 	if piece.Complete && piece.Size != storage.UnknownSize {
@@ -114,11 +115,11 @@ func (s *Service) agreedLength(ctx context.Context, session upload.Session, file
 		switch {
 		case said == storage.UnknownSize:
 		case said < 0 || said > manifest.MaxFileSize:
-			return 0, Invalid("uploadLength", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), said)
+			return 0, registry.Invalid("uploadLength", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), said)
 		case length == upload.UnknownSize:
 			length = said
 		case length != said:
-			return 0, &LengthError{Want: length, Got: said}
+			return 0, &registry.LengthError{Want: length, Got: said}
 		}
 	}
 	if length == upload.UnknownSize {
@@ -127,7 +128,7 @@ func (s *Service) agreedLength(ctx context.Context, session upload.Session, file
 	if file.Size != upload.UnknownSize {
 		return length, nil
 	}
-	return length, s.db.Group(ctx, func(tx database.Tx) error {
+	return length, s.group(ctx, func(tx database.Tx) error {
 		return upload.SetSize(ctx, tx, session.ID, file.Path, length)
 	})
 }
@@ -135,7 +136,7 @@ func (s *Service) agreedLength(ctx context.Context, session upload.Session, file
 // keepParts stores what the piece gives as parts, and returns where the file
 // ends now; also when the reader breaks off. A whole piece that is not what its
 // own digests say is dropped.
-func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece Piece) (int64, error) {
+func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (int64, error) {
 	offset, received := piece.Offset, int64(0)
 	body := &brokenOff{from: piece.Reader}
 	var hashed *digest.Reader
@@ -154,10 +155,10 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 			break
 		}
 		if offset+info.Size > limit {
-			return offset, Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
+			return offset, registry.Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
 		}
 		added := false
-		if err := s.db.Group(ctx, func(tx database.Tx) error {
+		if err := s.group(ctx, func(tx database.Tx) error {
 			if err := s.prolong(ctx, tx, session); err != nil {
 				return err
 			}
@@ -180,12 +181,12 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, piece.Size, received)
 	}
 	if hashed != nil && !piece.ContentDigests.Matches(hashed.Sum()) {
-		if err := s.db.Group(ctx, func(tx database.Tx) error {
+		if err := s.group(ctx, func(tx database.Tx) error {
 			return upload.DeleteParts(ctx, tx, session.ID, path, piece.Offset)
 		}); err != nil {
 			return offset, err
 		}
-		return piece.Offset, Invalid("contentDigest", "the bytes of this request are %s", hashed.Sum().SHA256)
+		return piece.Offset, registry.Invalid("contentDigest", "the bytes of this request are %s", hashed.Sum().SHA256)
 	}
 	return offset, nil
 }
@@ -196,7 +197,7 @@ func (s *Service) overtaken(ctx context.Context, id, path string, offset int64) 
 	if err != nil {
 		return err
 	}
-	return &OffsetError{Want: progress.Offset, Got: offset}
+	return &registry.OffsetError{Want: progress.Offset, Got: offset}
 }
 
 // brokenOff gives what its reader gave before it failed as if that were all,
@@ -218,16 +219,16 @@ func (b *brokenOff) Read(p []byte) (int, error) {
 }
 
 // joinParts stores the file that its parts make, which must be size bytes.
-func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, size int64, whole Content) (FileProgress, error) {
+func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, size int64, whole registry.Content) (registry.FileProgress, error) {
 	var parts []upload.Part
 	if err := s.read(ctx, func(tx database.Tx) (err error) {
 		parts, err = upload.ListParts(ctx, tx, id, path)
 		return err
 	}); err != nil {
-		return FileProgress{}, err
+		return registry.FileProgress{}, err
 	}
 	if end(parts) != size { // another request has joined or lengthened it
-		return FileProgress{}, s.overtaken(ctx, id, path, size)
+		return registry.FileProgress{}, s.overtaken(ctx, id, path, size)
 	}
 	joined := &partReader{ctx: ctx, store: store, parts: parts}
 	defer joined.Close() //nolint:errcheck // it is only read
@@ -235,20 +236,20 @@ func (s *Service) joinParts(ctx context.Context, id, path string, store storage.
 	_, err := s.PutFile(ctx, id, path, whole)
 	if joined.lost.Load() {
 		// A sweep that was at work as the part was stored again: begin anew.
-		if err := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
-			return FileProgress{}, err
+		if err := s.group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
+			return registry.FileProgress{}, err
 		}
-		return FileProgress{}, &OffsetError{Want: 0, Got: size}
+		return registry.FileProgress{}, &registry.OffsetError{Want: 0, Got: size}
 	}
-	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, ErrInvalid) {
-		return FileProgress{}, err // the parts stay, so that the end can be tried again
+	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, registry.ErrInvalid) {
+		return registry.FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
 	// Their objects are orphans now, and collected as such.
-	if dropped := s.db.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
+	if dropped := s.group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
 		err = dropped
 	}
 	if err != nil {
-		return FileProgress{}, err
+		return registry.FileProgress{}, err
 	}
 	return s.FileProgress(ctx, id, path)
 }

@@ -1,0 +1,105 @@
+package registry
+
+import (
+	"encoding/base64"
+	"encoding/json"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// PackagePageLimit is how many packages a page has that was asked for with
+// this limit. *InvalidError on "limit".
+func PackagePageLimit(asked int) (int, error) {
+	return pageLimit(asked, DefaultPackagePage, MaxPackagePage)
+}
+
+func pageLimit(asked, usual, most int) (int, error) {
+	if asked < 0 || asked > most {
+		return 0, Invalid("limit", "must be 1 to %d, is %d", most, asked)
+	}
+	if asked == 0 {
+		return usual, nil
+	}
+	return asked, nil
+}
+
+// EventPageLimit is PackagePageLimit for events.
+func EventPageLimit(asked int) (int, error) {
+	return pageLimit(asked, DefaultEventPage, MaxEventPage)
+}
+
+// PackageCursor is the Next of a page of packages that ends with this one. It
+// is opaque to clients: base64url of a JSON array.
+func PackageCursor(last PackageRef) string {
+	data, _ := json.Marshal([]string{last.Producer, last.Name, last.Version}) // strings always encode
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// CursorAt is an After with which a listing begins at a producer's first package.
+func CursorAt(producer string) string { return PackageCursor(PackageRef{Producer: producer}) }
+
+// CursorProducer returns the producer that a listing goes on at, "" for the
+// start. *InvalidError on "after".
+func CursorProducer(cursor string) (string, error) {
+	after, err := ParsePackageCursor(cursor)
+	if after == nil {
+		return "", err
+	}
+	return after.Producer, err
+}
+
+// ParsePackageCursor reads a PackageCursor; nil for "". Name and version are "" in one of
+// CursorAt. *InvalidError on "after".
+func ParsePackageCursor(text string) (*PackageRef, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var parts []string
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(data, &parts)
+	}
+	invalid := Invalid("after", "%.80q is not the \"next\" of an earlier page", text)
+	if err != nil || len(parts) != 3 || ValidateName("producer", parts[0]) != nil {
+		return nil, invalid
+	}
+	ref := PackageRef{parts[0], parts[1], parts[2]}
+	if first := ref.Name == "" && ref.Version == ""; !first && ref.Validate() != nil {
+		return nil, invalid
+	}
+	return &ref, nil
+}
+
+// LocationCursor is where a listing of locations continues. It is opaque to
+// clients: base64url of JSON.
+type LocationCursor struct {
+	// UpTo is the log's position when the listing began: what is found later does not come again.
+	UpTo uint64 `json:"u"`
+	// Checked and SHA256 are of the last location of the page.
+	Checked uint64        `json:"c"`
+	SHA256  digest.Digest `json:"d"`
+}
+
+func (c LocationCursor) String() string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // of two numbers and a digest
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// ParseLocationCursor reads a LocationCursor; nil for "". *InvalidError on "after".
+func ParseLocationCursor(cursor string) (*LocationCursor, error) {
+	if cursor == "" {
+		return nil, nil
+	}
+	var c LocationCursor
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err == nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err != nil || c.SHA256.Algorithm() != digest.SHA256 {
+		return nil, Invalid("after", "is not the next of a page of locations")
+	}
+	return &c, nil
+}

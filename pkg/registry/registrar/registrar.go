@@ -1,0 +1,50 @@
+// Package registrar holds the words between the registry and whoever looks
+// after backends: their identity, what verification found in them, a probe on
+// demand, and their leaving. It is a leaf: both sides import it.
+//
+// A marker is the object that stands in each place and says which log and
+// which backend the place belongs to.
+package registrar
+
+import (
+	"context"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Registrar records a backend's identity; the registry satisfies it, whoever
+// reconciles backends calls it.
+type Registrar interface {
+	// RegisterBackend reads the marker of b, or writes it if there is none and
+	// logs v1.backend.registered, and returns the backend's id. A marker of another log or of another
+	// place, or a lost one, is a *MarkerError: nothing may be written there. place describes
+	// where the bytes are in words without secrets (s3://bucket/prefix at endpoint; a folder).
+	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
+	// Findings returns what verification last found in the backend.
+	Findings(ctx context.Context, id string) (Findings, error)
+	// ReleaseBackend lets a backend go whose declaration is being deleted, unless
+	// the log names live locations in it that nobody has given up. In the same
+	// step it logs v1.backend.abandoned: until the backend is registered again no
+	// upload that was placed there can be published. It touches no bytes and needs
+	// no place. Once more, or of a backend that was never registered, it does nothing.
+	ReleaseBackend(ctx context.Context, leaving Leaving) (Released, error)
+}
+
+// Leaving is a backend that is no longer to be one.
+type Leaving struct {
+	Name string
+	// ID is "" where nobody remembers it; then it is that of the last backend that
+	// was registered at Place under Name, one with locations before one without.
+	ID, Place string
+	// Abandon gives up the live locations if it is the backend's id; any other value does not.
+	Abandon string
+}
+
+// Released is what became of a backend that was to leave.
+type Released struct {
+	ID string // "" where the log knows of none
+	// Live locations that the log named until now.
+	Live int64
+	// Held: they are, and nobody has given them up.
+	Held bool
+}

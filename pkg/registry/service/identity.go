@@ -1,0 +1,102 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// RegisterBackend implements registrar.Registrar. Order of writes: the marker,
+// then the event; after a crash between them the next call logs what the
+// marker says.
+func (s *Service) RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (string, error) {
+	found, err := b.ReadMarker(ctx)
+	if errors.Is(err, storage.ErrNotFound) {
+		found, err = s.createMarker(ctx, name, place, b)
+	}
+	if err != nil {
+		return "", err
+	}
+	id, err := registrar.ParseMarker(found, s.log.ID(), place)
+	if err != nil {
+		return "", err
+	}
+	return id, s.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place})
+}
+
+// checkMarker reports whether the place still is the backend that it was.
+func (s *Service) checkMarker(ctx context.Context, b placement.Backend) error {
+	marked, ok := b.Store.(storage.Marked)
+	if !ok {
+		return nil
+	}
+	return registrar.CheckMarker(ctx, marked, registrar.Owner{LogID: s.log.ID(), BackendID: b.ID, Name: b.Name, Place: b.Place})
+}
+
+// createMarker marks a place as new, unless the log says that it is not: then
+// its content is gone, and a new identity would hide that.
+func (s *Service) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
+	var known view.Backend
+	var content bool
+	err := s.read(ctx, func(tx database.Tx) (err error) {
+		known, content, err = view.FindBackendAt(ctx, tx, name, place)
+		return ignoreNotFound(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if content {
+		return nil, &registrar.MarkerError{Kind: registrar.ErrNoMarker,
+			Message: fmt.Sprintf("%s has none, but the log says that the backend %s holds blobs there; restore the object or the content", place, known.ID)}
+	}
+	data, err := registrar.NewMarker(s.log.ID(), uuid.NewString(), s.now())
+	if err != nil {
+		return nil, err
+	}
+	return b.CreateMarker(ctx, data)
+}
+
+func (s *Service) logBackend(ctx context.Context, registered event.BackendRegistered) error {
+	known := func(ctx context.Context, tx database.Tx) (bool, error) {
+		_, err := view.FindBackend(ctx, tx, registered.BackendID)
+		if errors.Is(err, view.ErrNotFound) {
+			return false, nil
+		}
+		if err == nil {
+			// One that was abandoned is declared again.
+			if _, err = view.FindAbandoned(ctx, tx, registered.BackendID); errors.Is(err, view.ErrNotFound) {
+				return true, nil
+			}
+		}
+		return false, err
+	}
+	// Looked up first without the head's lock: this runs at every probe.
+	var done bool
+	if err := s.read(ctx, func(tx database.Tx) (err error) {
+		done, err = known(ctx, tx)
+		return err
+	}); err != nil || done {
+		return err
+	}
+	logged, err := event.New(operator, registered)
+	if err != nil {
+		return err
+	}
+	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		if done, err := known(ctx, tx); err != nil || done {
+			return nil, err
+		}
+		return []eventlog.Event{logged}, nil
+	})
+	return err
+}

@@ -77,8 +77,12 @@ test-e2e: ## Test it in the cluster that KUBECONFIG names: install, use, disturb
 	@hack/e2e.sh
 
 .PHONY: bench
-bench: parts ## Measure speed and memory against the bare parts, as ratios
-	go test -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench/...
+bench: parts ## Measure speed and memory against the bare parts, as ratios; or, with BASE=commit, against that commit's programs
+ifeq ($(BASE),)
+	go test -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
+else
+	BENCH_BASE='$(BASE)' hack/in-scratch.sh go test -tags base -timeout 60m -run '^$$' -bench '^BenchmarkBase' -benchtime 1x ./test/bench
+endif
 
 .PHONY: smoke-s3
 smoke-s3: ## Try an S3 server of yours (ENDPOINT, BUCKET, REGION, CA, PREFIX; keys in AWS_…)
@@ -92,8 +96,10 @@ lint: ## gofmt, go vet, staticcheck
 	go vet ./...
 	go vet -tags smoke ./pkg/storage/s3
 	go vet -tags e2e ./test/e2e/cluster/...
+	go vet -tags base ./test/bench
 	bin/staticcheck ./...
 	bin/staticcheck -tags e2e ./test/e2e/cluster/...
+	bin/staticcheck -tags base ./test/bench
 	@for module in $(OWN_MODULES); do (cd $$module && go vet ./... && $(CURDIR)/bin/staticcheck ./...); done
 
 .PHONY: generate

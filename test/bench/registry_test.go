@@ -17,31 +17,46 @@ const (
 	mebibyte = 1 << 20
 )
 
+// localSpec is the spec of a backend in a folder of the data folder.
+const localSpec = "local:\n    path: objects\n"
+
 // localRegistry starts a manager with one local backend and nothing in it.
 func localRegistry(b *testing.B) (*programs.Manager, programs.CLI, string) {
 	b.Helper()
 	data := b.TempDir()
-	m := startRegistry(b, data, "local:\n    path: objects\n", nil)
+	m := startRegistry(b, data, localSpec, nil)
 	return m, programs.CLI{Server: m.URL}, filepath.Join(data, "objects")
 }
 
 // s3Registry starts a manager with one s3 backend and nothing in it.
 func s3Registry(b *testing.B, server servers.S3Server) (*programs.Manager, programs.CLI) {
 	b.Helper()
-	spec := fmt.Sprintf("s3:\n    endpointURL: %s\n    region: %s\n    bucket: %s\n    accessKeyRef: {env: ACCESS_KEY}\n    secretKeyRef: {env: SECRET_KEY}\n",
-		server.Endpoint, server.Region, server.Bucket)
-	m := startRegistry(b, b.TempDir(), spec, []string{"ACCESS_KEY=" + server.AccessKey, "SECRET_KEY=" + server.SecretKey})
+	spec, env := s3Spec(server)
+	m := startRegistry(b, b.TempDir(), spec, env)
 	return m, programs.CLI{Server: m.URL}
 }
 
+// s3Spec is the spec of a backend in the server's bucket, and the environment that it refers to.
+func s3Spec(server servers.S3Server) (spec string, env []string) {
+	spec = fmt.Sprintf("s3:\n    endpointURL: %s\n    region: %s\n    bucket: %s\n    accessKeyRef: {env: ACCESS_KEY}\n    secretKeyRef: {env: SECRET_KEY}\n",
+		server.Endpoint, server.Region, server.Bucket)
+	return spec, []string{"ACCESS_KEY=" + server.AccessKey, "SECRET_KEY=" + server.SecretKey}
+}
+
 func startRegistry(b *testing.B, data, spec string, env []string) *programs.Manager {
+	b.Helper()
+	return startRegistryOf(b, programs.Folder(b), data, spec, env)
+}
+
+// startRegistryOf is startRegistry with the manager of a folder that programs.Base returned.
+func startRegistryOf(b *testing.B, folder, data, spec string, env []string) *programs.Manager {
 	b.Helper()
 	config := b.TempDir()
 	text := "apiVersion: artifactstore.dev/v1alpha1\nkind: StorageBackend\nmetadata:\n  name: only\nspec:\n  " + spec
 	if err := os.WriteFile(filepath.Join(config, "backend.yaml"), []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	m := programs.StartManager(b, []string{"--config-dir", config, "--data-dir", data}, env)
+	m := programs.StartManagerOf(b, folder, []string{"--config-dir", config, "--data-dir", data}, env)
 	client := m.Client(b)
 	programs.Eventually(b, func() error {
 		only, err := client.GetBackend(b.Context(), "only")

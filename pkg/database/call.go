@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Call is one caller's wait for its item in a batch of a Queue. The batch's function
-// calls Begin, and if that says true, Finish once.
-type Call struct {
+// call is one caller's wait for its item in a batch of a queue. The batch's function
+// calls begin, and if that says true, finish once.
+type call struct {
 	ctx   context.Context
 	state atomic.Int32
 	done  chan struct{}
@@ -20,31 +20,28 @@ const (
 	callGone
 )
 
-// NewCall makes one for a caller with this context.
-func NewCall(ctx context.Context) *Call {
-	return &Call{ctx: ctx, done: make(chan struct{})}
+// newCall makes one for a caller with this context.
+func newCall(ctx context.Context) *call {
+	return &call{ctx: ctx, done: make(chan struct{})}
 }
 
-// Context is the caller's.
-func (c *Call) Context() context.Context { return c.ctx }
-
-// Begin is false if the caller's context has ended: then it must not be run.
-func (c *Call) Begin() bool {
+// begin is false if the caller's context has ended: then it must not be run.
+func (c *call) begin() bool {
 	if c.ctx.Err() != nil {
 		return false
 	}
 	return c.state.CompareAndSwap(callWaiting, callBegun)
 }
 
-// Finish answers the caller.
-func (c *Call) Finish(err error) {
+// finish answers the caller.
+func (c *call) finish(err error) {
 	c.err = err
 	close(c.done)
 }
 
-// Wait returns what Finish was given. If the context ends before Begin it
+// wait returns what finish was given. If the context ends before begin it
 // returns the context's error; once begun, the caller waits for the outcome.
-func (c *Call) Wait() error {
+func (c *call) wait() error {
 	select {
 	case <-c.done:
 		return c.err

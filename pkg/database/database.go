@@ -51,7 +51,7 @@ type DB struct {
 	write  *sql.DB
 	read   *sql.DB
 	redact func(error) error
-	groups *group
+	group  *Group
 }
 
 // Engine says what is behind it.
@@ -77,6 +77,6 @@ func (db *DB) Analyze(ctx context.Context, table string) error {
 // Close waits for the transactions of Group that are under way, then closes
 // all connections. Transactions of Read and Write must have ended.
 func (db *DB) Close() error {
-	db.groups.Close()
+	db.group.Close()
 	return db.redact(errors.Join(db.read.Close(), db.write.Close()))
 }

@@ -8,76 +8,132 @@ import (
 	"slices"
 )
 
-// Group is Write for small changes: concurrent calls share a transaction, and
-// so one sync of the disk. Calls that come while a commit is under way join
-// the next one; nobody waits on a timer. fn must not depend on being alone:
-// in the same transaction others have run before it. One that fails is undone
-// alone. Errors are as of Write; a panic in fn becomes an error.
+// Group lets concurrent calls share transactions, and so one sync of the disk.
+// Calls that come while a commit is under way join the next one; nobody waits
+// on a timer.
+type Group struct {
+	db    *DB
+	hooks Hooks
+	queue *queue[*member]
+}
+
+// Hooks of a Group; each may be nil. They run on the goroutine that runs the
+// members, one at a time.
+type Hooks struct {
+	// Begin runs first in each transaction, which may be run again. Its error fails every member that is waiting.
+	Begin func(ctx context.Context, tx Tx) error
+	// Full is asked before each member but the first: true leaves the rest to another transaction.
+	Full func() bool
+	// Committed runs after each commit, before the members are answered.
+	Committed func()
+}
+
+// NewGroup makes a Group with transactions of its own. Close ends it.
+func (db *DB) NewGroup(hooks Hooks) *Group {
+	if hooks.Begin == nil {
+		hooks.Begin = func(context.Context, Tx) error { return nil }
+	}
+	if hooks.Full == nil {
+		hooks.Full = func() bool { return false }
+	}
+	if hooks.Committed == nil {
+		hooks.Committed = func() {}
+	}
+	g := &Group{db: db, hooks: hooks}
+	g.queue = newQueue(maxGroup, g.run)
+	return g
+}
+
+// Group is Do of a Group that all callers share.
+func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error { return db.group.Do(ctx, fn) }
+
+// Do is Write for small changes. fn must not depend on being alone: in the
+// same transaction others have run before it. One that fails is undone alone.
+// Errors are as of Write; a panic in fn becomes an error; ErrClosed.
 //
 // A context that ends before fn has begun takes the call out; after that it
-// does not break anything off, also not the statements that fn runs.
-func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error {
-	m := &member{NewCall(ctx), fn}
-	if err := db.groups.Add(m); err != nil {
-		return ErrClosed
+// does not interrupt anything, not even the statements that fn runs.
+func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
+	m := &member{call: newCall(ctx), fn: fn}
+	if err := g.queue.add(m); err != nil {
+		return err
 	}
-	return m.Wait()
+	return m.wait()
 }
 
-type group = Queue[*member]
+// Close refuses further calls and waits for those that were handed in.
+func (g *Group) Close() { g.queue.close() }
 
-func newGroup(db *DB) *group {
-	return NewQueue(maxGroup, func(members []*member) { db.runGroup(members) })
+func (g *Group) run(members []*member) {
+	members = slices.DeleteFunc(members, func(m *member) bool { return !m.begin() })
+	for len(members) > 0 {
+		batch := members
+		n, err := g.transact(batch)
+		if n > 0 { // with 0 nothing could be begun, and trying each alone is of no use
+			batch = members[:n]
+		}
+		if n > 1 && err != nil && !errors.Is(err, ErrUnknownOutcome) {
+			// One of them may have taken all with it: nothing was committed, so each tries alone.
+			for _, m := range batch {
+				_, err := g.transact([]*member{m})
+				m.answer(err)
+			}
+		} else {
+			for _, m := range batch {
+				m.answer(err)
+			}
+		}
+		members = members[len(batch):]
+	}
 }
 
-func (db *DB) runGroup(members []*member) {
-	members = slices.DeleteFunc(members, func(m *member) bool { return !m.Begin() })
-	if len(members) == 0 {
-		return
-	}
-	ctx := context.WithoutCancel(members[0].Context())
-	errs := make([]error, len(members))
-	err := db.Write(ctx, func(tx Tx) error {
-		for i, m := range members {
-			if errs[i] = m.runIn(ctx, tx); isBroken(errs[i]) {
-				return errs[i]
+// transact runs the first n of the members, as many as fit, in one
+// transaction. Its error is the transaction's; each member has its own.
+func (g *Group) transact(members []*member) (n int, err error) {
+	ctx := context.WithoutCancel(members[0].ctx)
+	err = g.db.Write(ctx, func(tx Tx) error {
+		n = 0 // it may be run again
+		if err := g.hooks.Begin(ctx, tx); err != nil {
+			return err
+		}
+		for n < len(members) && (n == 0 || !g.hooks.Full()) {
+			m := members[n]
+			n++
+			m.own = m.runIn(ctx, tx)
+			if _, broken := errors.AsType[*brokenError](m.own); broken {
+				return m.own
 			}
 		}
 		return nil
 	})
-	if err == nil || errors.Is(err, ErrUnknownOutcome) || len(members) == 1 {
-		for i, m := range members {
-			if err != nil {
-				errs[i] = err
-			}
-			m.Finish(errs[i])
-		}
-		return
+	if err == nil {
+		g.hooks.Committed()
 	}
-	// One of them may have taken all with it: nothing was committed, so each tries alone.
-	for _, m := range members {
-		m.Finish(db.Write(ctx, func(tx Tx) error { return m.runIn(ctx, tx) }))
-	}
+	return n, err
 }
 
-func isBroken(err error) bool {
-	_, ok := errors.AsType[*BrokenError](err)
-	return ok
-}
-
+// member is one call of Do.
 type member struct {
-	*Call
-	run func(tx Tx) error
+	*call
+	fn  func(tx Tx) error
+	own error // fn's
+}
+
+func (m *member) answer(err error) {
+	if err == nil {
+		err = m.own
+	}
+	m.finish(err)
 }
 
 func (m *member) runIn(ctx context.Context, tx Tx) error {
-	tx = Detached(tx)
-	return Savepoint(ctx, tx, func() (err error) {
+	tx = detached{tx}
+	return savepoint(ctx, tx, func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
 		}()
-		return m.run(tx)
+		return m.fn(tx)
 	})
 }

@@ -22,6 +22,6 @@ const (
 	// maxParameters of one statement of InsertRows. Both engines allow over
 	// 32,000; beyond some thousand a longer statement is not faster, only larger in the statement caches.
 	maxParameters = 2000
-	// maxGroup is how many members share a transaction of Group.
+	// maxGroup is how many members share a transaction of a Group.
 	maxGroup = 256
 )

@@ -38,7 +38,7 @@ func Open(ctx context.Context, rawURL string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.groups = newGroup(db)
+	db.group = db.NewGroup(Hooks{})
 	return db, nil
 }
 

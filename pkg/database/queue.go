@@ -2,10 +2,10 @@ package database
 
 import "sync"
 
-// Queue lets concurrent calls share a piece of work: whoever comes while a
-// batch is under way joins the next one, and nobody waits on a timer. It runs batches of T one after the other, in order of arrival, on a
-// goroutine that lives only while there is work.
-type Queue[T any] struct {
+// queue runs batches of T one after the other, in order of arrival, on a
+// goroutine that lives only while there is work. Items that come while a batch
+// is under way join the next one.
+type queue[T any] struct {
 	run func([]T)
 	max int
 
@@ -16,16 +16,16 @@ type Queue[T any] struct {
 	closed  bool
 }
 
-// NewQueue makes a queue; run gets 1 to max items, and is never called concurrently.
-func NewQueue[T any](max int, run func([]T)) *Queue[T] {
-	q := &Queue[T]{run: run, max: max}
+// newQueue makes a queue; run gets 1 to max items, and is never called concurrently.
+func newQueue[T any](max int, run func([]T)) *queue[T] {
+	q := &queue[T]{run: run, max: max}
 	q.idle.L = &q.mu
 	return q
 }
 
-// Add hands an item over and returns at once. run tells the caller, by means
+// add hands an item over and returns at once. run tells the caller, by means
 // of the item, when it is done. ErrClosed.
-func (q *Queue[T]) Add(item T) error {
+func (q *queue[T]) add(item T) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -39,7 +39,7 @@ func (q *Queue[T]) Add(item T) error {
 	return nil
 }
 
-func (q *Queue[T]) drain() {
+func (q *queue[T]) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 {
@@ -56,8 +56,8 @@ func (q *Queue[T]) drain() {
 	q.idle.Broadcast()
 }
 
-// Close refuses further items and waits until those that were added are done.
-func (q *Queue[T]) Close() {
+// close refuses further items and waits until those that were added are done.
+func (q *queue[T]) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true

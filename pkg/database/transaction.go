@@ -109,39 +109,36 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// Savepoint runs fn so that its failure undoes fn's writes and nothing else of
+// savepoint runs fn so that its failure undoes fn's writes and nothing else of
 // the transaction, and returns fn's error. If even that undoing fails, the
-// transaction is lost: the error is then a *BrokenError, and the caller must
+// transaction is lost: the error is then a *brokenError, and the caller must
 // return it from the transaction's function.
-func Savepoint(ctx context.Context, tx Tx, fn func() error) error {
+func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT member"); err != nil {
-		return &BrokenError{err}
+		return &brokenError{err}
 	}
 	if cause := fn(); cause != nil {
 		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"); err != nil {
-			return &BrokenError{cause}
+			return &brokenError{cause}
 		}
 		return cause
 	}
 	if _, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT member"); err != nil {
-		return &BrokenError{err}
+		return &brokenError{err}
 	}
 	return nil
 }
 
-// BrokenError: the transaction as a whole is lost, by this error.
-type BrokenError struct{ Cause error }
+// brokenError: the transaction as a whole is lost, by this error.
+type brokenError struct{ Cause error }
 
-func (e *BrokenError) Error() string { return "the transaction broke: " + e.Cause.Error() }
+func (e *brokenError) Error() string { return "the transaction broke: " + e.Cause.Error() }
 
-// Unwrap returns the cause.
-func (e *BrokenError) Unwrap() error { return e.Cause }
+func (e *brokenError) Unwrap() error { return e.Cause }
 
-// Detached is tx, but no statement is broken off when its context ends: on
+// detached is tx, but no statement is broken off when its context ends: on
 // both engines that would take the whole transaction with it, and with it the
 // others that share the transaction.
-func Detached(tx Tx) Tx { return detached{tx} }
-
 type detached struct{ tx Tx }
 
 func (d detached) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

@@ -27,8 +27,6 @@ const (
 )
 
 const (
-	// maxCommands share a commit.
-	maxCommands = 256
 	// maxBatchBytes of payload end a batch: the next commands get a commit of their own.
 	maxBatchBytes = 64 << 20
 	// Follow looks for the appends of other processes this often: first when

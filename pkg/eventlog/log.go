@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +31,10 @@ CREATE TABLE events (
 	hash BYTEA NOT NULL,
 	payload BYTEA NOT NULL
 );
+`, `
+-- The fence. A program that knows no fence sets position alone, and with a fence the CHECK refuses that.
+ALTER TABLE log_head ADD COLUMN fence BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE log_head ADD COLUMN fenced_position BIGINT NOT NULL DEFAULT 0 CHECK (fence = 0 OR fenced_position = position);
 `}
 
 // Log is the event log of one database. Several processes may have it open;
@@ -39,35 +44,63 @@ type Log struct {
 	apply Apply
 	now   func() time.Time
 	id    string
-	queue *database.Queue[*command]
+	level int // of events that this program knows
+	group *database.Group
+	tip   tip
+
+	fenced atomic.Pointer[FencedError]
 
 	mu    sync.Mutex
 	grown chan struct{} // closed, and replaced, when something was appended by this process
 }
 
-// Open creates the log's tables if need be. apply is run for each record that
-// this Log appends; nil if there are no views. now gives the time of records.
-// The database stays the caller's to close, after Close.
-func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Time) (*Log, error) {
+// Options of a Log.
+type Options struct {
+	// Apply is run for each record that this Log appends; nil if there are no views.
+	Apply Apply
+	// Now gives the time of records; nil is time.Now.
+	Now func() time.Time
+	// Level is the highest Level of an event that this program knows.
+	Level int
+}
+
+// Open creates the log's tables if need be. The database stays the caller's to
+// close, after Close. ErrFenced.
+func Open(ctx context.Context, db *database.DB, o Options) (*Log, error) {
 	if err := db.Migrate(ctx, "eventlog", migrations); err != nil {
 		return nil, err
 	}
-	if apply == nil {
-		apply = func(context.Context, database.Tx, Record) error { return nil }
+	l := &Log{db: db, apply: o.Apply, now: o.Now, level: o.Level, grown: make(chan struct{})}
+	if l.apply == nil {
+		l.apply = func(context.Context, database.Tx, Record) error { return nil }
 	}
-	l := &Log{db: db, apply: apply, now: now, grown: make(chan struct{})}
+	if l.now == nil {
+		l.now = time.Now
+	}
 	err := db.Write(ctx, func(tx database.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO log_head (id, log_id, position, time, hash)
 			VALUES (1, $1, 0, 0, $2) ON CONFLICT DO NOTHING`, uuid.NewString(), make([]byte, 32))
 		if err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "SELECT log_id FROM log_head").Scan(&l.id)
+		var fence int
+		if err := tx.QueryRowContext(ctx, "SELECT log_id, fence FROM log_head").Scan(&l.id, &fence); err != nil {
+			return err
+		}
+		return l.checkFence(fence)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
-	l.queue = database.NewQueue(maxCommands, l.runCommands)
+	l.group = db.NewGroup(database.Hooks{
+		Begin: l.begin,
+		Full:  func() bool { return l.tip.grown >= maxBatchBytes },
+		Committed: func() {
+			if l.tip.moved {
+				l.wake()
+			}
+		},
+	})
 	return l, nil
 }
 
@@ -77,7 +110,7 @@ func (l *Log) ID() string { return l.id }
 // Close refuses further commands and waits for those that were handed in. It does
 // not fail; the result makes it an io.Closer.
 func (l *Log) Close() error {
-	l.queue.Close()
+	l.group.Close()
 	return nil
 }
 

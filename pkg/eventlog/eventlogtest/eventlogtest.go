@@ -9,7 +9,6 @@ import (
 	"maps"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
@@ -23,6 +22,7 @@ func Run(t *testing.T, fresh func(t *testing.T) string) {
 		"Concurrent": testConcurrent, "RejectedAlone": testRejectedAlone, "Preconditions": testPreconditions,
 		"ApplyFails": testApplyFails, "Contexts": testContexts, "Close": testClose,
 		"Read": testRead, "Follow": testFollow, "FollowOther": testFollowOther, "Check": testCheck,
+		"Fence": testFence, "FenceWithoutKnowing": testFenceWithoutKnowing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -34,10 +34,10 @@ func Run(t *testing.T, fresh func(t *testing.T) string) {
 // Open opens the database and a log on it that keeps the view. Both are closed when the test ends.
 func Open(t testing.TB, address string) (*database.DB, *eventlog.Log) {
 	t.Helper()
-	return openWith(t, address, Apply, time.Now)
+	return openWith(t, address, eventlog.Options{Apply: Apply})
 }
 
-func openWith(t testing.TB, address string, apply eventlog.Apply, now func() time.Time) (*database.DB, *eventlog.Log) {
+func openWith(t testing.TB, address string, o eventlog.Options) (*database.DB, *eventlog.Log) {
 	t.Helper()
 	db, err := database.Open(t.Context(), address)
 	if err != nil {
@@ -47,7 +47,7 @@ func openWith(t testing.TB, address string, apply eventlog.Apply, now func() tim
 	if err := Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	log, err := eventlog.Open(t.Context(), db, apply, now)
+	log, err := eventlog.Open(t.Context(), db, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@
 // removed. A new optional field may be added if its absence means what was
 // meant before; anything else is a new kind ("v2.…"). A binary that meets a
 // kind or a field that it does not know stops with ErrUnknown rather than fold
-// what it does not understand: upgrade every replica before the new field is
-// written.
+// what it does not understand, and the first such record ends the appends of
+// those that do not know it: see levels, where each kind and version has its row.
 //
 // Payloads are CBOR maps in the encoding of package canonical. Digests are
 // byte strings of 32 bytes, ids are UUIDs in text.
@@ -144,13 +144,17 @@ func (e LocationVerified) Subject() string { return e.BackendID }
 // Subject is the digest.
 func (e LocationFailed) Subject() string { return text(e.SHA256) }
 
-// New encodes a payload for the log.
+// New encodes a payload for the log. ErrUnknown if it has no fence level.
 func New(actor string, payload Payload) (eventlog.Event, error) {
+	level, err := levelOf(payload)
+	if err != nil {
+		return eventlog.Event{}, err
+	}
 	data, err := canonical.Marshal(payload)
 	if err != nil {
 		return eventlog.Event{}, fmt.Errorf("encoding %s: %w", payload.Kind(), err)
 	}
-	return eventlog.Event{Kind: payload.Kind(), Actor: actor, Subject: payload.Subject(), Payload: data}, nil
+	return eventlog.Event{Kind: payload.Kind(), Actor: actor, Subject: payload.Subject(), Payload: data, Level: level}, nil
 }
 
 // Decode reads a record's payload. ErrUnknown for what this version does not know.

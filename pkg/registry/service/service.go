@@ -11,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
@@ -81,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
 	}
 	var err error
-	if s.log, err = eventlog.Open(ctx, s.db, view.Apply, s.now); err != nil {
+	if s.log, err = eventlog.Open(ctx, s.db, eventlog.Options{Apply: view.Apply, Now: s.now, Level: event.Level}); err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -51,7 +51,7 @@ type Event struct {
 	Subject string
 	// Payload is opaque. The log does not change it, and keeps no reference to the slice.
 	Payload []byte
-	// Level of the programs that know such an event; see Options. Append raises
+	// Level of the programs that know such an event; see Knows. Append raises
 	// the log's fence to it. It is no part of the record: 0 in what is read.
 	Level int
 }

@@ -86,7 +86,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	log, err := eventlog.Open(ctx, db, eventlog.Options{Apply: eventlogtest.Apply})
+	log, err := eventlog.Open(ctx, db, eventlogtest.Apply, time.Now)
 	if err != nil {
 		panic(err)
 	}

@@ -54,28 +54,25 @@ type Log struct {
 	grown chan struct{} // closed, and replaced, when something was appended by this process
 }
 
-// Options of a Log.
-type Options struct {
-	// Apply is run for each record that this Log appends; nil if there are no views.
-	Apply Apply
-	// Now gives the time of records; nil is time.Now.
-	Now func() time.Time
-	// Level is the highest Level of an event that this program knows.
-	Level int
-}
+// Option of Open.
+type Option func(*Log)
 
-// Open creates the log's tables if need be. The database stays the caller's to
-// close, after Close. ErrFenced.
-func Open(ctx context.Context, db *database.DB, o Options) (*Log, error) {
+// Knows says the highest Level of an event that this program knows; without it, 0.
+func Knows(level int) Option { return func(l *Log) { l.level = level } }
+
+// Open creates the log's tables if need be. apply is run for each record that
+// this Log appends; nil if there are no views. now gives the time of records.
+// The database stays the caller's to close, after Close. ErrFenced.
+func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Time, options ...Option) (*Log, error) {
 	if err := db.Migrate(ctx, "eventlog", migrations); err != nil {
 		return nil, err
 	}
-	l := &Log{db: db, apply: o.Apply, now: o.Now, level: o.Level, grown: make(chan struct{})}
-	if l.apply == nil {
-		l.apply = func(context.Context, database.Tx, Record) error { return nil }
+	if apply == nil {
+		apply = func(context.Context, database.Tx, Record) error { return nil }
 	}
-	if l.now == nil {
-		l.now = time.Now
+	l := &Log{db: db, apply: apply, now: now, grown: make(chan struct{})}
+	for _, option := range options {
+		option(l)
 	}
 	err := db.Write(ctx, func(tx database.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO log_head (id, log_id, position, time, hash)

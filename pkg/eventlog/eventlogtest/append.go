@@ -98,7 +98,7 @@ func testLargePayload(t *testing.T, address string) {
 
 func testClock(t *testing.T, address string) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 1999, time.FixedZone("", 3600))
-	db, log := openWith(t, address, eventlog.Options{Apply: Apply, Now: func() time.Time { return now }})
+	db, log := openWith(t, address, Apply, func() time.Time { return now })
 	first := appendEvents(t, log, Event("a"))[0]
 	if want := time.Date(2029, 12, 31, 23, 0, 0, 1000, time.UTC); first.Time != want {
 		t.Errorf("the time is %s, expected %s", first.Time, want)

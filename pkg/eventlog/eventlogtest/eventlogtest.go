@@ -9,6 +9,7 @@ import (
 	"maps"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
@@ -34,10 +35,10 @@ func Run(t *testing.T, fresh func(t *testing.T) string) {
 // Open opens the database and a log on it that keeps the view. Both are closed when the test ends.
 func Open(t testing.TB, address string) (*database.DB, *eventlog.Log) {
 	t.Helper()
-	return openWith(t, address, eventlog.Options{Apply: Apply})
+	return openWith(t, address, Apply, time.Now)
 }
 
-func openWith(t testing.TB, address string, o eventlog.Options) (*database.DB, *eventlog.Log) {
+func openWith(t testing.TB, address string, apply eventlog.Apply, now func() time.Time, options ...eventlog.Option) (*database.DB, *eventlog.Log) {
 	t.Helper()
 	db, err := database.Open(t.Context(), address)
 	if err != nil {
@@ -47,7 +48,7 @@ func openWith(t testing.TB, address string, o eventlog.Options) (*database.DB, *
 	if err := Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	log, err := eventlog.Open(t.Context(), db, o)
+	log, err := eventlog.Open(t.Context(), db, apply, now, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

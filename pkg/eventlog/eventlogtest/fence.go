@@ -13,7 +13,7 @@ import (
 // The first event of a higher level fences every program that knows less; until then both append.
 func testFence(t *testing.T, address string) {
 	db, old := Open(t, address)
-	_, newer := openWith(t, address, eventlog.Options{Apply: Apply, Level: 2})
+	_, newer := openWith(t, address, Apply, time.Now, eventlog.Knows(2))
 	raised := Event("b")
 	raised.Level = 1
 	appendEvents(t, newer, Event("a"))
@@ -47,10 +47,10 @@ func testFence(t *testing.T, address string) {
 	if !errors.Is(old.Fenced(), eventlog.ErrFenced) {
 		t.Error("it does not know that it is fenced")
 	}
-	if _, err := eventlog.Open(t.Context(), db, eventlog.Options{Apply: Apply}); !errors.Is(err, eventlog.ErrFenced) {
+	if _, err := eventlog.Open(t.Context(), db, Apply, time.Now); !errors.Is(err, eventlog.ErrFenced) {
 		t.Errorf("opened behind the fence: %v", err)
 	}
-	_, third := openWith(t, address, eventlog.Options{Apply: Apply, Level: 1})
+	_, third := openWith(t, address, Apply, time.Now, eventlog.Knows(1))
 	appendEvents(t, third, raised)
 	appendEvents(t, newer, Event("a"))
 	verify(t, db, 6)
@@ -66,7 +66,7 @@ func testFence(t *testing.T, address string) {
 // The program of the first release knows no fence: its own statement is refused
 // once there is one, and the fence of a log does not hinder it before.
 func testFenceWithoutKnowing(t *testing.T, address string) {
-	db, log := openWith(t, address, eventlog.Options{Apply: Apply, Level: 1})
+	db, log := openWith(t, address, Apply, time.Now, eventlog.Knows(1))
 	appendEvents(t, log, Event("a"))
 	move := func(position int64) error {
 		return db.Write(t.Context(), func(tx database.Tx) error {

@@ -82,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
 	}
 	var err error
-	if s.log, err = eventlog.Open(ctx, s.db, eventlog.Options{Apply: view.Apply, Now: s.now, Level: event.Level}); err != nil {
+	if s.log, err = eventlog.Open(ctx, s.db, view.Apply, s.now, eventlog.Knows(event.Level)); err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))

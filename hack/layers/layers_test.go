@@ -39,6 +39,7 @@ func TestCheck(t *testing.T) {
 		"registry knows no routing":  {"pkg/registry/s.go", `import _ "` + own + `pkg/routing"`, "pkg/registry must not import pkg/routing"},
 		"registry knows no driver":   {"pkg/registry/s.go", `import _ "` + own + `pkg/storage/s3"`, "pkg/registry must not import pkg/storage/s3"},
 		"registry knows no database": {"pkg/registry/s.go", `import _ "` + own + `pkg/database"`, "pkg/registry must not import pkg/database"},
+		"a room knows no other room": {"pkg/registry/service/ingest/i.go", `import _ "` + own + `pkg/registry/service/custody"`, "must not import pkg/registry/service/custody"},
 		"nor do its parts":           {"pkg/registry/verify/v.go", `import _ "` + own + `pkg/storage/local"`, "must not import pkg/storage/local"},
 		"routing knows no registry":  {"pkg/routing/r.go", `import _ "` + own + `pkg/registry"`, "pkg/routing must not import pkg/registry"},
 		"routing knows placement":    {"pkg/routing/r.go", `import _ "` + own + `pkg/registry/placement"`, ""},

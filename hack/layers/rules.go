@@ -31,13 +31,31 @@ var imports = map[string][]string{
 
 	// The contract: it knows no database and no driver.
 	"pkg/registry": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify"},
-	// The service orchestrates; it knows no driver, no routing table and no
-	// Kubernetes. Its parts do not know it.
+	// The service composes its rooms. They know core and no other room; none knows
+	// a driver, a routing table or Kubernetes.
 	"pkg/registry/service": {
-		"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage",
-		"pkg/registry", "pkg/registry/event", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading",
+		"pkg/registry/upload", "pkg/registry/view",
 	},
+	"pkg/registry/service/core": {
+		"pkg/database", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/registry/upload", "pkg/registry/view",
+	},
+	"pkg/registry/service/ingest": {
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/placement",
+		"pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+	},
+	"pkg/registry/service/custody": {
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
+	},
+	"pkg/registry/service/reading": {
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/registry/event", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+	},
+	// How bytes leave. It knows the sessions' tables, and not who decides.
+	"pkg/registry/removal": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
 	"pkg/registry/event":   {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
 	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
 	"pkg/registry/upload":  {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},

@@ -69,3 +69,12 @@ func insertText(table string, columns []string, rows int, suffix string) string 
 	}
 	return b.String()
 }
+
+// Parameters returns "$first, $first+1, …", n of them, for an IN list.
+func Parameters(first, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "$" + strconv.Itoa(first+i)
+	}
+	return strings.Join(list, ", ")
+}

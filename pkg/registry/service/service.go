@@ -1,3 +1,6 @@
+// Package service is the registry on a database: it composes the rooms that
+// take packages in (ingest), answer questions (reading) and keep the places
+// (custody). It is the only orchestrator; a room knows no other room.
 package service
 
 import (
@@ -14,6 +17,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/service/core"
+	"github.com/coulomb/artifact-store/pkg/registry/service/custody"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest"
+	"github.com/coulomb/artifact-store/pkg/registry/service/reading"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -29,32 +36,37 @@ type Options struct {
 	// Logger gets what no caller sees; nil is slog.Default().
 	Logger *slog.Logger
 	// UploadLifetime is how long a session stays open after its last
-	// declaration; 0 is the constant UploadLifetime.
+	// declaration; 0 is the constant registry.UploadLifetime.
 	UploadLifetime time.Duration
 	// OrphanAge is how old orphans must be to be swept; 0 is the constant
-	// OrphanAge. Only tests have reason to lower it.
+	// registry.OrphanAge. Only tests have reason to lower it.
 	OrphanAge time.Duration
+}
+
+func (o *Options) setDefaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.UploadLifetime == 0 {
+		o.UploadLifetime = registry.UploadLifetime
+	}
+	if o.OrphanAge == 0 {
+		o.OrphanAge = registry.OrphanAge
+	}
 }
 
 // Service is the registry. Several processes may run one each on one database.
 type Service struct {
-	db       *database.DB
-	log      *eventlog.Log
-	placer   placement.Placer
-	now      func() time.Time
-	logger   *slog.Logger
-	lifetime time.Duration
-	age      time.Duration // of orphans
-	putTime  time.Duration // of one blob
-	// sweptPatience is how long a publish waits for a sweep in all.
-	sweptPatience time.Duration
+	*ingest.Intake
+	*custody.Keeper
+	*reading.Reader
 
-	windows   windows  // memory for bundles
-	verifying sync.Map // backend id -> struct{}, of runs in this process
-	sweeping  sync.Map // likewise
-	counted   sync.Map // backend id -> counted
-	stop      context.CancelFunc
-	janitor   sync.WaitGroup
+	log     *eventlog.Log
+	stop    context.CancelFunc
+	janitor sync.WaitGroup
 }
 
 var (
@@ -64,29 +76,21 @@ var (
 
 // Open brings the tables up to date and starts the Service. Close ends it.
 func Open(ctx context.Context, o Options) (*Service, error) {
-	s := &Service{db: o.Database, placer: o.Placer, now: o.Now, logger: o.Logger, lifetime: o.UploadLifetime, age: o.OrphanAge,
-		putTime: registry.MaxPutTime, sweptPatience: sweptPatience, windows: newWindows()}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	if s.logger == nil {
-		s.logger = slog.Default()
-	}
-	if s.lifetime == 0 {
-		s.lifetime = registry.UploadLifetime
-	}
-	if s.age == 0 {
-		s.age = registry.OrphanAge
-	}
-	if err := errors.Join(view.Migrate(ctx, s.db), upload.Migrate(ctx, s.db)); err != nil {
+	o.setDefaults()
+	if err := errors.Join(view.Migrate(ctx, o.Database), upload.Migrate(ctx, o.Database)); err != nil {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
 	}
-	var err error
-	if s.log, err = eventlog.Open(ctx, s.db, view.Apply, s.now, eventlog.Knows(event.Level)); err != nil {
+	log, err := eventlog.Open(ctx, o.Database, view.Apply, o.Now, eventlog.Knows(event.Level))
+	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
+	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)
+	s := &Service{
+		Intake: ingest.New(c, o.UploadLifetime), Keeper: custody.New(c, o.OrphanAge), Reader: reading.New(c),
+		log: log,
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.janitor.Go(func() { s.sweepSessions(ctx) })
+	s.janitor.Go(func() { s.Janitor(ctx) })
 	return s, nil
 }
 
@@ -96,49 +100,3 @@ func (s *Service) Close() error {
 	s.janitor.Wait()
 	return s.log.Close()
 }
-
-const (
-	// janitorInterval: expired sessions are only scratch, so nothing hurries.
-	janitorInterval = 5 * time.Minute
-	// expiredKept is how long an expired session still answers "expired"
-	// rather than "not found".
-	expiredKept = 24 * time.Hour
-	// sessionsPerSweep bounds one transaction.
-	sessionsPerSweep = 20
-)
-
-// sweepSessions removes sessions whose time is long over.
-func (s *Service) sweepSessions(ctx context.Context) {
-	ticker := time.NewTicker(janitorInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := s.deleteExpired(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Warn("removing expired upload sessions", "error", err)
-		}
-	}
-}
-
-func (s *Service) deleteExpired(ctx context.Context) error {
-	for {
-		n := 0
-		err := s.write(ctx, func(tx database.Tx) error {
-			ids, err := upload.ListExpired(ctx, tx, s.now().Add(-expiredKept), sessionsPerSweep)
-			n = len(ids)
-			for _, id := range ids {
-				err = errors.Join(err, upload.Delete(ctx, tx, id))
-			}
-			return err
-		})
-		if err != nil || n < sessionsPerSweep {
-			return err
-		}
-	}
-}
-
-// operator is the actor of what declarations bring about.
-const operator = "operator"

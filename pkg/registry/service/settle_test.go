@@ -10,7 +10,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/service"
+	"github.com/coulomb/artifact-store/pkg/registry/removal"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -157,7 +157,7 @@ func TestPublishAfterADeadSweep(t *testing.T) {
 	if _, err := w.services[0].Publish(ctx, session, nil); !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("got %v, want the publish to be put off", err)
 	}
-	w.advanced.Store(int64(service.SweepLife))
+	w.advanced.Store(int64(removal.Life))
 	if _, err := w.services[0].Publish(ctx, session, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -152,7 +150,7 @@ func GetFiles(ctx context.Context, tx database.Tx, id string, paths []string) (m
 // MaxGetFiles is how many files GetFiles returns at most.
 const MaxGetFiles = 128
 
-var getFiles = `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN (` + parameters(2, MaxGetFiles) + `)`
+var getFiles = `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN (` + database.Parameters(2, MaxGetFiles) + `)`
 
 // ListFiles returns all declared files, in no order.
 func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
@@ -185,7 +183,7 @@ func FindFolded(ctx context.Context, tx database.Tx, id string, folded []string)
 		for _, path := range chunk {
 			args = append(args, path)
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1 AND folded IN (`+parameters(2, len(chunk))+`)`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1 AND folded IN (`+database.Parameters(2, len(chunk))+`)`, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -208,22 +206,7 @@ func HasContents(ctx context.Context, tx database.Tx, id string, contents []dige
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM upload_blobs WHERE upload_id = $1 AND sha256 IN (`+parameters(2, len(chunk))+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var sum []byte
-			if err := rows.Scan(&sum); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			d, err := digest.FromBytes(digest.SHA256, sum)
-			if err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			has[d] = true
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err := addSums(ctx, tx, has, `SELECT sha256 FROM upload_blobs WHERE upload_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...); err != nil {
 			return nil, err
 		}
 	}
@@ -232,15 +215,6 @@ func HasContents(ctx context.Context, tx database.Tx, id string, contents []dige
 
 // chunkSize is how many values one IN list has at most.
 const chunkSize = 500
-
-// parameters returns "$first, $first+1, …", n of them.
-func parameters(first, n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = "$" + strconv.Itoa(first+i)
-	}
-	return strings.Join(list, ", ")
-}
 
 // ListBlobs returns the content that the session has, by SHA-256.
 func ListBlobs(ctx context.Context, tx database.Tx, id string) (map[digest.Digest]Blob, error) {

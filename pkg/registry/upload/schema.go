@@ -5,7 +5,7 @@
 // its row is there, no one may collect an object of that digest as an orphan.
 // One that was declared without digests protects nothing until they are known:
 // there, what collects orphans relies on the object's age, and Publish on the
-// rows of sweeping, which tell it what it has to look at once more.
+// rows of package removal, which tell it what it has to look at once more.
 package upload
 
 import (
@@ -67,7 +67,7 @@ CREATE TABLE upload_parts (
 	PRIMARY KEY (upload_id, path, start)
 );
 `, `
--- Blobs that a sweep is removing from a backend or has removed.
+-- Blobs that are being removed from a backend or were: the rows of package removal.
 CREATE TABLE sweeping (
 	backend_id TEXT   NOT NULL,
 	sha256     BYTEA  NOT NULL,

@@ -1,163 +1,38 @@
-package service
+package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// OpenUpload implements Uploads.
-func (s *Service) OpenUpload(ctx context.Context, req registry.OpenUpload) (registry.Upload, error) {
-	if err := req.Validate(); err != nil {
-		return registry.Upload{}, err
-	}
-	backend, err := s.placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
-	if err != nil {
-		return registry.Upload{}, err
-	}
-	now := s.now().UTC()
-	session := upload.Session{
-		ID: uuid.NewString(), Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
-		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
-		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen,
-		Created: now, Expires: now.Add(s.lifetime),
-	}
-	err = s.write(ctx, func(tx database.Tx) error {
-		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
-		if err == nil {
-			if err := sameTerms(session, taken); err != nil {
-				return err
-			}
-		} else if !errors.Is(err, view.ErrNotFound) {
-			return err
-		}
-		return upload.Create(ctx, tx, session)
-	})
-	if err != nil {
-		return registry.Upload{}, err
-	}
-	return describe(session, 0, 0), nil
-}
-
-// sameTerms refuses to publish a version again under other terms than it has.
-func sameTerms(session upload.Session, taken view.Package) error {
-	if session.RetentionClass != taken.RetentionClass {
-		return &registry.ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
-			Message: fmt.Sprintf("the version is published under the retention class %s, not %s", taken.RetentionClass, session.RetentionClass)}
-	}
-	if session.Tier != taken.Tier {
-		return &registry.ConflictError{Field: "tier", Existing: taken.ManifestDigest,
-			Message: fmt.Sprintf("the version is published under the tier %s, not %s", taken.Tier, session.Tier)}
-	}
-	return nil
-}
-
-func describe(session upload.Session, files, missing int) registry.Upload {
-	return registry.Upload{
-		ID: session.ID,
-		OpenUpload: registry.OpenUpload{
-			PackageRef:     registry.PackageRef{Producer: session.Producer, Name: session.Name, Version: session.Version},
-			RetentionClass: session.RetentionClass, Tier: registry.Tier(session.Tier), MediaType: session.MediaType, Annotations: session.Annotations,
-		},
-		Backend: session.BackendName, BackendID: session.BackendID, State: session.State,
-		Created: session.Created, Expires: session.Expires, Files: files, Missing: missing,
-	}
-}
-
-// GetUpload implements Uploads.
-func (s *Service) GetUpload(ctx context.Context, id string) (answer registry.Upload, err error) {
-	err = s.read(ctx, func(tx database.Tx) error {
-		session, err := s.session(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		files, missing, err := upload.Count(ctx, tx, id)
-		answer = describe(session, files, missing)
-		return err
-	})
-	return answer, err
-}
-
-// session returns a session that is published or still has time.
-func (s *Service) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	if _, err := uuid.Parse(id); err != nil {
-		return upload.Session{}, registry.ErrNotFound
-	}
-	session, err := upload.Get(ctx, tx, id)
-	if err != nil {
-		return session, mapError(err)
-	}
-	if session.State == upload.StateOpen && !s.now().Before(session.Expires) {
-		return session, registry.ErrExpired
-	}
-	return session, nil
-}
-
-// openSession is session for callers that are about to change it.
-func (s *Service) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	session, err := s.session(ctx, tx, id)
-	if err == nil && session.State != upload.StateOpen {
-		err = registry.ErrPublished
-	}
-	return session, err
-}
-
-// lockSession is openSession for a transaction that changes what Publish would
-// seal: a publish that has read the session before is refused.
-func (s *Service) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	if _, err := uuid.Parse(id); err != nil {
-		return upload.Session{}, registry.ErrNotFound
-	}
-	if err := upload.Touch(ctx, tx, id); err != nil {
-		return upload.Session{}, err
-	}
-	return s.openSession(ctx, tx, id)
-}
-
-// AbandonUpload implements Uploads.
-func (s *Service) AbandonUpload(ctx context.Context, id string) error {
-	return s.write(ctx, func(tx database.Tx) error {
-		switch _, err := s.lockSession(ctx, tx, id); {
-		case errors.Is(err, registry.ErrNotFound):
-			return nil
-		case err != nil && !errors.Is(err, registry.ErrExpired):
-			return err
-		}
-		return upload.Delete(ctx, tx, id)
-	})
-}
-
 // DeclareFiles implements Uploads.
-func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []registry.FileDeclaration) (answer registry.Declared, err error) {
+func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []registry.FileDeclaration) (answer registry.Declared, err error) {
 	files, err := checkDeclarations(declarations)
 	if err != nil {
 		return answer, err
 	}
 	added := 0
-	err = s.write(ctx, func(tx database.Tx) error {
-		session, err := s.lockSession(ctx, tx, id)
+	err = in.core.Write(ctx, func(tx database.Tx) error {
+		session, err := in.lockSession(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		fresh, total, err := s.newFiles(ctx, tx, id, files)
+		fresh, total, err := in.newFiles(ctx, tx, id, files)
 		if err != nil {
 			return err
 		}
 		if err := upload.InsertFiles(ctx, tx, id, fresh); err != nil {
 			return err
 		}
-		if err := s.reuse(ctx, tx, session, fresh); err != nil {
+		if err := in.reuse(ctx, tx, session, fresh); err != nil {
 			return err
 		}
 		have, err := upload.HasContents(ctx, tx, id, contents(files))
@@ -165,11 +40,11 @@ func (s *Service) DeclareFiles(ctx context.Context, id string, declarations []re
 			return err
 		}
 		added, answer = len(fresh), registry.Declared{Send: toSend(files, have), Files: total}
-		return upload.Extend(ctx, tx, id, s.now().Add(s.lifetime))
+		return upload.Extend(ctx, tx, id, in.core.Now().Add(in.lifetime))
 	})
 	if err == nil && added >= manyFiles {
-		if err := s.db.Analyze(ctx, "upload_files"); err != nil {
-			s.logger.WarnContext(ctx, "analyzing declared files", "error", err) // what follows is only slower
+		if err := in.core.Analyze(ctx, "upload_files"); err != nil {
+			in.core.Logger.WarnContext(ctx, "analyzing declared files", "error", err) // what follows is only slower
 		}
 	}
 	return answer, err
@@ -219,7 +94,7 @@ func checkDeclarations(declarations []registry.FileDeclaration) ([]upload.File, 
 }
 
 // newFiles returns those of files that the session does not have, and how many it then has.
-func (s *Service) newFiles(ctx context.Context, tx database.Tx, id string, files []upload.File) ([]upload.File, int, error) {
+func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files []upload.File) ([]upload.File, int, error) {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = manifest.FoldPath(f.Path)
@@ -259,7 +134,7 @@ func agree(declared, old upload.File) bool {
 }
 
 // reuse marks content that the session's producer has published before.
-func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
+func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
 	reusable, err := view.FindReusable(ctx, tx, session.Producer, contents(files))
 	if err != nil {
 		return err
@@ -272,7 +147,7 @@ func (s *Service) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 	}
 	blobs := make([]upload.Blob, 0, len(reusable))
 	for _, r := range reusable {
-		if slices.ContainsFunc(r.Backends, s.canRead) {
+		if slices.ContainsFunc(r.Backends, in.canRead) {
 			blobs = append(blobs, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceReused})
 		}
 	}
@@ -291,8 +166,8 @@ func contents(files []upload.File) []digest.Digest {
 	return slices.Compact(digests)
 }
 
-func (s *Service) canRead(backendID string) bool {
-	b, err := s.placer.Open(backendID)
+func (in *Intake) canRead(backendID string) bool {
+	b, err := in.core.Placer.Open(backendID)
 	return err == nil && b.Store != nil
 }
 

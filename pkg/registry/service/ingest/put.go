@@ -1,4 +1,4 @@
-package service
+package ingest
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // PutFile implements Uploads. Order of writes: the declared file (the intent)
 // stands before the bytes, and the bytes are durable before they are recorded.
-func (s *Service) PutFile(ctx context.Context, id, path string, content registry.Content) (registry.UploadedFile, error) {
+func (in *Intake) PutFile(ctx context.Context, id, path string, content registry.Content) (registry.UploadedFile, error) {
 	if err := registry.ValidatePath("path", path); err != nil {
 		return registry.UploadedFile{}, err
 	}
@@ -25,34 +26,34 @@ func (s *Service) PutFile(ctx context.Context, id, path string, content registry
 	if content.Size < storage.UnknownSize || content.Size > manifest.MaxFileSize {
 		return registry.UploadedFile{}, registry.Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
 	}
-	session, file, implicit, err := s.declaredFile(ctx, id, path, content.Executable)
+	session, file, implicit, err := in.declaredFile(ctx, id, path, content.Executable)
 	if err != nil {
 		return registry.UploadedFile{}, err
 	}
-	info, err := s.putDeclared(ctx, session, file, content)
+	info, err := in.putDeclared(ctx, session, file, content)
 	if err != nil {
 		if implicit {
-			s.undeclare(ctx, id, path)
+			in.undeclare(ctx, id, path)
 		}
 		return registry.UploadedFile{}, err
 	}
 	return registry.UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, nil
 }
 
-func (s *Service) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content) (storage.Info, error) {
+func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content) (storage.Info, error) {
 	src, err := source(session, file, content)
 	if err != nil {
 		return storage.Info{}, err
 	}
-	store, err := s.writable(session.BackendID, session.BackendName)
+	store, err := in.writable(session.BackendID, session.BackendName)
 	if err != nil {
 		return storage.Info{}, err
 	}
-	info, err := s.put(ctx, store, src)
+	info, err := in.put(ctx, store, src)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
 	}
-	return info, s.recordStored(ctx, session, []storedFile{{file, info}})
+	return info, in.recordStored(ctx, session, []storedFile{{file, info}})
 }
 
 // errPutTime is why a Put was ended.
@@ -60,31 +61,31 @@ var errPutTime = fmt.Errorf("storing one file may take %s", registry.MaxPutTime)
 
 // put is how the registry stores bytes, all of them: what lasts longer than
 // MaxPutTime is ended, before a sweep takes for left behind what it has staged.
-func (s *Service) put(ctx context.Context, store storage.Store, src storage.Source) (storage.Info, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.putTime, errPutTime)
+func (in *Intake) put(ctx context.Context, store storage.Store, src storage.Source) (storage.Info, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, in.PutTime, errPutTime)
 	defer cancel()
 	return store.Put(ctx, src)
 }
 
 // undeclare takes back what a refused request has declared by the way. If it
 // fails the path stays declared without content, and sending it again is fine.
-func (s *Service) undeclare(ctx context.Context, id string, paths ...string) {
+func (in *Intake) undeclare(ctx context.Context, id string, paths ...string) {
 	ctx = context.WithoutCancel(ctx)
-	if err := s.write(ctx, func(tx database.Tx) error {
-		if _, err := s.lockSession(ctx, tx, id); err != nil {
+	if err := in.core.Write(ctx, func(tx database.Tx) error {
+		if _, err := in.lockSession(ctx, tx, id); err != nil {
 			return err
 		}
 		return upload.Undeclare(ctx, tx, id, paths)
 	}); err != nil {
-		s.logger.WarnContext(ctx, "taking back a declaration", "upload", id, "error", err)
+		in.core.Logger.WarnContext(ctx, "taking back a declaration", "upload", id, "error", err)
 	}
 }
 
 // declaredFile finds the file's declaration, and makes one if there is none:
 // of the path alone, so that bytes which are refused bind nobody.
-func (s *Service) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
-	err = s.read(ctx, func(tx database.Tx) error {
-		if session, err = s.openSession(ctx, tx, id); err != nil {
+func (in *Intake) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
+	err = in.core.Read(ctx, func(tx database.Tx) error {
+		if session, err = in.openSession(ctx, tx, id); err != nil {
 			return err
 		}
 		file, err = upload.GetFile(ctx, tx, id, path)
@@ -96,7 +97,7 @@ func (s *Service) declaredFile(ctx context.Context, id, path string, executable 
 	if err != nil || !implicit {
 		return session, file, false, err
 	}
-	if _, err := s.DeclareFiles(ctx, id, []registry.FileDeclaration{{Path: path, Executable: executable}}); err != nil {
+	if _, err := in.DeclareFiles(ctx, id, []registry.FileDeclaration{{Path: path, Executable: executable}}); err != nil {
 		return session, file, false, pathField(err)
 	}
 	return session, upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}, true, nil
@@ -141,13 +142,13 @@ func source(session upload.Session, file upload.File, content registry.Content) 
 }
 
 // writable opens the backend that a session was placed on.
-func (s *Service) writable(backendID, name string) (storage.Store, error) {
-	backend, err := s.placer.Open(backendID)
+func (in *Intake) writable(backendID, name string) (storage.Store, error) {
+	backend, err := in.core.Placer.Open(backendID)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s (%s): %w", registry.ErrUnavailable, name, backendID, err)
 	case backend.Store == nil:
-		return nil, unavailable(backend)
+		return nil, core.Unavailable(backend)
 	case backend.ReadOnly:
 		return nil, fmt.Errorf("%w: %s is read-only now", registry.ErrUnavailable, backend.Name)
 	}

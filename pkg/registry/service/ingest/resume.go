@@ -1,4 +1,4 @@
-package service
+package ingest
 
 import (
 	"context"
@@ -20,12 +20,12 @@ import (
 const partSize = 8 << 20
 
 // FileProgress implements Resumes.
-func (s *Service) FileProgress(ctx context.Context, id, path string) (progress registry.FileProgress, err error) {
+func (in *Intake) FileProgress(ctx context.Context, id, path string) (progress registry.FileProgress, err error) {
 	if err := registry.ValidatePath("path", path); err != nil {
 		return progress, err
 	}
-	err = s.read(ctx, func(tx database.Tx) error {
-		session, err := s.session(ctx, tx, id)
+	err = in.core.Read(ctx, func(tx database.Tx) error {
+		session, err := in.session(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -68,18 +68,18 @@ func end(parts []upload.Part) int64 {
 }
 
 // AppendFile implements Resumes.
-func (s *Service) AppendFile(ctx context.Context, id, path string, piece registry.Piece) (registry.FileProgress, error) {
+func (in *Intake) AppendFile(ctx context.Context, id, path string, piece registry.Piece) (registry.FileProgress, error) {
 	if err := registry.ValidatePath("path", path); err != nil {
 		return registry.FileProgress{}, err
 	}
 	if err := registry.ValidateDigests("digests", piece.Digests); err != nil {
 		return registry.FileProgress{}, err
 	}
-	session, file, _, err := s.declaredFile(ctx, id, path, piece.Executable)
+	session, file, _, err := in.declaredFile(ctx, id, path, piece.Executable)
 	if err != nil {
 		return registry.FileProgress{}, err
 	}
-	progress, err := s.FileProgress(ctx, id, path)
+	progress, err := in.FileProgress(ctx, id, path)
 	if err != nil {
 		return progress, err
 	}
@@ -89,23 +89,23 @@ func (s *Service) AppendFile(ctx context.Context, id, path string, piece registr
 	if piece.Offset != progress.Offset {
 		return progress, &registry.OffsetError{Want: progress.Offset, Got: piece.Offset}
 	}
-	limit, err := s.agreedLength(ctx, session, file, piece)
+	limit, err := in.agreedLength(ctx, session, file, piece)
 	if err != nil {
 		return progress, err
 	}
-	store, err := s.writable(session.BackendID, session.BackendName)
+	store, err := in.writable(session.BackendID, session.BackendName)
 	if err != nil {
 		return progress, err
 	}
-	if progress.Offset, err = s.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
+	if progress.Offset, err = in.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
 		return progress, err
 	}
-	return s.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
+	return in.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
 }
 
 // agreedLength returns how long the file may become. What a request says of
 // its length, in either of two ways, must be what was said before, and is kept.
-func (s *Service) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece registry.Piece) (int64, error) {
+func (in *Intake) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece registry.Piece) (int64, error) {
 	length := file.Size
 	says := []int64{piece.Length}
 	if piece.Complete && piece.Size != storage.UnknownSize {
@@ -128,7 +128,7 @@ func (s *Service) agreedLength(ctx context.Context, session upload.Session, file
 	if file.Size != upload.UnknownSize {
 		return length, nil
 	}
-	return length, s.group(ctx, func(tx database.Tx) error {
+	return length, in.core.Group(ctx, func(tx database.Tx) error {
 		return upload.SetSize(ctx, tx, session.ID, file.Path, length)
 	})
 }
@@ -136,7 +136,7 @@ func (s *Service) agreedLength(ctx context.Context, session upload.Session, file
 // keepParts stores what the piece gives as parts, and returns where the file
 // ends now; also when the reader breaks off. A whole piece that is not what its
 // own digests say is dropped.
-func (s *Service) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (int64, error) {
+func (in *Intake) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (int64, error) {
 	offset, received := piece.Offset, int64(0)
 	body := &brokenOff{from: piece.Reader}
 	var hashed *digest.Reader
@@ -147,7 +147,7 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 	for body.err == nil {
 		// One byte more than the limit shows that there is too much.
 		part := io.LimitReader(body, min(partSize, limit-offset+1))
-		info, err := s.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize})
+		info, err := in.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize})
 		if err != nil {
 			return offset, fmt.Errorf("storing a part of %q: %w", path, err)
 		}
@@ -158,8 +158,8 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 			return offset, registry.Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
 		}
 		added := false
-		if err := s.group(ctx, func(tx database.Tx) error {
-			if err := s.prolong(ctx, tx, session); err != nil {
+		if err := in.core.Group(ctx, func(tx database.Tx) error {
+			if err := in.prolong(ctx, tx, session); err != nil {
 				return err
 			}
 			var err error
@@ -169,7 +169,7 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 			return offset, err
 		}
 		if !added {
-			return offset, s.overtaken(ctx, session.ID, path, offset)
+			return offset, in.overtaken(ctx, session.ID, path, offset)
 		}
 		offset += info.Size
 		received += info.Size
@@ -181,7 +181,7 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, piece.Size, received)
 	}
 	if hashed != nil && !piece.ContentDigests.Matches(hashed.Sum()) {
-		if err := s.group(ctx, func(tx database.Tx) error {
+		if err := in.core.Group(ctx, func(tx database.Tx) error {
 			return upload.DeleteParts(ctx, tx, session.ID, path, piece.Offset)
 		}); err != nil {
 			return offset, err
@@ -192,8 +192,8 @@ func (s *Service) keepParts(ctx context.Context, session upload.Session, path st
 }
 
 // overtaken is what became of bytes that another request was faster with.
-func (s *Service) overtaken(ctx context.Context, id, path string, offset int64) error {
-	progress, err := s.FileProgress(ctx, id, path)
+func (in *Intake) overtaken(ctx context.Context, id, path string, offset int64) error {
+	progress, err := in.FileProgress(ctx, id, path)
 	if err != nil {
 		return err
 	}
@@ -219,24 +219,24 @@ func (b *brokenOff) Read(p []byte) (int, error) {
 }
 
 // joinParts stores the file that its parts make, which must be size bytes.
-func (s *Service) joinParts(ctx context.Context, id, path string, store storage.Store, size int64, whole registry.Content) (registry.FileProgress, error) {
+func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.Store, size int64, whole registry.Content) (registry.FileProgress, error) {
 	var parts []upload.Part
-	if err := s.read(ctx, func(tx database.Tx) (err error) {
+	if err := in.core.Read(ctx, func(tx database.Tx) (err error) {
 		parts, err = upload.ListParts(ctx, tx, id, path)
 		return err
 	}); err != nil {
 		return registry.FileProgress{}, err
 	}
 	if end(parts) != size { // another request has joined or lengthened it
-		return registry.FileProgress{}, s.overtaken(ctx, id, path, size)
+		return registry.FileProgress{}, in.overtaken(ctx, id, path, size)
 	}
 	joined := &partReader{ctx: ctx, store: store, parts: parts}
 	defer joined.Close() //nolint:errcheck // it is only read
 	whole.Reader, whole.Size = joined, size
-	_, err := s.PutFile(ctx, id, path, whole)
+	_, err := in.PutFile(ctx, id, path, whole)
 	if joined.lost.Load() {
 		// A sweep that was at work as the part was stored again: begin anew.
-		if err := s.group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
+		if err := in.core.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
 			return registry.FileProgress{}, err
 		}
 		return registry.FileProgress{}, &registry.OffsetError{Want: 0, Got: size}
@@ -245,13 +245,13 @@ func (s *Service) joinParts(ctx context.Context, id, path string, store storage.
 		return registry.FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
 	// Their objects are orphans now, and collected as such.
-	if dropped := s.group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
+	if dropped := in.core.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
 		err = dropped
 	}
 	if err != nil {
 		return registry.FileProgress{}, err
 	}
-	return s.FileProgress(ctx, id, path)
+	return in.FileProgress(ctx, id, path)
 }
 
 // partReader reads parts one after the other.

@@ -1,4 +1,4 @@
-package service
+package reading
 
 import (
 	"context"
@@ -12,21 +12,21 @@ import (
 )
 
 // ReadEvents implements Events.
-func (s *Service) ReadEvents(ctx context.Context, after uint64, limit int) (registry.EventPage, error) {
+func (r *Reader) ReadEvents(ctx context.Context, after uint64, limit int) (registry.EventPage, error) {
 	limit, err := registry.EventPageLimit(limit)
 	if err != nil {
 		return registry.EventPage{}, err
 	}
-	head, err := s.head(ctx)
+	head, err := r.core.Head(ctx)
 	if err != nil {
 		return registry.EventPage{}, err
 	}
 	if after > head.Position {
 		return registry.EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
-	records, err := s.log.Read(ctx, after, limit)
+	records, err := r.core.ReadLog(ctx, after, limit)
 	if err != nil {
-		return registry.EventPage{}, mapError(err)
+		return registry.EventPage{}, err
 	}
 	page := registry.EventPage{LogID: head.LogID, Head: head.Position, Events: make([]registry.Event, 0, len(records))}
 	for _, rec := range records {
@@ -64,26 +64,26 @@ func describeRecord(rec eventlog.Record) (registry.Event, error) {
 }
 
 // FollowEvents implements Events.
-func (s *Service) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
-	head, err := s.head(ctx)
+func (r *Reader) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
+	head, err := r.core.Head(ctx)
 	if err != nil {
 		return err
 	}
 	if after > head.Position {
 		return pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
-	err = s.log.Follow(ctx, after, func(rec eventlog.Record) error {
+	err = r.core.Follow(ctx, after, func(rec eventlog.Record) error {
 		e, err := describeRecord(rec)
 		if err != nil {
 			return err
 		}
 		return yield(e)
 	})
-	return pastHead(mapError(err), after, head.Position)
+	return pastHead(err, after, head.Position)
 }
 
 // LogHead implements Events.
-func (s *Service) LogHead(ctx context.Context) (registry.LogHead, error) {
-	head, err := s.head(ctx)
+func (r *Reader) LogHead(ctx context.Context) (registry.LogHead, error) {
+	head, err := r.core.Head(ctx)
 	return registry.LogHead{LogID: head.LogID, Position: head.Position}, err
 }

@@ -1,4 +1,4 @@
-package service
+package custody
 
 import (
 	"context"
@@ -10,12 +10,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
 // ListLocations implements Verifications.
-func (s *Service) ListLocations(ctx context.Context, nameOrID string, query registry.LocationQuery) (registry.LocationPage, error) {
+func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query registry.LocationQuery) (registry.LocationPage, error) {
 	if query.Limit < 0 || query.Limit > registry.MaxLocationPage {
 		return registry.LocationPage{}, registry.Invalid("limit", "must be from 1 to %d, is %d", registry.MaxLocationPage, query.Limit)
 	}
@@ -27,15 +28,15 @@ func (s *Service) ListLocations(ctx context.Context, nameOrID string, query regi
 	if err != nil {
 		return registry.LocationPage{}, err
 	}
-	backend, err := s.findBackend(nameOrID)
+	backend, err := k.core.FindBackend(nameOrID)
 	if err != nil {
 		return registry.LocationPage{}, err
 	}
-	page := registry.LocationPage{LogID: s.log.ID(), Backend: backend.Name, BackendID: backend.ID}
+	page := registry.LocationPage{LogID: k.core.LogID(), Backend: backend.Name, BackendID: backend.ID}
 	if backend.ID == "" {
-		return page, unavailable(backend)
+		return page, core.Unavailable(backend)
 	}
-	err = s.read(ctx, func(tx database.Tx) error {
+	err = k.core.Read(ctx, func(tx database.Tx) error {
 		head, err := eventlog.HeadTx(ctx, tx)
 		if err != nil {
 			return err
@@ -72,20 +73,20 @@ func (s *Service) ListLocations(ctx context.Context, nameOrID string, query regi
 // RecordFindings implements Verifications. Who reports is trusted with what he
 // saw, and with nothing more: he says it of locations of this backend, as they
 // were listed.
-func (s *Service) RecordFindings(ctx context.Context, nameOrID string, found registry.VerifyFindings) (registry.RecordedFindings, error) {
+func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found registry.VerifyFindings) (registry.RecordedFindings, error) {
 	digests, err := validateFindings(found)
 	if err != nil {
 		return registry.RecordedFindings{}, err
 	}
-	backend, err := s.findBackend(nameOrID)
+	backend, err := k.core.FindBackend(nameOrID)
 	if err != nil {
 		return registry.RecordedFindings{}, err
 	}
 	if backend.ID == "" {
-		return registry.RecordedFindings{}, unavailable(backend)
+		return registry.RecordedFindings{}, core.Unavailable(backend)
 	}
 	var recorded registry.RecordedFindings
-	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+	err = k.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		head, err := eventlog.HeadTx(ctx, tx)
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package service
+package custody
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
-	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -19,38 +19,29 @@ import (
 // RegisterBackend implements registrar.Registrar. Order of writes: the marker,
 // then the event; after a crash between them the next call logs what the
 // marker says.
-func (s *Service) RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (string, error) {
+func (k *Keeper) RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (string, error) {
 	found, err := b.ReadMarker(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
-		found, err = s.createMarker(ctx, name, place, b)
+		found, err = k.createMarker(ctx, name, place, b)
 	}
 	if err != nil {
 		return "", err
 	}
-	id, err := registrar.ParseMarker(found, s.log.ID(), place)
+	id, err := registrar.ParseMarker(found, k.core.LogID(), place)
 	if err != nil {
 		return "", err
 	}
-	return id, s.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place})
-}
-
-// checkMarker reports whether the place still is the backend that it was.
-func (s *Service) checkMarker(ctx context.Context, b placement.Backend) error {
-	marked, ok := b.Store.(storage.Marked)
-	if !ok {
-		return nil
-	}
-	return registrar.CheckMarker(ctx, marked, registrar.Owner{LogID: s.log.ID(), BackendID: b.ID, Name: b.Name, Place: b.Place})
+	return id, k.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place})
 }
 
 // createMarker marks a place as new, unless the log says that it is not: then
 // its content is gone, and a new identity would hide that.
-func (s *Service) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
+func (k *Keeper) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
 	var known view.Backend
 	var content bool
-	err := s.read(ctx, func(tx database.Tx) (err error) {
+	err := k.core.Read(ctx, func(tx database.Tx) (err error) {
 		known, content, err = view.FindBackendAt(ctx, tx, name, place)
-		return ignoreNotFound(err)
+		return core.IgnoreNotFound(err)
 	})
 	if err != nil {
 		return nil, err
@@ -59,14 +50,14 @@ func (s *Service) createMarker(ctx context.Context, name, place string, b storag
 		return nil, &registrar.MarkerError{Kind: registrar.ErrNoMarker,
 			Message: fmt.Sprintf("%s has none, but the log says that the backend %s holds blobs there; restore the object or the content", place, known.ID)}
 	}
-	data, err := registrar.NewMarker(s.log.ID(), uuid.NewString(), s.now())
+	data, err := registrar.NewMarker(k.core.LogID(), uuid.NewString(), k.core.Now())
 	if err != nil {
 		return nil, err
 	}
 	return b.CreateMarker(ctx, data)
 }
 
-func (s *Service) logBackend(ctx context.Context, registered event.BackendRegistered) error {
+func (k *Keeper) logBackend(ctx context.Context, registered event.BackendRegistered) error {
 	known := func(ctx context.Context, tx database.Tx) (bool, error) {
 		_, err := view.FindBackend(ctx, tx, registered.BackendID)
 		if errors.Is(err, view.ErrNotFound) {
@@ -82,7 +73,7 @@ func (s *Service) logBackend(ctx context.Context, registered event.BackendRegist
 	}
 	// Looked up first without the head's lock: this runs at every probe.
 	var done bool
-	if err := s.read(ctx, func(tx database.Tx) (err error) {
+	if err := k.core.Read(ctx, func(tx database.Tx) (err error) {
 		done, err = known(ctx, tx)
 		return err
 	}); err != nil || done {
@@ -92,7 +83,7 @@ func (s *Service) logBackend(ctx context.Context, registered event.BackendRegist
 	if err != nil {
 		return err
 	}
-	err = s.append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+	err = k.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		if done, err := known(ctx, tx); err != nil || done {
 			return nil, err
 		}

@@ -1,0 +1,95 @@
+package core
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// Read runs fn in one snapshot.
+func (c *Core) Read(ctx context.Context, fn func(tx database.Tx) error) error {
+	return mapError(c.db.Read(ctx, fn))
+}
+
+// Write runs fn in a transaction of its own.
+func (c *Core) Write(ctx context.Context, fn func(tx database.Tx) error) error {
+	return mapError(c.db.Write(ctx, fn))
+}
+
+// Group runs fn in a transaction that concurrent calls share.
+func (c *Core) Group(ctx context.Context, fn func(tx database.Tx) error) error {
+	return mapError(c.db.Group(ctx, fn))
+}
+
+// Analyze is database.DB's.
+func (c *Core) Analyze(ctx context.Context, table string) error {
+	return mapError(c.db.Analyze(ctx, table))
+}
+
+// Append appends what decide returns, under the lock of the log's head.
+func (c *Core) Append(ctx context.Context, decide eventlog.Decide) error {
+	_, err := c.log.Append(ctx, decide)
+	return mapError(err)
+}
+
+// LogID is the identity of the log.
+func (c *Core) LogID() string { return c.log.ID() }
+
+// Head returns the end of the log.
+func (c *Core) Head(ctx context.Context) (eventlog.Head, error) {
+	head, err := c.log.Head(ctx)
+	return head, mapError(err)
+}
+
+// ReadLog returns at most limit records after the position.
+func (c *Core) ReadLog(ctx context.Context, after uint64, limit int) ([]eventlog.Record, error) {
+	records, err := c.log.Read(ctx, after, limit)
+	return records, mapError(err)
+}
+
+// ReadRecord returns the record at the position.
+func (c *Core) ReadRecord(ctx context.Context, position uint64) (eventlog.Record, error) {
+	record, err := c.log.ReadOne(ctx, position)
+	return record, mapError(err)
+}
+
+// Follow is eventlog.Log's.
+func (c *Core) Follow(ctx context.Context, after uint64, yield func(eventlog.Record) error) error {
+	return mapError(c.log.Follow(ctx, after, yield))
+}
+
+// IgnoreNotFound makes "there is no such row" no error.
+func IgnoreNotFound(err error) error {
+	if errors.Is(mapError(err), registry.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// mapError turns what the database, the views and the scratch tables say into
+// the contract's errors. It is the only place that does.
+func mapError(err error) error {
+	switch {
+	case errors.Is(err, view.ErrNotFound), errors.Is(err, upload.ErrNotFound):
+		return registry.ErrNotFound
+	case errors.Is(err, upload.ErrNotOpen):
+		return registry.ErrPublished
+	case errors.Is(err, database.ErrUnavailable):
+		return &databaseError{registry.ErrDatabase, err}
+	case errors.Is(err, database.ErrUnknownOutcome):
+		return &databaseError{registry.ErrUnknownOutcome, err}
+	}
+	return err
+}
+
+// databaseError is one of the contract's errors about its database, and the cause.
+type databaseError struct{ is, cause error }
+
+func (e *databaseError) Error() string        { return e.cause.Error() }
+func (e *databaseError) Unwrap() error        { return e.cause }
+func (e *databaseError) Is(target error) bool { return target == e.is }

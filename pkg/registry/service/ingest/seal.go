@@ -1,0 +1,136 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// seal appends the event, unless the version is taken.
+func (in *Intake) seal(ctx context.Context, d *draft) (registry.Publication, error) {
+	published, err := event.New(registry.ActorOf(ctx), event.PackagePublished{
+		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
+		RetentionClass: d.session.RetentionClass, Tier: d.session.Tier,
+		Backends: []string{d.session.BackendID}, Manifest: d.encoded,
+	})
+	if err != nil {
+		return registry.Publication{}, err
+	}
+	err = in.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
+			return nil, moved(err)
+		}
+		if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+			return nil, err
+		}
+		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
+			return nil, errors.Join(errMoved, err)
+		}
+		if err := in.checkSwept(ctx, tx, d); err != nil {
+			return nil, err
+		}
+		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
+		if err == nil {
+			if err := in.checkTaken(d, taken); err != nil {
+				return nil, err
+			}
+			return in.revive(ctx, tx, d)
+		}
+		if !errors.Is(err, view.ErrNotFound) {
+			return nil, err
+		}
+		return []eventlog.Event{published}, nil
+	})
+	if err != nil {
+		return registry.Publication{}, err
+	}
+	var publication registry.Publication
+	err = in.core.Read(ctx, func(tx database.Tx) (err error) {
+		publication, err = in.findPublication(ctx, tx, d.ref())
+		return err
+	})
+	return publication, err
+}
+
+// moved: the next attempt finds out whether a session that is not open any more
+// was sealed by the same request sent twice, or has other files now.
+func moved(err error) error {
+	if errors.Is(err, upload.ErrNotOpen) {
+		return errors.Join(errMoved, &registry.ConflictError{Field: "files", Message: "were added to the session while it was being published"})
+	}
+	return err
+}
+
+// revive logs what publishing a version again has brought back: blobs whose
+// every location had failed, and which this session has stored in its
+// placement. What was reused is live, so what is not live was sent.
+func (in *Intake) revive(ctx context.Context, tx database.Tx, d *draft) ([]eventlog.Event, error) {
+	contents := []digest.Digest{manifest.Digest(d.encoded)}
+	seen := make(map[digest.Digest]bool)
+	for _, f := range d.manifest.Files {
+		if sha := f.Digests.SHA256; !seen[sha] {
+			seen[sha] = true
+			contents = append(contents, sha)
+		}
+	}
+	dead, err := view.ListNotLive(ctx, tx, contents)
+	if err != nil {
+		return nil, err
+	}
+	var events []eventlog.Event
+	for chunk := range slices.Chunk(dead, event.MaxDigests) {
+		sums := make([][]byte, len(chunk))
+		for i, sha := range chunk {
+			sums[i] = sha.Bytes()
+		}
+		added, err := event.New(registry.ActorOf(ctx), event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, added)
+	}
+	return events, nil
+}
+
+// checkTaken: the same content under the same terms is the same publication.
+func (in *Intake) checkTaken(d *draft, taken view.Package) error {
+	if taken.ManifestDigest != manifest.Digest(d.encoded) {
+		return &registry.ConflictError{Field: "version", Existing: taken.ManifestDigest,
+			Message: fmt.Sprintf("%s is published with the manifest %s, not %s", d.ref(), taken.ManifestDigest, manifest.Digest(d.encoded))}
+	}
+	return sameTerms(d.session, taken)
+}
+
+func (in *Intake) findPublication(ctx context.Context, tx database.Tx, ref registry.PackageRef) (registry.Publication, error) {
+	p, err := view.FindPackage(ctx, tx, ref.Producer, ref.Name, ref.Version)
+	if err != nil {
+		return registry.Publication{}, err
+	}
+	return registry.Publication{
+		PackageRef: ref, ManifestDigest: p.ManifestDigest, Position: p.Position,
+		Backend: in.core.NameOf(p.BackendID), BackendID: p.BackendID, Files: p.Files, Bytes: p.Bytes,
+	}, nil
+}
+
+// checkAbandoned refuses to name new locations in a backend that was given up,
+// or let go, while bytes were on their way to it. Under the lock of the log's head.
+func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error {
+	position, err := view.FindAbandoned(ctx, tx, id)
+	if errors.Is(err, view.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s is a backend no longer since event %d; begin a new upload", registry.ErrUnavailable, name, position)
+}

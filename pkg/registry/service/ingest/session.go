@@ -1,0 +1,139 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// OpenUpload implements Uploads.
+func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (registry.Upload, error) {
+	if err := req.Validate(); err != nil {
+		return registry.Upload{}, err
+	}
+	backend, err := in.core.Placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
+	if err != nil {
+		return registry.Upload{}, err
+	}
+	now := in.core.Now().UTC()
+	session := upload.Session{
+		ID: uuid.NewString(), Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
+		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
+		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen,
+		Created: now, Expires: now.Add(in.lifetime),
+	}
+	err = in.core.Write(ctx, func(tx database.Tx) error {
+		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
+		if err == nil {
+			if err := sameTerms(session, taken); err != nil {
+				return err
+			}
+		} else if !errors.Is(err, view.ErrNotFound) {
+			return err
+		}
+		return upload.Create(ctx, tx, session)
+	})
+	if err != nil {
+		return registry.Upload{}, err
+	}
+	return describe(session, 0, 0), nil
+}
+
+// sameTerms refuses to publish a version again under other terms than it has.
+func sameTerms(session upload.Session, taken view.Package) error {
+	if session.RetentionClass != taken.RetentionClass {
+		return &registry.ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
+			Message: fmt.Sprintf("the version is published under the retention class %s, not %s", taken.RetentionClass, session.RetentionClass)}
+	}
+	if session.Tier != taken.Tier {
+		return &registry.ConflictError{Field: "tier", Existing: taken.ManifestDigest,
+			Message: fmt.Sprintf("the version is published under the tier %s, not %s", taken.Tier, session.Tier)}
+	}
+	return nil
+}
+
+func describe(session upload.Session, files, missing int) registry.Upload {
+	return registry.Upload{
+		ID: session.ID,
+		OpenUpload: registry.OpenUpload{
+			PackageRef:     registry.PackageRef{Producer: session.Producer, Name: session.Name, Version: session.Version},
+			RetentionClass: session.RetentionClass, Tier: registry.Tier(session.Tier), MediaType: session.MediaType, Annotations: session.Annotations,
+		},
+		Backend: session.BackendName, BackendID: session.BackendID, State: session.State,
+		Created: session.Created, Expires: session.Expires, Files: files, Missing: missing,
+	}
+}
+
+// GetUpload implements Uploads.
+func (in *Intake) GetUpload(ctx context.Context, id string) (answer registry.Upload, err error) {
+	err = in.core.Read(ctx, func(tx database.Tx) error {
+		session, err := in.session(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		files, missing, err := upload.Count(ctx, tx, id)
+		answer = describe(session, files, missing)
+		return err
+	})
+	return answer, err
+}
+
+// session returns a session that is published or still has time.
+func (in *Intake) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	if _, err := uuid.Parse(id); err != nil {
+		return upload.Session{}, registry.ErrNotFound
+	}
+	session, err := upload.Get(ctx, tx, id)
+	if errors.Is(err, upload.ErrNotFound) {
+		return session, registry.ErrNotFound // callers tell it apart inside the transaction
+	}
+	if err != nil {
+		return session, err
+	}
+	if session.State == upload.StateOpen && !in.core.Now().Before(session.Expires) {
+		return session, registry.ErrExpired
+	}
+	return session, nil
+}
+
+// openSession is session for callers that are about to change it.
+func (in *Intake) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	session, err := in.session(ctx, tx, id)
+	if err == nil && session.State != upload.StateOpen {
+		err = registry.ErrPublished
+	}
+	return session, err
+}
+
+// lockSession is openSession for a transaction that changes what Publish would
+// seal: a publish that has read the session before is refused.
+func (in *Intake) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	if _, err := uuid.Parse(id); err != nil {
+		return upload.Session{}, registry.ErrNotFound
+	}
+	if err := upload.Touch(ctx, tx, id); err != nil {
+		return upload.Session{}, err
+	}
+	return in.openSession(ctx, tx, id)
+}
+
+// AbandonUpload implements Uploads.
+func (in *Intake) AbandonUpload(ctx context.Context, id string) error {
+	return in.core.Write(ctx, func(tx database.Tx) error {
+		switch _, err := in.lockSession(ctx, tx, id); {
+		case errors.Is(err, registry.ErrNotFound):
+			return nil
+		case err != nil && !errors.Is(err, registry.ErrExpired):
+			return err
+		}
+		return upload.Delete(ctx, tx, id)
+	})
+}

@@ -1,0 +1,126 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/removal"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// sweptPatience is how long a publish waits for sweeps that are at work on its
+// blobs: a batch takes seconds.
+const sweptPatience = 15 * time.Second
+
+const (
+	// sweptAtOnce are settled in one round.
+	sweptAtOnce = 1000
+	// sweptPoll is the time between two looks at a sweep that is not over.
+	sweptPoll = 100 * time.Millisecond
+)
+
+// sweptError: blobs of the draft were or are being swept, and must be looked at
+// before the log may name them.
+type sweptError struct {
+	draft *draft
+	rows  []removal.Row
+}
+
+func (e *sweptError) Error() string {
+	return fmt.Sprintf("%d blobs were swept or are being swept", len(e.rows))
+}
+
+// checkSwept is step b of what package removal describes.
+func (in *Intake) checkSwept(ctx context.Context, tx database.Tx, d *draft) error {
+	rows, err := removal.Find(ctx, tx, d.session.BackendID, d.session.ID, d.manifestDigest(), in.core.Now(), sweptAtOnce)
+	if err == nil && len(rows) > 0 {
+		err = &sweptError{d, rows}
+	}
+	return err
+}
+
+// settle is step c. A nil result means: continue at step a.
+func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.Duration) error {
+	d := swept.draft
+	over := slices.DeleteFunc(slices.Clone(swept.rows), func(row removal.Row) bool { return !row.Over })
+	if len(over) == 0 {
+		return in.awaitSweep(ctx, d, patience)
+	}
+	seen, gone, err := in.lookAt(ctx, d, over)
+	if err != nil {
+		return err
+	}
+	if err := in.core.Write(ctx, func(tx database.Tx) error {
+		if len(gone) > 0 {
+			if _, err := in.lockSession(ctx, tx, d.session.ID); err != nil {
+				return err
+			}
+		}
+		return errors.Join(removal.Forget(ctx, tx, d.session.BackendID, seen, in.core.Now()), upload.DropSwept(ctx, tx, d.session.ID, gone))
+	}); err != nil {
+		return err
+	}
+	if len(gone) > 0 {
+		return &registry.IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
+	}
+	return nil
+}
+
+// lookAt finds out which of the swept blobs are there. A manifest that is gone
+// is not among those: each attempt to publish stores it again.
+func (in *Intake) lookAt(ctx context.Context, d *draft, swept []removal.Row) (seen []removal.Row, gone []digest.Digest, err error) {
+	store, err := in.writable(d.session.BackendID, d.session.BackendName)
+	if err != nil {
+		return nil, nil, err
+	}
+	var (
+		mu    sync.Mutex
+		group errgroup.Group
+	)
+	group.SetLimit(windowConcurrency)
+	for _, row := range swept {
+		group.Go(func() error {
+			_, err := store.Head(ctx, row.SHA256)
+			if err != nil && !errors.Is(err, storage.ErrNotFound) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				seen = append(seen, row)
+			} else if row.SHA256 != d.manifestDigest() {
+				gone = append(gone, row.SHA256)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, fmt.Errorf("looking at what a sweep has left in %s: %w", d.session.BackendName, err)
+	}
+	return seen, gone, nil
+}
+
+func (in *Intake) awaitSweep(ctx context.Context, d *draft, patience *time.Duration) error {
+	if *patience <= 0 {
+		return fmt.Errorf("%w: %s is being swept of blobs that this package needs; publish again", registry.ErrUnavailable, d.session.BackendName)
+	}
+	*patience -= sweptPoll
+	timer := time.NewTimer(sweptPoll)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

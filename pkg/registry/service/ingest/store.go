@@ -1,0 +1,178 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// putWindow stores small files as PutFile would: declared before the bytes,
+// recorded after them, each step for all of them at once.
+func (in *Intake) putWindow(ctx context.Context, id string, files []registry.NamedContent) error {
+	session, declared, implicit, err := in.declaredFiles(ctx, id, files)
+	if err != nil {
+		return err
+	}
+	store, err := in.writable(session.BackendID, session.BackendName)
+	if err != nil {
+		return err
+	}
+	stored, failed := in.putAll(ctx, session, store, declared, files)
+	// What was stored before a failure is recorded: it need not be sent again.
+	failed = errors.Join(failed, in.recordStored(context.WithoutCancel(ctx), session, stored))
+	if failed != nil && len(implicit) > 0 {
+		in.undeclare(ctx, id, implicit...)
+	}
+	return failed
+}
+
+// putAll stores each of the files and returns those that were, also beside an error.
+func (in *Intake) putAll(ctx context.Context, session upload.Session, store storage.Store, declared map[string]upload.File, files []registry.NamedContent) ([]storedFile, error) {
+	var (
+		mu     sync.Mutex
+		stored []storedFile
+		next   atomic.Int64
+	)
+	put := func(ctx context.Context, file registry.NamedContent) error {
+		src, err := source(session, declared[file.Path], file.Content)
+		if err != nil {
+			return about(file.Path, err)
+		}
+		info, err := in.put(ctx, store, src)
+		if err != nil {
+			return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		stored = append(stored, storedFile{declared[file.Path], info})
+		return nil
+	}
+	group, putting := errgroup.WithContext(ctx)
+	// Few goroutines that each take many files: a driver's calls are deep, and
+	// the stack of a fresh one is copied several times as it grows to hold them.
+	for range min(windowConcurrency, len(files)) {
+		group.Go(func() error {
+			for putting.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(files) {
+					break
+				}
+				if err := put(putting, files[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	if err == nil {
+		err = ctx.Err() // then not all were taken
+	}
+	return stored, err
+}
+
+// about says which file of many an error on a field means.
+func about(path string, err error) error {
+	var invalid *registry.InvalidError
+	if errors.As(err, &invalid) {
+		return registry.Invalid(invalid.Field, "of %q: %s", path, invalid.Message)
+	}
+	return err
+}
+
+// declaredFiles finds the declarations of the files, and makes those that are
+// missing as declaredFile does; implicit lists them.
+func (in *Intake) declaredFiles(ctx context.Context, id string, files []registry.NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.Path
+	}
+	if err = in.core.Read(ctx, func(tx database.Tx) error {
+		if session, err = in.openSession(ctx, tx, id); err != nil {
+			return err
+		}
+		declared, err = upload.GetFiles(ctx, tx, id, paths)
+		return err
+	}); err != nil {
+		return session, nil, nil, err
+	}
+	var missing []registry.FileDeclaration
+	for _, f := range files {
+		if _, there := declared[f.Path]; !there {
+			missing = append(missing, registry.FileDeclaration{Path: f.Path, Executable: f.Executable})
+			implicit = append(implicit, f.Path)
+			declared[f.Path] = upload.File{Path: f.Path, Size: upload.UnknownSize, Executable: f.Executable}
+		}
+	}
+	if len(missing) > 0 {
+		if _, err := in.DeclareFiles(ctx, id, missing); err != nil {
+			return session, nil, nil, pathField(err)
+		}
+	}
+	return session, declared, implicit, nil
+}
+
+// storedFile is a declaration and what its bytes turned out to be.
+type storedFile struct {
+	declared upload.File
+	info     storage.Info
+}
+
+// recordStored notes content that the session now has. Content of files that
+// were declared without it changes what Publish would seal; content that was
+// declared does not.
+func (in *Intake) recordStored(ctx context.Context, session upload.Session, stored []storedFile) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	var news []storedFile
+	blobs := make([]upload.Blob, 0, len(stored))
+	seen := make(map[digest.Digest]bool, len(stored))
+	for _, f := range stored {
+		if f.declared.Digests != f.info.Digests || f.declared.Size != f.info.Size {
+			news = append(news, f)
+		}
+		if sha := f.info.Digests.SHA256; !seen[sha] {
+			seen[sha] = true
+			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: upload.SourceSent})
+		}
+	}
+	return in.core.Group(ctx, func(tx database.Tx) error {
+		if len(news) > 0 {
+			if _, err := in.lockSession(ctx, tx, session.ID); err != nil {
+				return err
+			}
+		}
+		for _, f := range news {
+			set, err := upload.SetContent(ctx, tx, session.ID, f.declared.Path, f.info.Size, f.info.Digests)
+			if err != nil {
+				return err
+			}
+			if !set {
+				return &registry.ConflictError{Field: "path", Message: fmt.Sprintf("other bytes were sent for %q in this session", f.declared.Path)}
+			}
+		}
+		if err := in.prolong(ctx, tx, session); err != nil {
+			return err
+		}
+		return upload.InsertBlobs(ctx, tx, session.ID, blobs)
+	})
+}
+
+// prolong moves the end of a session in which bytes arrive, not at every file.
+func (in *Intake) prolong(ctx context.Context, tx database.Tx, session upload.Session) error {
+	if now := in.core.Now(); session.Expires.Sub(now) < in.lifetime*3/4 {
+		return upload.Extend(ctx, tx, session.ID, now.Add(in.lifetime))
+	}
+	return nil
+}

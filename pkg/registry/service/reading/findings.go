@@ -1,0 +1,76 @@
+package reading
+
+import (
+	"context"
+	"slices"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// counted are findings, and the log's head when they were counted.
+type counted struct {
+	head     eventlog.Head
+	findings registrar.Findings
+}
+
+// Findings implements registrar.Registrar. Counting reads every location of the
+// backend, so it is done only when something was logged since the last time.
+func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, error) {
+	if id == "" {
+		return registrar.Findings{}, nil
+	}
+	var now counted
+	err := r.core.Read(ctx, func(tx database.Tx) error {
+		head, err := eventlog.HeadTx(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if last, found := r.counted.Load(id); found && last.(counted).head == head {
+			now = last.(counted)
+			return nil
+		}
+		now.head = head
+		now.findings, err = findingsTx(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return registrar.Findings{}, err
+	}
+	r.counted.Store(id, now)
+	now.findings.Failures = slices.Clone(now.findings.Failures)
+	return now.findings, nil
+}
+
+func findingsTx(ctx context.Context, tx database.Tx, id string) (registrar.Findings, error) {
+	f, err := view.FindFindings(ctx, tx, id)
+	if err != nil {
+		return registrar.Findings{}, err
+	}
+	answer := registrar.Findings{
+		Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
+		WaitingSince: f.OldestLive,
+	}
+	if f.NeverChecked == 0 {
+		answer.OldestVerified = f.Oldest
+	}
+	if f.FirstUnchecked != 0 {
+		stored, err := eventlog.TimeTx(ctx, tx, f.FirstUnchecked)
+		if err != nil {
+			return registrar.Findings{}, err
+		}
+		if answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
+			answer.WaitingSince = stored
+		}
+	}
+	if answer.Failed == 0 {
+		return answer, nil
+	}
+	failed, err := view.ListFailed(ctx, tx, id, registrar.MaxFailures)
+	for _, location := range failed {
+		answer.Failures = append(answer.Failures, registrar.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
+	}
+	return answer, err
+}

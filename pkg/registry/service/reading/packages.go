@@ -1,0 +1,98 @@
+package reading
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// ListPackages implements Packages.
+func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter) (registry.PackagePage, error) {
+	limit, err := registry.PackagePageLimit(filter.Limit)
+	if err != nil {
+		return registry.PackagePage{}, err
+	}
+	for field, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "retentionClass": filter.RetentionClass} {
+		if value != "" {
+			if err := registry.ValidateName(field, value); err != nil {
+				return registry.PackagePage{}, err
+			}
+		}
+	}
+	after, err := registry.ParsePackageCursor(filter.After)
+	if err != nil {
+		return registry.PackagePage{}, err
+	}
+	var from *[3]string
+	if after != nil {
+		from = &[3]string{after.Producer, after.Name, after.Version}
+	}
+	var rows []view.Package
+	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
+		rows, err = view.ListPackages(ctx, tx, view.Filter{
+			Producer: filter.Producer, Name: filter.Name, RetentionClass: filter.RetentionClass, After: from, Limit: limit + 1,
+		})
+		return err
+	})
+	page := registry.PackagePage{Packages: []registry.Package{}}
+	for i, row := range rows {
+		if i == limit { // there is one more
+			last := rows[i-1]
+			page.Next = registry.PackageCursor(registry.PackageRef{Producer: last.Producer, Name: last.Name, Version: last.Version})
+			break
+		}
+		page.Packages = append(page.Packages, r.describePackage(row))
+	}
+	return page, err
+}
+
+func (r *Reader) describePackage(p view.Package) registry.Package {
+	return registry.Package{
+		PackageRef: registry.PackageRef{Producer: p.Producer, Name: p.Name, Version: p.Version}, ManifestDigest: p.ManifestDigest, ManifestSize: p.ManifestSize,
+		RetentionClass: p.RetentionClass, Tier: registry.Tier(p.Tier), MediaType: p.MediaType, Annotations: p.Annotations,
+		Files: p.Files, Bytes: p.Bytes, Position: p.Position, Published: p.Published, Actor: p.Actor,
+		BackendID: p.BackendID, Backend: r.core.NameOf(p.BackendID), Abandoned: p.Abandoned,
+	}
+}
+
+// GetPackage implements Packages.
+func (r *Reader) GetPackage(ctx context.Context, ref registry.PackageRef) (answer registry.Package, err error) {
+	if err := ref.Validate(); err != nil {
+		return answer, err
+	}
+	err = r.core.Read(ctx, func(tx database.Tx) error {
+		p, err := view.FindPackage(ctx, tx, ref.Producer, ref.Name, ref.Version)
+		answer = r.describePackage(p)
+		return err
+	})
+	return answer, err
+}
+
+// GetManifest implements Packages. It is answered from the log, so it needs no backend.
+func (r *Reader) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
+	var p view.Package
+	if err := r.core.Read(ctx, func(tx database.Tx) (err error) {
+		p, err = view.FindManifest(ctx, tx, name)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	rec, err := r.core.ReadRecord(ctx, p.Position)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := event.Decode(rec.Event)
+	if err != nil {
+		return nil, err
+	}
+	published, ok := payload.(event.PackagePublished)
+	if !ok {
+		return nil, fmt.Errorf("event %d is a %s, the views say it published %s", p.Position, rec.Kind, name)
+	}
+	return published.Manifest, nil
+}

@@ -7,8 +7,8 @@ import (
 	"os"
 
 	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -30,7 +30,7 @@ func (c connection) hasToken() bool { return c.tokenFile != "" || !c.token.IsZer
 // connect makes a client of the registry. Nothing is sent yet, so all that can
 // be wrong is what was given.
 func connect(c connection) (registry.Registry, error) {
-	opts := httpapi.ClientOptions{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken}
+	opts := client.Options{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken}
 	switch {
 	case c.tokenFile != "":
 		source := &tokenFile{path: c.tokenFile}
@@ -50,14 +50,14 @@ func connect(c connection) (registry.Registry, error) {
 			return nil, usage("ca-file: %s holds no certificate in PEM", c.caFile)
 		}
 	}
-	client, err := httpapi.NewClient(c.server, opts)
-	if errors.Is(err, httpapi.ErrTokenInClear) {
+	server, err := client.New(c.server, opts)
+	if errors.Is(err, client.ErrTokenInClear) {
 		err = fmt.Errorf("%w; where the network is trusted, set --insecure-token or %s=true", err, insecureTokenEnv)
 	}
 	if err != nil {
 		return nil, asUsage(err)
 	}
-	return client, nil
+	return server, nil
 }
 
 // explainAccess adds to a 401 how a token is given, if none was.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
@@ -66,7 +66,7 @@ func patiently[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	until := time.Now().Add(registryPatience)
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		answer, err := ask()
-		if err == nil || ctx.Err() != nil || !httpapi.IsTemporary(err) || time.Now().Add(wait).After(until) {
+		if err == nil || ctx.Err() != nil || !client.IsTemporary(err) || time.Now().Add(wait).After(until) {
 			return answer, err
 		}
 		select {

@@ -21,7 +21,7 @@ import (
 
 	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	httpapi "github.com/coulomb/artifact-store/pkg/httpapi/server"
 	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"

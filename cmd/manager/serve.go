@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
 // server answers requests at one address, or two.
@@ -76,7 +76,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 }
 
 func (s *server) start(listener net.Listener, handler http.Handler, config *tls.Config, ended chan<- error) *http.Server {
-	started := httpapi.NewServer(handler)
+	started := serving.NewServer(handler)
 	started.ErrorLog = slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)
 	started.TLSConfig = config
 	go func() {

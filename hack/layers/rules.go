@@ -60,7 +60,6 @@ var imports = map[string][]string{
 	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
 	"pkg/registry/upload":  {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
 	"pkg/registry/verify":  {"pkg/digest", "pkg/storage"},
-	"pkg/registry/httpapi": {"pkg/access", "pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.
 	"pkg/registry/registrytest": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",
@@ -70,6 +69,13 @@ var imports = map[string][]string{
 	// Who may do what. The registry knows nothing of it: it is guarded.
 	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 	"pkg/access/...": {"pkg/access", "pkg/routing", "pkg/storage"},
+
+	// HTTP: what every API over it needs, then /v1 with its client. The client
+	// knows nothing of the server; they have the wire in common.
+	"pkg/serving":        {"pkg/access", "pkg/digest", "pkg/storage"},
+	"pkg/httpapi/wire":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
+	"pkg/httpapi/server": {"pkg/access", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
+	"pkg/client":         {"pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
@@ -82,7 +88,7 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry", "pkg/registry/httpapi",
+		"pkg/access", "pkg/client", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry",
 		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/registry/view",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
@@ -100,7 +106,8 @@ var confined = map[string][]string{
 	"github.com/aws":                 {"pkg/storage/s3", "pkg/storage/backends"},
 	"github.com/jackc/pgx":           {"pkg/database/..."},
 	"modernc.org/sqlite":             {"pkg/database/..."},
-	"github.com/danielgtaylor/huma":  {"pkg/registry/httpapi"},
+	"github.com/danielgtaylor/huma":  {"pkg/httpapi/server"},
+	"github.com/prometheus":          {"pkg/httpapi/server", "pkg/serving", "pkg/access/kubernetes", "controllers/...", "cmd/manager/..."},
 	"github.com/spf13":               {"cmd/..."},
 	"flag":                           {"cmd/..."},
 	"testing":                        {"pkg/eventlog/eventlogtest", "pkg/registry/registrytest", "pkg/storage/storagetest"},

@@ -6,9 +6,9 @@ package access
 
 import (
 	"context"
-	"errors"
 	"slices"
 
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -75,14 +75,14 @@ type Authorizer interface {
 	Authorize(ctx context.Context, who Identity, what Action) error
 }
 
-// The sentinels that callers tell apart.
+// The sentinels that callers tell apart: the contract's, which a client gives back, too.
 var (
 	// ErrUnauthenticated: nobody knows who asks. Always an *UnauthenticatedError.
-	ErrUnauthenticated = errors.New("not authenticated")
+	ErrUnauthenticated = registry.ErrUnauthenticated
 	// ErrForbidden: who asks may not do it. Always a *ForbiddenError.
-	ErrForbidden = errors.New("forbidden")
+	ErrForbidden = registry.ErrForbidden
 	// ErrUnavailable: who asks, or what he may do, cannot be found out now.
-	ErrUnavailable = errors.New("who may do what cannot be found out now")
+	ErrUnavailable = registry.ErrAccessUnknown
 )
 
 // UnauthenticatedError says what is wrong with the credentials, in words that
@@ -121,9 +121,9 @@ func (e *ForbiddenError) Is(target error) bool { return target == ErrForbidden }
 
 type identityKey struct{}
 
-// WithIdentity says who asks.
+// WithIdentity says who asks, and under which name events are logged.
 func WithIdentity(ctx context.Context, who Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, who)
+	return context.WithValue(registry.WithActor(ctx, who.Name), identityKey{}, who)
 }
 
 // IdentityOf returns who asks, and whether anybody has said so.

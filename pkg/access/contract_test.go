@@ -7,7 +7,8 @@ import (
 	"testing"
 
 	"github.com/coulomb/artifact-store/pkg/access"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/client"
+	"github.com/coulomb/artifact-store/pkg/httpapi/server"
 	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -31,9 +32,9 @@ func TestContractThroughGuard(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registrytest.Fixture {
 		fixture := registrytest.OpenService(t, "")
 		guard := access.Guard(fixture.Registry, everybody{}, fixture.Registry.(access.Index))
-		server := httptest.NewServer(httpapi.NewHandler(guard, httpapi.Options{Logger: slog.New(slog.DiscardHandler), Authenticator: everybody{}}))
+		server := httptest.NewServer(server.NewHandler(guard, server.Options{Logger: slog.New(slog.DiscardHandler), Authenticator: everybody{}}))
 		t.Cleanup(server.Close)
-		client, err := httpapi.NewClient(server.URL, httpapi.ClientOptions{
+		client, err := client.New(server.URL, client.Options{
 			Token: func() (storage.Secret, error) { return storage.NewSecret("the-token"), nil },
 		})
 		if err != nil {

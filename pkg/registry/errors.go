@@ -37,6 +37,12 @@ var (
 	ErrAbandoned = errors.New("the backend that held the blob was given up")
 	// ErrUnavailable: the blob's backend is not declared or not reachable now.
 	ErrUnavailable = errors.New("the backend that holds the blob is not available")
+	// ErrUnauthenticated, ErrForbidden and ErrAccessUnknown come from what
+	// guards a registry (pkg/access): nobody knows who asks; who asks may not do
+	// it; that cannot be found out now.
+	ErrUnauthenticated = errors.New("not authenticated")
+	ErrForbidden       = errors.New("forbidden")
+	ErrAccessUnknown   = errors.New("who may do what cannot be found out now")
 )
 
 // UnavailableError says why: the reason ("" for none) and the message of the

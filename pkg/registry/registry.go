@@ -3,8 +3,8 @@
 // log, and serves them back.
 //
 // It is the contract alone: interfaces, types, errors, names, limits and
-// cursors. service.Service implements it on a database; the HTTP client
-// implements the same interfaces over the wire.
+// cursors. service.Service implements it on a database; client.Client
+// implements the same interfaces over HTTP.
 package registry
 
 import (

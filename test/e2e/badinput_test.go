@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -46,7 +47,7 @@ type refused struct {
 // site is a manager with one local backend.
 type site struct {
 	*world
-	client *httpapi.Client
+	client *client.Client
 }
 
 func newSite(t *testing.T, database string) *site {
@@ -134,7 +135,7 @@ func (s *site) refuse(t *testing.T, r request, want refused) {
 		t.Errorf("answered %d, %s, want %d: %s", status, header.Get("Content-Type"), want.status, body)
 		return
 	}
-	problem := decodeJSON[httpapi.Problem](t, body)
+	problem := decodeJSON[wire.Problem](t, body)
 	if want.field != "" && (len(problem.Errors) == 0 || !strings.Contains(problem.Errors[0].Location, want.field) || problem.Errors[0].Message == "") {
 		t.Errorf("the answer does not name the field %s: %s", want.field, body)
 	}

@@ -25,9 +25,9 @@ import (
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/pkg/access"
+	sdk "github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -222,7 +222,7 @@ func (c *cluster) count(m *programs.Manager, words string) int {
 }
 
 // as is a client of a replica with another token.
-func (c *cluster) as(m *programs.Manager, token string) *httpapi.Client {
+func (c *cluster) as(m *programs.Manager, token string) *sdk.Client {
 	other := *m
 	other.Token = token
 	return other.Client(c.t)
@@ -265,7 +265,7 @@ func (c *cluster) pushTo(to, other *programs.Manager, version, token string) (lo
 		return err
 	})
 	step(func() error { _, err := client.Publish(ctx, upload.ID, nil); return err })
-	for _, from := range []*httpapi.Client{client, reader} {
+	for _, from := range []*sdk.Client{client, reader} {
 		step(func() error { _, err := from.GetPackage(ctx, ref); return err })
 		step(func() error {
 			body, _, err := from.OpenBlob(registry.WithHolder(ctx, ref.Producer), digest.Of([]byte(content)).SHA256, nil)

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -165,13 +165,13 @@ func (m *Manager) Text() string {
 }
 
 // Client returns an HTTP client of its registry.
-func (m *Manager) Client(tb testing.TB) *httpapi.Client {
+func (m *Manager) Client(tb testing.TB) *client.Client {
 	tb.Helper()
-	opts := httpapi.ClientOptions{}
+	opts := client.Options{}
 	if m.Token != "" {
 		opts.Token = func() (storage.Secret, error) { return storage.NewSecret(m.Token), nil }
 	}
-	client, err := httpapi.NewClient(m.URL, opts)
+	client, err := client.New(m.URL, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -25,9 +25,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/httpapi"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -41,7 +41,7 @@ type Counts struct {
 
 type load struct {
 	server, tokenFile, producer, run string
-	client                           *httpapi.Client
+	client                           *client.Client
 	plain                            *http.Client
 	pushes, pulls, asks, failures    atomic.Int64
 }
@@ -103,7 +103,7 @@ func (l *load) print() {
 }
 
 func (l *load) connect(caFile string) error {
-	opts := httpapi.ClientOptions{UserAgent: "load"}
+	opts := client.Options{UserAgent: "load"}
 	var roots *x509.CertPool
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
@@ -126,7 +126,7 @@ func (l *load) connect(caFile string) error {
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}}
 	var err error
-	l.client, err = httpapi.NewClient(l.server, opts)
+	l.client, err = client.New(l.server, opts)
 	return err
 }
 

@@ -1,0 +1,98 @@
+package client
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// PutFiles implements registry.Bundles: a tar archive in one request. A file
+// of unknown size, which tar cannot carry, is sent by a PutFile of its own. next is
+// called from another goroutine, which has ended when PutFiles returns.
+func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (registry.Bundled, error) {
+	if id == "" {
+		return registry.Bundled{}, registry.ErrNotFound
+	}
+	from, into := io.Pipe()
+	var alone registry.Bundled
+	packed := make(chan error, 1)
+	go func() {
+		err := c.pack(ctx, id, into, next, &alone)
+		into.CloseWithError(err) //nolint:errcheck // never fails; nil is io.EOF
+		packed <- err
+	}()
+	var answer registry.Bundled
+	err := c.ask(ctx, call{
+		method: http.MethodPost, path: uploadPath(id, "/bundle"), header: http.Header{"Content-Type": {wire.TarMediaType}},
+		body: func() (io.Reader, error) { return from, nil }, length: -1,
+	}, nil, &answer)
+	from.Close() //nolint:errcheck // ends the packing, if the server has answered before its end
+	if failed := <-packed; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		err = failed // the cause of what became of the request
+	}
+	return registry.Bundled{Files: answer.Files + alone.Files, Bytes: answer.Bytes + alone.Bytes}, err
+}
+
+// pack writes the archive.
+func (c *Client) pack(ctx context.Context, id string, into io.Writer, next func() (registry.NamedContent, error), alone *registry.Bundled) error {
+	buffered := bufio.NewWriterSize(into, 64<<10) // a tar header is 512 bytes, a pipe hands over one write at a time
+	archive := tar.NewWriter(buffered)
+	for {
+		file, err := next()
+		if errors.Is(err, io.EOF) {
+			return errors.Join(archive.Close(), buffered.Flush())
+		}
+		if err != nil {
+			return err
+		}
+		var invalid *manifest.InvalidError
+		if errors.As(manifest.ValidatePath(file.Path), &invalid) { // tar would change or refuse some
+			return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
+		}
+		if file.Size != storage.UnknownSize {
+			if err := writeFile(archive, file); err != nil {
+				return err
+			}
+			continue
+		}
+		stored, err := c.PutFile(ctx, id, file.Path, file.Content)
+		if err != nil {
+			return err
+		}
+		alone.Files, alone.Bytes = alone.Files+1, alone.Bytes+stored.Size
+	}
+}
+
+// writeFile adds a file of known size to an archive.
+func writeFile(archive *tar.Writer, file registry.NamedContent) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: file.Path, Size: file.Size, Mode: 0o644}
+	if file.Executable {
+		header.Mode = 0o755
+	}
+	if digests := wire.FormatDigests(file.Digests); digests != "" {
+		header.PAXRecords = map[string]string{wire.DigestRecord: digests}
+	}
+	if file.Size < 0 {
+		return registry.Invalid("size", "of %.200q must not be negative, is %d", file.Path, file.Size)
+	}
+	if err := archive.WriteHeader(header); err != nil {
+		return err
+	}
+	body := &sizedReader{from: file.Reader, size: file.Size, left: file.Size}
+	if file.Size == 0 {
+		if _, err := body.Read(nil); err != io.EOF {
+			return err
+		}
+		return nil
+	}
+	_, err := io.Copy(archive, body)
+	return err
+}

@@ -1,0 +1,280 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+const (
+	// connectionsPerServer: what a push or pull keeps open between files.
+	connectionsPerServer = 32
+	// idleTimeout is half of serving.IdleTimeout: an idle connection is closed
+	// here before the server closes it under a request.
+	idleTimeout = time.Minute
+	// attempts at a call that may be repeated; waits of retryWait and twice that lie between.
+	attempts  = 3
+	retryWait = 100 * time.Millisecond
+	// maxAnswer bounds a JSON answer, in bytes: 100,000 paths of 1 KiB.
+	maxAnswer = 128 << 20
+	// maxProblem bounds a problem, in bytes.
+	maxProblem = 1 << 20
+	// expectFrom is the body size, in bytes, from which the server is asked
+	// whether it wants the body at all.
+	expectFrom = 1 << 20
+)
+
+// Options of New; the zero value works.
+type Options struct {
+	// UserAgent is sent along; "" is "artifact-store".
+	UserAgent string
+	// Token is asked before each request for the bearer token to send, "" for
+	// none; nil sends none. It is not sent in the clear, unless to this machine.
+	Token func() (storage.Secret, error)
+	// InsecureToken sends it in the clear all the same: where the network is trusted.
+	InsecureToken bool
+	// Transport makes the connections; nil is one of its own.
+	Transport http.RoundTripper
+	// RootCAs are whom to trust that the server is the one that it says, if Transport is nil; nil is the system's.
+	RootCAs *x509.CertPool
+}
+
+// Client is a registry over HTTP. All methods may be called concurrently.
+// Errors are those of the registry: a problem becomes the typed error that it
+// was made from, or a *RemoteError. Calls that may be repeated are, up to three times,
+// when the connection failed; an answer is never asked for again.
+type Client struct {
+	base      *url.URL // without a slash at the end
+	http      *http.Client
+	userAgent string
+	token     func() (storage.Secret, error)
+}
+
+var _ registry.Registry = (*Client)(nil)
+
+// ErrTokenInClear: New was given a token for a server that it would
+// reach unencrypted over a network.
+var ErrTokenInClear = errors.New("server: must be https://…: over http the token would go in the clear")
+
+// New returns a Client of the server at baseURL (http or https, a host,
+// and the path that the server is mounted at, if any). It does not connect.
+func New(baseURL string, opts Options) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
+		base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		return nil, registry.Invalid("server", "must be http://host[:port] or https://host[:port], without user, query and fragment")
+	}
+	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), ""
+	if opts.Token != nil && base.Scheme == "http" && !opts.InsecureToken && !isLoopback(base.Hostname()) {
+		return nil, ErrTokenInClear
+	}
+	c := &Client{base: base, userAgent: opts.UserAgent, token: opts.Token}
+	if c.userAgent == "" {
+		c.userAgent = "artifact-store"
+	}
+	transport := opts.Transport
+	if transport == nil {
+		transport = newTransport(opts.RootCAs)
+	}
+	c.http = &http.Client{
+		Transport: transport,
+		// No address here redirects; a token must not follow one elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+// Close releases idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func newTransport(roots *x509.CertPool) *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport.MaxIdleConns = 4 * connectionsPerServer
+	transport.MaxIdleConnsPerHost = connectionsPerServer
+	transport.IdleConnTimeout = idleTimeout
+	transport.DisableCompression = true // digests are of what is on the wire
+	transport.WriteBufferSize = 64 << 10
+	transport.ReadBufferSize = 64 << 10
+	transport.ExpectContinueTimeout = 2 * time.Second
+	return transport
+}
+
+// call is one request.
+type call struct {
+	method string
+	path   string // escaped, below the base
+	query  url.Values
+	header http.Header
+	// body makes the body, anew for each attempt; nil is none. length is in bytes, -1 if not known.
+	body   func() (io.Reader, error)
+	length int64
+	// repeat: the call may be sent again after a failed connection.
+	repeat bool
+}
+
+// do sends the call until a server answers, and returns its answer if it is a
+// success. The caller closes the body.
+func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
+	for attempt := 1; ; attempt++ {
+		response, err := c.send(ctx, call)
+		if err == nil {
+			if response.StatusCode < 200 || response.StatusCode > 299 {
+				return nil, remoteError(response)
+			}
+			return response, nil
+		}
+		if !call.repeat || attempt == attempts || ctx.Err() != nil || !connectionFailed(err) {
+			return nil, fmt.Errorf("asking the registry: %w", err)
+		}
+		select {
+		case <-time.After(retryWait << (attempt - 1)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
+	var body io.Reader
+	if call.body != nil {
+		var err error
+		if body, err = call.body(); err != nil {
+			return nil, err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, call.method, c.address(call).String(), body)
+	if err != nil {
+		return nil, err
+	}
+	request.URL = c.address(call) // parsing the text again would lose which escapes were meant
+	for name, values := range call.header {
+		request.Header[name] = values
+	}
+	request.Header.Set("User-Agent", c.userAgent)
+	if call.repeat {
+		// net/http then sends it again by itself where the server closed an
+		// idle connection meanwhile; an empty one is not sent along.
+		request.Header["Idempotency-Key"] = []string{}
+	}
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return nil, err
+		}
+		if !token.IsZero() {
+			request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		}
+	}
+	if call.body != nil {
+		request.ContentLength = call.length
+		if call.length == 0 {
+			request.Body = http.NoBody // sends Content-Length: 0, where an empty reader would be sent chunked
+		}
+		if call.length < 0 || call.length >= expectFrom {
+			request.Header.Set("Expect", "100-continue")
+		}
+		if call.repeat && call.length != 0 {
+			// HTTP/2: a proxy that is about to go refuses what it has not begun,
+			// and net/http then sends it elsewhere, if it can have the body again.
+			request.GetBody = func() (io.ReadCloser, error) {
+				again, err := call.body()
+				return asCloser(again), err
+			}
+		}
+	}
+	return c.http.Do(request)
+}
+
+func asCloser(reader io.Reader) io.ReadCloser {
+	if closer, is := reader.(io.ReadCloser); is {
+		return closer
+	}
+	return io.NopCloser(reader)
+}
+
+func (c *Client) address(call call) *url.URL {
+	address := *c.base
+	decoded, err := url.PathUnescape(call.path)
+	if err != nil {
+		decoded = call.path // cannot be: every path is escaped here
+	}
+	address.RawPath = address.EscapedPath() + call.path
+	address.Path += decoded
+	address.RawQuery = call.query.Encode()
+	return &address
+}
+
+// ask is do with JSON both ways; send and into may be nil.
+func (c *Client) ask(ctx context.Context, call call, send, into any) error {
+	if send != nil {
+		data, err := json.Marshal(send)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		call.setBytes("application/json", data)
+	}
+	if call.header == nil {
+		call.header = http.Header{}
+	}
+	call.header.Set("Accept", "application/json")
+	response, err := c.do(ctx, call)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return readJSON(response.Body, into)
+}
+
+func readJSON(body io.Reader, into any) error {
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("reading the registry's answer: %w", err)
+	}
+	io.Copy(io.Discard, io.LimitReader(body, 1<<10)) //nolint:errcheck // to its end, so that the connection is used again
+	return nil
+}
+
+func (c *call) setBytes(contentType string, data []byte) {
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	c.header.Set("Content-Type", contentType)
+	c.body = func() (io.Reader, error) { return bytes.NewReader(data), nil }
+	c.length = int64(len(data))
+}
+
+// connectionFailed lists the failures after which no server has answered: it
+// was not there, or closed before the first byte of an answer.
+func connectionFailed(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return true
+	}
+	// HTTP/2 makes ErrUnexpectedEOF of a connection that was closed. net.ErrClosed:
+	// net/http saw that the server has closed it, and closed it under the request.
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
+}
+
+// isLoopback reports whether a host, without a port, says by itself that it is this machine's loopback.
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
+}

@@ -1,0 +1,126 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// RemoteError is a refusal of the server for which there is no typed error. It
+// unwraps to the sentinel of the registry that it stands for, if there is one.
+type RemoteError struct {
+	Status int // of the HTTP answer
+	// Type is the URI of the problem's type (docs/api/http.md lists them), ""
+	// if the answer was none of a registry.
+	Type          string
+	Title, Detail string
+	// RequestID finds the cause in the server's log, "" if there is none.
+	RequestID string
+	cause     error
+}
+
+func (e *RemoteError) Error() string {
+	text := fmt.Sprintf("the registry answered %d: %s", e.Status, e.Title)
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	if e.Status >= http.StatusInternalServerError && e.RequestID != "" {
+		text += " (request " + e.RequestID + ")"
+	}
+	return text
+}
+
+func (e *RemoteError) Unwrap() error { return e.cause }
+
+// IsTemporary reports whether a call failed in a way that may soon be over: no
+// server answered, or one that cannot serve now. Whether the call took effect
+// is not known.
+func IsTemporary(err error) bool {
+	var remote *RemoteError
+	if errors.As(err, &remote) {
+		switch remote.Status {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	return connectionFailed(err)
+}
+
+// remoteError reads an answer that is no success, and closes it.
+func remoteError(response *http.Response) error {
+	defer response.Body.Close()
+	var p wire.Problem
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
+	if err == nil && strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") && len(data) > 0 {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil || p.Type == "" {
+		// A HEAD, or something in between that is no registry: the status is all there is.
+		return &RemoteError{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), cause: causeOfStatus(response)}
+	}
+	p.Status = response.StatusCode
+	return restore(&p)
+}
+
+// causeOfStatus: only what one of our statuses can mean, and only from one of
+// our servers (they all send this header), so that a proxy's 404 is not taken for an answer about a blob.
+func causeOfStatus(response *http.Response) error {
+	if response.Request.Method != http.MethodHead || response.Header.Get("X-Request-Id") == "" {
+		return nil
+	}
+	switch response.StatusCode {
+	case http.StatusUnauthorized:
+		return registry.ErrUnauthenticated
+	case http.StatusForbidden:
+		return registry.ErrForbidden
+	case http.StatusNotFound:
+		return registry.ErrNotFound
+	case http.StatusGone:
+		return registry.ErrExpired
+	case http.StatusBadRequest:
+		return registry.ErrInvalid
+	case http.StatusServiceUnavailable:
+		return registry.ErrUnavailable
+	}
+	return nil
+}
+
+// restore makes the error that p was made from.
+func restore(p *wire.Problem) error {
+	var first wire.FieldError
+	if len(p.Errors) > 0 {
+		first = p.Errors[0]
+	}
+	switch {
+	case p.Type == wire.OffsetKind.Type() && p.ExpectedOffset != nil && p.ProvidedOffset != nil:
+		return &registry.OffsetError{Want: *p.ExpectedOffset, Got: *p.ProvidedOffset}
+	case p.Type == wire.LengthKind.Type():
+		return &registry.InvalidError{Field: first.Location, Message: first.Message}
+	}
+	kind, _ := wire.KindOf(p.Type)
+	switch target := kind.Target; {
+	case target == registry.ErrInvalid:
+		return &registry.InvalidError{Field: first.Location, Message: first.Message}
+	case target == registry.ErrConflict:
+		return &registry.ConflictError{Field: first.Location, Message: first.Message, Existing: p.Existing}
+	case target == registry.ErrIncomplete && p.Incomplete != nil:
+		return &registry.IncompleteError{Count: p.Incomplete.Count, Paths: p.Incomplete.Paths}
+	case target == storage.ErrMismatch && p.Mismatch != nil:
+		m := p.Mismatch
+		return &storage.MismatchError{Want: m.Want, Got: m.Got, WantSize: m.WantSize, GotSize: m.GotSize}
+	case target == registry.ErrNoReadyBackend && p.Explanation != nil:
+		return &placement.NotReadyError{Explanation: *p.Explanation}
+	case target == registry.ErrNoRule && p.Explanation != nil:
+		return &placement.NoRuleError{Explanation: *p.Explanation}
+	}
+	return &RemoteError{Status: p.Status, Type: p.Type, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID, cause: kind.Target}
+}

@@ -1,0 +1,212 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// ListPackages implements registry.Packages.
+func (c *Client) ListPackages(ctx context.Context, filter registry.PackageFilter) (answer registry.PackagePage, err error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "retentionClass": filter.RetentionClass, "after": filter.After} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if filter.Limit != 0 {
+		query.Set("limit", strconv.Itoa(filter.Limit))
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/packages", query: query, repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// GetPackage implements registry.Packages.
+func (c *Client) GetPackage(ctx context.Context, ref registry.PackageRef) (answer registry.Package, err error) {
+	if err := ref.Validate(); err != nil {
+		return answer, err
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: wire.PackageAddress(ref), repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// GetManifest implements registry.Packages. The bytes are checked against the name.
+func (c *Client) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
+	if name.IsZero() {
+		return nil, registry.Invalid("digest", "must not be empty")
+	}
+	response, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/manifests/" + name.String(), query: holderQuery(ctx), header: http.Header{"Accept": {"application/cbor"}}, repeat: true})
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, manifest.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest %s: %w", name, err)
+	}
+	if got := manifest.Digest(data); got != name {
+		return nil, &storage.MismatchError{Want: digest.Dual{SHA256: name}, Got: digest.Of(data), WantSize: storage.UnknownSize, GotSize: int64(len(data))}
+	}
+	return data, nil
+}
+
+// FindFile implements registry.Blobs.
+func (c *Client) FindFile(ctx context.Context, ref registry.PackageRef, path string) (answer registry.FileInfo, err error) {
+	if err := ref.Validate(); err != nil {
+		return answer, err
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: wire.PackageAddress(ref) + "/files/" + wire.EscapePath(path), query: url.Values{"describe": {"true"}}, repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// HeadBlob implements registry.Blobs.
+func (c *Client) HeadBlob(ctx context.Context, name digest.Digest) (registry.BlobInfo, error) {
+	if name.IsZero() {
+		return registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
+	}
+	response, err := c.do(ctx, call{method: http.MethodHead, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), repeat: true})
+	if err != nil {
+		return registry.BlobInfo{}, err
+	}
+	defer response.Body.Close()
+	return blobInfo(response.Header, response.ContentLength)
+}
+
+// holderQuery passes on whose package the blob is of.
+func holderQuery(ctx context.Context) url.Values {
+	if producer := registry.HolderOf(ctx); producer != "" {
+		return url.Values{"producer": {producer}}
+	}
+	return nil
+}
+
+func blobInfo(header http.Header, size int64) (registry.BlobInfo, error) {
+	digests, err := wire.DeclaredDigests(header)
+	if err != nil || digests.SHA256.IsZero() || digests.BLAKE3.IsZero() || size < 0 {
+		return registry.BlobInfo{}, fmt.Errorf("the answer does not describe a blob: %s %q, size %d", wire.ReprDigest, header.Get(wire.ReprDigest), size)
+	}
+	return registry.BlobInfo{Digests: digests, Size: size}, nil
+}
+
+// OpenBlob implements registry.Blobs. A body that ends early is an error of its reader.
+func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if name.IsZero() {
+		return nil, registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
+	}
+	get := call{method: http.MethodGet, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), header: http.Header{}, repeat: true}
+	if rng != nil {
+		if rng.Offset < 0 || rng.Length < 0 {
+			return nil, registry.BlobInfo{}, storage.ErrRange
+		}
+		if rng.Length == 0 {
+			return c.openNothing(ctx, name, rng.Offset)
+		}
+		get.header.Set("Range", fmt.Sprintf("bytes=%d-%d", rng.Offset, rng.Offset+rng.Length-1))
+	}
+	response, err := c.do(ctx, get)
+	if err != nil {
+		return nil, registry.BlobInfo{}, err
+	}
+	info, err := openedBlob(response, rng)
+	if err != nil {
+		response.Body.Close()
+		return nil, info, err
+	}
+	return &exactBody{response.Body, response.ContentLength}, info, nil
+}
+
+// openNothing opens an empty range, which HTTP cannot ask for.
+func (c *Client) openNothing(ctx context.Context, name digest.Digest, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
+	info, err := c.HeadBlob(ctx, name)
+	if err == nil && offset > info.Size {
+		err = storage.ErrRange
+	}
+	if err != nil {
+		return nil, info, err
+	}
+	return io.NopCloser(bytes.NewReader(nil)), info, nil
+}
+
+// openedBlob checks that the answer is what was asked for: HTTP lets a server
+// shorten a range, and send the whole for one.
+func openedBlob(response *http.Response, rng *storage.Range) (registry.BlobInfo, error) {
+	if rng == nil {
+		return blobInfo(response.Header, response.ContentLength)
+	}
+	_, total, _ := strings.Cut(response.Header.Get("Content-Range"), "/")
+	size, err := strconv.ParseInt(total, 10, 64)
+	if err != nil || response.StatusCode != http.StatusPartialContent {
+		return registry.BlobInfo{}, fmt.Errorf("asked for a range, the answer is %s with Content-Range %q", response.Status, response.Header.Get("Content-Range"))
+	}
+	info, err := blobInfo(response.Header, size)
+	if err == nil && (response.Header.Get("Content-Range") != fmt.Sprintf("bytes %d-%d/%d", rng.Offset, rng.Offset+rng.Length-1, size) || response.ContentLength != rng.Length) {
+		err = storage.ErrRange
+	}
+	return info, err
+}
+
+// exactBody ends with an error if it ends before its length. net/http sees to
+// that for HTTP/1.1; this holds whatever carries the bytes.
+type exactBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *exactBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if err == io.EOF && b.left > 0 {
+		err = fmt.Errorf("the blob's bytes ended %d early: %w", b.left, io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+// ListBackends implements registry.Backends.
+func (c *Client) ListBackends(ctx context.Context) ([]registry.BackendStatus, error) {
+	var answer wire.BackendList
+	err := c.ask(ctx, call{method: http.MethodGet, path: "/v1/backends", repeat: true}, nil, &answer)
+	return answer.Backends, err
+}
+
+// GetBackend implements registry.Backends.
+func (c *Client) GetBackend(ctx context.Context, nameOrID string) (answer registry.BackendStatus, err error) {
+	if nameOrID == "" {
+		return answer, registry.ErrNotFound
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/backends/" + wire.Segment(nameOrID), repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// ProbeBackend implements registry.Backends.
+func (c *Client) ProbeBackend(ctx context.Context, nameOrID string) (answer registrar.ProbeReport, err error) {
+	if nameOrID == "" {
+		return answer, registry.ErrNotFound
+	}
+	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/backends/" + wire.Segment(nameOrID) + "/probe"}, nil, &answer)
+	return answer, err
+}
+
+// Explain implements registry.Backends.
+func (c *Client) Explain(ctx context.Context, req placement.Request) (answer placement.Explanation, err error) {
+	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/routing/explain", repeat: true}, req, &answer)
+	return answer, err
+}
+
+// Health implements registry.Backends.
+func (c *Client) Health(ctx context.Context) (answer registry.Health, err error) {
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/health", repeat: true}, nil, &answer)
+	return answer, err
+}

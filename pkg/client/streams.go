@@ -1,0 +1,196 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+const (
+	// maxStreamLine bounds one line of a stream, in bytes: an event of 10,000 locations is about 3 MB.
+	maxStreamLine = 64 << 20
+	// streamSilence is when a stream without a byte is dead: three heartbeats were lost.
+	streamSilence = 3*wire.Heartbeat + wire.Heartbeat/2
+	// reconnects without a single event between them, until FollowEvents gives up.
+	reconnects = 5
+)
+
+// ReadEvents implements registry.Events.
+func (c *Client) ReadEvents(ctx context.Context, after uint64, limit int) (answer registry.EventPage, err error) {
+	if limit < 0 {
+		return answer, registry.Invalid("limit", "must not be negative, is %d", limit)
+	}
+	query := url.Values{"after": {strconv.FormatUint(after, 10)}}
+	if limit != 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/events", query: query, repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// LogHead implements registry.Events.
+func (c *Client) LogHead(ctx context.Context) (registry.LogHead, error) {
+	page, err := c.ReadEvents(ctx, 0, 1)
+	return registry.LogHead{LogID: page.LogID, Position: page.Head}, err
+}
+
+// FollowEvents implements registry.Events. A stream that breaks is resumed
+// behind the last event, so yield sees each one once.
+func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
+	stream := &eventStream{client: c, after: after, yield: yield}
+	for failures := 0; ; {
+		seen := stream.after
+		err := stream.run(ctx)
+		var remote *RemoteError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case stream.refused != nil:
+			return stream.refused
+		case errors.Is(err, registry.ErrInvalid) || errors.As(err, &remote) && remote.Status < http.StatusInternalServerError:
+			return err
+		case stream.after > seen:
+			failures = 0
+		default:
+			if failures++; failures == reconnects {
+				return fmt.Errorf("following events after %d: %w", stream.after, err)
+			}
+		}
+		select {
+		case <-time.After(retryWait << failures):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// eventStream reads server-sent events. For one goroutine.
+type eventStream struct {
+	client  *Client
+	after   uint64
+	cursor  string // of the last event, "" before the first
+	yield   func(registry.Event) error
+	refused error // what yield returned
+}
+
+// run reads one connection to its end.
+func (s *eventStream) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	get := call{method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}}}
+	get.query = url.Values{"after": {strconv.FormatUint(s.after, 10)}}
+	if s.cursor != "" {
+		get.header.Set("Last-Event-Id", s.cursor)
+	}
+	response, err := s.client.do(ctx, get)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	silence := time.AfterFunc(streamSilence, func() { cancel(errors.New("the stream fell silent")) })
+	defer silence.Stop()
+
+	lines := bufio.NewReaderSize(response.Body, 64<<10)
+	var id string
+	var data []byte
+	for {
+		line, err := readLine(lines)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return err
+		}
+		silence.Reset(streamSilence)
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch {
+		case len(line) == 0:
+			if len(data) > 0 {
+				if err := s.deliver(id, data); err != nil {
+					return err
+				}
+			}
+			id, data = "", nil
+		case string(name) == "id":
+			id = string(value)
+		case string(name) == "data":
+			data = append(data, value...)
+		}
+	}
+}
+
+func (s *eventStream) deliver(id string, data []byte) error {
+	var event registry.Event
+	if err := json.Unmarshal(data, &event); err != nil {
+		return fmt.Errorf("reading event %q: %w", id, err)
+	}
+	s.refused = s.yield(event)
+	if s.refused == nil {
+		s.after, s.cursor = event.Position, id
+	}
+	return s.refused
+}
+
+// readLine returns a line without its end. The slice is valid until the next call.
+func readLine(lines *bufio.Reader) ([]byte, error) {
+	line, err := lines.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		long := bytes.Clone(line)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			line, err = lines.ReadSlice('\n')
+			if long = append(long, line...); len(long) > maxStreamLine {
+				return nil, fmt.Errorf("a line of the stream is longer than %d bytes", maxStreamLine)
+			}
+		}
+		line = long
+	}
+	if err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF // a stream has no regular end
+		}
+		return nil, err
+	}
+	return bytes.TrimRight(line, "\r\n"), nil
+}
+
+// reports asks for a run and gives each line of its report to take, until one
+// says that it is done or names a problem. what is for errors.
+func (c *Client) reports(ctx context.Context, request call, what string, take func([]byte) (bool, *wire.Problem, error)) error {
+	request.header = http.Header{"Accept": {"application/x-ndjson"}}
+	response, err := c.do(ctx, request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewReaderSize(response.Body, 64<<10)
+	for {
+		text, err := readLine(lines)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return fmt.Errorf("the %s broke off: %w", what, err)
+		}
+		done, problem, err := take(text)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reading a report of the %s: %w", what, err)
+		case problem != nil:
+			return restore(problem)
+		case done:
+			return nil
+		}
+	}
+}

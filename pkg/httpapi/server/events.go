@@ -1,0 +1,153 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/serving"
+)
+
+// getEvents answers a page, or with Accept: text/event-stream a live stream.
+func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
+	after, err := wire.QueryUint(r.URL.Query(), "after", 0, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		return h.streamEvents(w, r, after)
+	}
+	limit, err := wire.QueryUint(r.URL.Query(), "limit", registry.DefaultEventPage, registry.MaxEventPage)
+	if err != nil {
+		return err
+	}
+	page, err := h.registry.ReadEvents(r.Context(), after, int(limit))
+	if err != nil {
+		return err
+	}
+	if page.Events == nil {
+		page.Events = []registry.Event{}
+	}
+	return sendJSON(w, http.StatusOK, page)
+}
+
+// streamEvents is server-sent events (WHATWG HTML, section 9.2): id is the
+// cursor, event the kind, data the Event as JSON. Everything that can be
+// refused is refused before the stream begins, because after that there is no status.
+func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64) error {
+	head, err := h.registry.LogHead(r.Context())
+	if err != nil {
+		return err
+	}
+	field := "after"
+	if cursor := r.Header.Get("Last-Event-ID"); cursor != "" {
+		field = "Last-Event-ID"
+		if after, err = parseCursor(cursor, head.LogID); err != nil {
+			return err
+		}
+	}
+	if after > head.Position {
+		return registry.Invalid(field, "position %d lies past the head of the log, %d", after, head.Position)
+	}
+	if h.opts.Context.Err() != nil {
+		return problemStopping.problem("")
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.opts.Context, cancel)()
+
+	events, done := make(chan registry.Event), make(chan error, 1)
+	go func() {
+		done <- h.registry.FollowEvents(ctx, after, func(event registry.Event) error {
+			select {
+			case events <- event:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the stream back
+	w.WriteHeader(http.StatusOK)
+	err = h.writeEvents(ctx, w, head.LogID, events, done)
+	cancel()
+	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) || accessEnded(err) {
+		return nil // the client left or lost his right, or the server stops: the regular ends of a stream
+	}
+	return err
+}
+
+// accessEnded reports whether a stream's reader may not go on. He learns why when he asks again.
+func accessEnded(err error) bool {
+	return errors.Is(err, access.ErrUnauthenticated) || errors.Is(err, access.ErrForbidden) || errors.Is(err, access.ErrUnavailable)
+}
+
+func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID string, events <-chan registry.Event, done <-chan error) error {
+	beat := time.NewTicker(wire.Heartbeat)
+	defer beat.Stop()
+	w.Flush()
+	for {
+		select {
+		case event := <-events:
+			if err := writeEvent(w, logID, event); err != nil {
+				return err
+			}
+			w.Flush()
+		case <-beat.C:
+			if err := h.gate.StillKnown(ctx); err != nil {
+				return err
+			}
+			if _, err := io.WriteString(w, ": alive\n\n"); err != nil {
+				return err
+			}
+			w.Flush()
+		case err := <-done:
+			return err
+		}
+	}
+}
+
+func writeEvent(w io.Writer, logID string, event registry.Event) error {
+	data, err := json.Marshal(event) // on one line: JSON escapes line ends in strings, Marshal writes none
+	if err != nil {
+		return fmt.Errorf("encoding event %d: %w", event.Position, err)
+	}
+	var record bytes.Buffer
+	fmt.Fprintf(&record, "id: %s\nevent: %s\ndata: %s\n\n", formatCursor(logID, event.Position), event.Kind, data)
+	_, err = w.Write(record.Bytes())
+	return err
+}
+
+// A cursor is <log id>:<position>, so that one of another log is not taken for one of this.
+func formatCursor(logID string, position uint64) string {
+	return logID + ":" + strconv.FormatUint(position, 10)
+}
+
+func parseCursor(cursor, logID string) (uint64, error) {
+	const field = "Last-Event-ID"
+	colon := strings.LastIndexByte(cursor, ':')
+	if colon < 0 {
+		return 0, registry.Invalid(field, "%.80q is not <log id>:<position>", cursor)
+	}
+	position, err := strconv.ParseUint(cursor[colon+1:], 10, 63)
+	if err != nil {
+		return 0, registry.Invalid(field, "%.80q is not <log id>:<position>", cursor)
+	}
+	if cursor[:colon] != logID {
+		return 0, registry.Invalid(field, "is a cursor of another log than %s", logID)
+	}
+	return position, nil
+}

@@ -1,0 +1,254 @@
+// Package server serves a registry.Registry at /v1. docs/api/http.md is the
+// reference of what it answers, /openapi.json its machine form.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/serving"
+)
+
+// Options of NewHandler; the zero value serves.
+type Options struct {
+	// Logger takes what clients are not told; nil is slog.Default().
+	Logger *slog.Logger
+	// Metrics is served at /metrics and gets the handler's own; nil is a new one.
+	Metrics *prometheus.Registry
+	// MetricsApart leaves /metrics to NewHealthHandler.
+	MetricsApart bool
+	// Ready answers /readyz; its error's text is shown to whoever asks. nil is always ready.
+	Ready func(context.Context) error
+	// Context ends the streams (events, verifications) when the server is to
+	// stop: http.Server.Shutdown would wait for them. nil never does.
+	Context context.Context
+	// Stopping, once it has ended, says that the server will be gone soon:
+	// /readyz is 503 and answers ask clients to leave their connections, which
+	// go on being served. nil never ends.
+	Stopping context.Context
+	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
+	StallTimeout time.Duration
+	// LargeBodyTimeout ends a large declaration or manifest that is not there so long after its turn came; 0 is the constant.
+	LargeBodyTimeout time.Duration
+	// Version of the program, shown in /openapi.json.
+	Version string
+	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
+	LoopbackOnly bool
+	// Authenticator finds out who asks; nil takes everybody for registry.Anonymous.
+	// What he may do is the registry's matter: see access.Guard.
+	Authenticator access.Authenticator
+}
+
+// NewHandler serves reg. It may be used by many servers at once.
+func NewHandler(reg registry.Registry, opts Options) http.Handler {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Metrics == nil {
+		opts.Metrics = prometheus.NewRegistry()
+	}
+	if opts.Context == nil {
+		opts.Context = context.Background()
+	}
+	if opts.LargeBodyTimeout == 0 {
+		opts.LargeBodyTimeout = LargeBodyTimeout
+	}
+	h := &handler{
+		registry: reg, opts: opts, gate: serving.Gate{Authenticator: opts.Authenticator, Open: open}, sweeps: newSweepMetrics(opts.Metrics),
+		large: serving.NewLargeBodies(MaxLargeBodies, smallDeclaration, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
+	}
+	api := h.newAPI()
+	h.registerOperations(api)
+	for _, route := range h.byteRoutes() {
+		h.add(api, route)
+	}
+	h.openapi = specification(api)
+	h.mux.HandleFunc("/", h.noRoute)
+	return serving.NewHandler(h, serving.Options{
+		Logger: opts.Logger, Metrics: serving.NewMetrics(opts.Metrics), Gate: h.gate,
+		LoopbackOnly: opts.LoopbackOnly, Stopping: opts.Stopping, StallTimeout: opts.StallTimeout,
+	})
+}
+
+// byteHandler answers by itself or returns an error, which is answered for it.
+type byteHandler func(w *serving.Writer, r *http.Request) error
+
+// route is one address that is served without huma, and its documentation.
+type route struct {
+	operation huma.Operation // Method and Path are the route
+	serve     byteHandler
+}
+
+// open are the addresses that are answered to everybody: what a kubelet, a
+// Prometheus or a client that does not know the API yet asks.
+var open = map[string]bool{"/livez": true, "/readyz": true, "/metrics": true, "/openapi.json": true}
+
+// handler is the serving.Face of /v1.
+type handler struct {
+	registry registry.Registry
+	opts     Options
+	gate     serving.Gate
+	sweeps   *sweepMetrics
+	large    *serving.LargeBodies
+	mux      *http.ServeMux
+	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
+	openapi  []byte
+}
+
+// byteRoutes lists what moves bytes or streams: a framework's limits on bodies
+// and time do not fit them.
+func (h *handler) byteRoutes() []route {
+	routes := []route{
+		{declareOperation, h.declareFiles},
+		{bundleOperation, h.putFiles},
+		{putFileOperation, h.putFile},
+		{progressOperation, h.fileProgress},
+		{appendOperation, h.appendFile},
+		{publishOperation, h.publish},
+		{getFileOperation, h.getPackageFile},
+		{headFileOperation, h.getPackageFile},
+		{getManifestOperation, h.getManifest},
+		{getBlobOperation, h.getBlob},
+		{headBlobOperation, h.getBlob},
+		{eventsOperation, h.getEvents},
+		{verifyOperation, h.verifyBackend},
+		{sweepOperation, h.sweepBackend},
+		{livezOperation, func(w *serving.Writer, _ *http.Request) error { return sendText(w, "ok\n") }},
+		{readyzOperation, h.readyz},
+		{openapiOperation, func(w *serving.Writer, _ *http.Request) error {
+			w.Header().Set("Content-Type", "application/openapi+json")
+			_, err := w.Write(h.openapi)
+			return err
+		}},
+	}
+	if h.opts.MetricsApart {
+		return routes
+	}
+	metrics := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
+	return append(routes, route{metricsOperation, func(w *serving.Writer, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }})
+}
+
+func (h *handler) add(api huma.API, route route) {
+	op := route.operation
+	document(api, op)
+	if _, isFile := fileAddresses[op.Path]; isFile {
+		h.files[op.Method+" "+op.Path] = route.serve
+		return
+	}
+	if op.Method == http.MethodHead {
+		return // ServeMux gives HEAD to GET
+	}
+	h.mux.HandleFunc(op.Method+" "+op.Path, func(w http.ResponseWriter, r *http.Request) {
+		h.run(route.serve, w.(*serving.Writer), r)
+	})
+}
+
+// Serve sends a request to its handler. A file's path is taken from the
+// address as it was sent: ServeMux would clean "a//b" and "a/../b" by a
+// redirect, and turn what must be refused into the address of another file.
+func (h *handler) Serve(w *serving.Writer, r *http.Request) {
+	escaped := r.URL.EscapedPath()
+	if address, ok := splitFileAddress(escaped); ok {
+		r.Pattern = address.pattern
+		serve, ok := h.files[r.Method+" "+address.pattern]
+		if !ok {
+			w.Fail(r, h.methodProblem(w, h.fileMethods(address.pattern)))
+			return
+		}
+		for field, value := range address.values {
+			r.SetPathValue(field, value)
+		}
+		if address.err != nil {
+			w.Fail(r, address.err)
+			return
+		}
+		h.run(serve, w, r)
+		return
+	}
+	if !isClean(escaped) {
+		w.Fail(r, registry.Invalid("path", `the address must not have empty segments, "." or ".."`))
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+func (h *handler) run(serve byteHandler, w *serving.Writer, r *http.Request) {
+	if err := serve(w, r); err != nil {
+		w.Fail(r, err)
+	}
+}
+
+// Refuse answers err with a problem.
+func (h *handler) Refuse(w *serving.Writer, r *http.Request, err error) {
+	h.explain(r, problemOf(err), err).write(w)
+}
+
+// explain gives a problem its request id, and logs the detail of a fault of ours under it.
+func (h *handler) explain(r *http.Request, p *problem, err error) *problem {
+	answer := *p
+	answer.RequestID = newRequestID()
+	if p.Status >= http.StatusInternalServerError {
+		h.opts.Logger.Log(r.Context(), faultLevel(p.Status), "request failed", "requestId", answer.RequestID,
+			"method", r.Method, "route", r.Pattern, "status", p.Status, "error", err)
+	}
+	return &answer
+}
+
+// faultLevel: a 503 is what a server is to answer while something is away.
+func faultLevel(status int) slog.Level {
+	if status == http.StatusServiceUnavailable {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// noRoute tells a wrong method from a wrong address.
+func (h *handler) noRoute(inner http.ResponseWriter, r *http.Request) {
+	w := inner.(*serving.Writer)
+	r.Pattern = ""
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, pattern := h.mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Fail(r, h.methodProblem(w, allowed))
+		return
+	}
+	w.Fail(r, problemAddress.problem(""))
+}
+
+func (h *handler) fileMethods(pattern string) []string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch} {
+		if _, ok := h.files[method+" "+pattern]; ok {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
+}
+
+func (h *handler) methodProblem(w http.ResponseWriter, allowed []string) *problem {
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return problemMethod.problem("allowed: " + strings.Join(allowed, ", "))
+}
+
+func (h *handler) readyz(w *serving.Writer, r *http.Request) error {
+	if problem := h.opts.ready(r.Context()); problem != nil {
+		return problem
+	}
+	return sendText(w, "ok\n")
+}
+
+func byteCount(n int64) string { return strconv.FormatInt(n, 10) + " bytes" }

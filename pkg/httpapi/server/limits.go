@@ -1,0 +1,28 @@
+package server
+
+import "time"
+
+// Limits on requests. Those on connections are those of package serving; those
+// on what a package may hold are the registry's (registry/limits.go) and the manifest's.
+const (
+	// MaxJSONBody bounds the JSON and CBOR bodies of all operations but the
+	// two below, in bytes: the largest, an opened upload, has 64 annotations of at most 4 KiB.
+	MaxJSONBody = 1 << 20
+	// MaxDeclareBody bounds one declaration, in bytes: 100,000 files of about
+	// 300 bytes each are 30 MB, twice that for long paths.
+	MaxDeclareBody = 64 << 20
+	// MaxLargeBodies is how many declarations and manifests of more than
+	// smallDeclaration are worked on at a time; others wait. 100,000 files are
+	// 37 MB of JSON and take about 70 MB of memory until they are declared.
+	MaxLargeBodies = 1
+	// LargeBodyTimeout is how long such a body may take to come, once it is its
+	// turn: the largest needs 220 KiB/s.
+	LargeBodyTimeout = 5 * time.Minute
+
+	// smallDeclaration is up to what size, in bytes, bodies are worked on without waiting.
+	smallDeclaration = 1 << 20
+	// progressInterval is the least time between two lines of a verification.
+	progressInterval = 200 * time.Millisecond
+	// retryAfter is what a 503 suggests, in seconds: about one probe of a backend.
+	retryAfter = "5"
+)

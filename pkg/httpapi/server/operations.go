@@ -1,0 +1,229 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+)
+
+// newAPI sets huma up. It reads and writes the bodies and documents them;
+// which values are right is said in one place, the registry, so no field is
+// required and none is bounded here.
+func (h *handler) newAPI() huma.API {
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "artifact-store",
+				Version:     h.opts.Version,
+				Description: "Packages: immutable sets of files, each byte of them checked. Errors are problems (RFC 9457).",
+			},
+			Components: &huma.Components{SecuritySchemes: securitySchemes},
+			Security:   h.security(),
+		},
+		Formats:       formats,
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{ownProblems},
+	}
+	config.FieldsOptionalByDefault = true
+	api := humago.New(h.mux, config)
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(statusContext{ctx}) })
+	return api
+}
+
+// statusContext answers what huma finds wrong in a request as everything else
+// that is wrong in one: 400, where huma says 422.
+type statusContext struct{ anyContext }
+
+type anyContext huma.Context
+
+func (c statusContext) SetStatus(status int) {
+	if status == http.StatusUnprocessableEntity {
+		status = http.StatusBadRequest
+	}
+	c.anyContext.SetStatus(status)
+}
+
+// ownProblems turns huma's errors into ours. Their "value" is not kept: it repeats the input.
+func ownProblems(ctx huma.Context, _ string, body any) (any, error) {
+	model, ok := body.(*huma.ErrorModel)
+	if !ok {
+		return body, nil
+	}
+	from := kind(wire.Kinds[0]) // invalid
+	switch model.Status {
+	case http.StatusRequestEntityTooLarge:
+		from = problemBody
+	case http.StatusUnsupportedMediaType:
+		from = problemMedia
+	case http.StatusRequestTimeout:
+		from = problemStalled
+	case http.StatusInternalServerError:
+		from = problemInternal
+	}
+	p := from.problem("")
+	p.RequestID = newRequestID()
+	for _, detail := range model.Errors {
+		location := detail.Location
+		for _, prefix := range []string{"body.", "query.", "path.", "header."} {
+			location = strings.TrimPrefix(location, prefix)
+		}
+		p.Errors = append(p.Errors, wire.At(location, detail.Message))
+	}
+	if len(p.Errors) == 0 {
+		p.Errors = []wire.FieldError{wire.At("body", model.Detail)}
+	}
+	if from.Code == "invalid" {
+		p.Detail = p.Errors[0].Location + ": " + p.Errors[0].Message
+	}
+	for name, values := range p.GetHeaders() {
+		ctx.SetHeader(name, values[0])
+	}
+	return p, nil
+}
+
+// in and out of the operations. huma reads the tags.
+type (
+	none     struct{}
+	uploadID struct {
+		ID string `path:"id" doc:"of the upload session"`
+	}
+	packageRef struct {
+		Producer string `path:"producer"`
+		Name     string `path:"name"`
+		Version  string `path:"version"`
+	}
+	// Page is exported because huma looks into no other embedded struct.
+	Page struct {
+		After string `query:"after" doc:"the next of an earlier page"`
+		Limit int    `query:"limit" minimum:"0" maximum:"1000" doc:"packages in a page; 0 is 100"`
+	}
+	listPackages struct {
+		Page
+		Producer       string `query:"producer"`
+		Name           string `query:"name"`
+		RetentionClass string `query:"retentionClass"`
+	}
+	listVersions struct {
+		Page
+		Producer string `path:"producer"`
+		Name     string `path:"name"`
+	}
+	backendID struct {
+		ID string `path:"id" doc:"the backend's name or its id"`
+	}
+	body[T any] struct{ Body T }
+	created     struct {
+		Location string `header:"Location"`
+		Body     registry.Upload
+	}
+)
+
+// operation documents one huma operation. Its body's time is bounded by the
+// handler around it, so huma sets no deadline of its own (it would leave it standing).
+func operation(method, path, id, summary, tag string, status int) huma.Operation {
+	return huma.Operation{
+		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
+		DefaultStatus: status, MaxBodyBytes: MaxJSONBody, BodyReadTimeout: -1,
+	}
+}
+
+// register adds an operation whose errors are answered by the one table.
+func register[I, O any](h *handler, api huma.API, op huma.Operation, serve func(context.Context, *I) (*O, error)) {
+	huma.Register(api, op, func(ctx context.Context, input *I) (*O, error) {
+		output, err := serve(ctx, input)
+		if err != nil {
+			return nil, h.operationProblem(ctx, op, err)
+		}
+		return output, nil
+	})
+}
+
+func (h *handler) operationProblem(ctx context.Context, op huma.Operation, err error) *problem {
+	p := *problemOf(err)
+	p.RequestID = newRequestID()
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		h.opts.Logger.Log(ctx, faultLevel(p.Status), "request failed", "requestId", p.RequestID,
+			"operation", op.OperationID, "status", p.Status, "error", err)
+	}
+	return &p
+}
+
+func (h *handler) registerOperations(api huma.API) {
+	register(h, api, operation(http.MethodPost, "/v1/uploads", "openUpload", "Open an upload session; its placement is fixed here", "uploads", 201),
+		func(ctx context.Context, in *body[registry.OpenUpload]) (*created, error) {
+			upload, err := h.registry.OpenUpload(ctx, in.Body)
+			return &created{"/v1/uploads/" + upload.ID, upload}, err
+		})
+	register(h, api, operation(http.MethodGet, "/v1/uploads/{id}", "getUpload", "Describe an upload session", "uploads", 200),
+		func(ctx context.Context, in *uploadID) (*body[registry.Upload], error) {
+			upload, err := h.registry.GetUpload(ctx, in.ID)
+			return &body[registry.Upload]{upload}, err
+		})
+	register(h, api, operation(http.MethodDelete, "/v1/uploads/{id}", "abandonUpload", "End a session that is not published", "uploads", 204),
+		func(ctx context.Context, in *uploadID) (*none, error) {
+			return nil, h.registry.AbandonUpload(ctx, in.ID)
+		})
+	register(h, api, operation(http.MethodGet, "/v1/packages", "listPackages", "List packages by producer, name and version", "packages", 200),
+		func(ctx context.Context, in *listPackages) (*body[registry.PackagePage], error) {
+			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, RetentionClass: in.RetentionClass, After: in.After, Limit: in.Limit})
+		})
+	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}", "listVersions", "List the versions of a package; an unknown one has none", "packages", 200),
+		func(ctx context.Context, in *listVersions) (*body[registry.PackagePage], error) {
+			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, After: in.After, Limit: in.Limit})
+		})
+	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}/{version}", "getPackage", "Describe one package version", "packages", 200),
+		func(ctx context.Context, in *packageRef) (*body[registry.Package], error) {
+			found, err := h.registry.GetPackage(ctx, registry.PackageRef(*in))
+			return &body[registry.Package]{found}, err
+		})
+	register(h, api, operation(http.MethodPost, "/v1/routing/explain", "explainRouting", "Which rule takes a new package, which backend, and why", "backends", 200),
+		func(ctx context.Context, in *body[placement.Request]) (*body[placement.Explanation], error) {
+			explanation, err := h.registry.Explain(ctx, in.Body)
+			return &body[placement.Explanation]{explanation}, err
+		})
+	register(h, api, operation(http.MethodGet, "/v1/backends", "listBackends", "List the declared backends", "backends", 200),
+		func(ctx context.Context, _ *none) (*body[wire.BackendList], error) {
+			backends, err := h.registry.ListBackends(ctx)
+			if backends == nil {
+				backends = []registry.BackendStatus{}
+			}
+			return &body[wire.BackendList]{wire.BackendList{Backends: backends}}, err
+		})
+	register(h, api, operation(http.MethodGet, "/v1/backends/{id}", "getBackend", "Describe one backend: state, last probe, failed locations, verification age", "backends", 200),
+		func(ctx context.Context, in *backendID) (*body[registry.BackendStatus], error) {
+			backend, err := h.registry.GetBackend(ctx, in.ID)
+			return &body[registry.BackendStatus]{backend}, err
+		})
+	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/probe", "probeBackend", "Try every verb and feature of a backend apart; one probe of it at a time", "backends", 200),
+		func(ctx context.Context, in *backendID) (*body[registrar.ProbeReport], error) {
+			report, err := h.registry.ProbeBackend(ctx, in.ID)
+			return &body[registrar.ProbeReport]{report}, ofPlace(err)
+		})
+	h.registerVerifications(api)
+	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the whole; always 200, status is ok or degraded", "server", 200),
+		func(ctx context.Context, _ *none) (*body[registry.Health], error) {
+			health, err := h.registry.Health(ctx)
+			if health.Reasons == nil {
+				health.Reasons = []string{}
+			}
+			return &body[registry.Health]{health}, err
+		})
+}
+
+func (h *handler) listPackages(ctx context.Context, filter registry.PackageFilter) (*body[registry.PackagePage], error) {
+	found, err := h.registry.ListPackages(ctx, filter)
+	if found.Packages == nil {
+		found.Packages = []registry.Package{}
+	}
+	return &body[registry.PackagePage]{found}, err
+}

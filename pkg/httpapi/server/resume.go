@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/serving"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// fileProgress answers how much has arrived.
+func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
+	progress, err := h.registry.FileProgress(r.Context(), r.PathValue("id"), r.PathValue("path"))
+	if err != nil {
+		return err
+	}
+	wire.WriteProgress(w.Header(), progress)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// appendFile takes the next bytes of a file.
+func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
+	if !isMediaType(r.Header.Get("Content-Type"), wire.PartialUpload) {
+		return problemMedia.problem("", wire.At("Content-Type", "must be "+wire.PartialUpload))
+	}
+	piece, err := pieceOf(r)
+	if err != nil {
+		return err
+	}
+	// The connection's end ends the body, and must not end the storing of what
+	// came before: that is what resuming is for. A body without an end ends by StallTimeout.
+	ctx := context.WithoutCancel(r.Context())
+	progress, err := h.registry.AppendFile(ctx, r.PathValue("id"), r.PathValue("path"), piece)
+	if err != nil {
+		if piece.Complete && errors.Is(err, storage.ErrMismatch) {
+			// The whole was judged: going on from an offset does not mend it.
+			w.Header().Set(wire.UploadComplete, wire.FormatBool(true))
+		}
+		return err
+	}
+	wire.WriteProgress(w.Header(), progress)
+	return sendJSON(w, http.StatusOK, progress)
+}
+
+// pieceOf reads what a PATCH says of its bytes.
+func pieceOf(r *http.Request) (piece registry.Piece, err error) {
+	if piece.Offset, err = strconv.ParseInt(r.Header.Get(wire.UploadOffset), 10, 64); err != nil || piece.Offset < 0 {
+		return piece, registry.Invalid(wire.UploadOffset, "must be the number of bytes that have arrived")
+	}
+	if piece.Complete, err = wire.ParseBool(wire.UploadComplete, r.Header.Get(wire.UploadComplete)); err != nil {
+		return piece, err
+	}
+	piece.Length = storage.UnknownSize
+	if text := r.Header.Get(wire.UploadLength); text != "" {
+		if piece.Length, err = strconv.ParseInt(text, 10, 64); err != nil || piece.Length < 0 {
+			return piece, registry.Invalid(wire.UploadLength, "must be the number of bytes of the whole file")
+		}
+	}
+	if piece.Content, err = contentOf(r); err != nil {
+		return piece, err
+	}
+	if piece.Digests, err = wire.DigestsIn(r.Header, wire.ReprDigest); err != nil {
+		return piece, err
+	}
+	piece.ContentDigests, err = wire.DigestsIn(r.Header, wire.ContentDigest)
+	return piece, err
+}

@@ -1,0 +1,254 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/serving"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// putFile streams one file's body to the registry.
+func (h *handler) putFile(w *serving.Writer, r *http.Request) error {
+	content, err := contentOf(r)
+	if err != nil {
+		return err
+	}
+	file, err := h.registry.PutFile(r.Context(), r.PathValue("id"), r.PathValue("path"), content)
+	if err != nil {
+		return err
+	}
+	w.Header().Set(wire.ReprDigest, wire.FormatDigests(file.Digests))
+	return sendJSON(w, http.StatusOK, file)
+}
+
+// contentOf reads what the request says of its body.
+func contentOf(r *http.Request) (registry.Content, error) {
+	content := registry.Content{Reader: r.Body, Size: r.ContentLength}
+	if r.ContentLength < 0 {
+		content.Size = storage.UnknownSize
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return content, problemMedia.problem("bytes are kept as they are sent", wire.At("Content-Encoding", "must be absent: no coding is undone here"))
+	}
+	if r.Header.Get("Content-Range") != "" {
+		return content, registry.Invalid("Content-Range", "a file is sent whole (RFC 9110, section 14.5)")
+	}
+	var err error
+	if content.Digests, err = wire.DeclaredDigests(r.Header); err != nil {
+		return content, err
+	}
+	content.Executable, err = wire.QueryBool(r.URL.Query(), "executable")
+	return content, err
+}
+
+// publish seals a session. A body is the manifest that the client computed.
+func (h *handler) publish(w *serving.Writer, r *http.Request) error {
+	leave, err := h.large.Enter(w, r)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize)
+	sent, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if len(sent) == 0 {
+		sent = nil
+	} else if !isMediaType(r.Header.Get("Content-Type"), "application/cbor", manifest.MediaType) {
+		return problemMedia.problem("", wire.At("Content-Type", "of a manifest must be application/cbor"))
+	}
+	publication, err := h.registry.Publish(r.Context(), r.PathValue("id"), sent)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", wire.PackageAddress(publication.PackageRef))
+	return sendJSON(w, http.StatusCreated, publication)
+}
+
+// declaration is the body of a declaration as it is sent: digests are text
+// here, so that one that cannot be read is told with its place.
+type declaration struct {
+	Files []declaredFile `json:"files"`
+}
+
+type declaredFile struct {
+	Path    string `json:"path"`
+	Size    *int64 `json:"size,omitempty" minimum:"0"`
+	Digests struct {
+		SHA256 string `json:"sha256,omitempty" pattern:"^(sha256:[0-9a-f]{64})?$"`
+		BLAKE3 string `json:"blake3,omitempty" pattern:"^(blake3:[0-9a-f]{64})?$"`
+	} `json:"digests,omitzero"`
+	Executable bool   `json:"executable,omitempty"`
+	MediaType  string `json:"mediaType,omitempty"`
+}
+
+// declareFiles reads the list one by one: 100,000 files never stand in memory
+// as text, as generic values and as structs at once.
+func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
+	if contentType := r.Header.Get("Content-Type"); contentType != "" && !isMediaType(contentType, "application/json") {
+		return problemMedia.problem("", wire.At("Content-Type", "must be application/json"))
+	}
+	leave, err := h.large.Enter(w, r)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	files, err := readDeclaration(http.MaxBytesReader(w.ResponseWriter, r.Body, MaxDeclareBody))
+	if err != nil {
+		return err
+	}
+	declared, err := h.registry.DeclareFiles(r.Context(), r.PathValue("id"), files)
+	if err != nil {
+		return err
+	}
+	if declared.Send == nil {
+		declared.Send = []string{}
+	}
+	return sendJSON(w, http.StatusOK, declared)
+}
+
+func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
+	decoder := json.NewDecoder(&serving.UTF8Reader{From: body})
+	decoder.DisallowUnknownFields()
+	if err := expectToken(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
+		return nil, err
+	}
+	if err := expectToken(decoder, "files", "body", `an object whose only field is "files"`); err != nil {
+		return nil, err
+	}
+	if err := expectToken(decoder, json.Delim('['), "files", "a list"); err != nil {
+		return nil, err
+	}
+	files := []registry.FileDeclaration{}
+	for decoder.More() {
+		field := fmt.Sprintf("files[%d]", len(files))
+		if len(files) == registry.MaxFilesInOneUpload {
+			return nil, registry.Invalid("files", "must be at most %d", registry.MaxFilesInOneUpload)
+		}
+		var sent declaredFile
+		if err := decoder.Decode(&sent); err != nil {
+			return nil, jsonError(field, err)
+		}
+		file, err := sent.convert(field)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	if err := expectToken(decoder, json.Delim(']'), "files", "a list"); err != nil {
+		return nil, err
+	}
+	if err := expectToken(decoder, json.Delim('}'), "body", `an object whose only field is "files"`); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, registry.Invalid("body", "must be one JSON object")
+	}
+	return files, nil
+}
+
+func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
+	file := registry.FileDeclaration{Path: f.Path, Size: f.Size, Executable: f.Executable, MediaType: f.MediaType}
+	for _, d := range []struct {
+		field, text string
+		algorithm   digest.Algorithm
+		into        *digest.Digest
+	}{
+		{field + ".digests.sha256", f.Digests.SHA256, digest.SHA256, &file.Digests.SHA256},
+		{field + ".digests.blake3", f.Digests.BLAKE3, digest.BLAKE3, &file.Digests.BLAKE3},
+	} {
+		if d.text == "" {
+			continue
+		}
+		parsed, err := digest.Parse(d.text)
+		if err != nil || parsed.Algorithm() != d.algorithm {
+			return registry.FileDeclaration{}, registry.Invalid(d.field, "%.80q is not of the form %s:<64 hex digits>", d.text, d.algorithm)
+		}
+		*d.into = parsed
+	}
+	return file, nil
+}
+
+func expectToken(decoder *json.Decoder, want json.Token, field, words string) error {
+	switch got, err := decoder.Token(); {
+	case err != nil:
+		return jsonError(field, err)
+	case got != want:
+		return registry.Invalid(field, "must be %s", words)
+	}
+	return nil
+}
+
+// jsonError names the field that a JSON body breaks at.
+func jsonError(field string, err error) error {
+	var (
+		tooLarge *http.MaxBytesError
+		typing   *json.UnmarshalTypeError
+		syntax   *json.SyntaxError
+	)
+	switch unknown, isUnknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
+	case errors.As(err, &tooLarge):
+		return err
+	case errors.Is(err, serving.ErrNotUTF8):
+		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early
+	case errors.As(err, &typing):
+		if typing.Field != "" {
+			field += "." + typing.Field
+		}
+		return registry.Invalid(field, "must not be a JSON %s", typing.Value)
+	case isUnknown:
+		if name, unquoteErr := strconv.Unquote(unknown); unquoteErr == nil {
+			field += "." + name
+		}
+		return registry.Invalid(field, "is not a field of this request")
+	case errors.As(err, &syntax):
+		return registry.Invalid(field, "is not JSON: %v", syntax)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return registry.Invalid("body", "ended before the JSON was complete")
+	}
+	return registry.Invalid(field, "cannot be read as JSON")
+}
+
+func isMediaType(header string, wanted ...string) bool {
+	got, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return false
+	}
+	for _, want := range wanted {
+		if got == want {
+			return true
+		}
+	}
+	return false
+}
+
+func sendJSON(w *serving.Writer, status int, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)+1))
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}
+
+func sendText(w *serving.Writer, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := io.WriteString(w, text)
+	return err
+}

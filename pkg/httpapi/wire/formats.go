@@ -1,0 +1,39 @@
+// Package wire is what client and server of the HTTP API both know: problems,
+// names of header fields, addresses, formats. docs/api/http.md is its
+// reference. What is here may get more members; what it says keeps its meaning.
+package wire
+
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry"
+)
+
+// How many small files are sent in one request.
+const (
+	TarMediaType = "application/x-tar"
+	// DigestRecord is the PAX record (POSIX.1-2017, pax, vendor namespace) that
+	// declares a file's digests, in the words of Repr-Digest.
+	DigestRecord = "ARTIFACTSTORE.repr-digest"
+)
+
+// Heartbeat is how often a quiet event stream shows that it is alive, so that
+// neither proxies nor clients take it for a dead one.
+const Heartbeat = 15 * time.Second
+
+// BackendList is the answer to a list of backends.
+type BackendList struct {
+	Backends []registry.BackendStatus `json:"backends"`
+}
+
+// VerifyLine is one line of a verification's answer. Problem says why the last one is not done.
+type VerifyLine struct {
+	registry.VerifyReport
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// SweepLine is one line of a sweep's answer. Problem says why the last one is not done.
+type SweepLine struct {
+	registry.SweepReport
+	Problem *Problem `json:"problem,omitempty"`
+}

@@ -1,0 +1,78 @@
+package wire
+
+import (
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/placement"
+)
+
+// Problem is every error's body: RFC 9457, application/problem+json. Members
+// may be added, and a client ignores those that it does not know; a type, once
+// published, keeps its meaning.
+type Problem struct {
+	// Type is problemBase and a code of the table in kinds.go.
+	Type   string `json:"type" format:"uri"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	// Errors names the fields that are wrong.
+	Errors []FieldError `json:"errors,omitempty"`
+	// RequestID finds the detail of a 500 in the server's log.
+	RequestID string `json:"requestId,omitempty"`
+
+	// Existing is the manifest that the version has (type conflict).
+	Existing digest.Digest `json:"existing,omitzero"`
+	// Incomplete says which files have no bytes yet (type incomplete).
+	Incomplete *IncompleteFiles `json:"incomplete,omitempty"`
+	// Mismatch says what came and what was declared (type mismatch).
+	Mismatch *Mismatch `json:"mismatch,omitempty"`
+	// Denied says what right is missing (type forbidden).
+	Denied *Denied `json:"denied,omitempty"`
+	// Explanation says what became of each backend (types no-ready-backend and no-rule).
+	Explanation *placement.Explanation `json:"explanation,omitempty"`
+	// ExpectedOffset and ProvidedOffset, in bytes, belong to the resumable
+	// upload draft's type, and are spelt as it spells them.
+	ExpectedOffset *int64 `json:"expected-offset,omitempty"`
+	ProvidedOffset *int64 `json:"provided-offset,omitempty"`
+}
+
+// FieldError is one wrong field: of the JSON body ("files[3].path"), a part of
+// the address ("path", "digest"), a query parameter ("after") or a header ("Range").
+type FieldError struct {
+	Location string `json:"location"`
+	Message  string `json:"message"`
+}
+
+// At says what is wrong with a field.
+func At(location, message string) FieldError {
+	return FieldError{Location: location, Message: message}
+}
+
+// IncompleteFiles are declared files without bytes.
+type IncompleteFiles struct {
+	Count int      `json:"count"`
+	Paths []string `json:"paths"` // the first 10
+}
+
+// Denied says what right is missing. Name is that of a producer or a backend, "" for all of them.
+type Denied struct {
+	Who      string `json:"who"`
+	Verb     string `json:"verb"`
+	Resource string `json:"resource"`
+	Name     string `json:"name,omitempty"`
+}
+
+// Mismatch is a storage.MismatchError. Sizes are in bytes, WantSize -1 where none was declared.
+type Mismatch struct {
+	Want     digest.Dual `json:"want"`
+	Got      digest.Dual `json:"got"`
+	WantSize int64       `json:"wantSize"`
+	GotSize  int64       `json:"gotSize"`
+}
+
+// Message is the detail, or the title where there is none.
+func (p *Problem) Message() string {
+	if p.Detail == "" {
+		return p.Title
+	}
+	return p.Detail
+}

@@ -1,0 +1,95 @@
+package serving
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Schemes by which a token is taken, as WWW-Authenticate names them (RFC 9110,
+// section 11.6.1). Basic is for clients that know no other: the password is
+// the token, and the user's name is ignored.
+const (
+	BearerChallenge = `Bearer realm="artifact-store"`
+	BasicChallenge  = `Basic realm="artifact-store", charset="UTF-8"`
+)
+
+// Gate finds out who asks. What they may do is the registry's matter: see access.Guard.
+type Gate struct {
+	// Authenticator says who holds a token; nil lets everybody through, without a name.
+	Authenticator access.Authenticator
+	// Open are the addresses that need no token.
+	Open map[string]bool
+}
+
+// admit returns the request with the name of who asks in its context.
+func (g *Gate) admit(r *http.Request) (*http.Request, error) {
+	if g.Authenticator == nil || g.Open[r.URL.Path] {
+		return r, nil
+	}
+	token, err := tokenOf(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	who, err := g.Authenticator.Authenticate(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	ctx := access.WithIdentity(r.Context(), who)
+	return r.WithContext(context.WithValue(ctx, tokenKey{}, token)), nil
+}
+
+type tokenKey struct{}
+
+// StillKnown asks again who holds the token that a long answer began with.
+func (g *Gate) StillKnown(ctx context.Context) error {
+	if g.Authenticator == nil {
+		return nil
+	}
+	token, _ := ctx.Value(tokenKey{}).(storage.Secret)
+	_, err := g.Authenticator.Authenticate(ctx, token)
+	return err
+}
+
+// tokenOf reads the one Authorization field. Nothing of it goes into an error.
+func tokenOf(header http.Header) (storage.Secret, error) {
+	var none storage.Secret
+	fields := header.Values("Authorization")
+	if len(fields) == 0 {
+		return none, access.Unauthenticated("send a token: Authorization: Bearer <token>, or as the password of Basic")
+	}
+	if len(fields) > 1 {
+		return none, access.Unauthenticated("there must be one Authorization field, not several")
+	}
+	scheme, value, _ := strings.Cut(fields[0], " ")
+	value = strings.Trim(value, " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer"):
+	case strings.EqualFold(scheme, "Basic"):
+		decoded, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			return none, access.Unauthenticated("what follows Basic is not base64")
+		}
+		var found bool
+		if _, value, found = strings.Cut(string(decoded), ":"); !found {
+			return none, access.Unauthenticated("what follows Basic is not user:password")
+		}
+	default:
+		return none, access.Unauthenticated("the scheme must be Bearer or Basic")
+	}
+	if value == "" {
+		return none, access.Unauthenticated("the token is empty")
+	}
+	if len(value) > access.MaxTokenLength {
+		return none, access.Unauthenticated(fmt.Sprintf("the token is longer than %d bytes", access.MaxTokenLength))
+	}
+	if strings.ContainsFunc(value, func(c rune) bool { return c < '!' || c > '~' }) {
+		return none, access.Unauthenticated("the token has characters that no token has")
+	}
+	return storage.NewSecret(value), nil
+}

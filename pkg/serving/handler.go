@@ -1,0 +1,147 @@
+// Package serving is what every API over HTTP of this program needs, whatever
+// its addresses and documents: connections and bodies that must not stand
+// still, refusals that arrive, ranges and conditions, tokens, metrics. An API
+// is a Face; it knows what its addresses mean and how its errors are written.
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Face is one API over HTTP. Both methods may be called concurrently.
+type Face interface {
+	// Serve answers r, or calls w.Fail.
+	Serve(w *Writer, r *http.Request)
+	// Refuse answers err: one of the errors of this package, or what the face
+	// called w.Fail with. Nothing of an answer was sent before.
+	Refuse(w *Writer, r *http.Request, err error)
+}
+
+// Options of NewHandler. Logger and Metrics must be set.
+type Options struct {
+	Logger  *slog.Logger
+	Metrics *Metrics
+	// Gate says who asks.
+	Gate Gate
+	// LoopbackOnly refuses requests whose Host is not this machine's loopback.
+	LoopbackOnly bool
+	// Stopping, once it has ended, has answers ask clients to leave their
+	// connections, which go on being served. nil never ends.
+	Stopping context.Context
+	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
+	StallTimeout time.Duration
+}
+
+// Errors that a face is asked to answer.
+var (
+	// ErrStalled: the request's body stopped coming, or came too slowly. A body
+	// that broke off is storage.ErrSource.
+	ErrStalled = errors.New("the body stopped coming")
+	// ErrHost: the request is for another host than this machine's loopback.
+	ErrHost = errors.New("the request is for another host")
+)
+
+type handler struct {
+	face Face
+	opts Options
+}
+
+// NewHandler serves face. It may be used by many servers at once.
+func NewHandler(face Face, opts Options) http.Handler {
+	if opts.StallTimeout == 0 {
+		opts.StallTimeout = StallTimeout
+	}
+	return &handler{face, opts}
+}
+
+func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
+	began, length := time.Now(), r.ContentLength
+	control := http.NewResponseController(inner)
+	w := &Writer{ResponseWriter: inner, control: control, handler: h}
+	h.opts.Metrics.began(r)
+	defer func() { h.opts.Metrics.ended(r, length, w.status, began) }()
+	defer func() { h.recover(w, r, recover()) }()
+
+	header := w.Header()
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Cache-Control", "no-store") // what may be kept says so
+	if h.opts.Stopping != nil && h.opts.Stopping.Err() != nil {
+		header.Set("Connection", "close") // over HTTP/2 net/http sends GOAWAY
+	}
+
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		body := &bodyReader{body: r.Body, control: control, handler: h}
+		// In a copy: net/http looks at its own request's body to see whether it
+		// was asked for (100-continue) and how much of it is left.
+		r = r.WithContext(r.Context())
+		r.Body, w.body = body, body
+	}
+	if h.opts.LoopbackOnly && !forLoopback(r) {
+		w.Fail(r, ErrHost)
+		return
+	}
+	known, err := h.opts.Gate.admit(r)
+	if err != nil {
+		w.Fail(r, err)
+		return
+	}
+	r = known
+	h.face.Serve(w, r)
+}
+
+// Fail answers err. If the answer has begun, the connection is broken off, so
+// that the client does not take a part for the whole.
+func (w *Writer) Fail(r *http.Request, err error) {
+	defer w.finishRefusal(r)()
+	h := w.handler
+	switch {
+	case w.status != 0:
+		h.opts.Logger.WarnContext(r.Context(), "answer broken off", "route", r.Pattern, "sent", w.sent, "error", err)
+		panic(http.ErrAbortHandler)
+	case w.body != nil && w.body.err != nil:
+		// First: a body that broke off also ends the context, and the client
+		// may have closed only its half of the connection.
+		w.Header().Set("Connection", "close")
+		h.face.Refuse(w, r, bodyError(w.body.err))
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil: // nobody is left to answer
+		w.status = statusClientGone
+		panic(http.ErrAbortHandler) // a return would send an empty 200
+	default:
+		h.face.Refuse(w, r, err)
+	}
+}
+
+// bodyError says why a body could not be read to its end.
+func bodyError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrStalled, err)
+	}
+	return fmt.Errorf("%w: %w", storage.ErrSource, err)
+}
+
+func (h *handler) recover(w *Writer, r *http.Request, cause any) {
+	if cause == nil {
+		return
+	}
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(cause)
+	}
+	h.opts.Logger.ErrorContext(r.Context(), "handler panicked", "route", r.Pattern, "cause", cause, "stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	h.face.Refuse(w, r, errors.New("panic"))
+}
+
+// statusClientGone is seen by the metrics only (nginx calls it so).
+const statusClientGone = 499

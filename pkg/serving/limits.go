@@ -1,0 +1,25 @@
+package serving
+
+import "time"
+
+// Limits on connections.
+const (
+	// MaxHeaderBytes of a request: a path of 1,024 bytes is at most 3 KiB in
+	// the request line, and the rest are a few digests.
+	MaxHeaderBytes = 32 << 10
+	// ReadHeaderTimeout and IdleTimeout of NewServer.
+	ReadHeaderTimeout = 10 * time.Second
+	IdleTimeout       = 2 * time.Minute
+	// StallTimeout ends a request whose body, or an answer whose reader, has
+	// not moved a byte for so long. There is no limit on the whole: 10 GiB over a slow line may take a day.
+	StallTimeout = time.Minute
+
+	// writeChunk is how much of a file is handed to sendfile before its
+	// deadline is renewed: it asks 17 KiB/s of a client, and costs one
+	// system call in a few hundred microseconds of sending.
+	writeChunk = 1 << 20
+	// smallBody is what net/http itself reads of a refused body, in bytes.
+	smallBody = 256 << 10
+	// drainTimeout is how long the rest of a refused body is read.
+	drainTimeout = 2 * time.Second
+)

@@ -1,0 +1,171 @@
+package serving
+
+import (
+	"io"
+	"math"
+	"net/http"
+	"time"
+)
+
+// Writer counts what is sent and ends an answer that nobody reads. It
+// hands files through to net/http's ReadFrom, so that sendfile stays possible.
+// For one goroutine at a time.
+type Writer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	handler *handler
+	body    *bodyReader // of the request, nil if it has none
+	status  int         // 0 until the header is sent
+	sent    int64       // body bytes
+	renewed time.Time
+}
+
+func (w *Writer) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 { // an informational answer is not the answer
+		w.status = status
+		if w.body != nil {
+			w.body.left()
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *Writer) Write(p []byte) (int, error) {
+	w.begin()
+	n, err := w.ResponseWriter.Write(p)
+	w.count(int64(n))
+	return n, err
+}
+
+// ReadFrom sends src, in pieces whose deadline is renewed in between. A
+// LimitedReader is opened up, because the kernel's fast path looks through one
+// of them only, and the pieces are made of one.
+func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
+	from, outer := src, (*io.LimitedReader)(nil)
+	left := int64(math.MaxInt64)
+	if limited, ok := src.(*io.LimitedReader); ok {
+		from, left, outer = limited.R, limited.N, limited
+	}
+	var total int64
+	for left > 0 {
+		w.begin()
+		piece := io.LimitedReader{R: from, N: min(left, writeChunk)}
+		asked := piece.N
+		n, err := io.Copy(w.ResponseWriter, &piece)
+		total, left = total+n, left-n
+		if outer != nil {
+			outer.N -= n
+		}
+		w.count(n)
+		if err != nil || n < asked {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// begin notes that the header goes out, and renews the deadline (a wish: not every writer has one).
+func (w *Writer) begin() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if now := time.Now(); now.Sub(w.renewed) > w.handler.opts.StallTimeout/8 {
+		w.renewed = now
+		w.control.SetWriteDeadline(now.Add(w.handler.opts.StallTimeout)) //nolint:errcheck
+	}
+}
+
+// Begun reports whether an answer has begun: its status is sent then.
+func (w *Writer) Begun() bool { return w.status != 0 }
+
+func (w *Writer) count(n int64) {
+	w.sent += n
+	w.handler.opts.Metrics.sent.Add(float64(n))
+}
+
+// Flush sends what is buffered.
+func (w *Writer) Flush() {
+	w.begin()
+	w.control.Flush() //nolint:errcheck // the next write says so
+}
+
+// finishRefusal prepares an answer that comes before the end of a large body,
+// and returns what to do after it: to read on for a moment. A server that
+// closes while bytes are coming makes the kernel reset the connection, and the client loses the answer.
+func (w *Writer) finishRefusal(r *http.Request) func() {
+	refused := w.status == 0 && w.body != nil && !w.body.ended && (r.ContentLength < 0 || r.ContentLength > smallBody)
+	if !refused || w.body.renewed.IsZero() && r.Header.Get("Expect") != "" {
+		return func() {} // net/http handles these: nothing is coming, or little
+	}
+	if w.control.EnableFullDuplex() != nil {
+		return func() {}
+	}
+	w.Header().Set("Connection", "close")
+	return func() {
+		w.Flush()
+		w.body.left()
+		io.Copy(io.Discard, w.body.body) //nolint:errcheck // ends with the client's, or with its time
+	}
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+var (
+	_ io.ReaderFrom = (*Writer)(nil)
+	_ http.Flusher  = (*Writer)(nil)
+)
+
+// bodyReader counts what comes in, ends a body that stops coming, and
+// remembers why reading ended: that is the client's doing, whatever the layers
+// below make of it.
+type bodyReader struct {
+	body    io.ReadCloser
+	control *http.ResponseController
+	handler *handler
+	renewed time.Time
+	until   time.Time // when the whole must be there, zero if it may take any time
+	ended   bool
+	err     error // why reading ended, nil at the regular end
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(b.renewed) > b.handler.opts.StallTimeout/8 {
+		b.renewed = now
+		deadline := now.Add(b.handler.opts.StallTimeout)
+		if !b.until.IsZero() && b.until.Before(deadline) {
+			deadline = b.until
+		}
+		b.control.SetReadDeadline(deadline) //nolint:errcheck // a wish, as above
+	}
+	n, err := b.body.Read(p)
+	b.handler.opts.Metrics.received.Add(float64(n))
+	if err != nil {
+		b.ended = true
+		if err == io.EOF {
+			b.release()
+		} else {
+			b.err = err
+		}
+	}
+	return n, err
+}
+
+// release takes the deadline back: net/http goes on reading the connection to
+// learn that the client left, and must not take a slow answer for that.
+func (b *bodyReader) release() {
+	if !b.renewed.IsZero() {
+		b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a wish, as above
+		b.renewed = time.Time{}
+	}
+}
+
+// left is called when the answer begins. net/http then reads on a little, to
+// keep the connection: a client that has stopped must not hold it.
+func (b *bodyReader) left() {
+	if !b.ended {
+		b.control.SetReadDeadline(time.Now().Add(drainTimeout)) //nolint:errcheck // a wish, as above
+	}
+}
+
+func (b *bodyReader) Close() error { return b.body.Close() }

@@ -22,6 +22,7 @@ import (
 	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/pkg/database"
 	httpapi "github.com/coulomb/artifact-store/pkg/httpapi/server"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -90,10 +91,13 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	defer running.Wait()
 	defer stopControl()
 	failed := make(chan error, 1)
+	led, stopLeading := context.WithCancel(control)
+	defer stopLeading()
+	running.Go(func() { standDown(control, service.CheckFence, logger, stopLeading) })
 	running.Go(func() {
 		if kubernetes != nil {
 			cluster := controllers.Cluster{Config: kubernetes, Namespace: o.namespace, LeaderElection: o.leaderElect, Observer: observer, Registrar: service, Table: table, Logger: logger}
-			cluster.Run(control)
+			cluster.Run(led)
 			return
 		}
 		embedded := controllers.Embedded{Dir: o.configDir, Observer: observer, Table: table, Logger: logger, Verify: verifier(service, logger)}
@@ -106,11 +110,12 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 		defer cancel()
-		if err := db.Ping(ctx); err != nil {
+		err := service.CheckFence(ctx)
+		if err != nil && !errors.Is(err, registry.ErrFenced) {
 			logger.Warn("not ready", "error", err)
 			return errors.New("the database does not answer")
 		}
-		return nil
+		return err
 	}
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()

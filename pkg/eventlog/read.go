@@ -48,8 +48,11 @@ func TimeTx(ctx context.Context, tx database.Tx, position uint64) (time.Time, er
 
 // Read returns records after the position, in order: at most limit (1 to
 // MaxPage; beyond is cut), and fewer if their payloads exceed MaxPageBytes,
-// but at least one if there is any. ErrPastHead.
+// but at least one if there is any. ErrPastHead, and ErrFenced once that is known.
 func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]Record, error) {
+	if err := l.Fenced(); err != nil {
+		return nil, err
+	}
 	var records []Record
 	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
 		records, err = ReadTx(ctx, tx, after, limit)

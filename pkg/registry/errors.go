@@ -31,6 +31,9 @@ var (
 	// ErrUnknownOutcome: the database went away during a commit. The caller must
 	// look whether the request had its effect.
 	ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
+	// ErrFenced: a newer replica has written what this one does not know. It
+	// serves nothing until it is upgraded; others do.
+	ErrFenced = errors.New("a newer version has written to the registry: this replica must be upgraded")
 	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
 	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
 	// ErrAbandoned: the log names the blob, and every backend that held it was given up.

@@ -41,6 +41,7 @@ var Kinds = []Kind{
 	{"no-rule", http.StatusServiceUnavailable, registry.ErrNoRule, "No routing rule matches"},
 	{"abandoned", http.StatusGone, registry.ErrAbandoned, "The backend that held the blob was given up"},
 	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob was found corrupt or missing"},
+	{"fenced", http.StatusServiceUnavailable, registry.ErrFenced, "A newer version has written to the registry: this replica must be upgraded"},
 	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not answer"},
 	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry's database went away in the middle; ask again what became of the request"},
 	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend is not available now"},

@@ -64,6 +64,7 @@ type Service struct {
 	*custody.Keeper
 	*reading.Reader
 
+	core    *core.Core
 	log     *eventlog.Log
 	stop    context.CancelFunc
 	janitor sync.WaitGroup
@@ -87,12 +88,16 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)
 	s := &Service{
 		Intake: ingest.New(c, o.UploadLifetime), Keeper: custody.New(c, o.OrphanAge), Reader: reading.New(c),
-		log: log,
+		core: c, log: log,
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.janitor.Go(func() { s.Janitor(ctx) })
 	return s, nil
 }
+
+// CheckFence looks whether this replica must be upgraded, and answers
+// everything with registry.ErrFenced from then on. registry.ErrDatabase.
+func (s *Service) CheckFence(ctx context.Context) error { return s.core.CheckFence(ctx) }
 
 // Close waits for appends under way and ends the Service.
 func (s *Service) Close() error {

@@ -13,18 +13,32 @@ import (
 
 // Read runs fn in one snapshot.
 func (c *Core) Read(ctx context.Context, fn func(tx database.Tx) error) error {
-	return mapError(c.db.Read(ctx, fn))
+	return c.unlessFenced(func() error { return c.db.Read(ctx, fn) })
 }
 
 // Write runs fn in a transaction of its own.
 func (c *Core) Write(ctx context.Context, fn func(tx database.Tx) error) error {
-	return mapError(c.db.Write(ctx, fn))
+	return c.unlessFenced(func() error { return c.db.Write(ctx, fn) })
 }
 
 // Group runs fn in a transaction that concurrent calls share.
 func (c *Core) Group(ctx context.Context, fn func(tx database.Tx) error) error {
-	return mapError(c.db.Group(ctx, fn))
+	return c.unlessFenced(func() error { return c.db.Group(ctx, fn) })
 }
+
+// unlessFenced runs fn, but for a replica that must be upgraded: it does not
+// know what the rows mean that a newer one writes.
+func (c *Core) unlessFenced(fn func() error) error {
+	err := c.log.Fenced()
+	if err == nil {
+		err = fn()
+	}
+	return mapError(err)
+}
+
+// CheckFence looks whether this replica must be upgraded. If so, everything
+// else here is registry.ErrFenced from then on.
+func (c *Core) CheckFence(ctx context.Context) error { return mapError(c.log.CheckFence(ctx)) }
 
 // Analyze is database.DB's.
 func (c *Core) Analyze(ctx context.Context, table string) error {
@@ -79,6 +93,8 @@ func mapError(err error) error {
 		return registry.ErrNotFound
 	case errors.Is(err, upload.ErrNotOpen):
 		return registry.ErrPublished
+	case errors.Is(err, eventlog.ErrFenced):
+		return &databaseError{registry.ErrFenced, err}
 	case errors.Is(err, database.ErrUnavailable):
 		return &databaseError{registry.ErrDatabase, err}
 	case errors.Is(err, database.ErrUnknownOutcome):

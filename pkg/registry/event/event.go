@@ -157,6 +157,18 @@ func New(actor string, payload Payload) (eventlog.Event, error) {
 	return eventlog.Event{Kind: payload.Kind(), Actor: actor, Subject: payload.Subject(), Payload: data, Level: level}, nil
 }
 
+// NewAll is New for several.
+func NewAll(actor string, payloads []Payload) ([]eventlog.Event, error) {
+	events := make([]eventlog.Event, len(payloads))
+	for i, payload := range payloads {
+		var err error
+		if events[i], err = New(actor, payload); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
 // Decode reads a record's payload. ErrUnknown for what this version does not know.
 func Decode(e eventlog.Event) (Payload, error) {
 	switch e.Kind {

@@ -103,13 +103,7 @@ func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found regi
 			return nil, err
 		}
 		recorded = registry.RecordedFindings{Recorded: holding, Superseded: len(digests) - holding}
-		events := make([]eventlog.Event, len(payloads))
-		for i, payload := range payloads {
-			if events[i], err = event.New(registry.ActorOf(ctx), payload); err != nil {
-				return nil, err
-			}
-		}
-		return events, nil
+		return event.NewAll(registry.ActorOf(ctx), payloads)
 	})
 	if err != nil {
 		return registry.RecordedFindings{}, err

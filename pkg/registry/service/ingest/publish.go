@@ -6,27 +6,45 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-const (
-	// publishAttempts: between the moment the session is read and the moment
-	// the head is locked, a reused location can fail verification, and the
-	// session can be changed or sealed by another request.
-	publishAttempts = 3
-)
+// publishAttempts: between the moment the session is read and the moment the
+// head is locked, a reused location can fail verification, and the session can
+// be changed or sealed by another request.
+const publishAttempts = 3
 
 // errMoved: the session or a reused location is no longer what the publication was built on.
 var errMoved = errors.New("what is being published has changed meanwhile")
 
-// Publish implements Uploads. Order of writes: every blob of the package is
-// durable in the placement, then the manifest's, then the event.
+// Publish implements registry.Uploads.
 func (in *Intake) Publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
+	return in.PublishAlso(ctx, id, sent, nil)
+}
+
+// Also is what someone else decides together with a publication, as to set a
+// tag: it checks what must hold, and returns what happens beside. It runs under
+// the lock of the log's head, after the publication's own checks; the views do
+// not show the package yet. It may run more than once, so it must have no effect
+// but through tx.
+type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
+
+// PublishAlso is Publish with also, which may be nil. The events of also follow
+// those of the publication in the same append, under the same actor. An error of
+// also refuses both, and the session stays open. also runs too if the version is
+// there with the same content, and then its events may be the only ones. It does
+// not run if this session is published already: its events were appended then.
+//
+// Order of writes: every blob of the package is durable in the placement, then
+// the manifest's, then the events.
+func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
 	patience := in.SweptPatience
 	for attempt := 1; ; {
-		publication, err := in.publish(ctx, id, sent)
+		publication, err := in.publish(ctx, id, sent, also)
 		if swept, ok := errors.AsType[*sweptError](err); ok {
 			// No attempt is used up: each round settles some blobs, or waits.
 			if err := in.settle(ctx, swept, &patience); err != nil {
@@ -42,7 +60,7 @@ func (in *Intake) Publish(ctx context.Context, id string, sent []byte) (registry
 	}
 }
 
-func (in *Intake) publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
+func (in *Intake) publish(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
 	draft, err := in.draft(ctx, id)
 	if err != nil {
 		return registry.Publication{}, err
@@ -65,5 +83,5 @@ func (in *Intake) publish(ctx context.Context, id string, sent []byte) (registry
 	}); err != nil {
 		return registry.Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
 	}
-	return in.seal(ctx, draft)
+	return in.seal(ctx, draft, also)
 }

@@ -16,9 +16,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// seal appends the event, unless the version is taken.
-func (in *Intake) seal(ctx context.Context, d *draft) (registry.Publication, error) {
-	published, err := event.New(registry.ActorOf(ctx), event.PackagePublished{
+// seal appends the events of the publication and of also.
+func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publication, error) {
+	actor := registry.ActorOf(ctx)
+	// Encoded before the lock: a manifest can be megabytes.
+	published, err := event.New(actor, event.PackagePublished{
 		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
 		RetentionClass: d.session.RetentionClass, Tier: d.session.Tier,
 		Backends: []string{d.session.BackendID}, Manifest: d.encoded,
@@ -27,29 +29,16 @@ func (in *Intake) seal(ctx context.Context, d *draft) (registry.Publication, err
 		return registry.Publication{}, err
 	}
 	err = in.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
-		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
-			return nil, moved(err)
+		events, err := in.decide(ctx, tx, d, actor, published)
+		if err != nil || also == nil {
+			return events, err
 		}
-		if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+		beside, err := also(ctx, tx)
+		if err != nil {
 			return nil, err
 		}
-		if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
-			return nil, errors.Join(errMoved, err)
-		}
-		if err := in.checkSwept(ctx, tx, d); err != nil {
-			return nil, err
-		}
-		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
-		if err == nil {
-			if err := in.checkTaken(d, taken); err != nil {
-				return nil, err
-			}
-			return in.revive(ctx, tx, d)
-		}
-		if !errors.Is(err, view.ErrNotFound) {
-			return nil, err
-		}
-		return []eventlog.Event{published}, nil
+		more, err := event.NewAll(actor, beside)
+		return append(events, more...), err
 	})
 	if err != nil {
 		return registry.Publication{}, err
@@ -62,6 +51,38 @@ func (in *Intake) seal(ctx context.Context, d *draft) (registry.Publication, err
 	return publication, err
 }
 
+// decide seals the session and says what that means for the log: nothing if the
+// version is published with this very content.
+func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor string, published eventlog.Event) ([]eventlog.Event, error) {
+	if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
+		return nil, moved(err)
+	}
+	if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+		return nil, err
+	}
+	if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
+		return nil, errors.Join(errMoved, err)
+	}
+	if err := in.checkSwept(ctx, tx, d); err != nil {
+		return nil, err
+	}
+	taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
+	if errors.Is(err, view.ErrNotFound) {
+		return []eventlog.Event{published}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTaken(d, taken); err != nil {
+		return nil, err
+	}
+	revived, err := revive(ctx, tx, d)
+	if err != nil {
+		return nil, err
+	}
+	return event.NewAll(actor, revived)
+}
+
 // moved: the next attempt finds out whether a session that is not open any more
 // was sealed by the same request sent twice, or has other files now.
 func moved(err error) error {
@@ -71,10 +92,10 @@ func moved(err error) error {
 	return err
 }
 
-// revive logs what publishing a version again has brought back: blobs whose
+// revive returns what publishing a version again has brought back: blobs whose
 // every location had failed, and which this session has stored in its
 // placement. What was reused is live, so what is not live was sent.
-func (in *Intake) revive(ctx context.Context, tx database.Tx, d *draft) ([]eventlog.Event, error) {
+func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, error) {
 	contents := []digest.Digest{manifest.Digest(d.encoded)}
 	seen := make(map[digest.Digest]bool)
 	for _, f := range d.manifest.Files {
@@ -87,23 +108,19 @@ func (in *Intake) revive(ctx context.Context, tx database.Tx, d *draft) ([]event
 	if err != nil {
 		return nil, err
 	}
-	var events []eventlog.Event
+	var added []event.Payload
 	for chunk := range slices.Chunk(dead, event.MaxDigests) {
 		sums := make([][]byte, len(chunk))
 		for i, sha := range chunk {
 			sums[i] = sha.Bytes()
 		}
-		added, err := event.New(registry.ActorOf(ctx), event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, added)
+		added = append(added, event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
 	}
-	return events, nil
+	return added, nil
 }
 
 // checkTaken: the same content under the same terms is the same publication.
-func (in *Intake) checkTaken(d *draft, taken view.Package) error {
+func checkTaken(d *draft, taken view.Package) error {
 	if taken.ManifestDigest != manifest.Digest(d.encoded) {
 		return &registry.ConflictError{Field: "version", Existing: taken.ManifestDigest,
 			Message: fmt.Sprintf("%s is published with the manifest %s, not %s", d.ref(), taken.ManifestDigest, manifest.Digest(d.encoded))}

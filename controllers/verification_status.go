@@ -101,7 +101,7 @@ func failedLocations(f *registrar.Findings, previous v1alpha1.StorageBackendStat
 	}
 	var all []v1alpha1.FailedLocation
 	for _, failure := range f.Failures {
-		all = append(all, v1alpha1.FailedLocation{SHA256: failure.SHA256, Reason: failure.Reason})
+		all = append(all, v1alpha1.FailedLocation{SHA256: failure.SHA256.String(), Reason: failure.Reason})
 	}
 	return all
 }

@@ -12,7 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 func TestVerificationStatus(t *testing.T) {
@@ -74,9 +76,10 @@ func TestVerificationStatus(t *testing.T) {
 
 func TestStatusNamesFailedLocations(t *testing.T) {
 	t.Parallel()
-	seen := Observation{Findings: &registrar.Findings{Failed: 2, Corrupt: 1, Missing: 1, Failures: []registrar.FailedLocation{{SHA256: "sha256:b", Reason: "missing"}, {SHA256: "sha256:a", Reason: "corrupt"}}}, At: at}
+	a, b := digest.Of([]byte("a")).SHA256, digest.Of([]byte("b")).SHA256
+	seen := Observation{Findings: &registrar.Findings{Failed: 2, Corrupt: 1, Missing: 1, Failures: []verify.FailedLocation{{SHA256: b, Reason: "missing"}, {SHA256: a, Reason: "corrupt"}}}, At: at}
 	status := backendStatus(seen, v1alpha1.StorageBackendStatus{})
-	want := []v1alpha1.FailedLocation{{SHA256: "sha256:b", Reason: "missing"}, {SHA256: "sha256:a", Reason: "corrupt"}}
+	want := []v1alpha1.FailedLocation{{SHA256: b.String(), Reason: "missing"}, {SHA256: a.String(), Reason: "corrupt"}}
 	if !slices.Equal(status.FailedLocations, want) {
 		t.Errorf("%+v", status.FailedLocations)
 	}

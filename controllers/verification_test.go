@@ -17,7 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 // verified declares a folder that is verified each night, and probed often.
@@ -295,8 +297,9 @@ func TestClusterTellsOfFailedLocations(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.verified("damaged", nil)
 	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
-	name := "sha256:" + strings.Repeat("ab", 32)
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []registrar.FailedLocation{{SHA256: name, Reason: "corrupt"}}})
+	damaged := digest.Of([]byte("damaged")).SHA256
+	name := damaged.String()
+	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []verify.FailedLocation{{SHA256: damaged, Reason: "corrupt"}}})
 	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonCorrupt)
 	if len(sb.Status.FailedLocations) != 1 || sb.Status.FailedLocations[0].SHA256 != name || sb.Status.FailedLocations[0].Reason != "corrupt" {
 		t.Errorf("%+v", sb.Status.FailedLocations)

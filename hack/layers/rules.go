@@ -26,7 +26,7 @@ var imports = map[string][]string{
 	// What registry and routing have in common. Neither imports the other.
 	"pkg/registry/placement": {"pkg/registry/registrar", "pkg/storage"},
 	// What the registry and whoever looks after backends have in common.
-	"pkg/registry/registrar": {"pkg/storage"},
+	"pkg/registry/registrar": {"pkg/registry/verify", "pkg/storage"},
 	"pkg/routing/...":        {"pkg/digest", "pkg/registry/placement", "pkg/routing", "pkg/storage"},
 
 	// The contract: it knows no database and no driver.
@@ -57,7 +57,7 @@ var imports = map[string][]string{
 	// How bytes leave. It knows the sessions' tables, and not who decides.
 	"pkg/registry/removal": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
 	"pkg/registry/event":   {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
-	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
+	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event", "pkg/registry/verify"},
 	"pkg/registry/upload":  {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
 	"pkg/registry/verify":  {"pkg/digest", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.

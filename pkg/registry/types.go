@@ -261,7 +261,7 @@ type (
 	// VerifyFindings are what was found of some locations.
 	VerifyFindings = verify.Found
 	// FailedLocation is one finding.
-	FailedLocation = verify.Failure
+	FailedLocation = verify.FailedLocation
 )
 
 // LocationQuery narrows a listing of locations.

@@ -1,6 +1,10 @@
 package registrar
 
-import "time"
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+)
 
 // Findings summarizes the locations of one backend.
 type Findings struct {
@@ -21,14 +25,8 @@ type Findings struct {
 	// it never was, that waits for verification longest; zero if there is none.
 	WaitingSince time.Time `json:"waitingSince,omitzero"`
 	// Failures are the first MaxFailures failed locations, the latest to fail first.
-	Failures []FailedLocation `json:"failures,omitempty"`
+	Failures []verify.FailedLocation `json:"failures,omitempty"`
 }
 
 // MaxFailures bounds Findings.Failures; the log has them all.
 const MaxFailures = 10
-
-// FailedLocation is a blob that was found corrupt or missing in a backend.
-type FailedLocation struct {
-	SHA256 string `json:"sha256"` // sha256:…
-	Reason string `json:"reason"` // corrupt or missing
-}

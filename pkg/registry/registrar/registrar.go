@@ -1,6 +1,6 @@
 // Package registrar holds the words between the registry and whoever looks
 // after backends: their identity, what verification found in them, a probe on
-// demand, and their leaving. It is a leaf: both sides import it.
+// demand, and their leaving. Both sides import it.
 //
 // A marker is the object that stands in each place and says which log and
 // which backend the place belongs to.

@@ -67,7 +67,7 @@ func verifyDamaged(s suite) {
 	equal(s, "failed", status.Findings.Failed, 2)
 	equal(s, "failed by name", len(status.Findings.Failures), 2)
 	for _, f := range status.Findings.Failures {
-		equal(s, f.SHA256, f.Reason, map[string]string{damaged.String(): "corrupt", removed.String(): "missing"}[f.SHA256])
+		equal(s, f.SHA256.String(), f.Reason, map[digest.Digest]string{damaged: "corrupt", removed: "missing"}[f.SHA256])
 	}
 	health, err := s.r.Health(s.ctx)
 	s.must(err)

@@ -53,11 +53,13 @@ type Found struct {
 	// Verified are the SHA-256 of blobs found right, at most MaxVerified.
 	Verified []digest.Digest `json:"verified,omitempty"`
 	// Failed are at most MaxFailed.
-	Failed []Failure `json:"failed,omitempty"`
+	Failed []FailedLocation `json:"failed,omitempty"`
 }
 
-// Failure is a blob that was found corrupt or missing.
-type Failure struct {
+// FailedLocation is a blob that was found corrupt or missing in a backend. It is
+// the one type for that; what is kept in a log (event.LocationFailed) and in a
+// kind (v1alpha1.FailedLocation) are those formats' own.
+type FailedLocation struct {
 	SHA256 digest.Digest `json:"sha256"`
 	Reason string        `json:"reason"` // corrupt or missing
 	Detail string        `json:"detail,omitempty"`
@@ -81,7 +83,7 @@ type Report struct {
 	// Unreachable could not be read: no finding about the bytes.
 	Unreachable int64 `json:"unreachable"`
 	// Failed lists the first 100 corrupt or missing blobs.
-	Failed []Failure `json:"failed,omitempty"`
+	Failed []FailedLocation `json:"failed,omitempty"`
 	// Done: it looked at all that it was to look at, or at what it could before
 	// its time limit.
 	Done bool `json:"done"`
@@ -304,7 +306,7 @@ func (r *run) found(ctx context.Context, result outcome) error {
 }
 
 func (r *run) failed(result outcome) {
-	failure := Failure{SHA256: result.Digests.SHA256, Reason: string(result.Finding), Detail: result.Detail}
+	failure := FailedLocation{SHA256: result.Digests.SHA256, Reason: string(result.Finding), Detail: result.Detail}
 	r.pending.Failed = append(r.pending.Failed, failure)
 	if len(r.report.Failed) < maxReportedFailures {
 		r.report.Failed = append(r.report.Failed, failure)

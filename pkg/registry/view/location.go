@@ -8,6 +8,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 // Blob is a row of blobs.
@@ -233,20 +234,14 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 	return f, err
 }
 
-// Failure is a failed location.
-type Failure struct {
-	SHA256 digest.Digest
-	Reason string
-}
-
 // ListFailed returns at most limit locations of a backend that were found
-// corrupt or missing, the latest to fail first.
-func ListFailed(ctx context.Context, tx database.Tx, backendID string, limit int) ([]Failure, error) {
+// corrupt or missing, the latest to fail first, without details.
+func ListFailed(ctx context.Context, tx database.Tx, backendID string, limit int) ([]verify.FailedLocation, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT sha256, reason FROM storage_locations WHERE backend_id = $1 AND state = 'failed' AND reason <> '`+ReasonAbandoned+`'
 		ORDER BY changed DESC, sha256 LIMIT $2`, backendID, limit)
-	return collect(rows, err, func(rows *sql.Rows) (Failure, error) {
+	return collect(rows, err, func(rows *sql.Rows) (verify.FailedLocation, error) {
 		var (
-			f   Failure
+			f   verify.FailedLocation
 			sum []byte
 		)
 		if err := rows.Scan(&sum, &f.Reason); err != nil {

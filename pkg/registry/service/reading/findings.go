@@ -68,9 +68,6 @@ func findingsTx(ctx context.Context, tx database.Tx, id string) (registrar.Findi
 	if answer.Failed == 0 {
 		return answer, nil
 	}
-	failed, err := view.ListFailed(ctx, tx, id, registrar.MaxFailures)
-	for _, location := range failed {
-		answer.Failures = append(answer.Failures, registrar.FailedLocation{SHA256: location.SHA256.String(), Reason: location.Reason})
-	}
+	answer.Failures, err = view.ListFailed(ctx, tx, id, registrar.MaxFailures)
 	return answer, err
 }

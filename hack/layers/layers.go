@@ -20,7 +20,7 @@ const module = "github.com/coulomb/artifact-store"
 // Check reads every Go file below the root of fsys and returns what breaks the
 // rules, a sentence each, sorted. The number is that of the packages looked at.
 func Check(fsys fs.FS) (violations []string, packages int, err error) {
-	c := checker{seen: map[string]bool{}}
+	c := checker{seen: map[string]bool{}, ours: map[string][]string{}, libraries: map[string][]string{}}
 	err = fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -36,6 +36,7 @@ func Check(fsys fs.FS) (violations []string, packages int, err error) {
 		}
 		return c.file(name, source)
 	})
+	c.checkLinks()
 	slices.Sort(c.violations)
 	return slices.Compact(c.violations), len(c.seen), err
 }
@@ -58,6 +59,8 @@ func skip(fsys fs.FS, name string) error {
 
 type checker struct {
 	seen       map[string]bool
+	ours       map[string][]string // by package: what it imports of this module
+	libraries  map[string][]string // by package: what else it imports
 	violations []string
 }
 
@@ -83,11 +86,15 @@ func (c *checker) file(name string, source []byte) error {
 			return err
 		}
 		if own, ours := strings.CutPrefix(imported, module+"/"); ours {
+			c.ours[pkg] = append(c.ours[pkg], own)
 			if own != pkg && !matchesAny(allowed, own) {
 				c.found("%s must not import %s", pkg, own)
 			}
-		} else if !matchesAny(exempt, pkg) {
-			c.library(pkg, imported)
+		} else {
+			c.libraries[pkg] = append(c.libraries[pkg], imported)
+			if !matchesAny(exempt, pkg) {
+				c.library(pkg, imported)
+			}
 		}
 	}
 	if !matchesAny(exempt, pkg) && !matchesAny(environment, pkg) && readsEnvironment(parsed) {
@@ -100,6 +107,30 @@ func (c *checker) library(pkg, imported string) {
 	for library, users := range confined {
 		if (imported == library || strings.HasPrefix(imported, library+"/")) && !matchesAny(users, pkg) {
 			c.found("%s must not import %s: only %s may", pkg, imported, strings.Join(users, ", "))
+		}
+	}
+}
+
+// checkLinks follows the imports of this module from the packages that must
+// not link a library, by whatever way.
+func (c *checker) checkLinks() {
+	for from, unwanted := range unlinked {
+		reached, ways := map[string]bool{from: true}, [][]string{{from}}
+		for len(ways) > 0 {
+			way := ways[0]
+			ways = ways[1:]
+			last := way[len(way)-1]
+			for _, imported := range c.libraries[last] {
+				if i := slices.IndexFunc(unwanted, func(library string) bool { return matches(library+"/...", imported) }); i >= 0 {
+					c.found("%s must not link %s, and does by %s", from, unwanted[i], strings.Join(way, " -> "))
+				}
+			}
+			for _, own := range c.ours[last] {
+				if !reached[own] {
+					reached[own] = true
+					ways = append(ways, append(slices.Clip(way), own))
+				}
+			}
 		}
 	}
 }

@@ -79,6 +79,30 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestLinks: a library that a package must not link is found behind others.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	const own = module + "/"
+	tree := fstest.MapFS{
+		"pkg/client/c.go":       {Data: []byte("package p\nimport (_ \"" + own + "pkg/httpapi/wire\"; _ \"" + own + "pkg/manifest\")")},
+		"pkg/httpapi/wire/w.go": {Data: []byte("package p\nimport _ \"" + own + "pkg/registry\"")},
+		"pkg/registry/r.go":     {Data: []byte("package p")},
+		"pkg/manifest/m.go":     {Data: []byte("package p")},
+	}
+	if violations, _, err := Check(tree); err != nil || len(violations) > 0 {
+		t.Fatalf("found %q, %v", violations, err)
+	}
+	tree["pkg/registry/r.go"].Data = []byte("package p\nimport _ \"modernc.org/sqlite/lib\"")
+	violations, _, err := Check(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "pkg/client must not link modernc.org/sqlite, and does by pkg/client -> pkg/httpapi/wire -> pkg/registry"
+	if !slices.Contains(violations, want) {
+		t.Errorf("found %q, want %q", violations, want)
+	}
+}
+
 // A file that cannot be read as Go is an error, not a package without imports.
 func TestCheckBroken(t *testing.T) {
 	t.Parallel()

@@ -104,14 +104,31 @@ var confined = map[string][]string{
 	"k8s.io":                         {"api/...", "controllers/...", "pkg/access/kubernetes", "cmd/manager/..."},
 	"sigs.k8s.io/controller-runtime": {"api/...", "controllers/...", "cmd/manager/..."},
 	"github.com/aws":                 {"pkg/storage/s3", "pkg/storage/backends"},
-	"github.com/jackc/pgx":           {"pkg/database/..."},
-	"modernc.org/sqlite":             {"pkg/database/..."},
-	"github.com/danielgtaylor/huma":  {"pkg/httpapi/server"},
-	"github.com/prometheus":          {"pkg/httpapi/server", "pkg/serving", "pkg/access/kubernetes", "controllers/...", "cmd/manager/..."},
+	pgx:                              {"pkg/database/..."},
+	sqlite:                           {"pkg/database/..."},
+	huma:                             {"pkg/httpapi/server"},
+	prometheus:                       {"pkg/httpapi/server", "pkg/serving", "pkg/access/kubernetes", "controllers/...", "cmd/manager/..."},
 	"github.com/spf13":               {"cmd/..."},
 	"flag":                           {"cmd/..."},
 	"testing":                        {"pkg/eventlog/eventlogtest", "pkg/registry/registrytest", "pkg/storage/storagetest"},
 }
+
+// unlinked says which libraries a package must not link, be it through other
+// packages: whoever builds on the contract or the client gets no database, and
+// a client no server.
+var unlinked = map[string][]string{
+	"pkg/registry":       {sqlite, pgx, huma, prometheus},
+	"pkg/httpapi/server": {sqlite, pgx},
+	"pkg/client":         {sqlite, pgx, huma, prometheus},
+	"cmd/artifactstore":  {huma, prometheus},
+}
+
+const (
+	pgx        = "github.com/jackc/pgx"
+	sqlite     = "modernc.org/sqlite"
+	huma       = "github.com/danielgtaylor/huma"
+	prometheus = "github.com/prometheus"
+)
 
 // exempt are held to no rule about libraries and environment: they are
 // programs around the product, not the product.

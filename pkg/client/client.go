@@ -1,3 +1,80 @@
+// Package client is the Go client of an artifact store: registry.Registry over
+// HTTP. A program that publishes needs it and pkg/manifest. The following
+// publishes a package and reads one of its files back.
+//
+//	store, err := client.New("https://store.example.com:9443", client.Options{
+//		Token: func() (client.Secret, error) { return client.NewSecret(os.Getenv("STORE_TOKEN")), nil },
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer store.Close()
+//
+//	// A session has no effect until it is published.
+//	ref := client.PackageRef{Producer: "ci", Name: "greeting", Version: "1.0"}
+//	upload, err := store.OpenUpload(ctx, client.OpenUpload{PackageRef: ref, RetentionClass: "release"})
+//	if err != nil {
+//		return err
+//	}
+//
+//	// Declared with their digests, only files are sent that the store does not have.
+//	texts := map[string]string{"bin/hello": "echo hello", "README": "It says hello."}
+//	sealed := manifest.Manifest{Producer: ref.Producer, Name: ref.Name, Version: ref.Version}
+//	var files []client.FileDeclaration
+//	for path, text := range texts {
+//		digests, size, err := client.Copy(io.Discard, strings.NewReader(text))
+//		if err != nil {
+//			return err
+//		}
+//		files = append(files, client.FileDeclaration{Path: path, Size: &size, Digests: digests})
+//		sealed.Files = append(sealed.Files, manifest.File{Path: path, Size: size, Digests: digests})
+//	}
+//	declared, err := store.DeclareFiles(ctx, upload.ID, files)
+//	if err != nil {
+//		return err
+//	}
+//	for _, path := range declared.Send {
+//		text := texts[path]
+//		if _, err := store.PutFile(ctx, upload.ID, path, client.Content{Reader: strings.NewReader(text), Size: int64(len(text))}); err != nil {
+//			return err
+//		}
+//	}
+//
+//	// The store refuses a manifest that is not what it has computed itself.
+//	encoded, err := manifest.Encode(&sealed)
+//	if err != nil {
+//		return err
+//	}
+//	published, err := store.Publish(ctx, upload.ID, encoded)
+//	var conflict *client.ConflictError
+//	switch {
+//	case errors.As(err, &conflict):
+//		return fmt.Errorf("%s has other content already, the manifest %s", ref, conflict.Existing)
+//	case err != nil:
+//		return err
+//	}
+//	fmt.Println("published", published.PackageRef, "with", published.Files, "files")
+//
+//	// The reader checks what it reads.
+//	file, err := store.FindFile(ctx, ref, "bin/hello")
+//	if err != nil {
+//		return err
+//	}
+//	content, info, err := store.OpenBlob(client.WithProducer(ctx, ref.Producer), file.Digests.SHA256, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer content.Close()
+//	digests, _, err := client.Copy(os.Stdout, content)
+//	if err == nil && !info.Digests.Matches(digests) {
+//		err = errors.New("these are not the bytes of bin/hello")
+//	}
+//	return err
+//
+// Errors are those of the contract: errors.Is finds the sentinels of names.go,
+// errors.As the types that carry data. Any other refusal is a *RemoteError.
+// IsTemporary says whether it is worth trying again later. Calls that may be
+// repeated are repeated when the connection fails.
 package client
 
 import (

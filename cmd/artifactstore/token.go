@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/filewatch"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -21,35 +22,54 @@ const rereadAfter = 10 * time.Second
 type tokenFile struct {
 	path string
 
-	mu    sync.Mutex
-	value storage.Secret
-	read  time.Time
+	mu     sync.Mutex
+	files  *filewatch.Files // nil until it was read for the first time
+	value  storage.Secret
+	looked time.Time
 }
 
 // token returns what the file holds, or held some seconds ago.
 func (f *tokenFile) token() (storage.Secret, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.value.IsZero() && time.Since(f.read) < rereadAfter {
+	if !f.value.IsZero() && time.Since(f.looked) < rereadAfter {
 		return f.value, nil
 	}
-	file, err := os.Open(f.path)
+	var err error
+	if f.files == nil {
+		var files *filewatch.Files
+		if files, err = filewatch.Open(func() []string { return []string{f.path} }, f.take); err == nil {
+			f.files = files
+		}
+	} else {
+		err = f.files.Look()
+	}
 	if err != nil {
 		return storage.Secret{}, fmt.Errorf("token-file: %w", err)
+	}
+	f.looked = time.Now()
+	return f.value, nil
+}
+
+// take reads the file. f.mu is held.
+func (f *tokenFile) take() error {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return err
 	}
 	defer file.Close() //nolint:errcheck // opened for reading only
 	content, err := io.ReadAll(io.LimitReader(file, access.MaxTokenLength+2))
 	content = bytes.TrimSpace(content)
 	switch {
 	case err != nil:
-		return storage.Secret{}, fmt.Errorf("token-file: %w", err)
+		return err
 	case len(content) == 0:
-		return storage.Secret{}, fmt.Errorf("token-file: %s is empty", f.path)
+		return fmt.Errorf("%s is empty", f.path)
 	case len(content) > access.MaxTokenLength:
-		return storage.Secret{}, fmt.Errorf("token-file: %s is larger than %d bytes: no token", f.path, access.MaxTokenLength)
+		return fmt.Errorf("%s is larger than %d bytes: no token", f.path, access.MaxTokenLength)
 	case bytes.ContainsFunc(content, func(c rune) bool { return c < '!' || c > '~' }):
-		return storage.Secret{}, fmt.Errorf("token-file: %s holds more than one token, or none", f.path)
+		return fmt.Errorf("%s holds more than one token, or none", f.path)
 	}
-	f.value, f.read = storage.NewSecret(string(content)), time.Now()
-	return f.value, nil
+	f.value = storage.NewSecret(string(content))
+	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
@@ -13,14 +15,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
-const (
-	// registryPatience is how long the registry may be away in the middle of a
-	// run: while its pods are replaced.
-	registryPatience = 2 * time.Minute
-	// firstWait and lastWait bound the pause between two attempts; it doubles.
-	firstWait = time.Second
-	lastWait  = 15 * time.Second
-)
+// registryPatience is how long the registry may be away in the middle of a run:
+// while its pods are replaced.
+const registryPatience = 2 * time.Minute
+
+// registryRetries are those of a question to a registry that is away.
+var registryRetries = backoff.Policy{First: time.Second, Most: 15 * time.Second, Jitter: 0.2}
 
 // verifyHere reads the objects in this process.
 func (a *app) verifyHere(ctx context.Context, client registry.Registry, config backends.Config, f verifyFlags, progress func(registry.VerifyReport)) (report registry.VerifyReport, err error) {
@@ -64,14 +64,13 @@ func (l patientLedger) Record(ctx context.Context, found verify.Found) error {
 
 func patiently[T any](ctx context.Context, ask func() (T, error)) (T, error) {
 	until := time.Now().Add(registryPatience)
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+	for n := 1; ; n++ {
 		answer, err := ask()
+		wait := registryRetries.Delay(n, rand.Float64()) //nolint:gosec // spreads load
 		if err == nil || ctx.Err() != nil || !client.IsTemporary(err) || time.Now().Add(wait).After(until) {
 			return answer, err
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, wait) {
 			return answer, err
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+
+	"github.com/coulomb/artifact-store/pkg/filewatch"
 )
 
 // certificate is the one that --tls-cert-file and --tls-key-file hold now.
@@ -17,9 +19,8 @@ type certificate struct {
 	close  func()
 }
 
-// openCertificate reads the certificate and watches its files. A pair that does
-// not hold (half of it written, say) is logged, and the one before serves on:
-// each is looked at again when it changes, and every 10 s.
+// openCertificate reads the certificate and follows its files. An invalid pair
+// (half of it written, say) is logged and the previous one stays in use.
 func openCertificate(o options, logger *slog.Logger, metrics prometheus.Registerer) (certificate, error) {
 	expiry := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "artifactstore_tls_certificate_expiry_timestamp_seconds", Help: "When the certificate that is served expires, in seconds since 1970; 0 without one.",
@@ -30,23 +31,31 @@ func openCertificate(o options, logger *slog.Logger, metrics prometheus.Register
 	if o.tlsCertFile == "" {
 		return certificate{close: func() {}}, nil
 	}
-	watcher, err := certwatcher.New(o.tlsCertFile, o.tlsKeyFile)
+	var current atomic.Pointer[tls.Certificate]
+	files, err := filewatch.Open(func() []string { return []string{o.tlsCertFile, o.tlsKeyFile} }, func() error {
+		pair, err := tls.LoadX509KeyPair(o.tlsCertFile, o.tlsKeyFile)
+		if err != nil {
+			return err
+		}
+		current.Store(&pair)
+		expiry.Set(float64(pair.Leaf.NotAfter.Unix()))
+		logger.Info("serving with a certificate", "names", pair.Leaf.DNSNames, "until", pair.Leaf.NotAfter)
+		return nil
+	})
 	if err != nil {
 		return certificate{}, fmt.Errorf("--tls-cert-file, --tls-key-file: %w", err)
 	}
-	watcher.RegisterCallback(func(now tls.Certificate) {
-		expiry.Set(float64(now.Leaf.NotAfter.Unix()))
-		logger.Info("serving with a certificate", "names", now.Leaf.DNSNames, "until", now.Leaf.NotAfter)
-	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		if err := watcher.Start(ctx); err != nil {
-			logger.Error("the certificate is not watched any more: it changes when the manager is started again", "error", err)
-		}
+		files.Run(ctx, func(err error) {
+			logger.Error("the new certificate or key is invalid; the previous pair stays in use", "error", err)
+		})
 	})
 	return certificate{
-		config: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate},
-		close:  func() { cancel(); watching.Wait() },
+		config: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return current.Load(), nil
+		}},
+		close: func() { cancel(); watching.Wait() },
 	}, nil
 }

@@ -10,18 +10,21 @@ var imports = map[string][]string{
 	"pkg/digest":    {},
 	"pkg/canonical": {},
 	"pkg/manifest":  {"pkg/canonical", "pkg/digest"},
+	// How long to wait before another try.
+	"pkg/backoff":   {},
+	"pkg/filewatch": {"pkg/backoff"}, // files that are edited while they are in use
 
 	// Storage knows no packages, no log and no registry. Drivers do not know
 	// each other; backends is the only list of them.
 	"pkg/storage":              {"pkg/digest"},
-	"pkg/storage/...":          {"pkg/digest", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
+	"pkg/storage/...":          {"pkg/backoff", "pkg/digest", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
 	"pkg/storage/buffer":       {},
 	"pkg/storage/internal/...": {"pkg/digest", "pkg/storage", "pkg/storage/buffer"},
 	"pkg/storage/backends":     {"pkg/digest", "pkg/storage/..."},
 
 	// The log holds opaque payloads; only database knows which engine it is.
-	"pkg/database/...": {"pkg/database/..."},
-	"pkg/eventlog/...": {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog"},
+	"pkg/database/...": {"pkg/backoff", "pkg/database/..."},
+	"pkg/eventlog/...": {"pkg/backoff", "pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog"},
 
 	// What registry and routing have in common. Neither imports the other.
 	"pkg/registry/placement": {"pkg/registry/registrar", "pkg/storage"},
@@ -43,7 +46,7 @@ var imports = map[string][]string{
 		"pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/ingest": {
-		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/placement",
+		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/placement",
 		"pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/custody": {
@@ -68,14 +71,14 @@ var imports = map[string][]string{
 
 	// Who may do what. The registry knows nothing of it: it is guarded.
 	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
-	"pkg/access/...": {"pkg/access", "pkg/routing", "pkg/storage"},
+	"pkg/access/...": {"pkg/access", "pkg/backoff", "pkg/filewatch", "pkg/routing", "pkg/storage"},
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
 	"pkg/serving":        {"pkg/access", "pkg/digest", "pkg/storage"},
 	"pkg/httpapi/wire":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
 	"pkg/httpapi/server": {"pkg/access", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
-	"pkg/client":         {"pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
+	"pkg/client":         {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
@@ -88,7 +91,7 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/client", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry",
+		"pkg/access", "pkg/backoff", "pkg/client", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/filewatch", "pkg/manifest", "pkg/registry",
 		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/registry/view",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},

@@ -94,6 +94,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -104,9 +105,8 @@ const (
 	// idleTimeout is half of serving.IdleTimeout: an idle connection is closed
 	// here before the server closes it under a request.
 	idleTimeout = time.Minute
-	// attempts at a call that may be repeated; waits of retryWait and twice that lie between.
-	attempts  = 3
-	retryWait = 100 * time.Millisecond
+	// attempts at a call that may be repeated.
+	attempts = 3
 	// maxAnswer bounds a JSON answer, in bytes: 100,000 paths of 1 KiB.
 	maxAnswer = 128 << 20
 	// maxProblem bounds a problem, in bytes.
@@ -115,6 +115,9 @@ const (
 	// whether it wants the body at all.
 	expectFrom = 1 << 20
 )
+
+// retries of a call, and of a stream that broke.
+var retries = backoff.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.2}
 
 // Options of New; the zero value works.
 type Options struct {
@@ -219,9 +222,7 @@ func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
 		if !call.repeat || attempt == attempts || ctx.Err() != nil || !connectionFailed(err) {
 			return nil, fmt.Errorf("asking the registry: %w", err)
 		}
-		select {
-		case <-time.After(retryWait << (attempt - 1)):
-		case <-ctx.Done():
+		if !retries.Wait(ctx, attempt) {
 			return nil, ctx.Err()
 		}
 	}

@@ -1,12 +1,14 @@
 package database
 
-import "time"
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/backoff"
+)
 
 const (
 	// maxAttempts of a transaction that certainly was not committed.
 	maxAttempts = 8
-	// firstBackoff between them; it doubles, with jitter: at most about 1.3 s in all.
-	firstBackoff = 10 * time.Millisecond
 	// finishTimeout bounds a COMMIT or ROLLBACK on PostgreSQL, which the caller's context does not end.
 	finishTimeout = 30 * time.Second
 	// busyTimeout is how long SQLite waits for a writer of another process.
@@ -25,3 +27,7 @@ const (
 	// maxGroup is how many members share a transaction of a Group.
 	maxGroup = 256
 )
+
+// retries of a transaction, and of opening a file that another process opens
+// too: 1.3 s on average until maxAttempts are used up.
+var retries = backoff.Policy{First: 15 * time.Millisecond, Jitter: 2. / 3}

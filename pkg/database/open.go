@@ -78,12 +78,12 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	// Switching a new file to WAL is refused at once, whatever the busy timeout, while another process does the same.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	for wait := firstBackoff; ; wait *= 2 {
+	for n := 1; ; n++ {
 		err = errors.Join(writer.PingContext(ctx), reader.PingContext(ctx))
 		if err == nil {
 			return db, nil
 		}
-		if !retryable(err) || !sleep(ctx, wait) {
+		if !retryable(err) || !retries.Wait(ctx, n) {
 			return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, reader.Close(), writer.Close()))
 		}
 	}
@@ -181,14 +181,3 @@ type redactedError struct {
 
 func (e *redactedError) Error() string        { return e.text }
 func (e *redactedError) Is(target error) bool { return errors.Is(e.cause, target) }
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

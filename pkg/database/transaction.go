@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -96,16 +95,14 @@ func (e *unknownOutcomeError) Is(target error) bool { return target == ErrUnknow
 // retry runs attempt until it ends otherwise than by an error after which
 // nothing can have been committed and another try may go better.
 func (db *DB) retry(ctx context.Context, attempt func() error) error {
-	wait := firstBackoff
 	for n := 1; ; n++ {
 		err := attempt()
 		if err == nil || n == maxAttempts || errors.Is(err, ErrUnknownOutcome) || !retryable(err) {
 			return db.redact(markUnavailable(err))
 		}
-		if !sleep(ctx, wait/2+rand.N(wait)) {
+		if !retries.Wait(ctx, n) {
 			return db.redact(markUnavailable(err))
 		}
-		wait *= 2
 	}
 }
 

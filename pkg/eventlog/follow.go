@@ -9,7 +9,7 @@ import (
 // and then for each new one, whichever process appends it, until ctx ends or
 // yield fails; it returns that error. ErrPastHead.
 func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error) error {
-	poll := firstPoll
+	idle := 0 // polls in a row that found nothing
 	for {
 		grown := l.growth() // before the page is read, so that no append falls in between
 		records, err := l.Read(ctx, after, MaxPage)
@@ -29,14 +29,14 @@ func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error
 			after = record.Position
 		}
 		if len(records) > 0 {
-			poll = firstPoll
+			idle = 0
 			continue
 		}
-		timer := time.NewTimer(poll)
+		timer := time.NewTimer(polls.Delay(idle+1, 1))
 		select {
 		case <-grown:
 		case <-timer.C:
-			poll = min(2*poll, slowestPoll)
+			idle++
 		case <-ctx.Done():
 		}
 		timer.Stop()

@@ -1,6 +1,10 @@
 package eventlog
 
-import "time"
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/backoff"
+)
 
 // Limits on one event, checked by Append. Past them it is an ErrInvalidEvent.
 const (
@@ -29,8 +33,8 @@ const (
 const (
 	// maxBatchBytes of payload end a batch: the next commands get a commit of their own.
 	maxBatchBytes = 64 << 20
-	// Follow looks for the appends of other processes this often: first when
-	// something has just happened, slowest when nothing has for a while.
-	firstPoll   = 100 * time.Millisecond
-	slowestPoll = time.Second
 )
+
+// polls: Follow looks for the appends of other processes this often, First when
+// something has just happened, Most when nothing has for a while.
+var polls = backoff.Policy{First: 100 * time.Millisecond, Most: time.Second}

@@ -122,31 +122,34 @@ func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
 // answers again.
 func (k *Cluster) Run(ctx context.Context) {
 	var said string
-	wait := time.Duration(0)
-	timer := time.NewTimer(wait)
+	unanswering := 0 // looks in a row
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.reach.wake: // it was found away, or has keys that are not known here
-			wait = 0
+			unanswering = 0
 		case <-timer.C:
 		}
 		keys, err := k.look(ctx)
+		wait := refreshKeys
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
 			k.keys.set(keys)
 			k.answers()
-			wait, said = refreshKeys, ""
+			unanswering, said = 0, ""
 		case unanswered(err):
 			k.doesNotAnswer(err)
-			wait = min(max(2*wait, firstProbe), lastProbe)
+			unanswering++
+			wait = probes.Delay(unanswering, 1)
 		default:
 			// It answers, and refuses this: tokens can be reviewed all the same.
 			k.answers()
+			unanswering = 0
 			if wait = retryKeys; err.Error() != said {
 				said = err.Error()
 				k.logger.Warn("the API server's keys cannot be read; while it is away no token will be known", "error", err)

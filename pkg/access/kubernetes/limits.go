@@ -1,6 +1,10 @@
 package kubernetes
 
-import "time"
+import (
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/backoff"
+)
 
 const (
 	// knownFor is how long a token is taken for what a review said of it: a
@@ -35,10 +39,6 @@ const (
 	// quickFailure: an error that came sooner is tried once more. A connection
 	// that the server closed while it was idle fails so, and says nothing of the server.
 	quickFailure = time.Second
-	// firstProbe and lastProbe bound the pause between looks whether the API
-	// server is back; it doubles.
-	firstProbe = 500 * time.Millisecond
-	lastProbe  = 5 * time.Second
 	// refreshKeys: an API server publishes a new key long before it is the only one.
 	refreshKeys = 5 * time.Minute
 	// retryKeys is the pause after it refused to give them.
@@ -68,3 +68,6 @@ const (
 	maxAllowed = 20_000
 	maxDenied  = 10_000
 )
+
+// probes: looks whether the API server is back.
+var probes = backoff.Policy{First: 500 * time.Millisecond, Most: 5 * time.Second}

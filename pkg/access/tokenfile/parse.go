@@ -91,7 +91,7 @@ func parse(content []byte) (*table, error) {
 	if len(d.Tokens) > maxTokens {
 		return nil, fmt.Errorf("tokens: must be at most %d, are %d", maxTokens, len(d.Tokens))
 	}
-	t := &table{content: content, byHash: map[[sha256.Size]byte]*entry{}, byName: map[string]*entry{}}
+	t := &table{byHash: map[[sha256.Size]byte]*entry{}, byName: map[string]*entry{}}
 	for i, written := range d.Tokens {
 		field := fmt.Sprintf("tokens[%d]", i)
 		e := &entry{name: written.Name}

@@ -13,7 +13,6 @@
 package tokenfile
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -23,33 +22,27 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/filewatch"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-const (
-	// pollInterval is how often the file is looked at. It is read each time: no
-	// clock of a file system and no chain of links can then hide an edit, and
-	// it is small.
-	pollInterval = time.Second
-	// maxFile bounds the file, in bytes: 1,000 tokens with long rules.
-	maxFile = 1 << 20
-)
+// maxFile bounds the file, in bytes: 1,000 tokens with long rules.
+const maxFile = 1 << 20
 
-// File is the file as it was last found to hold. All methods may be called concurrently.
+// File is the file as it was last found valid. All methods may be called concurrently.
 type File struct {
 	path   string
 	logger *slog.Logger
+	files  *filewatch.Files
 	now    atomic.Pointer[table]
 }
 
 // table is the content of the file.
 type table struct {
-	content []byte
-	byHash  map[[sha256.Size]byte]*entry
-	byName  map[string]*entry
+	byHash map[[sha256.Size]byte]*entry
+	byName map[string]*entry
 }
 
 // entry is one holder.
@@ -67,54 +60,34 @@ var (
 // Open reads the file. Its error names the field.
 func Open(path string, logger *slog.Logger) (*File, error) {
 	f := &File{path: path, logger: logger}
-	content, err := read(path)
+	files, err := filewatch.Open(func() []string { return []string{path} }, f.take)
 	if err != nil {
 		return nil, err
 	}
-	t, err := parse(content)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	f.now.Store(t)
+	f.files = files
 	return f, nil
 }
 
-// Run takes edits up until ctx ends. One that does not hold is logged, and what
-// stood before stays in force.
+// Run takes edits up until ctx ends. An invalid one is logged, and the tokens
+// read before it stay in force.
 func (f *File) Run(ctx context.Context) {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	var said string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		switch err := f.reload(); {
-		case err == nil:
-			said = ""
-		case err.Error() != said: // once, not each second
-			said = err.Error()
-			f.logger.Error("the edited token file does not hold; what stood in it before stays in force", "error", err)
-		}
-	}
+	f.files.Run(ctx, func(err error) {
+		f.logger.Error("the edited token file does not hold; what stood in it before stays in force", "error", err)
+	})
 }
 
-func (f *File) reload() error {
+func (f *File) take() error {
 	content, err := read(f.path)
 	if err != nil {
 		return err
-	}
-	if bytes.Equal(content, f.now.Load().content) {
-		return nil
 	}
 	t, err := parse(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
-	f.now.Store(t)
-	f.logger.Info("token file taken up", "file", f.path, "tokens", len(t.byHash))
+	if f.now.Swap(t) != nil {
+		f.logger.Info("token file taken up", "file", f.path, "tokens", len(t.byHash))
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -24,12 +25,14 @@ const (
 	// rareAttempts is for failures that take long to show or seldom pass.
 	rareAttempts = 2
 
-	firstBackoff = 250 * time.Millisecond
-	maxBackoff   = 5 * time.Second
 	// maxRetryAfter is as long as we wait because a server says so: memory is
 	// held meanwhile. Who asks for more is not asked again.
 	maxRetryAfter = 20 * time.Second
 )
+
+// retries of one request: anything up to the whole delay, as all of its clients
+// come back to a server that was away.
+var retries = backoff.Policy{First: 250 * time.Millisecond, Most: 5 * time.Second, Jitter: 1}
 
 // failure is what decides about an attempt that failed.
 type failure struct {
@@ -141,8 +144,7 @@ func decide(f failure, nth int, jitter float64, left time.Duration) (wait time.D
 	if nth >= f.attempts() || f.after > maxRetryAfter {
 		return 0, false
 	}
-	backoff := min(maxBackoff, firstBackoff<<min(nth-1, 10))
-	wait = f.after + time.Duration(jitter*float64(backoff))
+	wait = f.after + retries.Delay(nth, jitter)
 	return wait, wait < left
 }
 
@@ -161,19 +163,7 @@ func (b *Backend) again(ctx context.Context, nth int, err error) bool {
 	if !again || !b.retries.spend(now) {
 		return false
 	}
-	return sleep(ctx, wait)
-}
-
-// sleep reports whether the time has passed and ctx is not over.
-func sleep(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return backoff.Sleep(ctx, wait)
 }
 
 // try makes a request until it succeeds or must not be repeated, and returns

@@ -27,14 +27,14 @@ func TestDecide(t *testing.T) {
 		wait  time.Duration // with a jitter of 1; -1: final
 		maybe bool          // it may have been carried out
 	}{
-		{"refused", failure{reason: storage.ReasonConnectionRefused}, 1, hour, firstBackoff, false},
-		{"reset", failure{reason: storage.ReasonConnectionLost}, 1, hour, firstBackoff, true},
-		{"reset, second", failure{reason: storage.ReasonConnectionLost}, 2, hour, 2 * firstBackoff, true},
+		{"refused", failure{reason: storage.ReasonConnectionRefused}, 1, hour, retries.First, false},
+		{"reset", failure{reason: storage.ReasonConnectionLost}, 1, hour, retries.First, true},
+		{"reset, second", failure{reason: storage.ReasonConnectionLost}, 2, hour, 2 * retries.First, true},
 		{"reset, last", failure{reason: storage.ReasonConnectionLost}, maxAttempts, hour, -1, true},
-		{"reset, no time", failure{reason: storage.ReasonConnectionLost}, 1, firstBackoff, -1, true},
-		{"timed out", failure{reason: storage.ReasonTimedOut}, 1, hour, firstBackoff, true},
+		{"reset, no time", failure{reason: storage.ReasonConnectionLost}, 1, retries.First, -1, true},
+		{"timed out", failure{reason: storage.ReasonTimedOut}, 1, hour, retries.First, true},
 		{"timed out twice", failure{reason: storage.ReasonTimedOut}, 2, hour, -1, true},
-		{"no such name", failure{reason: storage.ReasonNameNotResolved}, 1, hour, firstBackoff, false},
+		{"no such name", failure{reason: storage.ReasonNameNotResolved}, 1, hour, retries.First, false},
 		{"no such name twice", failure{reason: storage.ReasonNameNotResolved}, 2, hour, -1, false},
 		{"TLS not trusted", failure{reason: storage.ReasonTLSNotTrusted}, 1, hour, -1, false},
 		{"no TLS", failure{reason: storage.ReasonTLSFailed}, 1, hour, -1, true},
@@ -42,30 +42,30 @@ func TestDecide(t *testing.T) {
 		{"not S3", failure{reason: storage.ReasonNotS3}, 1, hour, -1, true},
 		{"unknown", failure{reason: storage.ReasonUnknown}, 1, hour, -1, true},
 
-		{"500", failure{status: 500}, 1, hour, firstBackoff, true},
-		{"502", failure{status: 502}, 3, hour, 4 * firstBackoff, true},
-		{"503", failure{status: 503, code: "ServiceUnavailable"}, 1, hour, firstBackoff, true},
-		{"504", failure{status: 504}, 1, hour, firstBackoff, true},
-		{"429", failure{status: 429}, 1, hour, firstBackoff, false},
-		{"too many, as 503", failure{status: 503, code: "TooManyRequests"}, 1, hour, firstBackoff, false},
-		{"drives lost", failure{status: 503, code: "SlowDownWrite"}, 1, hour, firstBackoff, true},
-		{"slow down", failure{status: 503, code: "SlowDown"}, 1, hour, firstBackoff, false},
-		{"slow down, 3 s", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, hour, 3*time.Second + firstBackoff, false},
+		{"500", failure{status: 500}, 1, hour, retries.First, true},
+		{"502", failure{status: 502}, 3, hour, 4 * retries.First, true},
+		{"503", failure{status: 503, code: "ServiceUnavailable"}, 1, hour, retries.First, true},
+		{"504", failure{status: 504}, 1, hour, retries.First, true},
+		{"429", failure{status: 429}, 1, hour, retries.First, false},
+		{"too many, as 503", failure{status: 503, code: "TooManyRequests"}, 1, hour, retries.First, false},
+		{"drives lost", failure{status: 503, code: "SlowDownWrite"}, 1, hour, retries.First, true},
+		{"slow down", failure{status: 503, code: "SlowDown"}, 1, hour, retries.First, false},
+		{"slow down, 3 s", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, hour, 3*time.Second + retries.First, false},
 		{"slow down, a day", failure{status: 503, code: "SlowDown", after: 24 * hour}, 1, 48 * hour, -1, false},
 		{"slow down, does not fit", failure{status: 503, code: "SlowDown", after: 3 * time.Second}, 1, 3 * time.Second, -1, false},
-		{"body too slow", failure{status: 400, code: "RequestTimeout"}, 1, hour, firstBackoff, false},
-		{"another is at it", failure{status: 409, code: "OperationAborted"}, 1, hour, firstBackoff, false},
-		{"wrong MD5 or CRC", failure{status: 400, code: "BadDigest"}, 1, hour, firstBackoff, false},
-		{"wrong SHA-256", failure{status: 400, code: "XAmzContentSHA256Mismatch"}, 1, hour, firstBackoff, false},
-		{"wrong checksum", failure{status: 400, code: "XAmzContentChecksumMismatch"}, 1, hour, firstBackoff, false},
-		{"short body", failure{status: 400, code: "IncompleteBody"}, 1, hour, firstBackoff, false},
+		{"body too slow", failure{status: 400, code: "RequestTimeout"}, 1, hour, retries.First, false},
+		{"another is at it", failure{status: 409, code: "OperationAborted"}, 1, hour, retries.First, false},
+		{"wrong MD5 or CRC", failure{status: 400, code: "BadDigest"}, 1, hour, retries.First, false},
+		{"wrong SHA-256", failure{status: 400, code: "XAmzContentSHA256Mismatch"}, 1, hour, retries.First, false},
+		{"wrong checksum", failure{status: 400, code: "XAmzContentChecksumMismatch"}, 1, hour, retries.First, false},
+		{"short body", failure{status: 400, code: "IncompleteBody"}, 1, hour, retries.First, false},
 
 		{"400", failure{status: 400, code: "InvalidArgument"}, 1, hour, -1, false},
 		{"expired token", failure{status: 400, code: "ExpiredToken"}, 1, hour, -1, false},
 		{"403", failure{status: 403}, 1, hour, -1, false},
 		{"denied", failure{status: 403, code: "AccessDenied"}, 1, hour, -1, false},
-		{"403, broke off", failure{status: 403, reason: storage.ReasonConnectionLost}, 1, hour, firstBackoff, false},
-		{"500, broke off", failure{status: 500, reason: storage.ReasonConnectionLost}, 1, hour, firstBackoff, true},
+		{"403, broke off", failure{status: 403, reason: storage.ReasonConnectionLost}, 1, hour, retries.First, false},
+		{"500, broke off", failure{status: 500, reason: storage.ReasonConnectionLost}, 1, hour, retries.First, true},
 		{"404", failure{status: 404, code: "NoSuchKey"}, 1, hour, -1, false},
 		{"412", failure{status: 412, code: "PreconditionFailed"}, 1, hour, -1, false},
 		{"501", failure{status: 501, code: "NotImplemented"}, 1, hour, -1, true},
@@ -86,7 +86,7 @@ func TestDecide(t *testing.T) {
 		}
 	}
 	for nth := range 100 {
-		if wait, _ := decide(failure{status: 500}, nth+1, 1, hour); wait > maxBackoff {
+		if wait, _ := decide(failure{status: 500}, nth+1, 1, hour); wait > retries.Most {
 			t.Errorf("attempt %d waits %v", nth+1, wait)
 		}
 	}

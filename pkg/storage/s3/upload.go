@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -21,9 +22,10 @@ const (
 	// server that answers needs no more.
 	cleanUpWait   = time.Second
 	abortAttempts = 6
-	// firstPause between two attempts to abort; each further is twice as long.
-	firstPause = 100 * time.Millisecond
 )
+
+// pauses between two attempts to abort.
+var pauses = backoff.Policy{First: 100 * time.Millisecond}
 
 // cleanUp returns a context that outlives the caller's.
 func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -148,7 +150,7 @@ func (u *upload) finish(ctx context.Context, size int64) error {
 func (u *upload) made(ctx context.Context, size int64, looks int) bool {
 	for nth := range looks {
 		there, err := u.b.stands(ctx, u.key, size, u.began)
-		if there || err != nil || nth == looks-1 || !sleep(ctx, firstPause<<nth) {
+		if there || err != nil || nth == looks-1 || !pauses.Wait(ctx, nth+1) {
 			return there
 		}
 	}
@@ -209,7 +211,7 @@ func (u *upload) remove(ctx context.Context) {
 		for nth := range abortAttempts {
 			gone, _ := u.gone(ctx)
 			u.vanished = gone
-			if gone || !sleep(ctx, firstPause<<nth) {
+			if gone || !pauses.Wait(ctx, nth+1) {
 				return
 			}
 		}
@@ -223,7 +225,7 @@ func (u *upload) remove(ctx context.Context) {
 		}
 		gone, asking := u.gone(ctx)
 		// Who may not list parts has to believe the answer.
-		if gone || err == nil && asking != nil || !sleep(ctx, firstPause<<nth) {
+		if gone || err == nil && asking != nil || !pauses.Wait(ctx, nth+1) {
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -115,12 +116,8 @@ func (in *Intake) awaitSweep(ctx context.Context, d *draft, patience *time.Durat
 		return fmt.Errorf("%w: %s is being swept of blobs that this package needs; publish again", registry.ErrUnavailable, d.session.BackendName)
 	}
 	*patience -= sweptPoll
-	timer := time.NewTimer(sweptPoll)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !backoff.Sleep(ctx, sweptPoll) {
 		return ctx.Err()
 	}
+	return nil
 }

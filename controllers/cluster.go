@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -16,6 +17,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
@@ -28,10 +32,13 @@ type Cluster struct {
 	Namespace string
 	// LeaderElection lets only one of several replicas write statuses.
 	LeaderElection bool
-	Observer       *Observer
-	Registrar      registrar.Registrar
-	Table          *routing.Table
-	Logger         *slog.Logger
+	// Settings are the Observer's; Pods are those that verify.
+	Settings  declared.Settings
+	Pods      cronjobs.PodSettings
+	Observer  *observe.Observer
+	Registrar registrar.Registrar
+	Table     *routing.Table
+	Logger    *slog.Logger
 }
 
 const (
@@ -60,7 +67,7 @@ func (c *Cluster) Run(ctx context.Context) {
 		c.Logger.Warn("the controllers ended and are started again; requests are served meanwhile by the last routing table", "error", err, "in", wait.String())
 		select {
 		case <-ctx.Done():
-		case <-time.After(jitter(wait)):
+		case <-time.After(utilwait.Jitter(wait, 0.1)):
 		}
 		wait = min(2*wait, lastRestart)
 	}
@@ -94,8 +101,8 @@ func (c *Cluster) runOnce(ctx context.Context) error {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&StorageBackendReconciler{Client: mgr.GetClient(), Namespace: c.Namespace, Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
-			CronJobs: &CronJobs{Client: mgr.GetClient(), Settings: c.Observer.settings}},
+		&StorageBackendReconciler{Client: mgr.GetClient(), Namespace: c.Namespace, Settings: c.Settings, Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
+			CronJobs: &cronjobs.Keeper{Client: mgr.GetClient(), Settings: c.Settings, Pods: c.Pods}},
 		&RoutingPolicyReconciler{Client: mgr.GetClient()},
 		&TableReconciler{Client: mgr.GetClient(), Observer: c.Observer, Table: c.Table, Namespace: c.Namespace},
 	} {

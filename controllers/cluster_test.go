@@ -25,6 +25,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/observe/observetest"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
@@ -39,13 +44,13 @@ type cluster struct {
 	client    client.Client
 	config    *rest.Config // of the replicas
 	namespace string
-	registrar *memoryRegistrar
+	registrar *observetest.Registrar
 	table     *routing.Table
-	root      string    // beneath which local backends lie
-	observer  *Observer // of the last replica
+	root      string            // beneath which local backends lie
+	observer  *observe.Observer // of the last replica
 	logs      logs
 	measured  *prometheus.Registry // metrics of all replicas
-	metrics   *Metrics
+	metrics   *observe.Metrics
 }
 
 // startCluster runs with the config, nil for the manager's own rights.
@@ -59,8 +64,8 @@ func startCluster(t *testing.T, config *rest.Config, leaderElection bool) *clust
 // newCluster has a namespace and no controllers yet.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, registrar: newRegistrar(), table: routing.New(), root: t.TempDir(), measured: prometheus.NewRegistry()}
-	c.metrics = NewMetrics(c.measured)
+	c := &cluster{t: t, registrar: observetest.NewRegistrar(), table: routing.New(), root: t.TempDir(), measured: prometheus.NewRegistry()}
+	c.metrics = observe.NewMetrics(c.measured)
 	c.client, c.namespace = apiClient(t)
 	return c
 }
@@ -107,16 +112,20 @@ func (c *cluster) asManager() *rest.Config {
 	return added.Config()
 }
 
-func (c *cluster) settings() Settings {
-	return Settings{LocalRoot: c.root, Pods: PodSettings{Image: "localhost/artifact-store:dev", Server: "https://artifact-store." + c.namespace + ".svc", Audience: "artifact-store"}}
+func (c *cluster) settings() declared.Settings {
+	return declared.Settings{LocalRoot: c.root}
+}
+
+func (c *cluster) pods() cronjobs.PodSettings {
+	return cronjobs.PodSettings{Image: "localhost/artifact-store:dev", Server: "https://artifact-store." + c.namespace + ".svc", Audience: "artifact-store"}
 }
 
 // replica runs one more process's worth of controllers over the namespace.
 func (c *cluster) replica(config *rest.Config, leaderElection bool, table *routing.Table) {
-	observer := NewObserver(c.registrar, buffer.New(64<<20, 8<<20), c.settings(), c.metrics)
+	observer := observe.New(c.registrar, buffer.New(64<<20, 8<<20), c.settings(), c.metrics)
 	c.observer = observer
 	run := Cluster{
-		Config: config, Namespace: c.namespace, LeaderElection: leaderElection, Observer: observer, Registrar: c.registrar,
+		Config: config, Namespace: c.namespace, LeaderElection: leaderElection, Settings: c.settings(), Pods: c.pods(), Observer: observer, Registrar: c.registrar,
 		Table: table, Logger: slog.New(slog.NewTextHandler(&c.logs, nil)),
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
@@ -253,7 +262,7 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 	server := servers.S3(t)
 	keys := c.secret("keys", server)
 	sb := c.s3("objects", server, nil)
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	if got := told(sb.Status.Conditions); strings.Join(got, "; ") != "CredentialsResolved=True Resolved; Reachable=True Reached; Writable=True Probed; Verified=Unknown NothingStored; Ready=True Ready" {
 		t.Errorf("%v", got)
 	}
@@ -270,27 +279,27 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Missing: 1, LastVerified: time.Now()})
-	c.until(sb, "Verified", metav1.ConditionFalse, ReasonMissing)
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonFailedLocations)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	c.until(sb, "Verified", metav1.ConditionFalse, status.ReasonMissing)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonFailedLocations)
 	eventually(t, func() string {
 		var told eventsv1.EventList
 		if err := c.client.List(t.Context(), &told, client.InNamespace(c.namespace)); err != nil {
 			return err.Error()
 		}
 		for _, e := range told.Items {
-			if e.Regarding.Name == "objects" && e.Reason == ReasonMissing && e.Type == corev1.EventTypeWarning {
+			if e.Regarding.Name == "objects" && e.Reason == status.ReasonMissing && e.Type == corev1.EventTypeWarning {
 				return ""
 			}
 		}
 		return fmt.Sprintf("no Event tells of it: %+v", told.Items)
 	})
-	c.registrar.find(sb.Status.ID, registrar.Findings{})
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{})
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 
 	// A Secret that changes is noticed at once, and back again: not at the next hour's probe.
 	c.edit(sb, func() { sb.Spec.Probe.Interval = &metav1.Duration{Duration: time.Hour} })
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.edit(keys, func() { keys.Data["secret"] = []byte("of-somebody-else") })
 	c.until(sb, "Reachable", metav1.ConditionFalse, storage.ReasonSecretKeyWrong)
 	if !sb.Status.LastGoodServes {
@@ -298,7 +307,7 @@ func TestClusterServesAnS3Bucket(t *testing.T) {
 	}
 	c.goesTo(c.table, "x", "objects")
 	c.edit(keys, func() { keys.Data["secret"] = []byte(server.SecretKey) })
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.goesTo(c.table, "x", "objects")
 	again, err := c.table.Open(b.ID)
 	if err != nil {
@@ -329,7 +338,7 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 	foreign := servers.S3(t)
 	other := startCluster(t, nil, false) // another log
 	other.secret("keys", foreign)
-	other.until(other.s3("first", foreign, nil), "Ready", metav1.ConditionTrue, ReasonReady)
+	other.until(other.s3("first", foreign, nil), "Ready", metav1.ConditionTrue, status.ReasonReady)
 
 	// Beside those below, which lie elsewhere: whose place overlaps another's depends on the second it was made in.
 	good := c.s3("good", server, func(spec *v1alpha1.StorageBackendSpec) { spec.S3.KeyPrefix = "good" })
@@ -344,21 +353,21 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 		reason    string
 		says      string
 	}{
-		{"no-secret", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "gone" }), "CredentialsResolved", ReasonSecretNotFound, `spec.s3.accessKeyRef: there is no Secret "gone"`},
-		{"no-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Key = "gone" }), "CredentialsResolved", ReasonKeyNotFound, `spec.s3.secretKeyRef: the Secret "keys" has no key "gone"`},
-		{"env", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef = &v1alpha1.ValueRef{Env: "HOME"} }), "CredentialsResolved", ReasonRefRefused, "in a cluster values come from a Secret"},
-		{"ambient", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef, s.SecretKeyRef = nil, nil }), "CredentialsResolved", ReasonAmbientRefused, "--allow-ambient-credentials"},
+		{"no-secret", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "gone" }), "CredentialsResolved", declared.ReasonSecretNotFound, `spec.s3.accessKeyRef: there is no Secret "gone"`},
+		{"no-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Key = "gone" }), "CredentialsResolved", declared.ReasonKeyNotFound, `spec.s3.secretKeyRef: the Secret "keys" has no key "gone"`},
+		{"env", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef = &v1alpha1.ValueRef{Env: "HOME"} }), "CredentialsResolved", declared.ReasonRefRefused, "in a cluster values come from a Secret"},
+		{"ambient", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef, s.SecretKeyRef = nil, nil }), "CredentialsResolved", declared.ReasonAmbientRefused, "--allow-ambient-credentials"},
 		{"access-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.AccessKeyRef.Name = "wrong" }), "Reachable", storage.ReasonAccessKeyUnknown, ""},
 		{"secret-key", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.SecretKeyRef.Name = "wrong" }), "Reachable", storage.ReasonSecretKeyWrong, ""},
 		{"bucket", use(func(s *v1alpha1.S3Spec) { s.Bucket = "no-such-bucket" }), "Reachable", storage.ReasonBucketNotFound, ""},
 		{"refused", use(func(s *v1alpha1.S3Spec) { prefixed(s); s.EndpointURL = refusing }), "Reachable", storage.ReasonConnectionRefused, ""},
-		{"foreign", use(func(s *v1alpha1.S3Spec) { s.Bucket = foreign.Bucket }), "Writable", ReasonForeignMarker, ""},
+		{"foreign", use(func(s *v1alpha1.S3Spec) { s.Bucket = foreign.Bucket }), "Writable", status.ReasonForeignMarker, ""},
 		{"folder", func(spec *v1alpha1.StorageBackendSpec) {
 			spec.S3, spec.Local = nil, &v1alpha1.LocalSpec{Path: filepath.Join(c.root, "gone")}
 		}, "Reachable", storage.ReasonFolderNotFound, ""},
 		{"outside", func(spec *v1alpha1.StorageBackendSpec) {
 			spec.S3, spec.Local = nil, &v1alpha1.LocalSpec{Path: "/etc"}
-		}, "Reachable", ReasonPathRefused, "--local-root"},
+		}, "Reachable", declared.ReasonPathRefused, "--local-root"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sb := c.s3(tt.name, server, tt.change)
@@ -372,7 +381,7 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 			broken := false
 			for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable"} {
 				stage := meta.FindStatusCondition(sb.Status.Conditions, kind)
-				if broken && (stage.Status != metav1.ConditionUnknown || stage.Reason != ReasonNotTried) {
+				if broken && (stage.Status != metav1.ConditionUnknown || stage.Reason != status.ReasonNotTried) {
 					t.Errorf("behind the broken one: %+v", stage)
 				}
 				broken = broken || kind == tt.condition
@@ -381,7 +390,7 @@ func TestClusterTellsApartWhatIsWrong(t *testing.T) {
 	}
 
 	// Everything else is served.
-	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(good, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.create(&v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"secret-key", "foreign", "good"}}}}})
 	c.goesTo(c.table, "x", "good")
 	c.holdsNoSecret(server.SecretKey, foreign.SecretKey, "VALUE-OF-A-SECRET")
@@ -400,29 +409,29 @@ func TestClusterFollowsPolicies(t *testing.T) {
 		return ""
 	})
 	one, two := c.local("one"), c.local("two")
-	c.until(one, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.until(two, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(one, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.until(two, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.goesTo(c.table, "evidence", "")
 	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{
 		{Match: &v1alpha1.RoutingMatch{RetentionClasses: []string{"evidence"}}, Backends: []string{"two"}},
 		{Backends: []string{"one"}},
 	}}}
 	c.create(p)
-	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(p, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	for _, table := range []*routing.Table{c.table, second} {
 		c.goesTo(table, "evidence", "two")
 		c.goesTo(table, "other", "one")
 	}
 	c.edit(p, func() { p.Spec.Rules[0].Backends = []string{"gone", "one"}; p.Spec.Rules[1].Backends = []string{"two"} })
-	c.until(p, "ResolvedRefs", metav1.ConditionFalse, ReasonTargetNotFound)
-	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(p, "ResolvedRefs", metav1.ConditionFalse, status.ReasonTargetNotFound)
+	c.until(p, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	for _, table := range []*routing.Table{c.table, second} {
 		c.goesTo(table, "evidence", "one")
 		c.goesTo(table, "other", "two")
 	}
 	c.edit(two, func() { two.Spec.Access = v1alpha1.ReadOnly })
-	c.until(two, "Ready", metav1.ConditionTrue, ReasonReadOnly)
-	c.until(p, "Ready", metav1.ConditionFalse, ReasonNoReadyBackend)
+	c.until(two, "Ready", metav1.ConditionTrue, status.ReasonReadOnly)
+	c.until(p, "Ready", metav1.ConditionFalse, status.ReasonNoReadyBackend)
 	c.goesTo(second, "other", "")
 }
 
@@ -430,12 +439,12 @@ func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.local("held")
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 7})
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 7})
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
-	is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+	is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	if !strings.Contains(is.Message, "7 live locations") {
 		t.Errorf("%q", is.Message)
 	}
@@ -443,7 +452,7 @@ func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	if _, err := c.table.Open(sb.Status.ID); err != nil {
 		t.Errorf("what it holds is not served while deletion waits: %v", err)
 	}
-	c.registrar.find(sb.Status.ID, registrar.Findings{})
+	c.registrar.Find(sb.Status.ID, registrar.Findings{})
 	eventually(t, func() string {
 		if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(sb), sb); !apierrors.IsNotFound(err) {
 			return fmt.Sprintf("still there: %v", err)
@@ -464,12 +473,12 @@ func TestClusterOutlivesTheAPIServer(t *testing.T) {
 	c := startCluster(t, config, true)
 	one := c.local("one")
 	c.local("two")
-	c.until(one, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(one, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"one"}}}}}
 	c.create(p)
 	c.goesTo(c.table, "x", "one")
 
-	wire.set(true)
+	wire.Set(true)
 	eventually(t, func() string { // the lease cannot be renewed for 10 s
 		if !strings.Contains(c.logs.String(), "the controllers ended and are started again") {
 			return "the controllers have not ended"
@@ -483,7 +492,18 @@ func TestClusterOutlivesTheAPIServer(t *testing.T) {
 		}
 		return ""
 	})
-	wire.set(false)
+	wire.Set(false)
 	c.edit(p, func() { p.Spec.Rules[0].Backends = []string{"two"} })
 	c.goesTo(c.table, "x", "two")
+}
+
+// told writes conditions as lines, in the order of the stages.
+func told(conditions []metav1.Condition) []string {
+	var lines []string
+	for _, kind := range []string{"CredentialsResolved", "Reachable", "Writable", "Verified", "Ready", "VerificationScheduled"} {
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			lines = append(lines, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
+		}
+	}
+	return lines
 }

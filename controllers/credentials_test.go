@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -81,7 +83,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	tables := []*routing.Table{c.table, second}
 	keys := c.secret("keys", ring.server)
 	sb := c.s3("objects", ring.server, nil)
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	id, place := sb.Status.ID, sb.Status.Place
 	// store is what a replica stores by now; nil if it takes nothing.
 	store := func(table *routing.Table) storage.Store {
@@ -178,7 +180,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	// Once the server knows them, who asks has them tried at once.
 	ring.add("SECONDKEY", "second-secret-value")
 	c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.RequestAnnotation: "rotated"} })
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	untilLastGood(false)
 	for i, table := range tables {
 		eventually(t, func() string {
@@ -207,9 +209,9 @@ func rotateCredentials(t *testing.T, ring keyring) {
 		t.Fatal(err)
 	}
 	deleted := time.Now()
-	c.until(sb, "CredentialsResolved", metav1.ConditionFalse, ReasonSecretNotFound)
+	c.until(sb, "CredentialsResolved", metav1.ConditionFalse, declared.ReasonSecretNotFound)
 	t.Logf("said after %v", time.Since(deleted))
-	is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonSecretNotFound)
+	is := c.until(sb, "Ready", metav1.ConditionFalse, declared.ReasonSecretNotFound)
 	if !strings.Contains(is.Message, "the credentials that worked last serve on") {
 		t.Errorf("%q", is.Message)
 	}
@@ -220,7 +222,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	takes()
 	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"objects"}}}}}
 	c.create(p)
-	c.until(p, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(p, "Ready", metav1.ConditionTrue, status.ReasonReady)
 
 	// Until the server refuses them: then no new bytes are sent there.
 	ring.remove("SECONDKEY")
@@ -231,8 +233,8 @@ func rotateCredentials(t *testing.T, ring keyring) {
 			t.Error(err)
 		}
 	}
-	c.until(p, "Ready", metav1.ConditionFalse, ReasonNoReadyBackend)
-	if e := c.event(sb, ReasonLastGoodFailed); e.Type != corev1.EventTypeWarning {
+	c.until(p, "Ready", metav1.ConditionFalse, status.ReasonNoReadyBackend)
+	if e := c.event(sb, status.ReasonLastGoodFailed); e.Type != corev1.EventTypeWarning {
 		t.Errorf("%s: %s", e.Type, e.Note)
 	}
 
@@ -241,7 +243,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	keys = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "keys"}, StringData: map[string]string{"access": "THIRDKEY", "secret": "third-secret-value"}}
 	c.create(keys)
 	made := time.Now()
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	for _, table := range tables {
 		c.goesTo(table, "x", "objects")
 	}

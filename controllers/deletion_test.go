@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
@@ -23,9 +24,9 @@ func TestClusterDeletesByTheLog(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.local("held")
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	id := sb.Status.ID
-	c.registrar.find(id, registrar.Findings{Live: 7})
+	c.registrar.Find(id, registrar.Findings{Live: 7})
 	before := sb.DeepCopy()
 	sb.Status = v1alpha1.StorageBackendStatus{} // a backup that was restored has none
 	if err := c.client.Status().Patch(t.Context(), sb, client.MergeFrom(before)); err != nil {
@@ -34,10 +35,10 @@ func TestClusterDeletesByTheLog(t *testing.T) {
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
-	if is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked); !strings.Contains(is.Message, "names 7 live locations") || sb.Status.ID != id {
+	if is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked); !strings.Contains(is.Message, "names 7 live locations") || sb.Status.ID != id {
 		t.Errorf("%q, id %q, want %q", is.Message, sb.Status.ID, id)
 	}
-	if given := c.registrar.given(); len(given) > 0 {
+	if given := c.registrar.Given(); len(given) > 0 {
 		t.Errorf("%v was given up", given)
 	}
 }
@@ -48,11 +49,11 @@ func TestClusterRenames(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	old := c.local("old")
-	c.until(old, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(old.Status.ID, registrar.Findings{Live: 7})
+	c.until(old, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.registrar.Find(old.Status.ID, registrar.Findings{Live: 7})
 	renamed := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: v1alpha1.StorageBackendSpec{Local: old.Spec.Local}}
 	c.create(renamed)
-	c.until(renamed, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(renamed, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	if renamed.Status.ID != old.Status.ID {
 		t.Fatalf("%s and %s are not one backend", renamed.Status.ID, old.Status.ID)
 	}
@@ -63,7 +64,7 @@ func TestClusterRenames(t *testing.T) {
 	if err := c.client.Delete(t.Context(), renamed); err != nil {
 		t.Fatal(err)
 	}
-	c.until(renamed, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+	c.until(renamed, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 }
 
 // gone waits until an object is.
@@ -102,17 +103,17 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.local("held")
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	id := sb.Status.ID
-	c.registrar.find(id, registrar.Findings{Live: 7})
+	c.registrar.Find(id, registrar.Findings{Live: 7})
 	annotate := func(value string) {
 		c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.AbandonAnnotation: value} })
 	}
 	// Before the deletion it has no effect.
 	annotate(id)
 	c.edit(sb, func() { sb.Spec.Access = v1alpha1.ReadOnly })
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReadOnly)
-	if given := c.registrar.given(); len(given) > 0 {
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReadOnly)
+	if given := c.registrar.Given(); len(given) > 0 {
 		t.Fatalf("%v was given up without a deletion", given)
 	}
 	annotate("yes")
@@ -122,7 +123,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
-	is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+	is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	for _, says := range []string{"names 7 live locations", v1alpha1.AbandonAnnotation, `is "yes"`, id} {
 		if !strings.Contains(is.Message, says) {
 			t.Errorf("%q does not say %q", is.Message, says)
@@ -130,18 +131,18 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	}
 	c.edit(sb, func() { sb.Annotations = nil })
 	eventually(t, func() string {
-		is := c.until(sb, "Ready", metav1.ConditionFalse, ReasonDeletionBlocked)
+		is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 		if !strings.Contains(is.Message, "to give them up for lost set the annotation "+v1alpha1.AbandonAnnotation+` to "`+id+`"`) {
 			return is.Message
 		}
 		return ""
 	})
-	if given := c.registrar.given(); len(given) > 0 {
+	if given := c.registrar.Given(); len(given) > 0 {
 		t.Fatalf("%v was given up by a wrong value", given)
 	}
 	annotate(id)
 	c.gone(sb)
-	if given := c.registrar.given(); !slices.Equal(given, []string{id}) {
+	if given := c.registrar.Given(); !slices.Equal(given, []string{id}) {
 		t.Errorf("%v was given up", given)
 	}
 	if e := c.event(sb, ReasonAbandoned); e.Type != corev1.EventTypeWarning || !strings.Contains(e.Note, "7 live locations were given up") {

@@ -15,6 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
 
@@ -27,7 +30,7 @@ const settleAfter = 150 * time.Millisecond
 // keeps what was declared before, and says so in the log.
 type Embedded struct {
 	Dir      string
-	Observer *Observer
+	Observer *observe.Observer
 	Table    *routing.Table
 	Logger   *slog.Logger
 	// Verify makes the runs that spec.verification asks for; nil makes none.
@@ -109,31 +112,31 @@ func (e *Embedded) Run(ctx context.Context) error {
 
 // reload reads the files and takes them up, all or none.
 func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error {
-	next, err := loadDir(e.Dir)
+	next, err := declared.LoadDir(e.Dir)
 	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i := range next.backends {
-		if old := e.kept[next.backends[i].Name]; old != nil {
-			if err := samePlace(old.sb, &next.backends[i]); err != nil {
+	for i := range next.Backends {
+		if old := e.kept[next.Backends[i].Name]; old != nil {
+			if err := declared.SamePlace(old.sb, &next.Backends[i]); err != nil {
 				return err
 			}
 		}
 	}
-	e.policies = next.policies
+	e.policies = next.Policies
 	for name, k := range e.kept {
-		if !slices.ContainsFunc(next.backends, func(sb v1alpha1.StorageBackend) bool { return sb.Name == name }) {
+		if !slices.ContainsFunc(next.Backends, func(sb v1alpha1.StorageBackend) bool { return sb.Name == name }) {
 			e.Logger.Warn("a backend is no longer declared; what it holds cannot be read", "backend", name, "id", k.sb.Status.ID)
 			k.stop()
 			delete(e.kept, name)
 		}
 	}
-	for i := range next.backends {
-		e.take(ctx, next.backends[i].DeepCopy(), watcher)
+	for i := range next.Backends {
+		e.take(ctx, next.Backends[i].DeepCopy(), watcher)
 	}
-	e.Logger.Info("configuration taken up", "dir", e.Dir, "backends", len(next.backends), "policies", len(next.policies))
+	e.Logger.Info("configuration taken up", "dir", e.Dir, "backends", len(next.Backends), "policies", len(next.Policies))
 	e.swap()
 	e.warnOfPolicies()
 	return nil
@@ -142,7 +145,7 @@ func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error 
 // take declares one backend and has it looked at if it is new, changed, or
 // depends on files that may have changed. e.mu is held.
 func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watcher *fsnotify.Watcher) {
-	files := fileRefs(sb)
+	files := declared.Files(sb)
 	for _, file := range files {
 		// The folder, for a file that is replaced is another file. A missing one becomes a condition.
 		watcher.Add(filepath.Dir(file)) //nolint:errcheck // see above; the next probe reads it anyway
@@ -181,13 +184,13 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		e.mu.Lock()
 		sb, declared := k.sb.DeepCopy(), e.declared()
 		e.mu.Unlock()
-		seen := e.Observer.Observe(ctx, sb, declared, hostLookup)
+		seen := e.Observer.Observe(ctx, sb, declared, observe.HostLookup)
 		if ctx.Err() != nil {
 			break
 		}
-		seen.Scheduled = e.scheduled(sb, k)
-		e.Observer.metrics.scheduled(name, seen)
-		sb.Status = statusAfter(seen, sb.Status)
+		scheduled := e.scheduled(sb, k)
+		e.Observer.CountOverdue(name, seen.Findings, status.Overdue(seen, scheduled))
+		sb.Status = status.After(seen, scheduled, sb.Status)
 		e.mu.Lock()
 		if k.sb.Generation == sb.Generation {
 			e.logChange(k.sb, sb)
@@ -199,7 +202,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		select {
 		case <-ctx.Done():
 		case <-k.kick:
-		case <-time.After(nextLook(sb, seen, inStep)):
+		case <-time.After(observe.NextLook(sb, seen)):
 		}
 		if ctx.Err() != nil {
 			break
@@ -224,8 +227,8 @@ func (e *Embedded) declared() []v1alpha1.StorageBackend {
 // swap publishes what is known once every backend was tried. e.mu is held.
 func (e *Embedded) swap() {
 	declared, opened := e.declared(), e.Observer.Opened()
-	if e.Table.Loaded() || allTried(declared, opened) {
-		e.Table.Swap(snapshot(declared, e.policies, opened))
+	if e.Table.Loaded() || status.AllTried(declared, opened) {
+		e.Table.Swap(status.Snapshot(declared, e.policies, opened))
 	}
 }
 
@@ -247,25 +250,13 @@ func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
 
 // warnOfPolicies says at once what a policy's status would say in a cluster. e.mu is held.
 func (e *Embedded) warnOfPolicies() {
-	conflicts, backends := conflictsOf(e.policies), targetsOf(e.declared())
+	conflicts, backends := status.ConflictsOf(e.policies), status.TargetsOf(e.declared())
 	for i := range e.policies {
-		status := policyStatus(&e.policies[i], conflicts[e.policies[i].Name], backends, time.Now())
+		next := status.Policy(&e.policies[i], conflicts[e.policies[i].Name], backends, time.Now())
 		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {
-			if c := meta.FindStatusCondition(status.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == ReasonPartlyConflicted {
+			if c := meta.FindStatusCondition(next.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == status.ReasonPartlyConflicted {
 				e.Logger.Warn("policy", "policy", e.policies[i].Name, "condition", kind, "status", string(c.Status), "reason", c.Reason, "message", c.Message)
 			}
 		}
 	}
-}
-
-func fileRefs(sb *v1alpha1.StorageBackend) []string {
-	var files []string
-	if spec := sb.Spec.S3; spec != nil {
-		for _, ref := range []*v1alpha1.ValueRef{spec.AccessKeyRef, spec.SecretKeyRef, spec.SessionTokenRef, spec.CABundleRef} {
-			if ref != nil && ref.File != "" {
-				files = append(files, ref.File)
-			}
-		}
-	}
-	return files
 }

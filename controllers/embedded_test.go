@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/observe/observetest"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/routing"
@@ -66,7 +70,7 @@ type embedded struct {
 	t         *testing.T
 	dir, data string
 	table     *routing.Table
-	registrar *memoryRegistrar
+	registrar *observetest.Registrar
 	logs      logs
 }
 
@@ -77,11 +81,11 @@ func startEmbedded(t *testing.T, files map[string]string) *embedded {
 
 func startEmbeddedAs(t *testing.T, files map[string]string, change func(*Embedded)) *embedded {
 	t.Helper()
-	e := &embedded{t: t, dir: t.TempDir(), data: t.TempDir(), table: routing.New(), registrar: newRegistrar()}
+	e := &embedded{t: t, dir: t.TempDir(), data: t.TempDir(), table: routing.New(), registrar: observetest.NewRegistrar()}
 	for name, content := range files {
 		e.write(name, content)
 	}
-	observer := NewObserver(e.registrar, buffer.New(4<<20, 1<<20), Settings{DataDir: e.data, LocalRoot: e.data}, nil)
+	observer := observe.New(e.registrar, buffer.New(4<<20, 1<<20), declared.Settings{DataDir: e.data, LocalRoot: e.data}, nil)
 	run := Embedded{Dir: e.dir, Observer: observer, Table: e.table, Logger: slog.New(slog.NewTextHandler(&e.logs, nil))}
 	change(&run)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -237,8 +241,8 @@ func TestEmbeddedBadBackendsLeaveTheRest(t *testing.T) {
 	}
 	e.goesTo("other", "good")
 	for name, reason := range map[string]string{
-		"missing": ReasonPathRefused, "linked": ReasonPathRefused, "no-keys": ReasonAmbientRefused,
-		"cluster-refs": ReasonRefRefused, "no-env": ReasonEnvNotSet, "no-file": ReasonFileNotRead,
+		"missing": declared.ReasonPathRefused, "linked": declared.ReasonPathRefused, "no-keys": declared.ReasonAmbientRefused,
+		"cluster-refs": declared.ReasonRefRefused, "no-env": declared.ReasonEnvNotSet, "no-file": declared.ReasonFileNotRead,
 	} {
 		eventually(t, func() string {
 			if b := e.backend(name); b.Ready || b.Reason != reason || b.Message == "" {
@@ -264,7 +268,7 @@ func TestEmbeddedForeignMarker(t *testing.T) {
 	}
 	e.write("b.yaml", localYAML("other", "other"))
 	eventually(t, func() string {
-		if b := e.backend("other"); b.Ready || b.Reason != ReasonForeignMarker || b.Store != nil {
+		if b := e.backend("other"); b.Ready || b.Reason != status.ReasonForeignMarker || b.Store != nil {
 			return fmt.Sprintf("%+v", b)
 		}
 		return ""
@@ -279,7 +283,7 @@ func TestEmbeddedRefusesToStartOnNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("kind: [oh"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := Embedded{Dir: dir, Observer: NewObserver(newRegistrar(), nil, Settings{}, nil), Table: routing.New(), Logger: slog.New(slog.DiscardHandler)}
+	run := Embedded{Dir: dir, Observer: observe.New(observetest.NewRegistrar(), nil, declared.Settings{}, nil), Table: routing.New(), Logger: slog.New(slog.DiscardHandler)}
 	if err := run.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "a.yaml, document 1") {
 		t.Errorf("%v", err)
 	}

@@ -20,6 +20,8 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/coulomb/artifact-store/controllers/declared"
 )
 
 // TestManifests has the API server judge every object of config/, as kubectl
@@ -60,14 +62,14 @@ func TestManifests(t *testing.T) {
 // TestEmbeddedSamples: the samples that make run serves are two backends and a policy between them.
 func TestEmbeddedSamples(t *testing.T) {
 	t.Parallel()
-	declared, err := loadDir(filepath.Join("..", "config", "samples", "embedded"))
+	declared, err := declared.LoadDir(filepath.Join("..", "config", "samples", "embedded"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(declared.backends) != 2 || len(declared.policies) != 1 {
-		t.Errorf("%d backends, %d policies", len(declared.backends), len(declared.policies))
+	if len(declared.Backends) != 2 || len(declared.Policies) != 1 {
+		t.Errorf("%d backends, %d policies", len(declared.Backends), len(declared.Policies))
 	}
-	for _, sb := range declared.backends {
+	for _, sb := range declared.Backends {
 		if sb.Spec.Local == nil || filepath.IsAbs(sb.Spec.Local.Path) {
 			t.Errorf("%s is not a folder of the data directory", sb.Name)
 		}
@@ -101,7 +103,7 @@ func TestOwnSecrets(t *testing.T) {
 			}
 		}
 	}
-	if got, want := slices.Sorted(maps.Keys(ownSecrets)), slices.Sorted(maps.Keys(mounted)); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(declared.OwnSecrets)), slices.Sorted(maps.Keys(mounted)); !slices.Equal(got, want) {
 		t.Errorf("references may not name %q, the manager has %q", got, want)
 	}
 }

@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/coulomb/artifact-store/controllers/observe/observetest"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -58,102 +57,11 @@ func controlPlane(t *testing.T) *rest.Config {
 }
 
 // cutConfig is controlPlane through a cable that can be cut.
-func cutConfig(t *testing.T) (*rest.Config, *cable) {
+func cutConfig(t *testing.T) (*rest.Config, *observetest.Cable) {
 	t.Helper()
 	config := controlPlane(t)
-	c := newCable(t, strings.Trim(strings.TrimPrefix(config.Host, "https://"), "/"))
+	c := observetest.NewCable(t, strings.Trim(strings.TrimPrefix(config.Host, "https://"), "/"))
 	config.TLSClientConfig.ServerName = "127.0.0.1"
-	config.Host = "https://" + c.listener.Addr().String()
+	config.Host = "https://" + c.Address()
 	return config, c
-}
-
-// cable forwards connections until it is cut; while it is, new ones are closed at once.
-type cable struct {
-	listener net.Listener
-	mu       sync.Mutex
-	cut      bool
-	open     map[net.Conn]struct{}
-	dead     int // connections that were made while it was cut
-	running  sync.WaitGroup
-}
-
-func newCable(t *testing.T, target string) *cable {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cable{listener: listener, open: map[net.Conn]struct{}{}}
-	c.running.Go(func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			c.mu.Lock()
-			if c.cut {
-				c.dead++
-			}
-			c.mu.Unlock()
-			out, err := net.Dial("tcp", target)
-			if err != nil || !c.hold(in, out) {
-				in.Close()
-				if out != nil {
-					out.Close()
-				}
-				continue
-			}
-			for _, ends := range [][2]net.Conn{{in, out}, {out, in}} {
-				c.running.Go(func() {
-					io.Copy(ends[0], ends[1]) //nolint:errcheck // the other end sees it
-					c.release(ends[0], ends[1])
-				})
-			}
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		c.set(true)
-		c.running.Wait()
-	})
-	return c
-}
-
-func (c *cable) hold(conns ...net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, conn := range conns {
-		if !c.cut {
-			c.open[conn] = struct{}{}
-		}
-	}
-	return !c.cut
-}
-
-func (c *cable) release(conns ...net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, conn := range conns {
-		conn.Close()
-		delete(c.open, conn)
-	}
-}
-
-// tried is how many connections were made while it was cut.
-func (c *cable) tried() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.dead
-}
-
-// set cuts or mends the cable.
-func (c *cable) set(cut bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = cut
-	for conn := range c.open {
-		if cut {
-			conn.Close()
-		}
-	}
 }

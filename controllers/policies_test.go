@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/status"
 )
 
 // younger makes a policy that is younger than another by the API server's clock, which counts seconds.
@@ -34,32 +35,32 @@ func TestClusterReportsConflictsOnTheYounger(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	one, two := c.local("one"), c.local("two")
-	c.until(one, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.until(two, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(one, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.until(two, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	older := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "z"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{
 		{Match: &v1alpha1.RoutingMatch{RetentionClasses: []string{"evidence"}}, Backends: []string{"one"}},
 	}}}
 	c.create(older)
 	younger := c.younger(older, "a",
 		v1alpha1.RoutingRule{Match: &v1alpha1.RoutingMatch{Producers: []string{"lab"}, RetentionClasses: []string{"evidence"}}, Backends: []string{"two"}})
-	is := c.until(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, ReasonConflicted)
+	is := c.until(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, status.ReasonConflicted)
 	if !strings.Contains(is.Message, `rule 0 of the older policy "z"`) {
 		t.Errorf("%q", is.Message)
 	}
-	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonConflicted)
-	c.until(older, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonConflicted)
+	c.until(older, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	c.goesTo(c.table, "evidence", "one")
 
 	// A second rule that takes effect.
 	c.edit(younger, func() {
 		younger.Spec.Rules = append(younger.Spec.Rules, v1alpha1.RoutingRule{Backends: []string{"gone", "two"}})
 	})
-	c.until(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, ReasonPartlyConflicted)
-	c.until(younger, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, ReasonTargetNotFound)
-	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonPartlyConflicted)
+	c.until(younger, v1alpha1.ConditionAccepted, metav1.ConditionTrue, status.ReasonPartlyConflicted)
+	c.until(younger, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, status.ReasonTargetNotFound)
+	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonPartlyConflicted)
 	rules := []v1alpha1.RuleStatus{
-		{Reason: ReasonConflicted, Message: `rule 0 of the older policy "z" comes first and takes all that it matches`},
-		{Backend: "two", Reason: ReasonResolved, Message: `"gone" is not declared`},
+		{Reason: status.ReasonConflicted, Message: `rule 0 of the older policy "z" comes first and takes all that it matches`},
+		{Backend: "two", Reason: status.ReasonResolved, Message: `"gone" is not declared`},
 	}
 	if fmt.Sprint(younger.Status.Rules) != fmt.Sprint(rules) {
 		t.Errorf("%+v", younger.Status.Rules)
@@ -67,14 +68,14 @@ func TestClusterReportsConflictsOnTheYounger(t *testing.T) {
 	c.goesTo(c.table, "other", "two")
 
 	c.edit(younger, func() { younger.Spec.Rules = []v1alpha1.RoutingRule{{Backends: []string{"gone"}}} })
-	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonTargetNotFound)
+	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonTargetNotFound)
 	c.edit(younger, func() {
 		younger.Spec.Rules[0] = v1alpha1.RoutingRule{Match: &v1alpha1.RoutingMatch{RetentionClasses: []string{"evidence"}}, Backends: []string{"two"}}
 	})
-	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonConflicted)
+	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonConflicted)
 	if err := c.client.Delete(t.Context(), older); client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}
-	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	c.goesTo(c.table, "evidence", "two")
 }

@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -95,17 +97,17 @@ func TestNothingIsWrittenWhileNothingChanges(t *testing.T) {
 		{Match: &v1alpha1.RoutingMatch{Producers: []string{"a"}}, Backends: []string{"refused", "gone", "well"}}, {Backends: []string{"dead", "unresolved"}},
 	}}}
 	c.create(p)
-	c.until(last, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(last, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	if err := c.client.Delete(t.Context(), lastKeys); err != nil {
 		t.Fatal(err)
 	}
-	c.until(last, "Ready", metav1.ConditionFalse, ReasonSecretNotFound)
-	c.until(well, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.until(local, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(last, "Ready", metav1.ConditionFalse, declared.ReasonSecretNotFound)
+	c.until(well, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.until(local, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.until(refused, "Ready", metav1.ConditionFalse, storage.ReasonSecretKeyWrong)
-	c.until(unresolved, "Ready", metav1.ConditionFalse, ReasonSecretNotFound)
+	c.until(unresolved, "Ready", metav1.ConditionFalse, declared.ReasonSecretNotFound)
 	c.until(dead, "Ready", metav1.ConditionFalse, storage.ReasonConnectionRefused)
-	c.until(p, "Ready", metav1.ConditionFalse, ReasonNoReadyBackend)
+	c.until(p, "Ready", metav1.ConditionFalse, status.ReasonNoReadyBackend)
 	eventually(t, func() string { // the full probes are behind us
 		for _, sb := range []*v1alpha1.StorageBackend{well, local} {
 			if err := c.client.Get(t.Context(), clientKey(sb), sb); err != nil || len(sb.Status.Capabilities) == 0 {
@@ -154,7 +156,7 @@ func TestClusterLooksAgainWhenAsked(t *testing.T) {
 		Local: &v1alpha1.LocalSpec{Path: path}, Probe: v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Hour}},
 	}}
 	c.create(sb)
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	eventually(t, func() string {
 		if err := c.client.Get(t.Context(), clientKey(sb), sb); err != nil || len(sb.Status.Capabilities) == 0 {
 			return fmt.Sprintf("no full probe was made, %v", err)
@@ -194,8 +196,8 @@ func TestClusterLooksAgainWhenAsked(t *testing.T) {
 	}
 	long := strings.Repeat("3", 1000)
 	ask(long)
-	c.until(sb, "Ready", metav1.ConditionTrue, ReasonReady)
-	handled(long[:maxRequest])
+	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	handled(long[:128])
 	// The same value asks for nothing.
 	looked = c.looks("asked")
 	c.edit(sb, func() { sb.Labels = map[string]string{"a": "b"} })
@@ -209,14 +211,14 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	good, bad := c.local("good"), c.local("bad")
-	c.until(good, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.until(bad, "Ready", metav1.ConditionTrue, ReasonReady)
-	c.registrar.find(good.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
+	c.until(good, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.until(bad, "Ready", metav1.ConditionTrue, status.ReasonReady)
+	c.registrar.Find(good.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
 	ask := func(sb *v1alpha1.StorageBackend) {
 		c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.RequestAnnotation: "now"} })
 	}
 	ask(good)
-	c.until(good, "Verified", metav1.ConditionTrue, ReasonIntact)
+	c.until(good, "Verified", metav1.ConditionTrue, status.ReasonIntact)
 	if err := os.RemoveAll(bad.Spec.Local.Path); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +226,7 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 	c.until(bad, "Ready", metav1.ConditionFalse, storage.ReasonFolderNotFound)
 	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"bad"}}}}}
 	c.create(p)
-	c.until(p, "Ready", metav1.ConditionFalse, ReasonNoReadyBackend)
+	c.until(p, "Ready", metav1.ConditionFalse, status.ReasonNoReadyBackend)
 
 	for _, tt := range []struct {
 		resource, shown, wide string

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/status"
 )
 
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=routingpolicies,verbs=get;list;watch
@@ -36,7 +37,7 @@ type RoutingPolicyReconciler struct {
 	Client client.Client
 
 	// For the one worker that there is.
-	conflicts conflictCache
+	conflicts status.ConflictCache
 	next      time.Time // not before
 }
 
@@ -53,13 +54,13 @@ func (r *RoutingPolicyReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	if err := r.Client.List(ctx, &declared, client.InNamespace(req.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, err
 	}
-	conflicts, backends := r.conflicts.of(policies.Items), targetsOf(declared.Items)
+	conflicts, backends := r.conflicts.Of(policies.Items), status.TargetsOf(declared.Items)
 	now := time.Now()
 	var written time.Duration
 	var errs []error
 	for i := range policies.Items {
 		p := &policies.Items[i] // the cache's own, not to be changed
-		status := policyStatus(p, conflicts[p.Name], backends, now)
+		status := status.Policy(p, conflicts[p.Name], backends, now)
 		if equality.Semantic.DeepEqual(p.Status, status) {
 			continue
 		}
@@ -88,12 +89,12 @@ func (r *RoutingPolicyReconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // targetChanged passes what makes a backend take bytes or no longer, and nothing else of its status.
 func targetChanged() predicate.Predicate {
-	of := func(o client.Object) target {
+	of := func(o client.Object) status.Target {
 		sb, ok := o.(*v1alpha1.StorageBackend)
 		if !ok {
-			return target{}
+			return status.Target{}
 		}
-		return targetsOf([]v1alpha1.StorageBackend{*sb})[sb.Name]
+		return status.TargetsOf([]v1alpha1.StorageBackend{*sb})[sb.Name]
 	}
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return of(e.ObjectOld) != of(e.ObjectNew) }}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -12,9 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
 )
 
 // apiClient reads and writes without a cache, in a namespace of the test's own.
@@ -92,7 +92,7 @@ func TestSchemaOfStorageBackend(t *testing.T) {
 	if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "least-s3"}, &made); err != nil {
 		t.Fatal(err)
 	}
-	if s := made.Spec; s.Access != v1alpha1.ReadWrite || s.Probe.Interval.Duration != defaultInterval || s.Probe.Timeout.Duration != defaultTimeout || s.Probe.FailureThreshold != defaultFailureThreshold {
+	if s := made.Spec; s.Access != v1alpha1.ReadWrite || s.Probe.Interval.Duration != declared.DefaultInterval || s.Probe.Timeout.Duration != declared.DefaultTimeout || s.Probe.FailureThreshold != declared.DefaultFailureThreshold {
 		t.Errorf("the schema's defaults are not those of files: %+v", s)
 	}
 }

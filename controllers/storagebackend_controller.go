@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
@@ -31,8 +35,15 @@ import (
 // waiting; several endpoints that hang, each with endpointLooks, hold up no other.
 const parallelBackends = 32
 
-// lookTime bounds one look: two drivers may be tried, each for the longest spec.probe.timeout.
-const lookTime = 2*maxTimeout + time.Minute
+// ReasonAbandoned is that of the Event of locations that were given up.
+const ReasonAbandoned = "LocationsAbandoned"
+
+// conflictPause is the wait for a cache that is behind, and releasePause the one
+// before the log is asked again whether a backend may go.
+const (
+	conflictPause = 250 * time.Millisecond
+	releasePause  = 15 * time.Second
+)
 
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/status,verbs=get;patch
@@ -45,15 +56,16 @@ const lookTime = 2*maxTimeout + time.Minute
 type StorageBackendReconciler struct {
 	Client    client.Client
 	Namespace string
-	Observer  *Observer
+	Settings  declared.Settings
+	Observer  *observe.Observer
 	// Registrar lets go of a backend that is being deleted.
 	Registrar registrar.Registrar
 	// CronJobs follows spec.verification.
-	CronJobs *CronJobs
+	CronJobs *cronjobs.Keeper
 	// Events tells of conditions that turned.
 	Events recorder.EventRecorder
 
-	declared declaredBackends
+	declared backendList
 }
 
 // Reconcile looks at one backend.
@@ -68,7 +80,7 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		controllerutil.AddFinalizer(&sb, v1alpha1.Finalizer)
 		if err := r.Client.Patch(ctx, &sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); apierrors.IsConflict(err) {
 			// The cache is behind: of our own patch, most of the time.
-			return ctrl.Result{RequeueAfter: openAgain}, nil
+			return ctrl.Result{RequeueAfter: conflictPause}, nil
 		} else if err != nil {
 			return ctrl.Result{}, err
 		}
@@ -92,11 +104,10 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 		return ctrl.Result{}, err
 	}
 	scheduled := r.CronJobs.Ensure(ctx, &sb)
-	seen := r.Observer.Observe(ctx, &sb, declared, secretLookup(ctx, r.Client, sb.Namespace))
-	seen.Scheduled = scheduled
-	r.Observer.metrics.scheduled(sb.Name, seen)
-	sb.Status = statusAfter(seen, sb.Status)
-	return ctrl.Result{RequeueAfter: nextLook(&sb, seen, inStep)}, nil
+	seen := r.Observer.Observe(ctx, &sb, declared, observe.SecretLookup(ctx, r.Client, sb.Namespace))
+	r.Observer.CountOverdue(sb.Name, seen.Findings, status.Overdue(seen, scheduled))
+	sb.Status = status.After(seen, scheduled, sb.Status)
+	return ctrl.Result{RequeueAfter: observe.NextLook(&sb, seen)}, nil
 }
 
 // tell makes an Event of Ready and of those that stand apart where they turned.
@@ -113,7 +124,7 @@ func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) 
 		r.Events.Eventf(after, nil, severity, is.Reason, "Probe", "%s is %s: %s", kind, is.Status, is.Message)
 	}
 	if is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady); before.Status.LastGoodServes && !after.Status.LastGoodServes && is != nil && is.Status != metav1.ConditionTrue {
-		r.Events.Eventf(after, nil, corev1.EventTypeWarning, ReasonLastGoodFailed, "Probe", "it takes no bytes any more: %s", is.Message)
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, status.ReasonLastGoodFailed, "Probe", "it takes no bytes any more: %s", is.Message)
 	}
 }
 
@@ -130,12 +141,8 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 	if !elsewhereDeclared(sb, declared.Items) {
 		waits, err := r.release(ctx, sb)
 		if waits != "" {
-			blocked := condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked, waits)
-			blocked.ObservedGeneration = sb.Generation
-			meta.SetStatusCondition(&sb.Status.Conditions, blocked)
-			sb.Status.ObservedGeneration = sb.Generation
-			scheduledCondition(Observation{Scheduled: r.CronJobs.Ensure(ctx, sb), Generation: sb.Generation, At: time.Now()}, &sb.Status)
-			return ctrl.Result{RequeueAfter: jitter(retryLost)}, err
+			sb.Status = status.DeletionBlocked(sb, waits, r.CronJobs.Ensure(ctx, sb), time.Now())
+			return ctrl.Result{RequeueAfter: utilwait.Jitter(releasePause, 0.1)}, err
 		}
 	}
 	before := sb.DeepCopy()
@@ -154,14 +161,14 @@ func elsewhereDeclared(sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageB
 // release has the log let go of a backend, or says why the deletion waits.
 func (r *StorageBackendReconciler) release(ctx context.Context, sb *v1alpha1.StorageBackend) (waits string, err error) {
 	released, err := r.Registrar.ReleaseBackend(ctx, registrar.Leaving{
-		Name: sb.Name, ID: sb.Status.ID, Place: placeInWords(sb, r.Observer.settings), Abandon: sb.Annotations[v1alpha1.AbandonAnnotation],
+		Name: sb.Name, ID: sb.Status.ID, Place: declared.Place(sb, r.Settings), Abandon: sb.Annotations[v1alpha1.AbandonAnnotation],
 	})
 	if err != nil {
 		return "deletion waits: the log cannot be asked now whether it names live locations here", err
 	}
 	sb.Status.ID = released.ID // of a status that was lost
 	if released.Held {
-		return deletionWaits(sb, released.Live), nil
+		return status.DeletionWaits(sb, released.Live), nil
 	}
 	if released.Live > 0 {
 		r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were given up, as the annotation %s asks", released.Live, v1alpha1.AbandonAnnotation)
@@ -169,27 +176,15 @@ func (r *StorageBackendReconciler) release(ctx context.Context, sb *v1alpha1.Sto
 	return "", nil
 }
 
-// deletionWaits says how many live locations hold a backend, and what becomes
-// of the annotation that gives them up.
-func deletionWaits(sb *v1alpha1.StorageBackend, live int64) string {
-	waits := fmt.Sprintf("deletion waits: the log names %d live locations here; ", live)
-	switch value, set := sb.Annotations[v1alpha1.AbandonAnnotation]; {
-	case set:
-		return waits + fmt.Sprintf("the annotation %s is %.64q, to give them up it must be this backend's id %q", v1alpha1.AbandonAnnotation, value, sb.Status.ID)
-	default:
-		return waits + fmt.Sprintf("to give them up for lost set the annotation %s to %q", v1alpha1.AbandonAnnotation, sb.Status.ID)
-	}
-}
-
 // SetupWithManager adds the controller.
 func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("storagebackend").
 		For(&v1alpha1.StorageBackend{}, builder.WithPredicates(r.declared.changed(), declarationChanged())).
-		Owns(&batchv1.CronJob{}, builder.WithPredicates(cronJobChanged())).
+		Owns(&batchv1.CronJob{}, builder.WithPredicates(cronjobs.Changed())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
-		WatchesRawSource(r.Observer.source(r.Namespace, true)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: lookTime}).
+		WatchesRawSource(wokenBy(r.Observer, r.Namespace)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: observe.LookTime}).
 		Complete(r)
 }
 
@@ -220,16 +215,16 @@ func secretChanged() predicate.Predicate {
 // backendsOfSecret maps a Secret to the backends of its namespace that refer to it.
 func backendsOfSecret(c client.Reader) handler.MapFunc {
 	return func(ctx context.Context, secret client.Object) []ctrl.Request {
-		var declared v1alpha1.StorageBackendList
-		if err := c.List(ctx, &declared, client.InNamespace(secret.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		var peers v1alpha1.StorageBackendList
+		if err := c.List(ctx, &peers, client.InNamespace(secret.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "list the backends of a changed Secret", "secret", secret.GetName())
 			return nil
 		}
 		var requests []ctrl.Request
-		for i := range declared.Items {
-			for _, name := range secretNames(&declared.Items[i]) {
+		for i := range peers.Items {
+			for _, name := range declared.SecretNames(&peers.Items[i]) {
 				if name == secret.GetName() {
-					requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&declared.Items[i])})
+					requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&peers.Items[i])})
 				}
 			}
 		}

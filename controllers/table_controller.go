@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
 
@@ -26,7 +28,7 @@ import (
 // and the table is swapped by one, which waits for nothing.
 type TableReconciler struct {
 	Client    client.Client
-	Observer  *Observer
+	Observer  *observe.Observer
 	Table     *routing.Table
 	Namespace string
 
@@ -56,7 +58,7 @@ func (r *TableReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err := r.Client.List(ctx, &declared, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, err
 	}
-	again := r.Observer.Open(ctx, &sb, declared.Items, secretLookup(ctx, r.Client, sb.Namespace))
+	again := r.Observer.Open(ctx, &sb, declared.Items, observe.SecretLookup(ctx, r.Client, sb.Namespace))
 	return ctrl.Result{RequeueAfter: again}, nil
 }
 
@@ -77,8 +79,8 @@ func (r *TableReconciler) swap(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if err := r.Client.List(ctx, &policies, client.InNamespace(r.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, err
 	}
-	if r.Table.Loaded() || allTried(declared.Items, opened) {
-		r.Table.Swap(snapshot(declared.Items, policies.Items, opened))
+	if r.Table.Loaded() || status.AllTried(declared.Items, opened) {
+		r.Table.Swap(status.Snapshot(declared.Items, policies.Items, opened))
 	}
 	return ctrl.Result{}, nil
 }
@@ -89,8 +91,8 @@ func (r *TableReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("drivers").
 		Watches(&v1alpha1.StorageBackend{}, &handler.EnqueueRequestForObject{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
-		WatchesRawSource(r.Observer.source(r.Namespace, true)).
-		WithOptions(controller.Options{NeedLeaderElection: new(false), MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: lookTime}).
+		WatchesRawSource(wokenBy(r.Observer, r.Namespace)).
+		WithOptions(controller.Options{NeedLeaderElection: new(false), MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: observe.LookTime}).
 		Complete(r); err != nil {
 		return err
 	}

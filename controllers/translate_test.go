@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,20 +22,27 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
+var at = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // golden is what a *.in.yaml declares: objects as an API server would hold
 // them, and in a document of kind Settings how the manager was started.
 type golden struct {
-	declaration
+	declared.Declaration
 	secrets  secretsReader
-	settings Settings
+	settings declared.Settings
+	pods     cronjobs.PodSettings
 	host     bool
 }
 
@@ -62,9 +69,9 @@ type translated struct {
 }
 
 type translatedBackend struct {
-	Config  *backends.Config `json:"config,omitempty"`
-	Place   string           `json:"place,omitempty"`
-	Problem *Problem         `json:"problem,omitempty"`
+	Config  *backends.Config  `json:"config,omitempty"`
+	Place   string            `json:"place,omitempty"`
+	Problem *declared.Problem `json:"problem,omitempty"`
 }
 
 func TestTranslate(t *testing.T) {
@@ -101,31 +108,31 @@ func TestTranslate(t *testing.T) {
 }
 
 func translate(t *testing.T, in golden) translated {
-	lookup := secretLookup(t.Context(), in.secrets, "ns")
+	lookup := observe.SecretLookup(t.Context(), in.secrets, "ns")
 	if in.host {
-		lookup = hostLookup
+		lookup = observe.HostLookup
 	}
 	out := translated{Backends: map[string]translatedBackend{}}
-	opened := map[string]Opened{}
-	overlaps := placesOf(in.backends, in.settings)
-	for i := range in.backends {
-		sb := &in.backends[i]
-		config, wrong := backendConfig(sb, lookup, in.settings)
+	opened := map[string]status.Opened{}
+	overlaps := declared.PlacesOf(in.Backends, in.settings)
+	for i := range in.Backends {
+		sb := &in.Backends[i]
+		config, wrong := declared.Config(sb, lookup, in.settings)
 		if wrong == nil {
-			wrong = overlaps.problem(sb)
+			wrong = overlaps.Problem(sb)
 		}
 		if wrong != nil {
 			out.Backends[sb.Name] = translatedBackend{Problem: wrong}
-			opened[sb.Name] = Opened{Problem: wrong}
+			opened[sb.Name] = status.Opened{Problem: wrong}
 			continue
 		}
 		out.Backends[sb.Name] = translatedBackend{Config: &config, Place: config.Place()}
-		if words := placeInWords(sb, in.settings); words != config.Place() {
+		if words := declared.Place(sb, in.settings); words != config.Place() {
 			t.Errorf("%s: the place is %q in words and %q of the driver", sb.Name, words, config.Place())
 		}
-		opened[sb.Name] = Opened{Store: unused{}, ID: sb.Annotations["opened-id"], At: at}
+		opened[sb.Name] = status.Opened{Store: unused{}, ID: sb.Annotations["opened-id"], At: at}
 	}
-	s := snapshot(in.backends, in.policies, opened)
+	s := status.Snapshot(in.Backends, in.Policies, opened)
 	out.Table, out.Rules = s.Backends, s.Rules
 	return out
 }
@@ -164,11 +171,12 @@ func (in *golden) addDocument(document []byte) error {
 	case "Settings":
 		var read struct {
 			metav1.TypeMeta
-			Settings
+			declared.Settings
+			Pods cronjobs.PodSettings
 			Host bool
 		}
 		err := yaml.UnmarshalStrict(document, &read)
-		in.settings, in.host = read.Settings, read.Host
+		in.settings, in.pods, in.host = read.Settings, read.Pods, read.Host
 		return err
 	case "Secret":
 		var secret corev1.Secret
@@ -181,25 +189,13 @@ func (in *golden) addDocument(document []byte) error {
 		return err
 	case "StorageBackend":
 		var sb v1alpha1.StorageBackend
-		err := decodeStrictly(document, &sb)
-		in.backends = append(in.backends, sb)
+		err := declared.DecodeStrictly(document, &sb)
+		in.Backends = append(in.Backends, sb)
 		return err
 	default:
 		var p v1alpha1.RoutingPolicy
-		err := decodeStrictly(document, &p)
-		in.policies = append(in.policies, p)
+		err := declared.DecodeStrictly(document, &p)
+		in.Policies = append(in.Policies, p)
 		return err
-	}
-}
-
-func TestSecretNames(t *testing.T) {
-	t.Parallel()
-	ref := func(name string) *v1alpha1.ValueRef { return &v1alpha1.ValueRef{Name: name, Key: "k"} }
-	sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{S3: &v1alpha1.S3Spec{AccessKeyRef: ref("a"), SecretKeyRef: ref("a"), SessionTokenRef: ref("b"), CABundleRef: ref("c")}}}
-	if got := secretNames(sb); !slices.Equal(got, []string{"a", "b", "c"}) {
-		t.Errorf("%v", got)
-	}
-	if got := secretNames(&v1alpha1.StorageBackend{}); got != nil {
-		t.Errorf("%v", got)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
 )
 
 // aClock is the machine's, set to another time.
@@ -28,7 +29,7 @@ func (c *aClock) passMinute() {
 // aRun is one that was begun and waits to be told how it ends.
 type aRun struct {
 	backend string
-	Verification
+	declared.Verification
 	at, deadline time.Time
 	end          chan error
 	ended        <-chan struct{} // by its context
@@ -42,7 +43,7 @@ type runner struct {
 	joined  atomic.Bool // two ran at once
 }
 
-func (r *runner) verify(ctx context.Context, backend string, run Verification) error {
+func (r *runner) verify(ctx context.Context, backend string, run declared.Verification) error {
 	if r.running.Add(1) > 1 {
 		r.joined.Store(true)
 	}
@@ -122,7 +123,7 @@ func TestEmbeddedFollowsTheSchedule(t *testing.T) {
 
 	minute := r.clock.now().Truncate(time.Minute).Add(time.Minute)
 	is := r.next(t)
-	want := Verification{Rolling: true, RollingPeriod: 48 * time.Hour, RollingInterval: time.Minute, Concurrency: 2, Bandwidth: 1 << 20, Deadline: time.Hour}
+	want := declared.Verification{Rolling: true, RollingPeriod: 48 * time.Hour, RollingInterval: time.Minute, Concurrency: 2, Bandwidth: 1 << 20, Deadline: time.Hour}
 	if is.backend != "a" || is.Verification != want || is.at.Before(minute) {
 		t.Errorf("%+v at %s; want %+v at %s", is.Verification, is.at, want, minute)
 	}
@@ -156,7 +157,7 @@ func TestEmbeddedFollowsTheSchedule(t *testing.T) {
 	// An edit begins runs again, as it says.
 	e.declare("c.yaml", localYAML("c", "c"))
 	e.declare("a.yaml", scheduledYAML("a", each))
-	if is = r.next(t); is.backend != "a" || is.Verification != (Verification{Concurrency: defaultVerificationConcurrency, Deadline: defaultDeadline}) {
+	if is = r.next(t); is.backend != "a" || is.Verification != (declared.Verification{Concurrency: declared.DefaultVerificationConcurrency, Deadline: declared.DefaultDeadline}) {
 		t.Errorf("%+v", is)
 	}
 	// What is no longer declared is not read to the end.

@@ -17,6 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
@@ -61,7 +64,7 @@ func (c *cluster) noCronJob(sb *v1alpha1.StorageBackend) {
 	c.t.Helper()
 	eventually(c.t, func() string {
 		var all batchv1.CronJobList
-		if err := c.client.List(c.t.Context(), &all, client.InNamespace(c.namespace), client.MatchingLabels{backendLabel: sb.Name}); err != nil {
+		if err := c.client.List(c.t.Context(), &all, client.InNamespace(c.namespace), client.MatchingLabels{"artifactstore.dev/backend": sb.Name}); err != nil {
 			return err.Error()
 		}
 		if len(all.Items) > 0 {
@@ -90,7 +93,7 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, true)
 	sb := c.verified("nightly", nil)
-	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
 	made := c.cronJob(sb, there)
 	if !metav1.IsControlledBy(made, sb) || *made.Spec.Suspend || made.Spec.ConcurrencyPolicy != batchv1.ForbidConcurrent || !strings.Contains(is.Message, made.Spec.Schedule) || strings.Contains(made.Spec.Schedule, "H") {
 		t.Errorf("%+v; the condition says %q", made, is.Message)
@@ -100,7 +103,7 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 	}
 
 	// While nothing changes nothing is written, however often it is looked at.
-	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	c.probes("nightly", 3)
 	if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(sb), sb); err != nil {
 		t.Fatal(err)
@@ -120,7 +123,7 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 		sb.Spec.Verification.Bandwidth = new(resource.MustParse("10Mi"))
 	})
 	edited := c.cronJob(sb, func(now *batchv1.CronJob) string {
-		if args := strings.Join(podOf(now).Containers[0].Args, " "); now.Spec.Schedule != "30 2 * * *" || !strings.Contains(args, "--bandwidth=10485760") || !strings.Contains(args, "--rolling-period=720h0m0s --rolling-interval=24h0m0s") {
+		if args := strings.Join(podOfJob(now).Containers[0].Args, " "); now.Spec.Schedule != "30 2 * * *" || !strings.Contains(args, "--bandwidth=10485760") || !strings.Contains(args, "--rolling-period=720h0m0s --rolling-interval=24h0m0s") {
 			return now.Spec.Schedule + " " + args
 		}
 		return ""
@@ -130,7 +133,7 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 	}
 	c.edit(sb, func() { sb.Spec.Verification.Bandwidth = nil })
 	c.cronJob(sb, func(now *batchv1.CronJob) string {
-		if args := strings.Join(podOf(now).Containers[0].Args, " "); strings.Contains(args, "--bandwidth") {
+		if args := strings.Join(podOfJob(now).Containers[0].Args, " "); strings.Contains(args, "--bandwidth") {
 			return args
 		}
 		return ""
@@ -138,10 +141,10 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 
 	// Suspended, by its own word and with the backend.
 	c.edit(sb, func() { sb.Spec.Verification.Suspend = true })
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonVerificationSuspended)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, status.ReasonVerificationSuspended)
 	c.cronJob(sb, suspended(true))
 	c.edit(sb, func() { sb.Spec.Verification.Suspend, sb.Spec.Probe.Suspend = false, true })
-	is = c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonVerificationSuspended)
+	is = c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, status.ReasonVerificationSuspended)
 	if !strings.Contains(is.Message, "spec.probe.suspend") {
 		t.Errorf("%q", is.Message)
 	}
@@ -155,8 +158,8 @@ func TestClusterKeepsTheCronJob(t *testing.T) {
 		edited.Spec.JobTemplate.Spec.Template.Spec.Containers[0].SecurityContext = nil
 	})
 	c.cronJob(sb, func(now *batchv1.CronJob) string {
-		if *now.Spec.Suspend || podOf(now).Containers[0].SecurityContext == nil || now.Labels["team"] != "ours" {
-			return fmt.Sprintf("suspend %v, labels %v, %+v", *now.Spec.Suspend, now.Labels, podOf(now).Containers[0].SecurityContext)
+		if *now.Spec.Suspend || podOfJob(now).Containers[0].SecurityContext == nil || now.Labels["team"] != "ours" {
+			return fmt.Sprintf("suspend %v, labels %v, %+v", *now.Spec.Suspend, now.Labels, podOfJob(now).Containers[0].SecurityContext)
 		}
 		return ""
 	})
@@ -198,12 +201,12 @@ func TestClusterAdoptsItsCronJob(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	sb := c.verified("crashed", nil)
-	if got := (&CronJobs{Client: c.client, Settings: c.settings()}).Ensure(t.Context(), sb); got == nil || got.Problem != nil || got.Stands {
+	if got := (&cronjobs.Keeper{Client: c.client, Settings: c.settings()}).Ensure(t.Context(), sb); got == nil || got.Problem != nil || got.Stands {
 		t.Fatalf("%+v", got)
 	}
 	made := c.cronJob(sb, there)
 	c.start(nil, false)
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
 	var all batchv1.CronJobList
 	if err := c.client.List(t.Context(), &all, client.InNamespace(c.namespace)); err != nil || len(all.Items) != 1 || all.Items[0].UID != made.UID {
 		t.Errorf("%d CronJobs, %v: want the one that was there", len(all.Items), err)
@@ -220,8 +223,8 @@ func TestClusterLeavesForeignCronJobsAlone(t *testing.T) {
 	}}
 	c.create(foreign)
 	sb := c.verified("taken", nil)
-	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonCronJobTaken)
-	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, cronjobs.ReasonCronJobTaken)
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	if !strings.Contains(is.Message, "taken-verify") {
 		t.Errorf("%q", is.Message)
 	}
@@ -233,23 +236,23 @@ func TestClusterLeavesForeignCronJobsAlone(t *testing.T) {
 		t.Errorf("it was touched: %+v", now.ObjectMeta)
 	}
 	c.edit(sb, func() { sb.Spec.Verification = &v1alpha1.VerificationSpec{Schedule: "H H * * *"} })
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonCronJobTaken)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, cronjobs.ReasonCronJobTaken)
 	if err := c.client.Delete(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
 }
 
 func TestClusterSaysWhyThereIsNoCronJob(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	never := c.verified("never", func(spec *v1alpha1.StorageBackendSpec) { spec.Verification.Schedule = "0 0 30 2 *" })
-	c.until(never, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonScheduleInvalid)
-	c.until(never, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(never, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, declared.ReasonScheduleInvalid)
+	c.until(never, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	small := c.verified("small", func(spec *v1alpha1.StorageBackendSpec) {
 		spec.Verification.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
 	})
-	is := c.until(small, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonCronJobRefused)
+	is := c.until(small, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, cronjobs.ReasonCronJobRefused)
 	if !strings.Contains(is.Message, "must be less than or equal to memory limit") {
 		t.Errorf("%q", is.Message)
 	}
@@ -257,7 +260,7 @@ func TestClusterSaysWhyThereIsNoCronJob(t *testing.T) {
 	c.edit(small, func() {
 		small.Spec.Verification.Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}
 	})
-	c.until(small, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	c.until(small, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
 }
 
 // A CronJob that cannot be made anew, for its schedule was spoiled, is suspended with its backend.
@@ -265,9 +268,9 @@ func TestClusterSuspendsWhatItCannotMake(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.verified("spoiled", nil)
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
 	c.edit(sb, func() { sb.Spec.Verification.Schedule = "0 0 30 2 *" })
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonScheduleInvalid)
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, declared.ReasonScheduleInvalid)
 	c.cronJob(sb, suspended(false))
 	c.edit(sb, func() { sb.Spec.Probe.Suspend = true })
 	c.cronJob(sb, suspended(true))
@@ -277,14 +280,14 @@ func TestClusterSuspendsVerificationOfWhatIsDeleted(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.verified("leaving", nil)
-	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, ReasonScheduled)
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 1})
+	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 1})
 	if err := c.client.Delete(t.Context(), sb); err != nil {
 		t.Fatal(err)
 	}
-	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked)
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	c.cronJob(sb, suspended(true))
-	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, ReasonVerificationSuspended)
+	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, status.ReasonVerificationSuspended)
 	if !strings.Contains(is.Message, "being deleted") {
 		t.Errorf("%q", is.Message)
 	}
@@ -296,17 +299,17 @@ func TestClusterTellsOfFailedLocations(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
 	sb := c.verified("damaged", nil)
-	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	damaged := digest.Of([]byte("damaged")).SHA256
 	name := damaged.String()
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []verify.FailedLocation{{SHA256: damaged, Reason: "corrupt"}}})
-	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonCorrupt)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 3, Failed: 1, Corrupt: 1, LastVerified: time.Now(), Failures: []verify.FailedLocation{{SHA256: damaged, Reason: "corrupt"}}})
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, status.ReasonCorrupt)
 	if len(sb.Status.FailedLocations) != 1 || sb.Status.FailedLocations[0].SHA256 != name || sb.Status.FailedLocations[0].Reason != "corrupt" {
 		t.Errorf("%+v", sb.Status.FailedLocations)
 	}
 	// A schedule that was there long enough and was not kept.
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, WaitingSince: time.Now().Add(-time.Hour)})
-	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionUnknown, ReasonNeverVerified)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 3, WaitingSince: time.Now().Add(-time.Hour)})
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionUnknown, status.ReasonNeverVerified)
 	if sb.Status.FailedLocations != nil {
 		t.Errorf("%+v", sb.Status.FailedLocations)
 	}
@@ -319,9 +322,9 @@ func TestClusterLooksAfterARun(t *testing.T) {
 	sb := c.verified("seldom", func(spec *v1alpha1.StorageBackendSpec) {
 		spec.Probe.Interval = &metav1.Duration{Duration: 24 * time.Hour}
 	})
-	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady)
+	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	cronJob := c.cronJob(sb, there)
-	status := func(change func(*batchv1.CronJobStatus)) {
+	next := func(change func(*batchv1.CronJobStatus)) {
 		t.Helper()
 		eventually(t, func() string {
 			if err := c.client.Get(t.Context(), client.ObjectKeyFromObject(cronJob), cronJob); err != nil {
@@ -339,16 +342,16 @@ func TestClusterLooksAfterARun(t *testing.T) {
 	}
 	c.quiet("seldom")
 
-	status(running)
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
-	status(func(s *batchv1.CronJobStatus) { s.Active, s.LastSuccessfulTime = nil, &metav1.Time{Time: time.Now()} })
-	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionTrue, ReasonIntact)
+	next(running)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
+	next(func(s *batchv1.CronJobStatus) { s.Active, s.LastSuccessfulTime = nil, &metav1.Time{Time: time.Now()} })
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionTrue, status.ReasonIntact)
 	c.quiet("seldom")
 
-	status(running)
-	c.registrar.find(sb.Status.ID, registrar.Findings{Live: 2, Failed: 1, Missing: 1, LastVerified: time.Now()})
-	status(func(s *batchv1.CronJobStatus) { s.Active = nil })
-	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, ReasonMissing)
+	next(running)
+	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 2, Failed: 1, Missing: 1, LastVerified: time.Now()})
+	next(func(s *batchv1.CronJobStatus) { s.Active = nil })
+	c.until(sb, v1alpha1.ConditionVerified, metav1.ConditionFalse, status.ReasonMissing)
 }
 
 // quiet waits until a backend was not looked at for a while, so that the next look has a reason.
@@ -362,3 +365,5 @@ func (c *cluster) quiet(name string) {
 		return ""
 	})
 }
+
+func podOfJob(c *batchv1.CronJob) corev1.PodSpec { return c.Spec.JobTemplate.Spec.Template.Spec }

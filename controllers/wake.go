@@ -7,15 +7,16 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/coulomb/artifact-store/controllers/observe"
 )
 
-// source has a controller look at the backends of a namespace that listeners
-// are told to look at; looks says whether those are meant, or those of which
-// this process has another driver or opinion.
-func (o *Observer) source(namespace string, looks bool) source.Source {
+// wokenBy has a controller look at the backends of a namespace that an
+// Observer's listeners are told to look at.
+func wokenBy(o *observe.Observer, namespace string) source.Source {
 	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
 		stop := o.Listen(func(name string, look bool) {
-			if look == looks {
+			if look {
 				queue.Add(ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 			}
 		})

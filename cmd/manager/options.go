@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
@@ -32,7 +32,7 @@ type options struct {
 	allowAnonymous                bool
 	allowAmbient                  bool
 	image, verifyServer           string
-	verifyCA                      *controllers.CASource
+	verifyCA                      *cronjobs.CASource
 	bufferBytes                   int64
 	maxConnections                int
 	uploadLifetime                time.Duration
@@ -76,7 +76,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.image, "image", "", "`image` of the pods that verify, which has /usr/local/bin/artifactstore (default: ARTIFACTSTORE_IMAGE; without one none are begun)")
 	set.StringVar(&o.verifyServer, "verify-server", "", "`URL` of the registry for the pods that verify (default: the Service artifact-store of the namespace, https with --tls-cert-file)")
 	set.Func("verify-ca", "`secret/NAME/KEY` or configmap/NAME/KEY with the certificates that those pods trust there; empty for the image's", func(text string) (err error) {
-		o.verifyCA, err = controllers.ParseCASource(text)
+		o.verifyCA, err = cronjobs.ParseCASource(text)
 		return err
 	})
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")

@@ -20,6 +20,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/observe"
 	"github.com/coulomb/artifact-store/pkg/database"
 	httpapi "github.com/coulomb/artifact-store/pkg/httpapi/server"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -73,11 +75,11 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	settings := controllers.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient, Pods: verificationPods(o)}
+	settings := declared.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient}
 	if o.configDir != "" {
 		settings.DataDir = o.dataDir
 	}
-	observer := controllers.NewObserver(service, buffer.New(o.bufferBytes, buffer.DefaultEach), settings, controllers.NewMetrics(metrics))
+	observer := observe.New(service, buffer.New(o.bufferBytes, buffer.DefaultEach), settings, observe.NewMetrics(metrics))
 	defer func() { err = errors.Join(err, observer.Close()) }()
 
 	who, err := openAccess(o, kubernetes, metrics, logger)
@@ -96,7 +98,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	running.Go(func() { standDown(control, service.CheckFence, logger, stopLeading) })
 	running.Go(func() {
 		if kubernetes != nil {
-			cluster := controllers.Cluster{Config: kubernetes, Namespace: o.namespace, LeaderElection: o.leaderElect, Observer: observer, Registrar: service, Table: table, Logger: logger}
+			cluster := controllers.Cluster{Config: kubernetes, Namespace: o.namespace, LeaderElection: o.leaderElect, Settings: settings, Pods: verificationPods(o), Observer: observer, Registrar: service, Table: table, Logger: logger}
 			cluster.Run(led)
 			return
 		}

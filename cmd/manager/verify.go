@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
@@ -13,7 +15,7 @@ import (
 // verifier makes the runs of spec.verification in this process, as it is asked
 // to where no pods can.
 func verifier(service *service.Service, logger *slog.Logger) controllers.Verify {
-	return func(ctx context.Context, backend string, run controllers.Verification) error {
+	return func(ctx context.Context, backend string, run declared.Verification) error {
 		report, err := service.VerifyBackend(ctx, backend, verifyOptions(run), nil)
 		level := slog.LevelInfo
 		if err != nil || report.Corrupt+report.Missing > 0 {
@@ -26,11 +28,11 @@ func verifier(service *service.Service, logger *slog.Logger) controllers.Verify 
 }
 
 // verificationPods are those that verify in a cluster: their tokens are for whom this manager takes them.
-func verificationPods(o options) controllers.PodSettings {
-	return controllers.PodSettings{Image: o.image, Server: o.verifyServer, CA: o.verifyCA, Audience: o.tokenAudience}
+func verificationPods(o options) cronjobs.PodSettings {
+	return cronjobs.PodSettings{Image: o.image, Server: o.verifyServer, CA: o.verifyCA, Audience: o.tokenAudience}
 }
 
-func verifyOptions(run controllers.Verification) registry.VerifyOptions {
+func verifyOptions(run declared.Verification) registry.VerifyOptions {
 	o := registry.VerifyOptions{Concurrency: run.Concurrency, Bandwidth: run.Bandwidth, TimeLimit: run.Deadline}
 	if run.Rolling {
 		o.Mode, o.RollingPeriod, o.RollingInterval = verify.Rolling, run.RollingPeriod, run.RollingInterval

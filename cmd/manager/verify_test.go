@@ -7,17 +7,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coulomb/artifact-store/controllers"
+	"github.com/coulomb/artifact-store/controllers/cronjobs"
+	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
 func TestVerificationPods(t *testing.T) {
 	t.Parallel()
-	for flags, want := range map[string]controllers.PodSettings{
+	for flags, want := range map[string]cronjobs.PodSettings{
 		"--namespace ns": {Server: "http://artifact-store.ns.svc", Audience: "artifact-store"},
 		"--namespace ns --image i:1 --tls-cert-file c --tls-key-file k --verify-ca configmap/trust/ca.crt --token-audience ours": {
-			Image: "i:1", Server: "https://artifact-store.ns.svc", CA: &controllers.CASource{Kind: "configmap", Name: "trust", Key: "ca.crt"}, Audience: "ours",
+			Image: "i:1", Server: "https://artifact-store.ns.svc", CA: &cronjobs.CASource{Kind: "configmap", Name: "trust", Key: "ca.crt"}, Audience: "ours",
 		},
 		"--namespace ns --verify-server https://registry.example:8443": {Server: "https://registry.example:8443", Audience: "artifact-store"},
 	} {
@@ -34,12 +35,12 @@ func TestVerificationPods(t *testing.T) {
 func TestVerifyOptions(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		run  controllers.Verification
+		run  declared.Verification
 		want registry.VerifyOptions
 	}{
-		{controllers.Verification{Concurrency: 4, Deadline: 6 * time.Hour}, registry.VerifyOptions{Concurrency: 4, TimeLimit: 6 * time.Hour}},
+		{declared.Verification{Concurrency: 4, Deadline: 6 * time.Hour}, registry.VerifyOptions{Concurrency: 4, TimeLimit: 6 * time.Hour}},
 		{
-			controllers.Verification{Rolling: true, RollingPeriod: 720 * time.Hour, RollingInterval: 24 * time.Hour, Concurrency: 1, Bandwidth: 1 << 20, Deadline: time.Hour},
+			declared.Verification{Rolling: true, RollingPeriod: 720 * time.Hour, RollingInterval: 24 * time.Hour, Concurrency: 1, Bandwidth: 1 << 20, Deadline: time.Hour},
 			registry.VerifyOptions{Mode: verify.Rolling, RollingPeriod: 720 * time.Hour, RollingInterval: 24 * time.Hour, Concurrency: 1, Bandwidth: 1 << 20, TimeLimit: time.Hour},
 		},
 	} {

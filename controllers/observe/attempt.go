@@ -1,0 +1,249 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/probe"
+)
+
+// attempt tries what is declared: the driver that serves, if it is of the
+// config, else a new one that takes its place only once it was tried. writes
+// has an object put, unless that is not allowed. What it finds is in d.problem
+// and d.lastGood. It does nothing where the endpoint's breaker turns it away.
+// d.mu is held.
+func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, writes bool) *status.Away {
+	d.declare(config)
+	done, away := o.breakers.enter(breakerOf(sb), sb.Name, d.untried(requestOf(sb)) || d.tried.generation != 0 && d.tried.generation != sb.Generation)
+	if away != nil {
+		if away.Problem != nil && (d.problem == nil || !d.has(config)) {
+			d.problem = away.Problem
+			d.standLastGood(sb, config)
+		}
+		return away
+	}
+	defer func() { done(d.problem) }()
+	d.tried.config, d.tried.generation, d.tried.at, d.tried.ready, d.tried.request = config, sb.Generation, o.now(), statusReady(sb), requestOf(sb)
+	writes = writes && sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend
+	if d.has(config) {
+		d.problem, d.lastGood = o.inspectServing(ctx, d, sb, writes), status.LastGoodNone
+		d.declared.ours = d.id != ""
+		return nil
+	}
+	store, wrong := o.open(ctx, config)
+	if wrong != nil {
+		d.problem = wrong
+		o.tryLastGood(ctx, d, sb)
+		return nil
+	}
+	id, wrong := o.inspect(ctx, sb, config, store, writes)
+	d.declared.ours = id != ""
+	next := serving{store: store, config: config, id: id, spec: *sb.Spec.DeepCopy()}
+	if wrong == nil {
+		// Requests in flight end on the driver that they have.
+		o.drivers.replace(d, next)
+		o.metrics.served(sb.Name, o.now())
+		d.problem, d.lastGood = nil, status.LastGoodNone
+		return nil
+	}
+	d.problem = wrong
+	o.tryLastGood(ctx, d, sb)
+	if id != "" && d.lastGood != status.LastGoodServes {
+		// It can be read at least, which is no less than what there was.
+		o.drivers.replace(d, next)
+		o.metrics.served(sb.Name, o.now())
+		return nil
+	}
+	store.Close() //nolint:errcheck // nothing was written through it but what a probe has deleted
+	return nil
+}
+
+// open opens a driver; for a bucket that is no I/O.
+func (o *Observer) open(ctx context.Context, config backends.Config) (storage.Backend, *declared.Problem) {
+	if wrong := o.confined(config); wrong != nil {
+		return nil, wrong
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	store, err := backends.Open(ctx, config, o.pool)
+	if err != nil && config.S3 != nil {
+		// It did no I/O: a field does not fit how the manager was started.
+		return nil, declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonInvalidSpec, "spec.%s", err)
+	}
+	if err != nil {
+		return nil, placeProblem(v1alpha1.ConditionReachable, err)
+	}
+	return store, nil
+}
+
+// inspect walks through the stages; the first problem ends it. The id is that
+// of the place where it is ours, also when it cannot be written to.
+func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend, writes bool) (id string, wrong *declared.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, declared.ProbeTimeout(sb))
+	defer cancel()
+	if id, wrong = o.identify(ctx, sb, config, store); wrong != nil || !writes {
+		return id, wrong
+	}
+	probing, err := backends.ForProbe(ctx, store, config, buffer.New(probeBuffer, probeBuffer))
+	if err != nil {
+		return id, placeProblem(v1alpha1.ConditionWritable, err)
+	}
+	defer probing.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
+	return id, probeProblem(probe.Small(ctx, probing))
+}
+
+// inspectServing inspects the driver that serves. One whose place is gone, or
+// is another's, serves no longer.
+func (o *Observer) inspectServing(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, writes bool) *declared.Problem {
+	id, wrong := o.inspect(ctx, sb, d.config, d.store, writes)
+	switch {
+	case wrong != nil && slices.Contains([]string{status.ReasonForeignMarker, storage.ReasonBucketNotFound, storage.ReasonFolderNotFound}, wrong.Reason):
+		// What stands there now must be opened, and known, anew; not even reads go there meanwhile.
+		o.drivers.drop(d)
+	case id != "":
+		d.id = id
+	}
+	return wrong
+}
+
+// identify checks that the place answers and matches its marker with the log.
+// A read-only place that has none is not written to.
+func (o *Observer) identify(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend) (string, *declared.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := store.Health(ctx); err != nil {
+		return "", placeProblem(v1alpha1.ConditionReachable, err)
+	}
+	if sb.Spec.Access == v1alpha1.ReadOnly {
+		if _, err := store.ReadMarker(ctx); errors.Is(err, storage.ErrNotFound) {
+			return "", declared.Problemf(v1alpha1.ConditionReachable, status.ReasonNoMarker, "the place has no marker, and as a ReadOnly backend it is given none")
+		}
+	}
+	id, err := o.registrar.RegisterBackend(ctx, sb.Name, config.Driver(), config.Place(), known{store, func(ctx context.Context) error { return o.elsewhere(ctx, sb, "") }})
+	if err == nil {
+		err = o.elsewhere(ctx, sb, id)
+	}
+	if err != nil {
+		return "", identityProblem(err)
+	}
+	return id, nil
+}
+
+// known is a place that is marked only where nothing is expected in it.
+type known struct {
+	storage.Marked
+	unexpected func(ctx context.Context) error
+}
+
+// CreateMarker implements storage.Marked.
+func (k known) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) {
+	if err := k.unexpected(ctx); err != nil {
+		return nil, err
+	}
+	return k.Marked.CreateMarker(ctx, marker)
+}
+
+// elsewhere reports a declaration that leads to another place than it did,
+// while the log names blobs there: an endpoint was changed, and the bucket of
+// that name on the new one is another.
+func (o *Observer) elsewhere(ctx context.Context, sb *v1alpha1.StorageBackend, id string) error {
+	was := sb.Status.ID
+	if was == "" || was == id {
+		return nil
+	}
+	found, err := o.registrar.Findings(ctx, was)
+	if err != nil || found.Live == 0 {
+		return err
+	}
+	what := "has no marker"
+	if id != "" {
+		what = "is the backend " + id
+	}
+	return fmt.Errorf("%w: it %s; this StorageBackend was the backend %s, in which the log names %d live locations", registrar.ErrForeignMarker, what, was, found.Live)
+}
+
+// unresolved takes up a declaration that cannot even be tried. d.mu is held.
+func (d *driver) unresolved(sb *v1alpha1.StorageBackend, wrong *declared.Problem) {
+	d.declare(backends.Config{})
+	d.problem = wrong
+	d.standLastGood(sb, backends.Config{})
+}
+
+// standLastGood says what is known of the serving driver without a look at it.
+func (d *driver) standLastGood(sb *v1alpha1.StorageBackend, config backends.Config) {
+	switch {
+	case d.has(config) || d.id == "" || !d.differsInCredentials(sb.Spec):
+		d.lastGood = status.LastGoodNone
+	case d.lastGood == status.LastGoodNone:
+		d.lastGood, d.lost = status.LastGoodServes, 0 // until it is found otherwise
+	}
+}
+
+// tryLastGood looks at the serving driver, if what is declared now differs from
+// it in credentials alone: by those that worked last bytes are taken and served
+// until the server refuses them, or gives no answer as often as counts. d.mu is held.
+func (o *Observer) tryLastGood(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend) {
+	d.standLastGood(sb, backends.Config{})
+	if d.lastGood == status.LastGoodNone {
+		return
+	}
+	wrong := o.inspectServing(ctx, d, sb, sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend)
+	switch {
+	case wrong == nil:
+		d.lastGood, d.lost = status.LastGoodServes, 0
+	case wrong.Lost:
+		if d.lost++; d.lost >= declared.FailureThreshold(sb) {
+			d.lastGood = status.LastGoodFailed
+		}
+	default:
+		d.lastGood = status.LastGoodFailed
+	}
+}
+
+// confined checks that no symbolic link leads a folder out of the local root.
+func (o *Observer) confined(config backends.Config) *declared.Problem {
+	if config.Local == nil {
+		return nil
+	}
+	root, err := filepath.EvalSymlinks(o.settings.LocalRoot)
+	if err != nil {
+		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "the manager's --local-root cannot be resolved")
+	}
+	path, err := filepath.EvalSymlinks(config.Local.Path)
+	if err == nil && !declared.Beneath(root, path) {
+		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "spec.local.path: leads out of the manager's --local-root by a symbolic link")
+	}
+	return nil // what does not exist yet is judged by the driver
+}
+
+// stillRecorded is the problem of an endpoint that did not answer: in the words
+// of the recorded status where it says that already, so that it stays as it is.
+func stillRecorded(wrong *declared.Problem, sb *v1alpha1.StorageBackend) *declared.Problem {
+	if sb.Status.ObservedGeneration != sb.Generation {
+		return wrong
+	}
+	for _, kind := range []string{v1alpha1.ConditionCredentialsResolved, v1alpha1.ConditionReachable, v1alpha1.ConditionWritable} {
+		c := meta.FindStatusCondition(sb.Status.Conditions, kind)
+		if c == nil || c.Status == metav1.ConditionTrue {
+			continue
+		}
+		if is := (&declared.Problem{Condition: kind, Reason: c.Reason, Message: c.Message, Lost: true}); noAnswer(is) {
+			return is
+		}
+		return wrong
+	}
+	return wrong
+}

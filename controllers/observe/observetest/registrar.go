@@ -1,0 +1,91 @@
+package observetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// Registrar is a registrar.Registrar without a log: markers are "<log> <id>".
+type Registrar struct {
+	log string
+
+	mu        sync.Mutex
+	places    map[string]string // id -> name
+	findings  map[string]registrar.Findings
+	abandoned []string // ids
+}
+
+// NewRegistrar returns one that has seen no place.
+func NewRegistrar() *Registrar {
+	return &Registrar{log: uuid.NewString(), places: map[string]string{}, findings: map[string]registrar.Findings{}}
+}
+
+// RegisterBackend implements registrar.Registrar.
+func (r *Registrar) RegisterBackend(ctx context.Context, name, _, place string, b storage.Marked) (string, error) {
+	marker, err := b.ReadMarker(ctx)
+	if errors.Is(err, storage.ErrNotFound) {
+		marker, err = b.CreateMarker(ctx, []byte(r.log+" "+uuid.NewString()))
+	}
+	if err != nil {
+		return "", err
+	}
+	log, id, _ := strings.Cut(string(marker), " ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if log != r.log {
+		return "", fmt.Errorf("the marker in %s: %w", place, registrar.ErrForeignMarker)
+	}
+	r.places[id] = name
+	return id, nil
+}
+
+// Findings implements registrar.Registrar.
+func (r *Registrar) Findings(_ context.Context, id string) (registrar.Findings, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.findings[id], nil
+}
+
+// ReleaseBackend implements registrar.Registrar.
+func (r *Registrar) ReleaseBackend(_ context.Context, leaving registrar.Leaving) (registrar.Released, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := leaving.ID
+	for known, name := range r.places {
+		if id == "" && name == leaving.Name {
+			id = known
+		}
+	}
+	live := r.findings[id].Live
+	if live > 0 && leaving.Abandon != id {
+		return registrar.Released{ID: id, Live: live, Held: true}, nil
+	}
+	if live > 0 {
+		r.abandoned = append(r.abandoned, id)
+		r.findings[id] = registrar.Findings{Abandoned: live}
+	}
+	return registrar.Released{ID: id, Live: live}, nil
+}
+
+// Given lists the backends that were given up.
+func (r *Registrar) Given() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.abandoned)
+}
+
+// Find has the log hold the findings of a backend.
+func (r *Registrar) Find(id string, f registrar.Findings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.findings[id] = f
+}

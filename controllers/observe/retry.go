@@ -1,0 +1,104 @@
+package observe
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
+)
+
+// LookTime bounds one look: two drivers may be tried, each for the longest spec.probe.timeout.
+const LookTime = 2*declared.MaxTimeout + time.Minute
+
+const (
+	// retryLost is the longest wait before a place that gave no answer is looked
+	// at again: it may be back. The endpoint's breaker spaces what that costs.
+	retryLost = 15 * time.Second
+	// retryRefused is the first wait after an answer of no, or a declaration that
+	// cannot be followed, and retryRefusedMost the last; it doubles. Who mends
+	// it changes an object or a Secret, most of the time, which is noticed at once.
+	retryRefused     = 15 * time.Second
+	retryRefusedMost = 5 * time.Minute
+	// lookStep: looks that are due within it begin together. To wake up once for
+	// eight of them costs less than to wake up eight times, for what is idle between.
+	lookStep = time.Second
+	// openAgain is the wait for another who is at work on the same backend.
+	openAgain = 250 * time.Millisecond
+)
+
+// retryWait says when a backend is looked at again after a problem: at its interval or sooner.
+func retryWait(p *declared.Problem, again int, interval time.Duration) time.Duration {
+	if p.Lost {
+		return min(interval, retryLost)
+	}
+	return min(interval, retryRefusedMost, retryRefused<<min(again, 10))
+}
+
+// NextLook says when a backend is looked at again, with a jitter, at the end of
+// the step that this ends in.
+func NextLook(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duration {
+	return inStep(waitAfter(sb, seen))
+}
+
+// waitAfter is the wait after a look. What goes on by the credentials that
+// worked last is looked at as what is well is.
+func waitAfter(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duration {
+	wait := declared.ProbeInterval(sb)
+	switch {
+	case seen.Away != nil && seen.Away.Problem == nil:
+		wait = min(wait, seen.Away.After)
+	case seen.Problem != nil && seen.LastGood != status.LastGoodServes:
+		wait = retryWait(seen.Problem, seen.Again, wait)
+	}
+	return wait
+}
+
+// inStep is jitter, and then to the end of the step that the wait ends in.
+func inStep(wait time.Duration) time.Duration {
+	now := time.Now()
+	return now.Add(jitter(wait)).Truncate(lookStep).Add(lookStep).Sub(now)
+}
+
+// count takes note of what a look has found. d.mu is held.
+func (d *driver) count() {
+	switch p := d.problem; {
+	case p == nil || p.Lost:
+		d.again, d.refused = 0, ""
+	case p.Reason == d.refused:
+		d.again++
+	default:
+		d.again, d.refused = 0, p.Reason
+	}
+}
+
+// statusReady reports whether the recorded status found what is declared now Ready.
+func statusReady(sb *v1alpha1.StorageBackend) bool {
+	return sb.Status.ObservedGeneration == sb.Generation && meta.IsStatusConditionTrue(sb.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+// rest is how long what was tried without success is still left alone, unless
+// something changed: what is declared, that someone asks, or that the leader
+// has found it Ready since. d.mu is held.
+func (d *driver) rest(sb *v1alpha1.StorageBackend, config backends.Config, now time.Time) time.Duration {
+	if d.problem == nil || d.untried(requestOf(sb)) || statusReady(sb) && !d.tried.ready || d.tried.generation != sb.Generation || !reflect.DeepEqual(d.tried.config, config) {
+		return 0
+	}
+	wait := retryWait(d.problem, d.again, declared.ProbeInterval(sb))
+	return max(0, d.tried.at.Add(wait).Sub(now))
+}
+
+// untried reports whether someone asks for a look that was not made yet. One
+// that no status says to be handled, as this process does not lead or a full
+// probe is due, hurries nobody twice. d.mu is held.
+func (d *driver) untried(request string) bool { return request != "" && request != d.tried.request }
+
+// jitter adds up to a tenth, so that many backends are not probed in step.
+func jitter(wait time.Duration) time.Duration {
+	return wait + time.Duration(rand.Int64N(int64(wait)/10+1))
+}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync/atomic"
 )
 
 // Engine names what is behind a DB. Only messages and tests should need it.
@@ -52,6 +53,7 @@ type DB struct {
 	read   *sql.DB
 	redact func(error) error
 	group  *Group
+	gated  *atomic.Bool // Reads of PostgreSQL hold the lock of HoldReads
 }
 
 // Engine says what is behind it.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -35,7 +34,7 @@ func markLost(conn *sql.Conn, err error) error {
 	}
 	lost := false
 	rawErr := conn.Raw(func(inner any) error {
-		if pg, ok := inner.(*stdlib.Conn); ok {
+		if pg, ok := inner.(interface{ Conn() *pgx.Conn }); ok {
 			lost = pg.Conn().IsClosed()
 		}
 		return nil

@@ -13,6 +13,8 @@ const (
 	finishTimeout = 30 * time.Second
 	// busyTimeout is how long SQLite waits for a writer of another process.
 	busyTimeout = 10 * time.Second
+	// holdTimeout is how long HoldReads waits for each lock: as long every Read that begins waits behind it.
+	holdTimeout = time.Second
 	// openTimeout bounds how long Open waits for other processes that open the same file.
 	openTimeout = 10 * time.Second
 

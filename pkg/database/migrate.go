@@ -29,6 +29,7 @@ func (db *DB) Migrate(ctx context.Context, component string, steps []string) err
 	if err != nil {
 		return fmt.Errorf("migrating %s: %w", component, err)
 	}
+	db.gated.Store(true)
 	return nil
 }
 

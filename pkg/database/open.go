@@ -3,10 +3,12 @@ package database
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -74,7 +76,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	}
 	reader.SetMaxOpenConns(maxReaders)
 	reader.SetMaxIdleConns(maxReaders)
-	db := &DB{engine: SQLite, write: writer, read: reader, redact: func(err error) error { return err }}
+	db := &DB{engine: SQLite, write: writer, read: reader, redact: func(err error) error { return err }, gated: new(atomic.Bool)}
 	// Switching a new file to WAL is refused at once, whatever the busy timeout, while another process does the same.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -114,15 +116,19 @@ func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "artifact-store"
 	}
-	pool := func(size int) *sql.DB {
-		db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(planEach))
+	var gated atomic.Bool
+	connector := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(planEach))
+	pool := func(connector driver.Connector, size int) *sql.DB {
+		db := sql.OpenDB(connector)
 		db.SetMaxOpenConns(size)
 		db.SetMaxIdleConns(size)
 		db.SetConnMaxIdleTime(5 * time.Minute)
 		return db
 	}
-	db := &DB{engine: PostgreSQL, write: pool(maxWriters), read: pool(maxReaders), redact: redact}
-	if err := db.write.PingContext(ctx); err != nil {
+	db := &DB{engine: PostgreSQL, redact: redact, gated: &gated,
+		write: pool(connector, maxWriters), read: pool(gatedConnector{connector, &gated}, maxReaders)}
+	there, err := db.HasTable(ctx, db.write, "schema_steps")
+	if gated.Store(there); err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", parsed.Redacted(), redact(errors.Join(err, db.read.Close(), db.write.Close())))
 	}
 	return db, nil

@@ -98,7 +98,7 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	for n := 1; ; n++ {
 		err := attempt()
 		if err == nil || n == maxAttempts || errors.Is(err, ErrUnknownOutcome) || !retryable(err) {
-			return db.redact(markUnavailable(err))
+			return db.redact(markBusy(markUnavailable(err)))
 		}
 		if !retries.Wait(ctx, n) {
 			return db.redact(markUnavailable(err))

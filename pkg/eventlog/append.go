@@ -42,6 +42,15 @@ type tip struct {
 	moved    bool
 }
 
+// LockHead returns where the log ends and holds back every append, in this process and
+// others, until tx ends. It waits for those under way.
+func LockHead(ctx context.Context, tx database.Tx) (Head, error) {
+	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET position = position WHERE id = 1"); err != nil {
+		return Head{}, fmt.Errorf("locking the head of the event log: %w", err)
+	}
+	return HeadTx(ctx, tx)
+}
+
 // begin locks the head row until the transaction ends, on both engines and
 // against other processes: only an UPDATE does.
 func (l *Log) begin(ctx context.Context, tx database.Tx) error {

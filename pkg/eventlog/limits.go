@@ -31,6 +31,8 @@ const (
 )
 
 const (
+	// checkPageBytes is how much a walk over the whole log holds at once, if no record alone is larger.
+	checkPageBytes = 1 << 20
 	// maxBatchBytes of payload end a batch: the next commands get a commit of their own.
 	maxBatchBytes = 64 << 20
 )

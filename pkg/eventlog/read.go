@@ -78,6 +78,18 @@ func (l *Log) ReadOne(ctx context.Context, position uint64) (Record, error) {
 
 // ReadTx is Read in the snapshot of tx.
 func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Record, error) {
+	return ReadPageTx(ctx, tx, after, Page{Records: min(max(limit, 1), MaxPage), Bytes: MaxPageBytes})
+}
+
+// Page bounds what is read at once: as many records as have Bytes of payload
+// together, but at least one if there is any.
+type Page struct {
+	Records int
+	Bytes   int64
+}
+
+// ReadPageTx returns records after the position in the snapshot of tx, in order. ErrPastHead.
+func ReadPageTx(ctx context.Context, tx database.Tx, after uint64, page Page) ([]Record, error) {
 	head, err := HeadTx(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -88,7 +100,7 @@ func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Rec
 	if after == head.Position {
 		return nil, nil
 	}
-	last, err := pageEnd(ctx, tx, after, min(max(limit, 1), MaxPage))
+	last, err := pageEnd(ctx, tx, after, page)
 	if err != nil {
 		return nil, fmt.Errorf("reading the event log: %w", err)
 	}
@@ -111,9 +123,9 @@ func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Rec
 
 // pageEnd finds the last position of a page by the payloads' lengths: a driver
 // that has begun to receive payloads would receive them all.
-func pageEnd(ctx context.Context, tx database.Tx, after uint64, limit int) (int64, error) {
+func pageEnd(ctx context.Context, tx database.Tx, after uint64, page Page) (int64, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT position, length(payload) FROM events WHERE position > $1 ORDER BY position LIMIT $2",
-		int64(after), limit)
+		int64(after), page.Records)
 	if err != nil {
 		return 0, err
 	}
@@ -124,7 +136,7 @@ func pageEnd(ctx context.Context, tx database.Tx, after uint64, limit int) (int6
 		if err := rows.Scan(&position, &size); err != nil {
 			return 0, err
 		}
-		if total += size; total > MaxPageBytes && last > int64(after) {
+		if total += size; total > page.Bytes && last > int64(after) {
 			break
 		}
 		last = position

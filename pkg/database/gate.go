@@ -1,0 +1,113 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// ErrBusy: a lock was not had within the time that HoldReads sets. Nothing was changed.
+var ErrBusy = errors.New("the database is busy")
+
+// HoldReads waits until no Read is under way in any process, and holds back those
+// that begin until tx ends, so that tables can be exchanged for others of the
+// same names. Call it last of all locks. If Reads under way last longer than
+// holdTimeout the transaction fails with ErrBusy, as it does where any later
+// statement of it waits that long for a lock.
+//
+// PostgreSQL needs it: a snapshot there is of rows, and a name always means the
+// table that has it now. A Read with a snapshot from before an exchange would
+// find the new table and see none of its rows. A snapshot of SQLite is of the
+// whole file, tables and all: there is nothing to wait for.
+func (db *DB) HoldReads(ctx context.Context, tx Tx) error {
+	if db.engine != PostgreSQL {
+		return nil
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("SET LOCAL lock_timeout = %d", holdTimeout.Milliseconds()),
+		"LOCK TABLE schema_steps IN ACCESS EXCLUSIVE MODE",
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beginGated goes in one message: it takes no snapshot before it has the lock.
+const beginGated = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE schema_steps IN ACCESS SHARE MODE"
+
+// gatedConnector opens PostgreSQL connections whose read-only transactions hold
+// the lock that HoldReads waits for; from when on says gated, since a new
+// database has no table to lock yet.
+type gatedConnector struct {
+	driver.Connector
+	gated *atomic.Bool
+}
+
+// Connect opens one connection.
+func (c gatedConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	inner, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return nil, errors.Join(errors.New("the PostgreSQL driver has a connection of another type"), conn.Close())
+	}
+	return &gatedConn{inner, c.gated}, nil
+}
+
+type gatedConn struct {
+	*stdlib.Conn
+	gated *atomic.Bool
+}
+
+// BeginTx implements driver.ConnBeginTx.
+func (c *gatedConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	if !c.gated.Load() || !options.ReadOnly || sql.IsolationLevel(options.Isolation) != sql.LevelRepeatableRead {
+		return c.Conn.BeginTx(ctx, options)
+	}
+	if c.Conn.Conn().IsClosed() {
+		return nil, driver.ErrBadConn
+	}
+	tx, err := c.Conn.Conn().BeginTx(ctx, pgx.TxOptions{BeginQuery: beginGated})
+	if err != nil {
+		return nil, err
+	}
+	return gatedTx{ctx, tx}, nil
+}
+
+type gatedTx struct {
+	ctx context.Context
+	tx  pgx.Tx
+}
+
+func (t gatedTx) Commit() error   { return t.tx.Commit(t.ctx) }
+func (t gatedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
+
+// markBusy makes err an ErrBusy if it is of a lock that was not had in time.
+func markBusy(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" { // lock_not_available
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return err
+}
+
+// HasTable reports whether there is a table of this name.
+func (db *DB) HasTable(ctx context.Context, tx Tx, name string) (bool, error) {
+	query := "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1"
+	if db.engine == PostgreSQL {
+		query = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'r'"
+	}
+	var n int
+	err := tx.QueryRowContext(ctx, query, name).Scan(&n)
+	return n > 0, err
+}

@@ -60,7 +60,7 @@ func (a *app) viewsCheck(ctx context.Context, address string) error {
 		return err
 	}
 	defer db.Close() //nolint:errcheck // it was only read
-	report, err := view.Check(ctx, db)
+	report, err := view.New(db).Check(ctx, view.Progress{})
 	if err != nil {
 		return err
 	}

@@ -56,3 +56,12 @@ func (l *Log) CheckFence(ctx context.Context) error {
 	}
 	return l.checkFence(fence)
 }
+
+// RaiseFence ends the appends of programs that know less than the level, for a
+// reason that is no event. It locks the head, as LockHead does.
+func RaiseFence(ctx context.Context, tx database.Tx, level int) error {
+	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET fence = $1 WHERE id = 1 AND fence < $1", level); err != nil {
+		return fmt.Errorf("raising the fence of the event log: %w", err)
+	}
+	return nil
+}

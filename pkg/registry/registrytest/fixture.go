@@ -118,7 +118,7 @@ func OpenService(t *testing.T, databaseURL string) Fixture {
 			}
 		},
 		Check: func(t *testing.T) {
-			if _, err := view.Check(context.Background(), db); err != nil {
+			if _, err := view.New(db).Check(context.Background(), view.Progress{}); err != nil {
 				t.Errorf("the views are not what the log says: %v", err)
 			}
 		},

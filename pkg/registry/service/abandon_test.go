@@ -270,7 +270,7 @@ func checkViews(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := view.Check(context.Background(), db); err != nil {
+	if _, err := view.New(db).Check(context.Background(), view.Progress{}); err != nil {
 		t.Error(err)
 	}
 }

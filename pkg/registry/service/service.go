@@ -78,12 +78,13 @@ var (
 // Open brings the tables up to date and starts the Service. Close ends it.
 func Open(ctx context.Context, o Options) (*Service, error) {
 	o.setDefaults()
-	if err := errors.Join(view.Migrate(ctx, o.Database), upload.Migrate(ctx, o.Database)); err != nil {
-		return nil, fmt.Errorf("preparing the registry's tables: %w", err)
-	}
-	log, err := eventlog.Open(ctx, o.Database, view.Apply, o.Now, eventlog.Knows(event.Level))
+	views := view.New(o.Database)
+	log, err := eventlog.Open(ctx, o.Database, views.Apply, o.Now, eventlog.Knows(event.Level))
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
+	}
+	if err := errors.Join(views.Open(ctx), upload.Migrate(ctx, o.Database)); err != nil {
+		return nil, fmt.Errorf("preparing the registry's tables: %w", errors.Join(err, log.Close()))
 	}
 	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)
 	s := &Service{
@@ -92,6 +93,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.janitor.Go(func() { s.Janitor(ctx) })
+	s.janitor.Go(func() { upgradeViews(ctx, views, o.Logger) })
 	return s, nil
 }
 

@@ -23,27 +23,35 @@ const (
 // was given up. The other reasons are those of event.LocationFailed.
 const ReasonAbandoned = "abandoned"
 
-// Apply folds one record into the views, in the transaction in which it is
-// appended or replayed. It depends on the record and the views alone: no
+// fold is what turns records into rows of some tables.
+type fold struct {
+	names
+	layout
+	// version of the tables: that of the layout, or an earlier one.
+	version int64
+}
+
+// apply folds one record into the tables, in the transaction in which it is
+// appended or replayed. It depends on the record and the tables alone: no
 // clock, no randomness, no scratch.
-func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
+func (f fold) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	payload, err := event.Decode(rec.Event)
 	if err != nil {
 		return fmt.Errorf("event %d: %w", rec.Position, err)
 	}
 	switch p := payload.(type) {
 	case event.BackendRegistered:
-		err = applyRegistered(ctx, tx, rec, p)
+		err = f.applyRegistered(ctx, tx, rec, p)
 	case event.BackendAbandoned:
-		err = applyAbandoned(ctx, tx, rec, p)
+		err = f.applyAbandoned(ctx, tx, rec, p)
 	case event.PackagePublished:
-		err = applyPublished(ctx, tx, rec, p)
+		err = f.applyPublished(ctx, tx, rec, p)
 	case event.LocationAdded:
-		err = applyAdded(ctx, tx, rec, []string{p.BackendID}, p.SHA256)
+		err = f.applyAdded(ctx, tx, rec, []string{p.BackendID}, p.SHA256)
 	case event.LocationVerified:
-		err = applyVerified(ctx, tx, rec, p)
+		err = f.applyVerified(ctx, tx, rec, p)
 	case event.LocationFailed:
-		_, err = tx.ExecContext(ctx, `UPDATE storage_locations
+		_, err = tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+`
 			SET changed = CASE WHEN state = 'failed' AND reason = $1 THEN changed ELSE $2 END,
 			    state = 'failed', reason = $1, detail = $3, checked = $2, checked_us = $4
 			WHERE backend_id = $5 AND sha256 = $6`,
@@ -57,27 +65,27 @@ func Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	return nil
 }
 
-func applyRegistered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendRegistered) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM abandoned WHERE backend_id = $1`, p.BackendID); err != nil {
+func (f fold) applyRegistered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendRegistered) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM `+f.of("abandoned")+` WHERE backend_id = $1`, p.BackendID); err != nil {
 		return err
 	}
-	return insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
+	return f.insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
 		[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}},
 		`ON CONFLICT (id) DO UPDATE SET name = excluded.name, driver = excluded.driver, place = excluded.place, registered = excluded.registered`)
 }
 
 // applyAbandoned fails every location of the backend, also those that had failed otherwise.
-func applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendAbandoned) error {
-	if err := insert(ctx, tx, "abandoned", []string{"backend_id", "position"}, [][]any{{p.BackendID, rec.Position}},
+func (f fold) applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendAbandoned) error {
+	if err := f.insert(ctx, tx, "abandoned", []string{"backend_id", "position"}, [][]any{{p.BackendID, rec.Position}},
 		`ON CONFLICT (backend_id) DO UPDATE SET position = excluded.position`); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE storage_locations SET state = 'failed', reason = $1, detail = '', changed = $2
+	_, err := tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+` SET state = 'failed', reason = $1, detail = '', changed = $2
 		WHERE backend_id = $3 AND reason <> $1`, ReasonAbandoned, rec.Position, p.BackendID)
 	return err
 }
 
-func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
+func (f fold) applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
 	m, err := manifest.Decode(p.Manifest)
 	if err != nil {
 		return err
@@ -91,7 +99,7 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 			return err
 		}
 	}
-	if err := insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+	if err := f.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
 		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"},
 		[][]any{{rec.Position, p.Producer, p.Name, p.Version, manifest.Digest(p.Manifest).Bytes(), len(p.Manifest),
 			p.RetentionClass, p.Tier, m.MediaType, string(annotations), len(m.Files), m.Bytes(), rec.Time.UnixMicro(), rec.Actor, p.Backends[0]}}, ""); err != nil {
@@ -111,46 +119,46 @@ func applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p 
 		blobs = append(blobs, []any{sha, d.BLAKE3.Bytes(), size})
 		sums = append(sums, sha)
 	}
-	for i, f := range m.Files {
+	for i, file := range m.Files {
 		executable := 0
-		if f.Executable {
+		if file.Executable {
 			executable = 1
 		}
-		files[i] = []any{rec.Position, i, f.Path, f.Digests.SHA256.Bytes(), executable, f.MediaType, p.Producer}
-		add(f.Digests, f.Size)
+		files[i] = []any{rec.Position, i, file.Path, file.Digests.SHA256.Bytes(), executable, file.MediaType, p.Producer}
+		add(file.Digests, file.Size)
 	}
 	add(digest.Of(p.Manifest), int64(len(p.Manifest)))
 
-	if err := insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, files, ""); err != nil {
+	if err := f.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, files, ""); err != nil {
 		return err
 	}
-	if err := insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
+	if err := f.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
 		return err
 	}
-	return applyAdded(ctx, tx, rec, p.Backends, sums)
+	return f.applyAdded(ctx, tx, rec, p.Backends, sums)
 }
 
 // applyAdded makes locations live. One that had failed is live again: its
 // bytes were stored anew.
-func applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, backends []string, sums [][]byte) error {
+func (f fold) applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, backends []string, sums [][]byte) error {
 	locations := make([][]any, 0, len(sums)*len(backends))
 	for _, id := range backends {
 		for _, sum := range sums {
 			locations = append(locations, []any{id, sum, StateLive, "", "", rec.Position, 0, 0})
 		}
 	}
-	return insert(ctx, tx, "storage_locations",
+	return f.insert(ctx, tx, "storage_locations",
 		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, locations,
 		`ON CONFLICT (sha256, backend_id) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
-		 WHERE storage_locations.state <> 'live'`)
+		 WHERE `+f.of("storage_locations")+`.state <> 'live'`)
 }
 
-func applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationVerified) error {
+func (f fold) applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationVerified) error {
 	args := []any{rec.Position, rec.Time.UnixMicro(), p.BackendID}
 	for _, sum := range p.SHA256 {
 		args = append(args, sum)
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE storage_locations
+	_, err := tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+`
 		SET changed = CASE WHEN state = 'live' THEN changed ELSE $1 END,
 		    state = 'live', reason = '', detail = '', checked = $1, checked_us = $2
 		WHERE backend_id = $3 AND sha256 IN (`+placeholders(4, len(p.SHA256))+`)`, args...)
@@ -169,7 +177,28 @@ func placeholders(first, n int) string {
 	return b.String()
 }
 
-func insert(ctx context.Context, tx database.Tx, table string, columns []string, rows [][]any, suffix string) error {
-	_, err := database.InsertRows(ctx, tx, table, columns, rows, suffix)
+// insert leaves out the columns that tables of an earlier version lack.
+func (f fold) insert(ctx context.Context, tx database.Tx, table string, columns []string, rows [][]any, suffix string) error {
+	if f.version < f.layout.version {
+		columns, rows = f.known(table, columns, rows)
+	}
+	_, err := database.InsertRows(ctx, tx, f.of(table), columns, rows, suffix)
 	return err
+}
+
+func (f fold) known(table string, columns []string, rows [][]any) ([]string, [][]any) {
+	var keep []int
+	var left []string
+	for i, column := range columns {
+		if f.has(table+"."+column, f.version) {
+			keep, left = append(keep, i), append(left, column)
+		}
+	}
+	shorter := make([][]any, len(rows))
+	for i, row := range rows {
+		for _, k := range keep {
+			shorter[i] = append(shorter[i], row[k])
+		}
+	}
+	return left, shorter
 }

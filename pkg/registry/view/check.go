@@ -6,9 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -18,47 +17,50 @@ import (
 // ErrDiffers: the live views are not the fold of the log.
 var ErrDiffers = errors.New("the live views differ from a replay of the log")
 
-// Report is what Check looked at.
+// Report is what Check looked at, or Rebuild made.
 type Report struct {
 	LogID  string         `json:"logId"`
 	Events uint64         `json:"events"`
 	Rows   map[string]int `json:"rows"` // by table
 }
 
-// replayPage bounds how many records are held at once; a record can be 32 MiB.
-const replayPage = 16
-
-// Check replays the log into fresh views, in a temporary SQLite file whatever
-// the live engine is, and compares every row. It reads one snapshot, so it may
-// run beside a live registry. ErrDiffers names the first row that differs; a broken chain of
-// records is eventlog.ErrBroken.
-func Check(ctx context.Context, live *database.DB) (Report, error) {
-	report := Report{Rows: make(map[string]int)}
-	folder, err := os.MkdirTemp("", "artifactstore-views-")
+// Check replays the log into tables beside those that serve, in the same
+// database, compares every row, and drops them again. It checks the chain of
+// records as well, and runs beside everything else as Rebuild does. ErrDiffers
+// names the first row that differs; a broken chain of records is eventlog.ErrBroken.
+//
+// It needs a user that may create tables, and as much room in the database as
+// the views take; nothing on the machine where it runs.
+func (v *Views) Check(ctx context.Context, p Progress) (report Report, err error) {
+	c, s, err := v.begin(ctx, p)
 	if err != nil {
 		return report, err
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
-	fresh, err := database.Open(ctx, "sqlite://"+filepath.Join(folder, "views.db"))
+	defer func() { err = errors.Join(err, c.release(ctx)) }()
+	r, err := newReplay(ctx, c, v.layout, p.Replayed)
 	if err != nil {
 		return report, err
 	}
-	defer fresh.Close() //nolint:errcheck // nothing in it is kept
-	if err := Migrate(ctx, fresh); err != nil {
+	if err := r.catchUp(ctx, 0); err != nil {
 		return report, err
 	}
-	err = live.Read(ctx, func(tx database.Tx) error {
-		head, err := eventlog.Check(ctx, tx)
+	err = v.db.Read(ctx, func(live database.Tx) error {
+		head, err := eventlog.HeadTx(ctx, live)
 		if err != nil {
 			return err
 		}
-		report.LogID, report.Events = head.LogID, head.Position
-		if err := replay(ctx, tx, fresh, head.Position); err != nil {
+		// The replay goes to where this snapshot is, and is then read by a snapshot of its own.
+		if err := r.catchUp(ctx, head.Position); err != nil {
 			return err
 		}
-		return fresh.Read(ctx, func(again database.Tx) error {
+		if err := r.chain.End(ctx, live, head); err != nil {
+			return err
+		}
+		report = Report{LogID: head.LogID, Events: head.Position, Rows: make(map[string]int)}
+		return v.db.Read(ctx, func(again database.Tx) error {
 			for _, t := range tables {
-				if report.Rows[t.name], err = compare(ctx, t.name, t.columns, t.order, tx, again); err != nil {
+				columns := slices.DeleteFunc(slices.Clone(t.columns), func(c string) bool { return !v.layout.has(t.name+"."+c, s.version) })
+				if report.Rows[t.name], err = compare(ctx, comparison{t.name, r.into.of(t.name), strings.Join(columns, ", "), t.order}, live, again); err != nil {
 					return err
 				}
 			}
@@ -68,39 +70,17 @@ func Check(ctx context.Context, live *database.DB) (Report, error) {
 	return report, err
 }
 
-func replay(ctx context.Context, from database.Tx, into *database.DB, head uint64) error {
-	for at := uint64(0); at < head; {
-		records, err := eventlog.ReadTx(ctx, from, at, replayPage)
-		if err != nil {
-			return err
-		}
-		if len(records) == 0 {
-			return fmt.Errorf("the log ends at %d, its head says %d", at, head)
-		}
-		if err := into.Write(ctx, func(tx database.Tx) error {
-			for _, rec := range records {
-				if err := Apply(ctx, tx, rec); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		at = records[len(records)-1].Position
-	}
-	return nil
-}
+type comparison struct{ live, fresh, columns, order string }
 
-// compare walks a table in both databases in the same order.
-func compare(ctx context.Context, table, columns, order string, live, fresh database.Tx) (n int, err error) {
-	query := `SELECT ` + columns + ` FROM ` + table + ` ORDER BY ` + order
-	a, err := live.QueryContext(ctx, query)
+// compare walks a table and its replay in the same order.
+func compare(ctx context.Context, c comparison, live, fresh database.Tx) (n int, err error) {
+	query := func(table string) string { return `SELECT ` + c.columns + ` FROM ` + table + ` ORDER BY ` + c.order }
+	a, err := live.QueryContext(ctx, query(c.live))
 	if err != nil {
 		return 0, err
 	}
 	defer a.Close() //nolint:errcheck // a.Err tells
-	b, err := fresh.QueryContext(ctx, query)
+	b, err := fresh.QueryContext(ctx, query(c.fresh))
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +99,7 @@ func compare(ctx context.Context, table, columns, order string, live, fresh data
 			return n, err
 		}
 		if !reflect.DeepEqual(rowA, rowB) {
-			return n, fmt.Errorf("%w: %s row %d (%s) is %s, the replay has %s", ErrDiffers, table, n, columns, show(rowA), show(rowB))
+			return n, fmt.Errorf("%w: %s row %d (%s) is %s, the replay has %s", ErrDiffers, c.live, n, c.columns, show(rowA), show(rowB))
 		}
 		n++
 	}

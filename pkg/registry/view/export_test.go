@@ -12,8 +12,8 @@ import (
 func Dump(ctx context.Context, tx database.Tx) (string, error) {
 	var b strings.Builder
 	for _, t := range tables {
-		fmt.Fprintf(&b, "# %s: %s\n", t.name, t.columns)
-		rows, err := tx.QueryContext(ctx, `SELECT `+t.columns+` FROM `+t.name+` ORDER BY `+t.order)
+		fmt.Fprintf(&b, "# %s: %s\n", t.name, strings.Join(t.columns, ", "))
+		rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(t.columns, ", ")+` FROM `+t.name+` ORDER BY `+t.order)
 		if err != nil {
 			return "", err
 		}
@@ -35,3 +35,24 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 func MigrateTo(ctx context.Context, db *database.DB, steps int) error {
 	return db.Migrate(ctx, "view", schema[:steps])
 }
+
+// Migrate brings the tables to version 1, all that the steps lead to.
+func Migrate(ctx context.Context, db *database.DB) error { return db.Migrate(ctx, "view", schema) }
+
+// Pretend has v want a version that brings the column, and that programs of a level know.
+func (v *Views) Pretend(version int64, column string, level int) {
+	v.layout = layout{version: version, level: level, create: create, since: map[string]int64{column: version}}
+}
+
+// Claim takes the claim as a rebuild does, and makes its tables, as one that is killed then leaves them.
+func (v *Views) Claim(ctx context.Context) (write func(func(tx database.Tx) error) error, table func(string) string, err error) {
+	c, err := acquire(ctx, v.db, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := newReplay(ctx, c, v.layout, nil)
+	return func(fn func(tx database.Tx) error) error { return c.write(ctx, fn) }, r.into.of, err
+}
+
+// ErrClaimLost is what a rebuild ends with that was still for too long.
+var ErrClaimLost = errClaimLost

@@ -45,12 +45,10 @@ func TestFrozenLogGivesTheGoldenRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer db.Close()
-			if err := view.Migrate(ctx, db); err != nil {
-				t.Fatal(err)
-			}
+			views := opened(t, db)
 			if err := db.Write(ctx, func(tx database.Tx) error {
 				for _, rec := range frozenLog(t) {
-					if err := view.Apply(ctx, tx, rec); err != nil {
+					if err := views.Apply(ctx, tx, rec); err != nil {
 						return err
 					}
 				}

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -30,6 +32,17 @@ func engines(t *testing.T, test func(t *testing.T, db *database.DB)) {
 			test(t, db)
 		})
 	}
+}
+
+// opened has the tables made, and the log's.
+func opened(t *testing.T, db *database.DB) *view.Views {
+	t.Helper()
+	log, err := eventlog.Open(context.Background(), db, nil, time.Now)
+	must(t, err)
+	must(t, log.Close())
+	views := view.New(db)
+	must(t, views.Open(context.Background()))
+	return views
 }
 
 func must(t *testing.T, err error) {

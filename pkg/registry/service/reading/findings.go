@@ -10,10 +10,16 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// counted are findings, and the log's head when they were counted.
+// counted are findings, and when they were counted.
 type counted struct {
-	head     eventlog.Head
+	when
 	findings registrar.Findings
+}
+
+// when is a state of the views.
+type when struct {
+	head       eventlog.Head
+	generation int64 // a rebuild may mend rows, and logs nothing
 }
 
 // Findings implements registrar.Registrar. Counting reads every location of the
@@ -24,15 +30,17 @@ func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, e
 	}
 	var now counted
 	err := r.core.Read(ctx, func(tx database.Tx) error {
-		head, err := eventlog.HeadTx(ctx, tx)
-		if err != nil {
+		var err error
+		if now.head, err = eventlog.HeadTx(ctx, tx); err != nil {
 			return err
 		}
-		if last, found := r.counted.Load(id); found && last.(counted).head == head {
+		if now.generation, err = view.Generation(ctx, tx); err != nil {
+			return err
+		}
+		if last, found := r.counted.Load(id); found && last.(counted).when == now.when {
 			now = last.(counted)
 			return nil
 		}
-		now.head = head
 		now.findings, err = findingsTx(ctx, tx, id)
 		return err
 	})

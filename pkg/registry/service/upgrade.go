@@ -1,0 +1,42 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// upgradeRetry is how long a rebuild that failed waits for the next attempt.
+const upgradeRetry = time.Minute
+
+// upgradeViews rebuilds tables that an older version of the program made. One
+// replica does it, and all of them serve meanwhile, from the old tables.
+func upgradeViews(ctx context.Context, views *view.Views, logger *slog.Logger) {
+	began := time.Now()
+	progress := view.Progress{
+		Waiting: func(holder string) {
+			logger.Info("the views are of an earlier version, and are being rebuilt or checked by another process", "holder", holder)
+		},
+		Busy: func(err error) { logger.Info("the rebuilt views wait for reads that last long", "error", err) },
+	}
+	for {
+		report, err := views.Upgrade(ctx, progress)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if report.LogID != "" {
+				logger.Info("the views were rebuilt for this version", "events", report.Events, "took", time.Since(began))
+			}
+			return
+		}
+		logger.Warn("rebuilding the views for this version; the old ones go on serving", "error", err)
+		select {
+		case <-time.After(upgradeRetry):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+)
+
+// replay folds the log, from its first record on, into tables of its own. It
+// checks the chain of the records as it goes.
+type replay struct {
+	*claim
+	into  fold
+	chain eventlog.Chain
+	// told is called with how far it has come, after each page; may be nil.
+	told func(position, head uint64)
+}
+
+// newReplay makes the tables.
+func newReplay(ctx context.Context, c *claim, l layout, told func(position, head uint64)) (*replay, error) {
+	r := &replay{claim: c, into: fold{fresh(c.generation), l, l.version}, told: told}
+	err := c.write(ctx, func(tx database.Tx) error {
+		_, err := tx.ExecContext(ctx, l.create(r.into.names))
+		return err
+	})
+	return r, err
+}
+
+// catchUp replays until it has come to where the log ended at its last look (it may
+// have grown since: who pushes without a pause is never caught up with for good),
+// or to the position, if that is not 0.
+func (r *replay) catchUp(ctx context.Context, to uint64) error {
+	for {
+		var (
+			head    eventlog.Head
+			records []eventlog.Record
+		)
+		err := r.db.Read(ctx, func(tx database.Tx) (err error) {
+			if head, err = eventlog.HeadTx(ctx, tx); err != nil {
+				return err
+			}
+			records, err = r.next(ctx, tx, head, to)
+			return err
+		})
+		if err != nil || len(records) == 0 {
+			return err
+		}
+		began := time.Now()
+		chain := r.chain
+		for _, record := range records {
+			if err := chain.Next(record); err != nil {
+				return err
+			}
+		}
+		if err := r.write(ctx, func(tx database.Tx) error { return r.fold(ctx, tx, records) }); err != nil {
+			return err
+		}
+		r.chain = chain
+		if r.told != nil {
+			r.told(chain.Position(), head.Position)
+		}
+		if chain.Position() == head.Position {
+			return nil
+		}
+		if err := pause(ctx, min(time.Since(began), maxPause)); err != nil {
+			return err
+		}
+	}
+}
+
+// next reads the page that follows; none at the head, or at the position to (0: there is none).
+func (r *replay) next(ctx context.Context, tx database.Tx, head eventlog.Head, to uint64) ([]eventlog.Record, error) {
+	end := head.Position
+	if to != 0 {
+		end = min(end, to)
+	}
+	if r.chain.Position() >= end {
+		return nil, nil
+	}
+	records, err := eventlog.ReadPageTx(ctx, tx, r.chain.Position(),
+		eventlog.Page{Records: int(min(pageRecords, end-r.chain.Position())), Bytes: pageBytes})
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("%w: it ends at %d, the head is %d", eventlog.ErrBroken, r.chain.Position(), head.Position)
+	}
+	return records, err
+}
+
+func (r *replay) fold(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
+	for _, record := range records {
+		if err := r.into.apply(ctx, tx, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,6 +1,6 @@
-// Package v1alpha1 holds the kinds of the API group artifactstore.dev:
-// StorageBackend (where bytes may live) and RoutingPolicy (which packages go
-// where). Nothing here does anything.
+// Package v1alpha1 defines the kinds of the API group artifactstore.dev:
+// StorageBackend (where bytes are stored) and RoutingPolicy (which packages go
+// where). It contains types only.
 //
 // +kubebuilder:object:generate=true
 // +groupName=artifactstore.dev

@@ -10,8 +10,8 @@ const (
 	ConditionResolvedRefs = "ResolvedRefs"
 )
 
-// RoutingPolicy says which packages go to which backend. All policies of the
-// namespace make one list, the oldest policy first.
+// RoutingPolicy says which backend stores which packages. All policies of the
+// namespace form one list of rules, the oldest policy first.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=rp,categories=artifactstore
@@ -27,16 +27,16 @@ type RoutingPolicy struct {
 
 	// +required
 	Spec RoutingPolicySpec `json:"spec"`
-	// Status is what became of it. Until the first look no generation counts as
-	// observed: tools that wait (kstatus) do not take what is new for what is well.
+	// Status is the observed state. Until the first observation the observed
+	// generation is -1, so that tools that wait (kstatus) do not take a new object for a ready one.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status RoutingPolicyStatus `json:"status,omitempty"`
 }
 
-// RoutingPolicySpec is what is wanted.
+// RoutingPolicySpec is the desired state.
 type RoutingPolicySpec struct {
-	// Rules: the first that matches decides.
+	// Rules in order of precedence: the first match decides.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
@@ -44,12 +44,12 @@ type RoutingPolicySpec struct {
 	Rules []RoutingRule `json:"rules"`
 }
 
-// RoutingRule sends what it matches to the first ready one of its backends.
+// RoutingRule sends the packages it matches to the first ready backend in its list.
 type RoutingRule struct {
-	// Match narrows the rule; without it the rule takes everything.
+	// Match restricts the rule. Without it the rule matches everything.
 	// +optional
 	Match *RoutingMatch `json:"match,omitempty"`
-	// Backends names StorageBackends of the namespace in order of preference.
+	// Backends are names of StorageBackends of the namespace, in order of preference.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=63
@@ -59,10 +59,10 @@ type RoutingRule struct {
 	Backends []string `json:"backends"`
 }
 
-// RoutingMatch holds where both parts hold; a part that is not set holds always.
+// RoutingMatch matches if all parts that are set match.
 // +kubebuilder:validation:XValidation:rule="has(self.producers) || has(self.retentionClasses)",message="match must name producers or retentionClasses; leave match out to take everything"
 type RoutingMatch struct {
-	// Producers are globs: "*" is any run of characters, "?" one.
+	// Producers are globs: "*" matches any run of characters, "?" one character.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
@@ -70,7 +70,7 @@ type RoutingMatch struct {
 	// +listType=atomic
 	// +optional
 	Producers []string `json:"producers,omitempty"`
-	// RetentionClasses are compared as they are.
+	// RetentionClasses are compared literally.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
@@ -80,31 +80,31 @@ type RoutingMatch struct {
 	RetentionClasses []string `json:"retentionClasses,omitempty"`
 }
 
-// RoutingPolicyStatus is what became of it.
+// RoutingPolicyStatus is the observed state.
 type RoutingPolicyStatus struct {
-	// ObservedGeneration is the generation that the conditions speak of; -1
-	// until the first look.
+	// ObservedGeneration is the generation that the conditions describe; -1
+	// until the first observation.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Rules, one for each of spec, in the same order.
+	// Rules has one entry for each rule of spec, in the same order.
 	// +listType=atomic
 	// +optional
 	Rules []RuleStatus `json:"rules,omitempty"`
-	// Conditions: Accepted, ResolvedRefs, Ready.
+	// Conditions are Accepted, ResolvedRefs and Ready.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// RuleStatus is what one rule does now.
+// RuleStatus is the current effect of one rule.
 type RuleStatus struct {
-	// Backend that takes the bytes of this rule now; empty if none would.
+	// Backend that new packages of this rule go to now; empty if there is none.
 	// +optional
 	Backend string `json:"backend,omitempty"`
 	// Reason is Resolved, NoReadyBackend, TargetNotFound or Conflicted.
 	Reason string `json:"reason"`
-	// Message says it in a sentence.
+	// Message describes it in one sentence.
 	// +optional
 	Message string `json:"message,omitempty"`
 }

@@ -6,29 +6,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ConditionVerificationScheduled says whether spec.verification is followed. It
-// stands apart from the others, and is there only where verification is declared.
+// ConditionVerificationScheduled says whether runs start as spec.verification
+// schedules them. It is independent of the other conditions, and absent unless
+// verification is declared.
 const ConditionVerificationScheduled = "VerificationScheduled"
 
-// VerificationMode says what a run reads.
+// VerificationMode says which objects a run reads.
 // +kubebuilder:validation:Enum=Full;Rolling
 type VerificationMode string
 
-// The modes.
+// The verification modes.
 const (
-	// VerificationFull reads everything at each run.
+	// VerificationFull reads every object in each run.
 	VerificationFull VerificationMode = "Full"
-	// VerificationRolling reads a share at each run, so that everything is read
-	// once in rollingPeriod.
+	// VerificationRolling reads a share in each run, so that every object is
+	// read once per rollingPeriod.
 	VerificationRolling VerificationMode = "Rolling"
 )
 
-// VerificationSpec has stored objects read again and compared with their
-// digests: by a CronJob in a cluster, by the manager itself outside one.
+// VerificationSpec schedules the rereading of stored objects, which compares them
+// with their digests: by a CronJob in a cluster, by the manager itself outside one.
 type VerificationSpec struct {
-	// Schedule as of cron: minute, hour, day of the month, month, day of the
-	// week. In minute and hour H stands for a number made of namespace and
-	// name, H(0-5) for one of these, so that many backends do not begin at once.
+	// Schedule in cron format: minute, hour, day of the month, month, day of the
+	// week. In minute and hour, H stands for a number derived from namespace and
+	// name, H(0-5) for one in that range, so that backends start at different times.
 	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^((H|H\\([0-9]{1,2}-[0-9]{1,2}\\)|[0-9*,/-]+) ){2}[0-9*,/?-]+ [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/?-]+$')",message="must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)"
@@ -39,20 +40,20 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){4}([^ ]*[,(-])?(0*[7-9]|[1-9][0-9]|[0-9]{3})')",message="the day of the week must be from 0 (Sunday) to 6 or SUN to SAT"
 	// +required
 	Schedule string `json:"schedule"`
-	// TimeZone of the schedule, as Europe/Berlin.
+	// TimeZone of the schedule, for example Europe/Berlin.
 	// +kubebuilder:default="Etc/UTC"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self != 'Local' && self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')",message="must be the name of a time zone, as Europe/Berlin, and not Local"
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
-	// Mode: Full reads everything at each run. Rolling reads what was never
-	// verified, what would be older than rollingPeriod at the next run, and the
-	// oldest up to a share of everything.
+	// Mode: Full reads every object in each run. Rolling reads objects never
+	// verified, objects whose last verification would be older than
+	// rollingPeriod at the next run, and then the oldest, up to a share of all.
 	// +kubebuilder:default=Full
 	// +optional
 	Mode VerificationMode `json:"mode,omitempty"`
-	// RollingPeriod is in what time everything is read once with mode Rolling,
+	// RollingPeriod is the period in which mode Rolling reads every object once,
 	// 1h to 87600h (ten years).
 	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:Type=string
@@ -61,18 +62,18 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
 	// +optional
 	RollingPeriod *metav1.Duration `json:"rollingPeriod,omitempty"`
-	// Concurrency is how many objects are read at once.
+	// Concurrency is the number of objects read in parallel.
 	// +kubebuilder:default=4
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	// +optional
 	Concurrency int32 `json:"concurrency,omitempty"`
-	// Bandwidth bounds what is read, in bytes per second, from 64Ki on. Default: no bound.
+	// Bandwidth limits reading, in bytes per second, at least 64Ki. Default: no limit.
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 65536 : (isQuantity(self) && quantity(self).compareTo(quantity('64Ki')) >= 0)",message="must be at least 64Ki bytes per second"
 	// +optional
 	Bandwidth *resource.Quantity `json:"bandwidth,omitempty"`
-	// Deadline of a run, 1m to 168h: then nothing more is begun, and after
-	// another 15 minutes what is under way is broken off. The next run goes on there.
+	// Deadline of a run, 1m to 168h. After it, no further object is started; 15
+	// minutes later objects still being read are aborted. The next run continues there.
 	// +kubebuilder:default="6h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -80,8 +81,8 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be from 1m to 168h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
-	// Suspend begins no more runs. So do probe.suspend and the deletion of the
-	// backend.
+	// Suspend starts no more runs. So does probe.suspend, and so does the deletion
+	// of the backend.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 	// Resources of the pod.
@@ -90,8 +91,8 @@ type VerificationSpec struct {
 	Resources VerificationResources `json:"resources,omitempty"`
 }
 
-// VerificationResources are those of the pod that reads: some 8 MiB for each
-// object that is read at once.
+// VerificationResources are the resources of the pod that reads. It needs about
+// 8 MiB of memory for each object read in parallel.
 type VerificationResources struct {
 	// Requests of the pod.
 	// +kubebuilder:default={cpu: "100m", memory: "64Mi"}
@@ -107,8 +108,7 @@ type VerificationResources struct {
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 }
 
-// FailedLocation is a blob that was read from the backend and is not there, or
-// not what it should be.
+// FailedLocation is a blob that verification found missing or corrupt.
 type FailedLocation struct {
 	// SHA256 of the blob, sha256:….
 	// +kubebuilder:validation:MaxLength=71

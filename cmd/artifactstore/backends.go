@@ -14,7 +14,7 @@ import (
 func (a *app) backendsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "backends",
-		Short: "List backends, whether they are ready, and what verification found",
+		Short: "List backends, their readiness and their verification results",
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(a.backends),
 	}

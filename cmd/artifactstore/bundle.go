@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// bundledFile and smaller goes into a bundle: up to here a request of its
-	// own costs more than the bytes.
+	// bundledFile is the largest file that goes into a bundle. Up to this size
+	// the cost of a separate request exceeds the cost of the bytes.
 	bundledFile = 128 << 10
-	// A bundle's size: what the registry stores together, so that a request is
-	// neither many of its rounds nor a part of one.
+	// The size of a bundle is what the registry stores in one batch, so a
+	// request is neither many batches nor part of one.
 	bundleFiles = 128
 	bundleBytes = 4 << 20
 )
 
-// parcels divides files into requests: large files by themselves, small ones
-// in bundles, no fewer than are sent at a time.
+// parcels divides files into requests: one for each large file, bundles for
+// small ones. There are at least as many bundles as are sent in parallel.
 func parcels(files []*localFile, concurrency int) [][]*localFile {
 	small := 0
 	for _, f := range files {
@@ -51,12 +51,12 @@ func parcels(files []*localFile, concurrency int) [][]*localFile {
 	return out
 }
 
-// bundle gives files one after the other, from memory or from disk.
+// bundle returns files one after the other, from memory or from disk.
 type bundle struct {
 	files    []*localFile
 	progress *meter
 	current  *localFile
-	open     *os.File // of current, if it is not in memory
+	open     *os.File // current on disk; nil if it is in memory
 }
 
 func (b *bundle) next() (registry.NamedContent, error) {
@@ -66,7 +66,7 @@ func (b *bundle) next() (registry.NamedContent, error) {
 	}
 	f := b.files[0]
 	b.current, b.files = f, b.files[1:]
-	// Without digests: they were declared, and in an archive each costs a header more.
+	// No digests here: they are declared already, and each would add a header to the archive.
 	file := registry.NamedContent{Path: f.path, Content: registry.Content{Size: f.size(), Executable: f.executable}}
 	if f.content != nil {
 		file.Reader = b.progress.reader(bytes.NewReader(f.content))
@@ -80,18 +80,17 @@ func (b *bundle) next() (registry.NamedContent, error) {
 	return file, nil
 }
 
-// close ends the current file.
 func (b *bundle) close() {
 	if b.open != nil {
 		b.open.Close()
 		b.open = nil
 	}
 	if b.current != nil {
-		b.current.content = nil // sent, or the push fails: either way no longer needed
+		b.current.content = nil // no longer needed: it was sent, or the push fails
 	}
 }
 
-// sendParcel sends one request's files.
+// sendParcel sends the files of one request.
 func sendParcel(ctx context.Context, client uploader, session string, files []*localFile, progress *meter) error {
 	if len(files) == 1 {
 		return files[0].put(ctx, client, session, progress)
@@ -100,13 +99,13 @@ func sendParcel(ctx context.Context, client uploader, session string, files []*l
 	defer b.close()
 	_, err := client.PutFiles(ctx, session, b.next)
 	if err != nil && ctx.Err() == nil && b.open != nil && !b.current.unchanged(b.open) {
-		// The registry's complaint about digest or length is a consequence.
+		// The registry's error about digest or length is a consequence of the change.
 		return &changedError{b.current.name}
 	}
 	return err
 }
 
-// uploader is what sending needs of the registry.
+// uploader is the part of the registry that sending needs.
 type uploader interface {
 	registry.Uploads
 	registry.Bundles

@@ -12,23 +12,23 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// connection says where the registry is, and who asks it.
+// connection holds the address of the registry and the caller's credentials.
 type connection struct {
 	server string
-	// tokenFile is read again while the program runs; token is what the
-	// environment gave, and stands if there is no file.
+	// tokenFile is reread while the program runs. It takes precedence over
+	// token, which comes from the environment.
 	tokenFile string
 	token     storage.Secret
-	// insecureToken sends the token in the clear to another machine.
+	// insecureToken allows the token over plain http to other machines.
 	insecureToken bool
 	caFile        string
 }
 
-// hasToken: nothing is sent of who asks otherwise.
+// hasToken reports whether requests carry credentials.
 func (c connection) hasToken() bool { return c.tokenFile != "" || !c.token.IsZero() }
 
-// connect makes a client of the registry. Nothing is sent yet, so all that can
-// be wrong is what was given.
+// connect makes a client of the registry. It sends nothing yet, so every error
+// is about the arguments.
 func connect(c connection) (registry.Registry, error) {
 	opts := client.Options{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken}
 	switch {
@@ -47,7 +47,7 @@ func connect(c connection) (registry.Registry, error) {
 			return nil, usage("ca-file: %w", err)
 		}
 		if opts.RootCAs = x509.NewCertPool(); !opts.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usage("ca-file: %s holds no certificate in PEM", c.caFile)
+			return nil, usage("ca-file: %s contains no PEM certificate", c.caFile)
 		}
 	}
 	server, err := client.New(c.server, opts)
@@ -60,10 +60,10 @@ func connect(c connection) (registry.Registry, error) {
 	return server, nil
 }
 
-// explainAccess adds to a 401 how a token is given, if none was.
+// explainAccess adds to a 401 how to set a token, if none is set.
 func explainAccess(err error, c connection) error {
 	if errors.Is(err, access.ErrUnauthenticated) && !c.hasToken() {
-		return fmt.Errorf("%w; give one by --token-file, %s or %s", err, tokenFileEnv, tokenEnv)
+		return fmt.Errorf("%w; set --token-file, %s or %s", err, tokenFileEnv, tokenEnv)
 	}
 	return err
 }

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// completionTimeout: a shell that hangs on Tab is worse than no proposals.
+	// completionTimeout is short: no proposals are better than a shell that hangs on Tab.
 	completionTimeout = 2 * time.Second
-	// completionPage bounds how many packages are proposed.
+	// completionPage is the maximum number of packages proposed.
 	completionPage = 200
 )
 
-// complete proposes fixed values for a flag. The flag exists: a mistake here
-// is one of programming and shows in every test.
+// complete proposes fixed values for a flag. It panics if the flag does not
+// exist, which every test would show.
 func complete(command *cobra.Command, flag string, values ...string) {
 	must(command.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 }
@@ -35,7 +35,6 @@ func must(err error) {
 	}
 }
 
-// completeBackends asks the registry for the names of its backends.
 func (a *app) completeBackends(command *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	return a.propose(command, func(ctx context.Context, client registry.Registry) (names []string, err error) {
 		backends, err := client.ListBackends(ctx)
@@ -48,8 +47,8 @@ func (a *app) completeBackends(command *cobra.Command, _ []string, prefix string
 	})
 }
 
-// completePackages proposes P/N@V for the first argument. What stands before
-// the slash narrows the question to that producer.
+// completePackages proposes P/N@V for the first argument. Text before a slash
+// restricts the proposals to that producer.
 func (a *app) completePackages(command *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault

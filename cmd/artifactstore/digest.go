@@ -14,7 +14,7 @@ import (
 func (a *app) digestCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "digest FILE...",
-		Short: "Print both digests of files; - is standard input",
+		Short: "Print both digests of files; - reads standard input",
 		Args:  cobra.MinimumNArgs(1),
 		RunE:  a.verb(a.digest),
 	}

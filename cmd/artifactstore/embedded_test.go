@@ -18,7 +18,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// startDeadline bounds how long a manager may take until its backends are ready.
+// startDeadline bounds the time until a manager's backends are ready.
 const startDeadline = 30 * time.Second
 
 // TestEmbedded runs scripts against a real manager with its own data, started
@@ -58,9 +58,9 @@ type process struct {
 
 var servedAt = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
 
-// manager start BACKENDS FLAG... starts it and waits until that many are ready
-// (asking with the token of the environment, if there is one), then points the
-// CLI at it; manager stop ends it and wants a clean end.
+// manager start BACKENDS FLAG... starts a manager and waits until that many
+// backends are ready, using the token of the environment, if any. Then it points
+// the CLI at the manager. manager stop stops it and requires a clean exit.
 func manager(ts *testscript.TestScript, neg bool, args []string) {
 	p := ts.Value(processKey{}).(*process)
 	switch {
@@ -81,7 +81,7 @@ func (p *process) start(ts *testscript.TestScript, backends string, flags []stri
 	p.command = exec.Command(path, append([]string{"--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0"}, flags...)...)
 	p.command.Stdout, p.command.Stderr = p.log, p.log
 	ts.Check(p.command.Start())
-	ts.Defer(func() { _ = p.stop() }) // a script that failed need not end cleanly
+	ts.Defer(func() { _ = p.stop() }) // after a failed script a clean exit does not matter
 	var server string
 	waitFor(ts, func() error {
 		text := ts.ReadFile("manager.log")
@@ -144,7 +144,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: eventually TEXT PROGRAM ARG...")
 	}
 	waitFor(ts, func() error {
-		_ = ts.Exec(args[1], args[2:]...) // what it prints counts, not how it ends
+		_ = ts.Exec(args[1], args[2:]...) // the output counts, not the exit code
 		if out := ts.ReadFile("stdout"); !strings.Contains(out, args[0]) {
 			return fmt.Errorf("%q is not in what %v prints:\n%s", args[0], args[1:], out)
 		}
@@ -167,6 +167,6 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	content, err := os.ReadFile(path)
 	ts.Check(err)
 	content[len(content)/2] ^= 1
-	ts.Check(os.Remove(path)) // stored blobs are not writable, nor may they be
+	ts.Check(os.Remove(path)) // stored blobs are read-only
 	ts.Check(os.WriteFile(path, content, 0o444))
 }

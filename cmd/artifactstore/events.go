@@ -16,13 +16,13 @@ func (a *app) eventsCommand() *cobra.Command {
 	var follow bool
 	command := &cobra.Command{
 		Use:   "events",
-		Short: "Print the event log, one event a line",
+		Short: "Print the event log, one event per line",
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(func(ctx context.Context, _ []string) error { return a.events(ctx, after, follow) }),
 	}
 	flags := command.Flags()
 	flags.Uint64Var(&after, "after", 0, "only events after this position")
-	flags.BoolVar(&follow, "follow", false, "go on with new events until interrupted")
+	flags.BoolVar(&follow, "follow", false, "keep printing new events until interrupted")
 	return command
 }
 
@@ -34,7 +34,7 @@ func (a *app) events(ctx context.Context, after uint64, follow bool) error {
 	if follow {
 		err := client.FollowEvents(ctx, after, a.printEvent)
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // interrupting is how following ends
+			return nil // an interrupt is the normal end of --follow
 		}
 		return err
 	}
@@ -49,14 +49,14 @@ func (a *app) events(ctx context.Context, after uint64, follow bool) error {
 			}
 			after = event.Position
 		}
-		// The head of this page: a log that grows meanwhile is not chased.
+		// Stop at the head as of this page: a growing log has no other end.
 		if len(page.Events) == 0 || after >= page.Head {
 			return nil
 		}
 	}
 }
 
-// printEvent uses fixed widths: there is no last row to align with.
+// printEvent uses fixed widths: a stream has no last row to align with.
 func (a *app) printEvent(e registry.Event) error {
 	return a.printStream(e, func() string {
 		return fmt.Sprintf("%-8d %s  %-30s %-16s %s", e.Position, e.Time.UTC().Format(time.RFC3339), e.Kind, dash(e.Actor), e.Subject)

@@ -11,7 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Exit codes, as scripts rely on them.
+// Exit codes. Scripts rely on them.
 const (
 	exitDone      = 0
 	exitFailed    = 1
@@ -19,7 +19,7 @@ const (
 	exitIntegrity = 3
 )
 
-// usageError is what the caller of the program got wrong.
+// usageError is a mistake on the command line.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -27,7 +27,7 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// asUsage marks an error of checking arguments; nil stays nil.
+// asUsage marks err as a mistake on the command line; nil stays nil.
 func asUsage(err error) error {
 	if err == nil {
 		return nil
@@ -35,10 +35,10 @@ func asUsage(err error) error {
 	return &usageError{err}
 }
 
-// errIntegrity is wrapped by every finding that bytes are not what they should be.
+// errIntegrity matches every integrityError.
 var errIntegrity = errors.New("integrity failure")
 
-// integrityError names the file, blob or backend and what is wrong with it.
+// integrityError says which file, blob or backend is damaged, and how.
 type integrityError struct{ subject, detail string }
 
 func (e *integrityError) Error() string { return e.subject + ": " + e.detail }
@@ -49,8 +49,8 @@ func integrity(subject, format string, args ...any) error {
 	return &integrityError{subject, fmt.Sprintf(format, args...)}
 }
 
-// exitCode is the one place that maps errors to codes. Wrong usage goes first:
-// a digest that is misspelt on the command line is no integrity failure.
+// exitCode is the only place that maps errors to codes. Usage takes precedence:
+// a misspelt digest on the command line is not an integrity failure.
 func exitCode(err error) int {
 	var wrong *usageError
 	switch {
@@ -66,7 +66,7 @@ func exitCode(err error) int {
 	}
 }
 
-// oneLine keeps a message of several lines (joined errors) on one.
+// oneLine joins the lines of a message, such as those of joined errors.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

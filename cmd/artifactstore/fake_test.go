@@ -14,9 +14,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// memory is a registry of one session at a time that keeps everything in
-// memory and can be told to misbehave. Other methods than those below are nil
-// and panic: push and pull need no more.
+// memory is a registry that keeps everything in memory, has one session at a
+// time, and can be made to misbehave. Methods not defined below panic: push and
+// pull do not need them.
 type memory struct {
 	registry.Registry
 
@@ -25,7 +25,7 @@ type memory struct {
 	declared  map[string]registry.FileDeclaration
 	blobs     map[digest.Digest][]byte
 	published map[registry.PackageRef][]byte // manifests
-	received  []string                       // paths, in the order in which they came
+	received  []string                       // paths, in order of arrival
 	abandoned int
 
 	// Misbehaviour; nil does nothing.
@@ -41,7 +41,7 @@ func newMemory() *memory {
 	return &memory{blobs: map[digest.Digest][]byte{}, published: map[registry.PackageRef][]byte{}}
 }
 
-// appOn returns an app whose registry is m, and what it prints.
+// appOn returns an app whose registry is m, and its output.
 func appOn(t *testing.T, m *memory) (*app, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// smallFile is read whole, into memory, in one call.
+	// smallFile is the size up to which a file is read into memory in one call.
 	smallFile = 1 << 20
-	// keepBudget bounds the content of small files that stays in memory
-	// between hashing and sending, so that most are opened and read once. What
-	// does not fit is read a second time, from the page cache as a rule.
+	// keepBudget bounds the content of small files kept in memory between
+	// hashing and sending, so most are opened and read once. The others are
+	// read a second time, usually from the page cache.
 	keepBudget = 64 << 20
 )
 
-// hashFiles fills in the digests of all files, on every processor. Up to keep
-// bytes of small files stay in memory. Whatever changes under it is a *changedError.
+// hashFiles fills in the digests of all files, using all processors. It keeps up
+// to keep bytes of small files in memory. A file that changes meanwhile is a *changedError.
 func hashFiles(ctx context.Context, files []localFile, keep int64, progress *meter) error {
 	var next, kept atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
@@ -61,8 +61,8 @@ func hashFiles(ctx context.Context, files []localFile, keep int64, progress *met
 	return group.Wait()
 }
 
-// hashInto reads the file into buf, which has its size, and hashes that: the
-// digests are of exactly these bytes, whatever happens to the file.
+// hashInto reads the file into buf, which has the file's size, and hashes buf: the
+// digests match exactly these bytes even if the file changes later.
 func (f *localFile) hashInto(buf []byte) error {
 	file, err := f.open()
 	if err != nil {

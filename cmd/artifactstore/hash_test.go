@@ -11,7 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// walkOf writes files of the given contents and collects them again.
+// walkOf writes files with the given contents and collects them.
 func walkOf(t *testing.T, contents ...[]byte) []localFile {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,7 +61,7 @@ func TestHashFiles(t *testing.T) {
 	}
 }
 
-// A file that is not the one that was found fails; it is never hashed as if it were.
+// A file that is not the one found fails; it is never hashed in its place.
 func TestHashFilesChanged(t *testing.T) {
 	t.Parallel()
 	small, large := []byte("before"), make([]byte, smallFile+1)
@@ -95,7 +95,7 @@ func appendByte(path string) error {
 	return errors.Join(err, file.Close())
 }
 
-// replace puts another file of the same size and time in its place.
+// replace puts a file of the same size and time in its place.
 func replace(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

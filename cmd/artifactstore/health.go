@@ -14,7 +14,7 @@ import (
 func (a *app) healthCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "health",
-		Short: "Summarize the registry's health; exit 1 unless it is ok",
+		Short: "Show the registry's health; exit 1 if it is not ok",
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(a.health),
 	}

@@ -20,8 +20,8 @@ func (a *app) listCommand() *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.StringVar(&filter.Producer, "producer", "", "only packages of this producer")
-	flags.StringVar(&filter.Name, "name", "", "only packages of this name")
-	flags.StringVar(&filter.RetentionClass, "retention-class", "", "only packages of this retention class")
+	flags.StringVar(&filter.Name, "name", "", "only packages with this name")
+	flags.StringVar(&filter.RetentionClass, "retention-class", "", "only packages in this retention class")
 	return command
 }
 

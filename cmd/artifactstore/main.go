@@ -1,8 +1,8 @@
 // Command artifactstore pushes packages to a registry, pulls them back, and
-// asks it what it keeps, where, and whether that is still intact.
+// reports what the registry stores, where, and whether it is still intact.
 //
-// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure (bytes are
-// not what their digests say).
+// Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure (bytes do
+// not match their digests).
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program immediately
 	code := run(ctx, os.Args[1:], environment{os.Stdin, os.Stdout, os.Stderr, os.Getenv})
 	stop()
 	os.Exit(code)

@@ -30,8 +30,8 @@ func (m withBuildDir) Run() int {
 	return m.tests.Run()
 }
 
-// TestLocal runs what needs no registry. The address given leads nowhere, so
-// that nothing on this machine is asked by accident.
+// TestLocal runs scripts that need no registry. The server address leads nowhere,
+// so that no process of this machine is contacted by accident.
 func TestLocal(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -45,7 +45,7 @@ func TestLocal(t *testing.T) {
 	})
 }
 
-// exits CODE PROGRAM ARG... runs the program and wants exactly this exit code.
+// exits CODE PROGRAM ARG... runs the program and requires exactly this exit code.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM ARG...")

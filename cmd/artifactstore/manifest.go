@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) manifestCommand() *cobra.Command {
-	command := &cobra.Command{Use: "manifest", Short: "Look at manifests, and compare folders with them"}
+	command := &cobra.Command{Use: "manifest", Short: "Show manifests and compare folders with them"}
 	group(command)
 	command.AddCommand(a.manifestShowCommand(), a.manifestVerifyCommand())
 	return command
@@ -26,12 +26,12 @@ func (a *app) manifestShowCommand() *cobra.Command {
 	var raw bool
 	command := &cobra.Command{
 		Use:               "show FILE|PRODUCER/NAME@VERSION",
-		Short:             "Print a manifest, from a file or of a package",
+		Short:             "Print the manifest in a file or of a package",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePackages,
 		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.manifestShow(ctx, args[0], raw) }),
 	}
-	command.Flags().BoolVar(&raw, "raw", false, "write the canonical CBOR itself, to be kept in a file")
+	command.Flags().BoolVar(&raw, "raw", false, "write the canonical CBOR bytes, for example to save them in a file")
 	return command
 }
 
@@ -62,13 +62,13 @@ func (a *app) manifestShow(ctx context.Context, name string, raw bool) error {
 	})
 }
 
-// loadManifest reads a manifest file if there is one of that name, else the
-// manifest of that package.
+// loadManifest reads the manifest file of that name. If there is none, name is a
+// package, and its manifest comes from the registry.
 func (a *app) loadManifest(ctx context.Context, name string) ([]byte, *manifest.Manifest, error) {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().IsRegular() {
 		if info.Size() > manifest.MaxSize {
-			return nil, nil, fmt.Errorf("%s: a manifest has at most %d bytes, this has %d", name, manifest.MaxSize, info.Size())
+			return nil, nil, fmt.Errorf("%s: %d bytes, too large for a manifest (at most %d bytes)", name, info.Size(), manifest.MaxSize)
 		}
 		encoded, err := os.ReadFile(name)
 		if err != nil {
@@ -83,7 +83,7 @@ func (a *app) loadManifest(ctx context.Context, name string) ([]byte, *manifest.
 	ref, refErr := registry.ParsePackageRef(name)
 	if refErr != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, usage("%s: is neither a file nor a package: %v", name, refErr)
+			return nil, nil, usage("%s: neither a file nor a package: %v", name, refErr)
 		}
 		return nil, nil, asUsage(refErr)
 	}

@@ -21,12 +21,12 @@ func (a *app) manifestVerifyCommand() *cobra.Command {
 	}
 }
 
-// What a difference can be.
+// Kinds of difference.
 const (
 	differenceMissing    = "missing"    // in the manifest, not on disk
 	differenceExtra      = "extra"      // on disk, not in the manifest
-	differenceContent    = "content"    // other bytes
-	differenceExecutable = "executable" // the bit is wrong
+	differenceContent    = "content"    // the bytes differ
+	differenceExecutable = "executable" // the executable bit differs
 )
 
 type difference struct {
@@ -42,7 +42,7 @@ func (a *app) manifestVerify(ctx context.Context, name, dir string) error {
 	if info, err := os.Stat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return usage("%s: is not a folder", dir)
+		return usage("%s: not a folder", dir)
 	}
 	files, err := collectFiles([]string{dir}, false)
 	if err != nil {
@@ -66,19 +66,19 @@ func (a *app) manifestVerify(ctx context.Context, name, dir string) error {
 			row(w, d.Difference, d.Path)
 		}
 		if len(differences) == 0 {
-			fmt.Fprintf(w, "%s is what %s says: %d files, %d bytes\n", dir, result.ManifestDigest, result.Files, result.Bytes)
+			fmt.Fprintf(w, "%s matches %s: %d files, %d bytes\n", dir, result.ManifestDigest, result.Files, result.Bytes)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	if len(differences) > 0 {
-		return integrity(dir, "%d differences from %s, first %s (%s)", len(differences), name, differences[0].Path, differences[0].Difference)
+		return integrity(dir, "%d differences from %s; the first is %s (%s)", len(differences), name, differences[0].Path, differences[0].Difference)
 	}
 	return nil
 }
 
-// compareFiles walks two lists that are both sorted by path.
+// compareFiles compares two lists that are both sorted by path.
 func compareFiles(want []manifest.File, have []localFile) []difference {
 	found := []difference{}
 	note := func(path, what string) { found = append(found, difference{path, what}) }

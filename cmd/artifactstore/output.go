@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// format is how results are printed; it is a pflag.Value.
+// format is the output format of results; it is a pflag.Value.
 type format string
 
 const (
@@ -30,8 +30,8 @@ func (f *format) Set(text string) error {
 	return fmt.Errorf("must be table, json or yaml")
 }
 
-// print writes value as JSON or YAML, or calls table with aligned columns:
-// cells are separated by tabs, rows end in newlines.
+// print writes value as JSON or YAML, or calls table. In a table, tabs separate
+// cells and newlines end rows; print aligns the columns.
 func (a *app) print(value any, table func(w *tabwriter.Writer)) error {
 	switch a.output {
 	case formatJSON:
@@ -52,8 +52,8 @@ func (a *app) print(value any, table func(w *tabwriter.Writer)) error {
 	return w.Flush()
 }
 
-// printStream writes one of many values as it comes: a line of JSON, a YAML
-// document, or the line that row makes.
+// printStream writes one of many values immediately: a line of JSON, a YAML
+// document, or the line that row returns.
 func (a *app) printStream(value any, row func() string) error {
 	switch a.output {
 	case formatJSON:
@@ -72,7 +72,7 @@ func (a *app) printStream(value any, row func() string) error {
 	return err
 }
 
-// row writes cells, dashes for empty ones, so that columns can be cut.
+// row writes one row. Empty cells become dashes, so that cut finds the columns.
 func row(w *tabwriter.Writer, cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {
@@ -81,7 +81,7 @@ func row(w *tabwriter.Writer, cells ...any) {
 	fmt.Fprintln(w, strings.Join(texts, "\t"))
 }
 
-// field writes one "name  value" line of a single thing; empty ones are left out.
+// field writes one "name  value" line of a single thing, and nothing if value is empty.
 func field(w *tabwriter.Writer, name string, value any) {
 	if text := fmt.Sprint(value); text != "" {
 		fmt.Fprintf(w, "%s\t%s\n", name, text)

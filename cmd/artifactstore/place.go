@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	// backendConfigEnv holds what --file would, itself.
+	// backendConfigEnv holds the content of --file itself.
 	backendConfigEnv = "ARTIFACTSTORE_BACKEND_CONFIG"
-	// maxPlaceFile bounds each file that is read, in bytes: what a Secret may hold.
+	// maxPlaceFile bounds each file read, in bytes: the size limit of a Secret.
 	maxPlaceFile = 1 << 20
 )
 
-// placeFlags say how to reach a backend's bytes without the registry.
+// placeFlags say how to reach a backend's objects without the registry.
 type placeFlags struct {
 	file        string
 	credentials string
 }
 
 func (f *placeFlags) add(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.file, "file", "f", "", "file that says where the bytes are, as spec.s3 or spec.local of a StorageBackend without references; "+backendConfigEnv+" may hold it instead")
-	flags.StringVar(&f.credentials, "credentials-dir", "", "folder of the files accessKey, secretKey, sessionToken and caBundle, as far as needed")
+	flags.StringVarP(&f.file, "file", "f", "", "file with the s3 or local part of a\nStorageBackend's spec, without references;\n"+backendConfigEnv+" can hold its\ncontent instead")
+	flags.StringVar(&f.credentials, "credentials-dir", "", "folder with the files accessKey, secretKey,\nsessionToken and caBundle, as needed")
 }
 
-// placeConfig reads them; direct is false if there are none.
+// placeConfig reads the flags' files; direct is false if no flag is set.
 func (a *app) placeConfig(f placeFlags) (config backends.Config, direct bool, err error) {
 	text, from := []byte(a.getenv(backendConfigEnv)), backendConfigEnv
 	if f.file != "" {
@@ -46,7 +46,7 @@ func (a *app) placeConfig(f placeFlags) (config backends.Config, direct bool, er
 			return config, false, usage("--file: %s is empty", f.file)
 		}
 		if f.credentials != "" {
-			return config, false, usage("--credentials-dir: needs --file or %s", backendConfigEnv)
+			return config, false, usage("--credentials-dir: requires --file or %s", backendConfigEnv)
 		}
 		return config, false, nil
 	}
@@ -60,8 +60,8 @@ func (a *app) placeConfig(f placeFlags) (config backends.Config, direct bool, er
 	return config, true, nil
 }
 
-// readSecrets reads the files that are there. White space around a value is
-// cut off, as the manager does it.
+// readSecrets reads the files that exist. Like the manager, it trims white space
+// around a value.
 func readSecrets(folder string) (secrets backends.Secrets, err error) {
 	if folder == "" {
 		return secrets, nil

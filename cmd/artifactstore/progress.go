@@ -9,11 +9,10 @@ import (
 	"golang.org/x/term"
 )
 
-// meter shows how many bytes have gone by. It is silent unless stderr is a
+// meter shows how many bytes were processed. It is silent unless stderr is a
 // terminal. All methods may be called concurrently.
 type meter struct{ bar *progressbar.ProgressBar }
 
-// meter starts one for total bytes.
 func (a *app) meter(what string, total int64) *meter {
 	file, ok := a.stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
@@ -31,7 +30,7 @@ func (a *app) meter(what string, total int64) *meter {
 
 func (m *meter) silent() bool { return m.bar == nil }
 
-// A bar that cannot be drawn is no reason to fail, hence the ignored errors.
+// The ignored errors are those of drawing a bar, which is no reason to fail.
 
 func (m *meter) add(n int64) {
 	if m.bar != nil {
@@ -39,7 +38,7 @@ func (m *meter) add(n int64) {
 	}
 }
 
-// set moves to an absolute state, for work that is done elsewhere.
+// set moves to an absolute state, for work that another process does.
 func (m *meter) set(done, total int64) {
 	if m.bar != nil {
 		m.bar.ChangeMax64(max(total, 1))
@@ -53,8 +52,8 @@ func (m *meter) finish() {
 	}
 }
 
-// reader counts what is read through it; from itself where nothing is shown,
-// so that the transport can still pass a file to the kernel.
+// reader counts what is read through it. Without a terminal it returns from
+// itself, so that the transport can still pass a file to the kernel.
 func (m *meter) reader(from io.Reader) io.Reader {
 	if m.silent() {
 		return from

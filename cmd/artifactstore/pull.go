@@ -24,22 +24,21 @@ func (a *app) pullCommand() *cobra.Command {
 		Use:   "pull PRODUCER/NAME@VERSION",
 		Short: "Fetch a package and check both digests of every file",
 		Long: `Fetch every file of a package into a folder. Each file is written under a
-temporary name, checked against both digests, and only then given its own. Files
-that are there already and right are kept; one that differs is refused, before
-anything is fetched, unless --force.`,
+temporary name, checked against both digests, and then renamed. Existing files
+that match are kept. If an existing file differs, pull fails before it fetches
+anything, unless --force is set.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePackages,
 		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.pull(ctx, o, args[0]) }),
 	}
 	flags := command.Flags()
-	flags.StringVarP(&o.dir, "directory", "d", ".", "folder to write into; made if missing")
+	flags.StringVarP(&o.dir, "directory", "d", ".", "folder to write into; created if missing")
 	flags.BoolVar(&o.force, "force", false, "overwrite files that differ")
-	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched at a time")
+	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched in parallel")
 	must(command.MarkFlagDirname("directory"))
 	return command
 }
 
-// pulled is what pull prints.
 type pulled struct {
 	registry.PackageRef
 	ManifestDigest digest.Digest `json:"manifestDigest"`
@@ -104,8 +103,8 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 	})
 }
 
-// readManifest fetches the manifest that the registry announces for ref, and
-// takes nothing of it on trust: not its bytes, not the name inside it.
+// readManifest fetches the manifest that the registry announces for ref. It
+// verifies both the bytes and the name inside.
 func readManifest(ctx context.Context, client registry.Packages, ref registry.PackageRef) ([]byte, *manifest.Manifest, error) {
 	ctx = registry.WithHolder(ctx, ref.Producer)
 	pkg, err := client.GetPackage(ctx, ref)
@@ -117,14 +116,14 @@ func readManifest(ctx context.Context, client registry.Packages, ref registry.Pa
 		return nil, nil, named("manifest of "+ref.String(), err)
 	}
 	if got := manifest.Digest(encoded); got != pkg.ManifestDigest {
-		return nil, nil, integrity("manifest of "+ref.String(), "announced as %s, its bytes are %s", pkg.ManifestDigest, got)
+		return nil, nil, integrity("manifest of "+ref.String(), "expected %s, received %s", pkg.ManifestDigest, got)
 	}
 	m, err := manifest.Decode(encoded)
 	if err != nil {
 		return nil, nil, integrity("manifest of "+ref.String(), "%v", err)
 	}
 	if inside := (registry.PackageRef{Producer: m.Producer, Name: m.Name, Version: m.Version}); inside != ref {
-		return nil, nil, integrity("manifest of "+ref.String(), "is that of %s", inside)
+		return nil, nil, integrity("manifest of "+ref.String(), "it describes %s instead", inside)
 	}
 	return encoded, m, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// defaultConcurrency is how many files are on the way at a time.
+// defaultConcurrency is the number of files in transit at the same time.
 const defaultConcurrency = 8
 
 type pushOptions struct {
@@ -25,30 +25,29 @@ func (a *app) pushCommand() *cobra.Command {
 	var o pushOptions
 	command := &cobra.Command{
 		Use:   "push DIR|FILE...",
-		Short: "Publish a folder's content, or files, as a package",
-		Long: `Publish the content of DIR (paths relative to it), or each FILE under its base
-name, as the package producer/name@version. Bytes that the registry has already
-are not sent. Publishing the same content again is no error.`,
+		Short: "Publish the content of a folder, or single files, as a package",
+		Long: `Publish the content of DIR (with paths relative to it), or each FILE under its
+base name, as the package producer/name@version. Bytes that the registry already
+has are not sent. Publishing the same content again is not an error.`,
 		Example: "  artifactstore push ./dist --producer ci --name webapp --version 1.4.2 --retention-class release",
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    a.verb(func(ctx context.Context, args []string) error { return a.push(ctx, o, args) }),
 	}
 	flags := command.Flags()
-	flags.StringVar(&o.Producer, "producer", "", "who hands the package over")
-	flags.StringVar(&o.Name, "name", "", "the package's name")
-	flags.StringVar(&o.Version, "version", "", "the package's version")
-	flags.StringVar(&o.RetentionClass, "retention-class", "", "how long to keep it")
-	flags.StringVar(&o.tier, "tier", string(registry.TierHot), "how soon it must be back: hot, warm or cold")
+	flags.StringVar(&o.Producer, "producer", "", "producer of the package")
+	flags.StringVar(&o.Name, "name", "", "name of the package")
+	flags.StringVar(&o.Version, "version", "", "version of the package")
+	flags.StringVar(&o.RetentionClass, "retention-class", "", "retention class of the package")
+	flags.StringVar(&o.tier, "tier", string(registry.TierHot), "how soon the package must be readable: hot,\nwarm or cold")
 	flags.StringVar(&o.MediaType, "media-type", "", "media type of the package")
-	flags.StringToStringVar(&o.Annotations, "annotation", nil, "key=value, recorded in the manifest; may be repeated")
-	flags.BoolVar(&o.followSymlinks, "follow-symlinks", false, "take what symbolic links point to, instead of refusing them")
-	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files sent at a time")
+	flags.StringToStringVar(&o.Annotations, "annotation", nil, "key=value to record in the manifest; may be\nrepeated")
+	flags.BoolVar(&o.followSymlinks, "follow-symlinks", false, "push what symbolic links point to, instead\nof refusing them")
+	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files sent in parallel")
 	require(command, "producer", "name", "version", "retention-class")
 	complete(command, "tier", string(registry.TierHot), string(registry.TierWarm), string(registry.TierCold))
 	return command
 }
 
-// pushed is what push prints.
 type pushed struct {
 	registry.Publication
 	SentFiles   int   `json:"sentFiles"`
@@ -70,7 +69,7 @@ func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
 		return err
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("%s: holds no files", args[0])
+		return fmt.Errorf("%s: contains no files", args[0])
 	}
 	client, err := a.client()
 	if err != nil {

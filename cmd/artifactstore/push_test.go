@@ -63,7 +63,7 @@ func TestPush(t *testing.T) {
 		t.Error("the executable bit was not declared as it is")
 	}
 
-	// The second time nothing but the one new file is sent.
+	// The second push sends only the one new file.
 	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("new"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// Whatever goes wrong once the session is open ends in its being abandoned.
+// Every failure after the session is open abandons the session.
 func TestPushFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -169,7 +169,7 @@ func TestPull(t *testing.T) {
 	}
 	sameTree(t, dir, into)
 
-	// Again: everything is there, and a lost executable bit is mended.
+	// A second pull keeps everything and restores a lost executable bit.
 	if err := os.Chmod(filepath.Join(into, "a/run"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -178,14 +178,14 @@ func TestPull(t *testing.T) {
 	}
 	sameTree(t, dir, into)
 
-	// What differs is refused before anything is fetched, and overwritten on demand.
+	// A file that differs is refused before anything is fetched, and overwritten with force.
 	if err := os.WriteFile(filepath.Join(into, "a/b/small"), []byte("SMALL"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(into, "empty")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pull(pullOptions{}); err == nil || !strings.Contains(err.Error(), "a/b/small: is there and differs") || exitCode(err) != exitFailed {
+	if _, err := pull(pullOptions{}); err == nil || !strings.Contains(err.Error(), "a/b/small: exists and differs from the package") || exitCode(err) != exitFailed {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(into, "empty")); !errors.Is(err, os.ErrNotExist) {
@@ -229,12 +229,12 @@ func TestPullFindsDamage(t *testing.T) {
 		want   string
 		code   int
 	}{
-		"a bit":        {func(m *memory) { m.onBlob = flip }, "what the registry sent: declared sha256:", exitIntegrity},
+		"a bit":        {func(m *memory) { m.onBlob = flip }, "wrong content from the registry: declared sha256:", exitIntegrity},
 		"too short":    {func(m *memory) { m.onBlob = func(b []byte) []byte { return b[:len(b)/2] } }, "bytes, got", exitIntegrity},
 		"too long":     {func(m *memory) { m.onBlob = func(b []byte) []byte { return append(b, 0) } }, "bytes, got", exitIntegrity},
-		"the manifest": {func(m *memory) { m.onRead = flip }, "manifest of p/n@v: announced as sha256:", exitIntegrity},
+		"the manifest": {func(m *memory) { m.onRead = flip }, "manifest of p/n@v: expected sha256:", exitIntegrity},
 		"another manifest": {func(m *memory) {
-			bad := []byte{0xa0} // an empty map: canonical, and no manifest
+			bad := []byte{0xa0} // an empty map: canonical, but not a manifest
 			m.onRead = func([]byte) []byte { return bad }
 			m.announce = func(digest.Digest) digest.Digest { return digest.Of(bad).SHA256 }
 		}, "manifest of p/n@v: manifest", exitIntegrity},
@@ -252,7 +252,7 @@ func TestPullFindsDamage(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.want) || exitCode(err) != test.code {
 				t.Errorf("got %v (exit code %d), want %q (%d)", err, exitCode(err), test.want, test.code)
 			}
-			// Nothing of it stands under a final name, and nothing is left behind.
+			// Nothing has a final name, and nothing is left behind.
 			if entries, err := os.ReadDir(into); err != nil || len(entries) > 0 {
 				t.Errorf("left behind: %v, %v", entries, err)
 			}

@@ -15,14 +15,14 @@ import (
 const (
 	defaultServer = "http://127.0.0.1:8080"
 	serverEnv     = "ARTIFACTSTORE_SERVER"
-	// A token is never an argument: every list of processes shows those.
+	// A token is never an argument: every list of processes shows arguments.
 	tokenEnv         = "ARTIFACTSTORE_TOKEN"
 	tokenFileEnv     = "ARTIFACTSTORE_TOKEN_FILE"
 	caFileEnv        = "ARTIFACTSTORE_CA_FILE"
 	insecureTokenEnv = "ARTIFACTSTORE_INSECURE_TOKEN"
 )
 
-// environment is what a process is given, so that a test can give another.
+// environment is what the process gets from outside; tests substitute it.
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -35,8 +35,8 @@ type app struct {
 	connection
 	output  format
 	connect func(c connection) (registry.Registry, error)
-	// started is set when a verb's own code begins: any error before that is
-	// cobra's about flags and arguments, so wrong usage.
+	// started is set when a verb's own code begins: an earlier error is
+	// cobra's, about flags and arguments, and so wrong usage.
 	started bool
 }
 
@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	return code
 }
 
-// printUsage lists the commands of a group, and one line for a verb.
+// printUsage lists the commands of a group, or one usage line for a verb.
 func (a *app) printUsage(command *cobra.Command) {
 	if command.HasAvailableSubCommands() {
 		fmt.Fprint(a.stderr, command.UsageString())
@@ -75,11 +75,11 @@ func (a *app) printUsage(command *cobra.Command) {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "artifactstore",
-		Short: "Keep packages of files where their bytes can be proven intact",
+		Short: "Store packages of files and verify that their bytes are intact",
 		Long: `artifactstore pushes packages (producer/name@version) to a registry, pulls them
-back, and asks it what it keeps, where, and whether that is still intact.
+back, and reports what is stored, where, and whether it is still intact.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure.`,
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -90,18 +90,19 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure.`,
 	if server == "" {
 		server = defaultServer
 	}
+	// Long descriptions of flags hold line breaks, so that help fits 80 columns.
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets the default")
+	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets\nthe default")
 	flags.VarP(&a.output, "output", "o", "table, json or yaml")
-	// What was given by a flag stands before the environment, a token before a file with one.
+	// A flag takes precedence over the environment, and a token over a token file.
 	a.token = storage.NewSecret(a.getenv(tokenEnv))
 	file := a.getenv(tokenFileEnv)
 	if !a.token.IsZero() {
 		file = ""
 	}
-	flags.StringVar(&a.tokenFile, "token-file", file, "file of the token to show, read again when it changes; "+tokenFileEnv+" sets the default, "+tokenEnv+" a token")
-	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "certificates (PEM) to trust the registry by, instead of the system's; "+caFileEnv+" sets the default")
-	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "send the token over plain http, also to another machine; "+insecureTokenEnv+"=true sets the default")
+	flags.StringVar(&a.tokenFile, "token-file", file, "file with the access token, reread when it changes;\n"+tokenFileEnv+" sets the default,\n"+tokenEnv+" sets the token itself")
+	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "PEM certificates to trust instead of the system's;\n"+caFileEnv+" sets the default")
+	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "allow sending the token over plain http to another\nmachine; "+insecureTokenEnv+"=true sets the\ndefault")
 	complete(root, "output", "table", "json", "yaml")
 	group(root)
 	root.AddCommand(
@@ -113,15 +114,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 integrity failure.`,
 	return root
 }
 
-// group makes a command that only holds others ask for one of them.
+// group makes a command that only contains others; run alone it is wrong usage.
 func group(command *cobra.Command) {
 	command.Args = cobra.NoArgs
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		return usage("%s needs a command", command.CommandPath())
+		return usage("%s: a command is required", command.CommandPath())
 	}
 }
 
-// verb marks the point from which errors are no longer about the command line.
+// verb marks the point after which errors are no longer about the command line.
 func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		a.started = true
@@ -129,5 +130,5 @@ func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobr
 	}
 }
 
-// client makes a client of the server that was named; nothing is sent yet.
+// client makes a client of the configured server; it sends nothing yet.
 func (a *app) client() (registry.Registry, error) { return a.connect(a.connection) }

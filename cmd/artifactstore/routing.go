@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) routingCommand() *cobra.Command {
-	command := &cobra.Command{Use: "routing", Short: "Ask where packages go"}
+	command := &cobra.Command{Use: "routing", Short: "Explain where packages are stored"}
 	group(command)
 	command.AddCommand(a.routingExplainCommand())
 	return command
@@ -22,12 +22,12 @@ func (a *app) routingExplainCommand() *cobra.Command {
 	var request placement.Request
 	command := &cobra.Command{
 		Use:   "explain",
-		Short: "Say which rule and backend would take a new package, and why",
+		Short: "Show which rule and backend a new package would use, and why",
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(func(ctx context.Context, _ []string) error { return a.routingExplain(ctx, request) }),
 	}
-	command.Flags().StringVar(&request.Producer, "producer", "", "who would hand the package over")
-	command.Flags().StringVar(&request.RetentionClass, "retention-class", "", "its retention class")
+	command.Flags().StringVar(&request.Producer, "producer", "", "producer of the package")
+	command.Flags().StringVar(&request.RetentionClass, "retention-class", "", "retention class of the package")
 	require(command, "producer", "retention-class")
 	return command
 }
@@ -56,7 +56,7 @@ func (a *app) routingExplain(ctx context.Context, request placement.Request) err
 		field(w, "backend", dash(e.Backend))
 		field(w, "reason", e.Reason)
 		for _, c := range e.Considered {
-			verdict := "passed over"
+			verdict := "skipped"
 			if c.Taken {
 				verdict = "taken"
 			}

@@ -54,15 +54,15 @@ func (a *app) show(ctx context.Context, args []string) error {
 	})
 }
 
-// backendOf says where a package was placed, and whether that was given up.
+// backendOf says where a package is, and whether its backend was abandoned.
 func backendOf(p registry.Package) string {
 	if p.Abandoned == 0 {
 		return backendName(p.Backend, p.BackendID)
 	}
-	return fmt.Sprintf("%s (given up by event %d)", p.BackendID, p.Abandoned)
+	return fmt.Sprintf("%s (abandoned by event %d)", p.BackendID, p.Abandoned)
 }
 
-// backendName says a backend's name; the id of one that is not declared any more.
+// backendName returns a backend's name, or its id if it is no longer declared.
 func backendName(name, id string) string {
 	if name == "" && id != "" {
 		return id + " (not declared)"

@@ -23,15 +23,16 @@ func (a *app) storageProbeCommand() *cobra.Command {
 	)
 	command := &cobra.Command{
 		Use:   "probe",
-		Short: "Have every verb and feature of a backend tried apart",
-		Long: `Have the registry try each verb and feature of a backend, below the backend's
-probe prefix, which is left as it was. Exit 1 if something that new blobs need
-does not work: put, head, get, list, delete, and of S3 multipart. The backend is
-tried as it is declared now; exit 1 also where that is not in service, because
-credentials that worked before serve on, for example.
+		Short: "Test each verb and feature of a backend separately",
+		Long: `Have the registry test each verb and feature of a backend. Test objects are
+created below the backend's probe prefix and deleted again. Exit 1 if something
+that new blobs need does not work: put, head, get, list, delete, and on S3
+multipart. The test uses the backend as it is declared now. Exit 1 also if that
+declaration is not in service, for example because earlier credentials are still
+in use.
 
-With --file no registry is asked: the place is tried from here, before it is
-declared for example.`,
+With --file this program tests the place itself and needs no registry, for
+example before the place is declared.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageProbe(ctx, backend, place) }),
 	}
@@ -67,12 +68,12 @@ func (a *app) probeReport(ctx context.Context, backend string, place placeFlags)
 		return registrar.ProbeReport{}, err
 	}
 	if !direct {
-		return registrar.ProbeReport{}, usage("--backend or --file is needed")
+		return registrar.ProbeReport{}, usage("--backend or --file is required")
 	}
 	return probeHere(ctx, config)
 }
 
-// probeHere tries the place from this process.
+// probeHere tests the place from this process.
 func probeHere(ctx context.Context, config backends.Config) (registrar.ProbeReport, error) {
 	began := time.Now()
 	report := registrar.ProbeReport{Backend: config.Place(), At: began.UTC(), Results: []registrar.ProbeResult{}}
@@ -81,7 +82,7 @@ func probeHere(ctx context.Context, config backends.Config) (registrar.ProbeRepo
 		report.Reason, report.Message = storage.ReasonOf(err), err.Error()
 		return report, nil
 	}
-	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
+	defer store.Close() //nolint:errcheck // the probe deleted its objects, or reports them
 	found := probe.Full(ctx, store, false)
 	if ctx.Err() != nil {
 		return report, ctx.Err()
@@ -111,12 +112,12 @@ func probeRows(w *tabwriter.Writer, r registrar.ProbeReport) {
 	}
 }
 
-// probeVerdict: what is needed and was not seen to work is no success, also
-// where it could not be tried.
+// probeVerdict returns an error unless everything needed is known to work. What
+// could not be tested is not known to work.
 func probeVerdict(r registrar.ProbeReport) error {
 	name := backendName(r.Backend, r.BackendID)
 	if len(r.Results) == 0 {
-		return fmt.Errorf("%s: it could not be probed: %s: %s", name, r.Reason, r.Message)
+		return fmt.Errorf("%s: could not be probed: %s: %s", name, r.Reason, r.Message)
 	}
 	var missing, unknown []string
 	reason := ""
@@ -127,24 +128,24 @@ func probeVerdict(r registrar.ProbeReport) error {
 			missing = append(missing, one.Name)
 		default:
 			unknown = append(unknown, one.Name)
-			if one.Reason != storage.ReasonUnknown { // of what was not tried
+			if one.Reason != storage.ReasonUnknown { // not tested
 				reason = cmp.Or(reason, one.Reason)
 			}
 		}
 	}
 	var words []string
 	if len(missing) > 0 {
-		words = append(words, "needed and not working: "+strings.Join(missing, ", "))
+		words = append(words, "required but not working: "+strings.Join(missing, ", "))
 	}
 	if len(unknown) > 0 {
 		why := ""
 		if reason != "" {
 			why = " (" + reason + ")"
 		}
-		words = append(words, "needed and not known to work"+why+": "+strings.Join(unknown, ", "))
+		words = append(words, "required but not known to work"+why+": "+strings.Join(unknown, ", "))
 	}
 	if r.Configuration == registrar.ConfigurationDeclared {
-		words = append(words, fmt.Sprintf("this is what is declared now, which is not in service: %s: %s", r.Reason, r.Message))
+		words = append(words, fmt.Sprintf("the current declaration is not in service: %s: %s", r.Reason, r.Message))
 	}
 	if len(words) > 0 {
 		return fmt.Errorf("%s: %s", name, strings.Join(words, "; "))

@@ -14,11 +14,11 @@ func TestProbeVerdict(t *testing.T) {
 	}
 	for want, results := range map[string][]registrar.ProbeResult{
 		"": {one("put", storage.Supported, true, ""), one("range", storage.Unsupported, false, storage.ReasonInvalidRequest)},
-		"b: needed and not working: put; needed and not known to work: head": {
+		"b: required but not working: put; required but not known to work: head": {
 			one("put", storage.Unsupported, true, storage.ReasonAccessDenied), one("head", storage.SupportUnknown, true, storage.ReasonUnknown)},
-		"b: needed and not known to work (Throttled): put, head": {
+		"b: required but not known to work (Throttled): put, head": {
 			one("put", storage.SupportUnknown, true, storage.ReasonThrottled), one("head", storage.SupportUnknown, true, storage.ReasonUnknown)},
-		"b: needed and not working: list; needed and not known to work (Throttled): put": {
+		"b: required but not working: list; required but not known to work (Throttled): put": {
 			one("put", storage.SupportUnknown, true, storage.ReasonThrottled), one("list", storage.Unsupported, true, "")},
 	} {
 		err := probeVerdict(registrar.ProbeReport{Backend: "b", Results: results})
@@ -28,7 +28,7 @@ func TestProbeVerdict(t *testing.T) {
 	}
 	well := []registrar.ProbeResult{one("put", storage.Supported, true, "")}
 	declared := registrar.ProbeReport{Backend: "b", Results: well, Configuration: registrar.ConfigurationDeclared, Reason: storage.ReasonAccessDenied, Message: "put was denied"}
-	if got, want := errorText(probeVerdict(declared)), "b: this is what is declared now, which is not in service: AccessDenied: put was denied"; got != want {
+	if got, want := errorText(probeVerdict(declared)), "b: the current declaration is not in service: AccessDenied: put was denied"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if got := probeVerdict(registrar.ProbeReport{Backend: "b", Results: well, Configuration: registrar.ConfigurationInService}); got != nil {

@@ -18,17 +18,17 @@ func (a *app) storageSweepCommand() *cobra.Command {
 	)
 	command := &cobra.Command{
 		Use:   "sweep",
-		Short: "Have what was left behind in a backend removed",
-		Long: `Have the registry remove from a backend what uploads that broke off left there:
-blobs that its log does not name and no upload session has, staged objects, what
-probes left, and unfinished multipart uploads; all of them only if older than 24
-hours. With --dry-run they are listed. Exit 1 if something could not be removed,
-or the run broke off.`,
+		Short: "Remove orphaned objects from a backend",
+		Long: `Have the registry remove what interrupted uploads and probes left in a backend:
+blobs that neither its log nor an upload session names, staged objects, probe
+objects, and unfinished multipart uploads. Nothing younger than 24 hours is
+removed. With --dry-run they are listed only. Exit 1 if something could not be
+removed, or if the run was interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageSweep(ctx, backend, dryRun) }),
 	}
 	command.Flags().StringVar(&backend, "backend", "", "name or id of the backend")
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "remove nothing; list what would go, and why the rest stays")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "remove nothing; list what would be removed, and why the rest is kept")
 	require(command, "backend")
 	must(command.RegisterFlagCompletionFunc("backend", a.completeBackends))
 	return command
@@ -41,7 +41,7 @@ func (a *app) storageSweep(ctx context.Context, backend string, dryRun bool) err
 	}
 	report, runErr := client.SweepBackend(ctx, backend, dryRun, nil)
 	if runErr != nil && len(report.Kinds) == 0 {
-		return named(backend, runErr) // it never began: there is nothing to report
+		return named(backend, runErr) // the run never started: there is nothing to report
 	}
 	if err := a.print(report, func(w *tabwriter.Writer) { sweepRows(w, report) }); err != nil {
 		return err
@@ -56,7 +56,7 @@ func sweepRows(w *tabwriter.Writer, r registry.SweepReport) {
 	}
 	for _, o := range r.Orphans {
 		if r.DryRun || o.Outcome == "failed" {
-			at := "the storage does not tell since when"
+			at := "time unknown to the storage"
 			if !o.Modified.IsZero() {
 				at = o.Modified.UTC().Format(time.RFC3339)
 			}
@@ -65,8 +65,8 @@ func sweepRows(w *tabwriter.Writer, r registry.SweepReport) {
 	}
 }
 
-// sweepVerdict: a run that did not look at everything, or left something that
-// should have gone, is no success.
+// sweepVerdict returns an error if the run did not check everything, or did not
+// remove everything that was due.
 func sweepVerdict(r registry.SweepReport, runErr error) error {
 	name := backendName(r.Backend, r.BackendID)
 	var failed int64
@@ -75,9 +75,9 @@ func sweepVerdict(r registry.SweepReport, runErr error) error {
 	}
 	switch {
 	case runErr != nil:
-		return fmt.Errorf("%s: the sweep broke off: %w", name, runErr)
+		return fmt.Errorf("%s: the sweep was interrupted: %w", name, runErr)
 	case r.Error != "" || !r.Done:
-		return fmt.Errorf("%s: the sweep broke off: %s", name, r.Error)
+		return fmt.Errorf("%s: the sweep was interrupted: %s", name, r.Error)
 	case failed > 0:
 		return fmt.Errorf("%s: %d orphans could not be removed", name, failed)
 	}

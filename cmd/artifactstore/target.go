@@ -28,18 +28,18 @@ const (
 	folderMode     = 0o755
 )
 
-// target is the folder that a package is pulled into. Everything goes through
+// target is the folder that a package is pulled into. All access goes through
 // an os.Root: no path and no symbolic link in the folder leads outside.
 type target struct {
 	name string
 	root *os.Root
-	// staging is a folder inside it for what is not checked yet: on the same
-	// file system, so that a rename ends the work on a file.
+	// staging is a folder inside it for unchecked files: on the same file
+	// system, so that a rename completes a file.
 	staging string
-	folders sync.Map // made already
+	folders sync.Map // already created
 }
 
-// openTarget makes the folder if it is missing.
+// openTarget creates the folder if it is missing.
 func openTarget(dir string) (*target, error) {
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return nil, err
@@ -51,23 +51,23 @@ func openTarget(dir string) (*target, error) {
 	return &target{name: dir, root: root, staging: ".artifactstore-pull-" + uuid.NewString()}, nil
 }
 
-// close removes what was staged and not finished.
+// close removes unfinished files.
 func (t *target) close() {
-	_ = t.root.RemoveAll(t.staging) // best effort: it is ours alone and harmless
+	_ = t.root.RemoveAll(t.staging) // best effort: only this run uses it, and it is harmless
 	t.root.Close()
 }
 
 func (t *target) display(path string) string { return filepath.Join(t.name, filepath.FromSlash(path)) }
 
-// compare returns the files that have to be fetched. One that is there and
-// right is kept (its executable bit is set right); one that differs is an
-// error unless force.
+// compare returns the files that must be fetched. An existing file that matches is
+// kept, and its executable bit is corrected; one that differs is an error unless
+// force is set.
 func (t *target) compare(ctx context.Context, files []manifest.File, force bool, progress *meter) ([]manifest.File, error) {
 	var missing, sameSize []manifest.File
-	var found []localFile // on disk, for each of sameSize
+	var found []localFile // on disk, one for each of sameSize
 	differs := func(f manifest.File) error {
 		if !force {
-			return fmt.Errorf("%s: is there and differs from the package (--force overwrites)", t.display(f.Path))
+			return fmt.Errorf("%s: exists and differs from the package; --force overwrites it", t.display(f.Path))
 		}
 		missing = append(missing, f)
 		return nil
@@ -80,7 +80,7 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
 		case info.IsDir():
-			return nil, fmt.Errorf("%s: is a folder, and a file in the package", t.display(f.Path))
+			return nil, fmt.Errorf("%s: is a folder, but a file in the package", t.display(f.Path))
 		case info.Mode().IsRegular() && info.Size() == f.Size:
 			sameSize = append(sameSize, f)
 			found = append(found, localFile{path: f.Path, name: t.display(f.Path), info: info})
@@ -90,8 +90,8 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 			}
 		}
 	}
-	// Opening by name is safe although it is not through the root: what is
-	// opened must be the very file that the root has shown.
+	// Opening by name, not through the root, is safe: the opened file must be
+	// the one that the root found.
 	if err := hashFiles(ctx, found, 0, progress); err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func modeOf(f manifest.File) fs.FileMode {
 	return fileMode
 }
 
-// fetch brings the files, several at a time, and stops at the first that fails.
+// fetch gets the files, several in parallel, and stops at the first failure.
 func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manifest.File, concurrency int, progress *meter) error {
 	if len(files) == 0 {
 		return nil
@@ -140,7 +140,7 @@ func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manif
 	return ctx.Err()
 }
 
-// fetchOne writes to a temporary name, checks, and only then renames.
+// fetchOne writes to a temporary name, verifies, and only then renames.
 func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest.File, staged string, progress *meter) error {
 	body, _, err := client.OpenBlob(ctx, f.Digests.SHA256, nil)
 	if err != nil {
@@ -167,7 +167,7 @@ func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest
 	return err
 }
 
-// makeFolder makes a folder and those above it once.
+// makeFolder creates a folder and its parents, once.
 func (t *target) makeFolder(dir string) error {
 	if _, made := t.folders.Load(dir); made {
 		return nil
@@ -181,10 +181,10 @@ func (t *target) makeFolder(dir string) error {
 
 var smallBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// receive copies exactly the bytes of f from body to file, or fails: with an
-// integrity failure if the body ended well and was something else.
+// receive copies exactly the bytes of f from body to file, or fails. A complete
+// body with other bytes is an integrity failure.
 func receive(file io.Writer, body io.Reader, f manifest.File) error {
-	// One byte more than expected is enough to know that the body is too long.
+	// One extra byte is enough to detect a body that is too long.
 	body = io.LimitReader(body, f.Size+1)
 	var (
 		sum digest.Dual
@@ -206,7 +206,7 @@ func receive(file io.Writer, body io.Reader, f manifest.File) error {
 		return err
 	}
 	if err := (storage.Source{Size: f.Size, Want: f.Digests}).Check(sum, n); err != nil {
-		return fmt.Errorf("what the registry sent: %w", err)
+		return fmt.Errorf("wrong content from the registry: %w", err)
 	}
 	return nil
 }

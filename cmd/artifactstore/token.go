@@ -13,22 +13,22 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// rereadAfter is how long a token that was read is used: Kubernetes writes a
-// new one minutes before the old one ends.
+// rereadAfter is how long a token is used before it is reread: Kubernetes writes
+// a new one minutes before the old one expires.
 const rereadAfter = 10 * time.Second
 
-// tokenFile is a token that changes while the program runs, as a projected
-// ServiceAccount token does.
+// tokenFile reads a token that changes while the program runs, such as a
+// projected ServiceAccount token.
 type tokenFile struct {
 	path string
 
 	mu     sync.Mutex
-	files  *filewatch.Files // nil until it was read for the first time
+	files  *filewatch.Files // nil until the first read
 	value  storage.Secret
 	looked time.Time
 }
 
-// token returns what the file holds, or held some seconds ago.
+// token returns the content of the file, at most rereadAfter old.
 func (f *tokenFile) token() (storage.Secret, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,9 +66,9 @@ func (f *tokenFile) take() error {
 	case len(content) == 0:
 		return fmt.Errorf("%s is empty", f.path)
 	case len(content) > access.MaxTokenLength:
-		return fmt.Errorf("%s is larger than %d bytes: no token", f.path, access.MaxTokenLength)
+		return fmt.Errorf("%s is larger than %d bytes, the limit for a token", f.path, access.MaxTokenLength)
 	case bytes.ContainsFunc(content, func(c rune) bool { return c < '!' || c > '~' }):
-		return fmt.Errorf("%s holds more than one token, or none", f.path)
+		return fmt.Errorf("%s must contain exactly one token", f.path)
 	}
 	f.value = storage.NewSecret(string(content))
 	return nil

@@ -12,14 +12,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
-// localFile is one file on disk that is, or is compared with, a file of a package.
+// localFile is a file on disk that becomes, or is compared with, a file of a package.
 type localFile struct {
 	path       string      // in the package: "/"-separated, relative
 	name       string      // on disk
-	info       fs.FileInfo // as found by the walk; what is opened later must still be this
+	info       fs.FileInfo // from the walk; the file opened later must be the same
 	executable bool
 	digests    digest.Dual // set by hashFiles
-	content    []byte      // set by hashFiles for small files, as far as the budget goes
+	content    []byte      // set by hashFiles for small files, within the budget
 }
 
 func (f *localFile) size() int64 { return f.info.Size() }
@@ -35,12 +35,12 @@ func totalSize(files []localFile) (sum int64) {
 	return sum
 }
 
-// collectFiles finds what the arguments of push name: the content of one
-// folder, or files by their base names. The answer is sorted by path.
+// collectFiles finds the files that the arguments of push name: the content of
+// one folder, or files by their base names. The result is sorted by path.
 func collectFiles(args []string, followSymlinks bool) ([]localFile, error) {
 	w := walker{follow: followSymlinks}
 	for _, arg := range args {
-		// The argument itself may be a link to a folder: whoever typed it meant the folder.
+		// The argument itself may be a link to a folder: the user meant the folder.
 		info, err := os.Stat(arg)
 		if err != nil {
 			return nil, err
@@ -74,8 +74,8 @@ type walker struct {
 	files  []localFile
 }
 
-// folder adds what is below name. above holds the folders on the way down, so
-// that a link back to one of them is found.
+// folder adds the content of name. above holds the parent folders, to detect a
+// link back to one of them.
 func (w *walker) folder(name, path string, above []fs.FileInfo) error {
 	entries, err := os.ReadDir(name)
 	if err != nil {
@@ -100,7 +100,7 @@ func (w *walker) folder(name, path string, above []fs.FileInfo) error {
 func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo) error {
 	if info.Mode().Type() == fs.ModeSymlink {
 		if !w.follow {
-			return fmt.Errorf("%s: is a symbolic link; packages hold none (--follow-symlinks takes what it points to)", name)
+			return fmt.Errorf("%s: is a symbolic link, which a package cannot contain; --follow-symlinks pushes what it points to", name)
 		}
 		var err error
 		if info, err = os.Stat(name); err != nil {
@@ -110,7 +110,7 @@ func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo)
 	switch {
 	case info.IsDir():
 		if slices.ContainsFunc(above, func(up fs.FileInfo) bool { return os.SameFile(up, info) }) {
-			return fmt.Errorf("%s: is a symbolic link to a folder above it", name)
+			return fmt.Errorf("%s: is a symbolic link to one of its parent folders", name)
 		}
 		return w.folder(name, path, append(above[:len(above):len(above)], info))
 	case info.Mode().IsRegular():
@@ -120,7 +120,7 @@ func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo)
 		w.files = append(w.files, localFile{path: path, name: name, info: info, executable: info.Mode()&0o111 != 0})
 		return nil
 	default:
-		return fmt.Errorf("%s: is a %s; packages hold regular files only", name, kindOf(info.Mode()))
+		return fmt.Errorf("%s: is a %s; a package contains only regular files", name, kindOf(info.Mode()))
 	}
 }
 
@@ -137,7 +137,7 @@ func kindOf(mode fs.FileMode) string {
 	}
 }
 
-// changedError: the file on disk is no longer the one that was hashed.
+// changedError says that the file on disk is no longer the one that was hashed.
 type changedError struct{ name string }
 
 func (e *changedError) Error() string { return e.name + ": changed while it was being read" }
@@ -155,7 +155,7 @@ func (f *localFile) open() (*os.File, error) {
 	return file, nil
 }
 
-// unchanged compares identity, size and time; the digests have the last word.
+// unchanged compares identity, size and time; the digests decide in the end.
 func (f *localFile) unchanged(file *os.File) bool {
 	now, err := file.Stat()
 	return err == nil && os.SameFile(f.info, now) && now.Size() == f.size() && now.ModTime().Equal(f.info.ModTime())

@@ -15,12 +15,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// abandonTimeout bounds the last request of a push that failed, which is sent
-// even when the push was interrupted.
+// abandonTimeout bounds the last request of a failed push, which is sent even if
+// the push was interrupted.
 const abandonTimeout = 5 * time.Second
 
-// publish takes hashed files through one upload session. A session that does
-// not end in a publication is abandoned; what it stored is collected later.
+// publish uploads hashed files in one session. It abandons a session that does not
+// end in a publication; a sweep removes what that session stored.
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
 	session, err := client.OpenUpload(ctx, o.OpenUpload)
 	if err != nil {
@@ -30,7 +30,7 @@ func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptio
 	if err != nil {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 		defer cancel()
-		// Only the first failure is worth telling: the session ends by itself anyway.
+		// Only the first failure is reported: the session expires anyway.
 		_ = client.AbandonUpload(ending, session.ID)
 		return pushed{}, err
 	}
@@ -54,7 +54,7 @@ func (a *app) fillAndSeal(ctx context.Context, client registry.Registry, session
 		return pushed{}, err
 	}
 	if ours := manifest.Digest(encoded); publication.ManifestDigest != ours {
-		return pushed{}, integrity(publication.PackageRef.String(), "the registry published manifest %s, ours is %s", publication.ManifestDigest, ours)
+		return pushed{}, integrity(publication.PackageRef.String(), "the registry published manifest %s, expected %s", publication.ManifestDigest, ours)
 	}
 	result := pushed{Publication: publication, SentFiles: len(wanted), ReusedFiles: len(files) - len(wanted)}
 	for _, f := range wanted {
@@ -74,8 +74,8 @@ func declarations(files []localFile) []registry.FileDeclaration {
 	return out
 }
 
-// pick finds the files that the registry asks for. Only declared paths are
-// ever sent, whatever the answer says.
+// pick finds the files that the registry asks for. It refuses paths that were
+// not declared.
 func pick(files []localFile, send []string) ([]*localFile, error) {
 	byPath := make(map[string]*localFile, len(files))
 	for i := range files {
@@ -87,14 +87,14 @@ func pick(files []localFile, send []string) ([]*localFile, error) {
 		if !ok {
 			return nil, fmt.Errorf("the registry asks for %q, which was not declared", path)
 		}
-		delete(byPath, path) // asked for twice is sent once
+		delete(byPath, path) // a path listed twice is sent once
 		wanted = append(wanted, f)
 	}
 	return wanted, nil
 }
 
-// send puts the files, several requests at a time, large ones first so that
-// none of them is still on its way alone at the end.
+// send puts the files, several requests in parallel. Large files come first, so
+// that none is in transit alone at the end.
 func (a *app) send(ctx context.Context, client uploader, session string, files []*localFile, concurrency int) error {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b *localFile) int { return cmp.Compare(b.size(), a.size()) })
@@ -118,13 +118,13 @@ func (a *app) send(ctx context.Context, client uploader, session string, files [
 	return ctx.Err()
 }
 
-// put sends one file: from memory if its bytes are there, else from disk.
+// put sends one file, from memory if its bytes are there, otherwise from disk.
 func (f *localFile) put(ctx context.Context, client registry.Uploads, session string, progress *meter) error {
 	content := registry.Content{Size: f.size(), Digests: f.digests, Executable: f.executable}
 	if f.content != nil {
 		content.Reader = progress.reader(bytes.NewReader(f.content))
 		_, err := client.PutFile(ctx, session, f.path, content)
-		f.content = nil // sent, or the push fails: either way no longer needed
+		f.content = nil // no longer needed: it was sent, or the push fails
 		return named(f.name, err)
 	}
 	file, err := f.open()
@@ -132,17 +132,17 @@ func (f *localFile) put(ctx context.Context, client registry.Uploads, session st
 		return err
 	}
 	defer file.Close()
-	// An unwrapped *os.File can be sent by the kernel without a copy here.
+	// The kernel can send an unwrapped *os.File without a copy here.
 	content.Reader = progress.reader(file)
 	_, err = client.PutFile(ctx, session, f.path, content)
 	if err != nil && ctx.Err() == nil && !f.unchanged(file) {
-		// The registry's complaint about digest or length is a consequence.
+		// The registry's error about digest or length is a consequence of the change.
 		return &changedError{f.name}
 	}
 	return named(f.name, err)
 }
 
-// named says which file, package or backend an error is about. An interruption is about none.
+// named says which file, package or backend an error is about. An interruption is about none of them.
 func named(name string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err

@@ -15,16 +15,16 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
-// registryPatience is how long the registry may be away in the middle of a run:
-// while its pods are replaced.
+// registryPatience is how long the registry may be unavailable during a run, for
+// example while its pods are replaced.
 const registryPatience = 2 * time.Minute
 
-// registryRetries are those of a question to a registry that is away.
+// registryRetries is the backoff while the registry is unavailable.
 var registryRetries = backoff.Policy{First: time.Second, Most: 15 * time.Second, Jitter: 0.2}
 
 // verifyHere reads the objects in this process.
 func (a *app) verifyHere(ctx context.Context, client registry.Registry, config backends.Config, f verifyFlags, progress func(registry.VerifyReport)) (report registry.VerifyReport, err error) {
-	// Whose bytes these should be says the registry, not the configuration.
+	// The registry, not the configuration, says whose bytes these must be.
 	page, err := patiently(ctx, func() (registry.LocationPage, error) {
 		return client.ListLocations(ctx, f.backend, registry.LocationQuery{Limit: 1})
 	})
@@ -49,8 +49,8 @@ func (a *app) verifyHere(ctx context.Context, client registry.Registry, config b
 	})
 }
 
-// patientLedger waits for a registry that is away for a while: its answers
-// may be asked for again, and findings be reported again.
+// patientLedger retries while the registry is unavailable. Both calls are safe to
+// repeat.
 type patientLedger struct{ verify.Ledger }
 
 func (l patientLedger) List(ctx context.Context, failed bool, after string) (verify.Page, error) {

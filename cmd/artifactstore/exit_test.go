@@ -43,17 +43,17 @@ func TestVerdict(t *testing.T) {
 		err    error
 		want   int
 	}{
-		"all right":             {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 2, Done: true}, nil, exitDone},
-		"nothing is there":      {registry.VerifyReport{Done: true}, nil, exitDone},
-		"nothing verified" :     {registry.VerifyReport{Objects: 2, Done: true}, nil, exitFailed},
-		"not all verified" :     {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1, Done: true}, nil, exitFailed},
-		"not done":              {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 2}, nil, exitFailed},
-		"corrupt":               {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 1, Corrupt: 1, Done: true}, nil, exitIntegrity},
-		"missing":               {registry.VerifyReport{Objects: 1, CheckedObjects: 1, Missing: 1, Done: true}, nil, exitIntegrity},
+		"all right":               {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 2, Done: true}, nil, exitDone},
+		"nothing is there":        {registry.VerifyReport{Done: true}, nil, exitDone},
+		"nothing verified":        {registry.VerifyReport{Objects: 2, Done: true}, nil, exitFailed},
+		"not all verified":        {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1, Done: true}, nil, exitFailed},
+		"not done":                {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 2}, nil, exitFailed},
+		"corrupt":                 {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 1, Corrupt: 1, Done: true}, nil, exitIntegrity},
+		"missing":                 {registry.VerifyReport{Objects: 1, CheckedObjects: 1, Missing: 1, Done: true}, nil, exitIntegrity},
 		"corrupt and interrupted": {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Corrupt: 1}, broke, exitIntegrity},
-		"interrupted":           {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1}, broke, exitFailed},
-		"ended by the registry": {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1, Error: "stopped"}, nil, exitFailed},
-		"unreachable":           {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 1, Unreachable: 1, Done: true}, nil, exitFailed},
+		"interrupted":             {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1}, broke, exitFailed},
+		"ended by the registry":   {registry.VerifyReport{Objects: 2, CheckedObjects: 1, Verified: 1, Error: "stopped"}, nil, exitFailed},
+		"unreachable":             {registry.VerifyReport{Objects: 2, CheckedObjects: 2, Verified: 1, Unreachable: 1, Done: true}, nil, exitFailed},
 	} {
 		if err := verdict(test.report, test.err); exitCode(err) != test.want {
 			t.Errorf("%s: exit code %d (%v), want %d", name, exitCode(err), err, test.want)

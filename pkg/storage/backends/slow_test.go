@@ -156,7 +156,7 @@ func TestSlowClients(t *testing.T) {
 
 // TestStalledClients: clients that stall later hold the buffer that they were
 // filling (for a bucket), and no more than there are. Others wait, and continue as
-// soon as a stalled one ends: package httpapi ends each after its StallTimeout.
+// soon as a stalled one ends: package serving ends each after its StallTimeout.
 func TestStalledClients(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -33,7 +33,7 @@
 // Before it requests a buffer while it holds none, an upload reads the first 4 KiB
 // for it, or the end, into a little memory of its own (package intake): a client that
 // has sent almost nothing holds nothing. A client that stalls later holds the buffer
-// that it was filling until a caller ends it, as package httpapi does after its
+// that it was filling until a caller ends it, as package serving does after its
 // StallTimeout. A small buffer is written to a disk as soon as its source pauses, so
 // that a client holds one only while its bytes arrive.
 package buffer

@@ -48,6 +48,15 @@ ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
 	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
 endif
 
+.PHONY: check
+check: ## The short loop: tests that start no server, and lint of what changed (SINCE)
+	@SINCE='$(SINCE)' hack/check.sh
+
+.PHONY: soak
+soak: parts ## The long forms of tests: hundreds of kills, minutes of load (ARTIFACTSTORE_SEED repeats a run)
+	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
+		GOGC=$${GOGC:-400} hack/in-scratch.sh hack/soak.sh
+
 .PHONY: parts
 parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL.
 	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql ceph

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -14,11 +12,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
+	"github.com/coulomb/artifact-store/test/size"
 )
 
+// killsPerEngine is how many random instants each database engine sees.
+var killsPerEngine = size.Of(10, 200)
+
 const (
-	// killsPerEngine is how many random instants each database engine sees.
-	killsPerEngine = 20
 	// killWithin is how late a kill comes at most, in pushes: all clients of a
 	// round have had the time for one, and are in the midst of the next.
 	killWithin = 3
@@ -29,7 +29,6 @@ const (
 	readyWithin = 10 * time.Second
 	// pushersPerBackend push at the same time.
 	pushersPerBackend = 2
-	seedVariable      = "E2E_KILL_SEED"
 )
 
 // killTree is what each push brings, three quarters of it new to the registry.
@@ -47,14 +46,7 @@ type attempted struct {
 // step of repair comes before serving again.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any bits will do
-	if text := os.Getenv(seedVariable); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("instants: %s=%d", seedVariable, seed)
+	seed := size.Seed(t)
 	for i, engine := range []struct {
 		name     string
 		database func(t *testing.T) string

@@ -30,16 +30,16 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
+	"github.com/coulomb/artifact-store/test/size"
 )
 
-const (
-	// outage is longer than a lease lasts (15 s), and than its holder tries to
-	// renew it (10 s). OUTAGE=10m tries as long as is promised.
-	outage = 20 * time.Second
-	// slowest is what one request may take while the API server is away: whoever
-	// finds out waits for it twice, for 3 s each; and these machines are busy.
-	slowest = 20 * time.Second
-)
+// outage is longer than a lease lasts (15 s), and than its holder tries to
+// renew it (10 s); in the long form it is as long as is promised.
+var outage = size.Of(20*time.Second, 10*time.Minute)
+
+// slowest is what one request may take while the API server is away: whoever
+// finds out waits for it twice, for 3 s each; and these machines are busy.
+const slowest = 20 * time.Second
 
 // cluster is an API server of its own that can go away, and two replicas.
 type cluster struct {
@@ -77,7 +77,7 @@ func TestAPIServerAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		rounds, longest := c.whileAway(away.name, outageLength(t), unseen)
+		rounds, longest := c.whileAway(away.name, outage, unseen)
 		if c.count(leader, "the controllers ended and are started again") == leases {
 			t.Errorf("%s for %s: the controllers of the leader did not end; was it away for longer than the lease?", away.name, time.Since(began))
 		}
@@ -89,19 +89,6 @@ func TestAPIServerAway(t *testing.T) {
 		c.push("after-"+away.name, c.n.tokenOf(t, "pusher"))
 		c.reviewsAgain()
 	}
-}
-
-func outageLength(t *testing.T) time.Duration {
-	t.Helper()
-	text := os.Getenv("OUTAGE")
-	if text == "" {
-		return outage
-	}
-	length, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return length
 }
 
 func newCluster(t *testing.T) *cluster {

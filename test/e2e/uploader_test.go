@@ -30,12 +30,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	s3driver "github.com/coulomb/artifact-store/pkg/storage/s3"
 	"github.com/coulomb/artifact-store/test/servers"
+	"github.com/coulomb/artifact-store/test/size"
 )
 
+// killedUploads are begun in all on each server, by processes that are
+// killed at random instants.
+var killedUploads = size.Of(80, 2000)
+
 const (
-	// killedUploads are begun in all on each server, by processes that are
-	// killed at random instants.
-	killedUploads = 200
 	// uploadsAtOnce of one process.
 	uploadsAtOnce = 8
 	// uploadThreshold and uploadChunk make most uploads go up in two to four parts.

@@ -61,6 +61,7 @@ var servedAt = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
 // manager start BACKENDS FLAG... starts a manager and waits until that many
 // backends are ready, using the token of the environment, if any. Then it points
 // the CLI at the manager. manager stop stops it and requires a clean exit.
+// manager views VERB FLAG... runs that verb.
 func manager(ts *testscript.TestScript, neg bool, args []string) {
 	p := ts.Value(processKey{}).(*process)
 	switch {
@@ -68,8 +69,12 @@ func manager(ts *testscript.TestScript, neg bool, args []string) {
 		p.start(ts, args[1], args[2:])
 	case !neg && len(args) == 1 && args[0] == "stop" && p.command != nil:
 		ts.Check(p.stop())
+	case !neg && len(args) > 1 && args[0] == "views":
+		path, err := buildManager()
+		ts.Check(err)
+		ts.Check(ts.Exec(path, args...))
 	default:
-		ts.Fatalf("usage: manager start BACKENDS FLAG... | manager stop")
+		ts.Fatalf("usage: manager start BACKENDS FLAG... | manager stop | manager views VERB FLAG...")
 	}
 }
 

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -58,8 +56,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.As(err, &wrong):
 		return exitUsage
-	case errors.Is(err, errIntegrity), errors.Is(err, storage.ErrMismatch), errors.Is(err, registry.ErrFailedLocation),
-		errors.Is(err, view.ErrDiffers), errors.Is(err, eventlog.ErrBroken):
+	case errors.Is(err, errIntegrity), errors.Is(err, storage.ErrMismatch), errors.Is(err, registry.ErrFailedLocation):
 		return exitIntegrity
 	default:
 		return exitFailed

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	if err != nil {
 		fmt.Fprintf(a.stderr, "artifactstore: %s\n", oneLine(err))
 	}
-	if code == exitUsage {
+	if code == exitUsage && !command.Hidden {
 		a.printUsage(command)
 	}
 	return code

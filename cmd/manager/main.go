@@ -1,8 +1,10 @@
 // Command manager is the operator and the registry server in one. Without
 // --config-dir it follows the StorageBackends and RoutingPolicies of a
-// Kubernetes namespace; with it, those in YAML files.
+// Kubernetes namespace; with it, those in YAML files. Verbs look after its
+// database: "manager views check".
 //
-// It ends with code 0 after SIGTERM or SIGINT, 2 where its flags are wrong, and 1 otherwise.
+// It ends with code 0 after SIGTERM or SIGINT, 2 for wrong flags and arguments,
+// 3 if a verb finds that the database is not what it should be, and 1 otherwise.
 package main
 
 import (
@@ -10,24 +12,40 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
+// environment is what a process is given, so that a test can give another.
+type environment struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+}
+
 func main() {
-	opts, err := parse(os.Args[1:], os.Getenv, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "manager:", err)
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	if err := run(ctx, opts, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "manager:", err)
-		os.Exit(1)
+	env := environment{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	err := execute(ctx, os.Args[1:], env)
+	if err != nil {
+		fmt.Fprintln(env.stderr, "manager:", err)
 	}
+	os.Exit(exitCode(err))
+}
+
+// execute runs a verb, or serves if there is none.
+func execute(ctx context.Context, args []string, env environment) error {
+	if verb, rest, found := findVerb(args); found {
+		return verb.execute(ctx, rest, env)
+	}
+	opts, err := parse(args, env.getenv, env.stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return &usageError{err}
+	}
+	return run(ctx, opts, env.stderr)
 }

@@ -91,6 +91,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 		fmt.Fprintln(output, "Usage: manager [flags]")
 		set.SetOutput(output)
 		set.PrintDefaults()
+		printVerbs(output)
 		return o, err
 	}
 	if err == nil && set.NArg() > 0 {
@@ -98,7 +99,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	}
 	if err == nil {
 		// Not as defaults of the flags, which --help prints.
-		o.database = cmp.Or(o.database, getenv("ARTIFACTSTORE_DATABASE"))
+		o.database = cmp.Or(o.database, getenv(databaseEnv))
 		o.namespace = cmp.Or(o.namespace, getenv("POD_NAMESPACE"))
 		o.image = cmp.Or(o.image, getenv("ARTIFACTSTORE_IMAGE"))
 		err = o.complete()

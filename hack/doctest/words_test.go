@@ -55,6 +55,28 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+// TestManagerVerbs wants a heading for every verb of the manager, and every flag of it below that heading.
+func TestManagerVerbs(t *testing.T) {
+	t.Parallel()
+	page, manager := read(t, "docs/api/cli.md"), programs.Path(t, "manager")
+	verbs := regexp.MustCompile(`(?m)^manager ([a-z ]+): `).FindAllStringSubmatch(help(t, manager), -1)
+	if len(verbs) == 0 {
+		t.Fatal("no verbs were found")
+	}
+	for _, verb := range verbs {
+		_, section, found := strings.Cut(page, "\n## manager "+verb[1]+"\n")
+		if !found {
+			t.Errorf("docs/api/cli.md has no heading %q", "## manager "+verb[1])
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		for _, flag := range longFlag.FindAllStringSubmatch(help(t, manager, strings.Fields(verb[1])...), -1) {
+			if !strings.Contains(section, "`--"+flag[1]) && !strings.Contains(section, "`-"+flag[1]+"`") {
+				t.Errorf("docs/api/cli.md, manager %s: --%s is not explained", verb[1], flag[1])
+			}
+		}
+	}
+}
+
 // TestFlags wants a row for every flag of the manager, and none that it has not.
 func TestFlags(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func TestGivingUpABackend(t *testing.T) {
 	n.apply(t, route("lost"))
 	manager := programs.StartManager(t, []string{"--kubeconfig", n.kubeconfig, "--namespace", n.name, "--data-dir", data, "--local-root", root}, []string{"ARTIFACTSTORE_DATABASE=" + database})
 	manager.Token = n.token
-	w := &world{manager: manager, cli: programs.CLI{Server: manager.URL, Database: database, Token: n.token}}
+	w := &world{manager: manager, database: database, cli: programs.CLI{Server: manager.URL, Token: n.token}}
 	goesTo := func(backend string) {
 		t.Helper()
 		programs.Eventually(t, func() error {
@@ -97,7 +97,7 @@ func TestGivingUpABackend(t *testing.T) {
 	if r := w.cli.Run(t, programs.ExitDone, "events"); !strings.Contains(r.Stdout, "v1.backend.abandoned") {
 		t.Errorf("%s", r)
 	}
-	w.cli.Run(t, programs.ExitDone, "views", "check")
+	w.checkViews(t)
 	// The content is there again when it is pushed again, to where packages go now.
 	w.push(t, tree, "tool", "1")
 	if content, err := os.ReadFile(filepath.Join(w.pull(t, ref), "a")); string(content) != "content that is lost" {

@@ -59,7 +59,7 @@ func newSite(t *testing.T, database string) *site {
 	w.manager = programs.StartManager(t,
 		[]string{"--config-dir", c.config, "--data-dir", w.dataDir, "--local-root", root, "--upload-lifetime", lifetime.String()},
 		[]string{"ARTIFACTSTORE_DATABASE=" + w.database})
-	w.cli = programs.CLI{Server: w.manager.URL, Database: w.database}
+	w.cli = programs.CLI{Server: w.manager.URL}
 	w.waitReady(t, "local")
 	return &site{w, w.manager.Client(t)}
 }

@@ -49,7 +49,7 @@ func newWorld(t *testing.T, c control, database, localRoot, first string, places
 func (w *world) start(t *testing.T) {
 	t.Helper()
 	w.manager = w.control.start(t, w.database, w.dataDir, w.localRoot)
-	w.cli = programs.CLI{Server: w.manager.URL, Database: w.database, Token: w.manager.Token}
+	w.cli = programs.CLI{Server: w.manager.URL, Token: w.manager.Token}
 }
 
 func (w *world) stop(t *testing.T) {
@@ -217,7 +217,7 @@ func lacks(t *testing.T, p place, blobs map[digest.Digest]int64) {
 // checkViews replays the log; it runs beside the live manager.
 func (w *world) checkViews(t *testing.T) {
 	t.Helper()
-	w.cli.Run(t, programs.ExitDone, "views", "check")
+	programs.CheckViews(t, w.database)
 }
 
 // waitCondition waits until a condition has status and reason. Where conditions

@@ -24,8 +24,6 @@ const (
 // CLI is the program artifactstore, pointed at a registry.
 type CLI struct {
 	Server string
-	// Database for views check.
-	Database string
 	// Token to ask with, "" for none.
 	Token string
 	// Folder of the program, as Base returns it; "" for the one that is built from here.
@@ -34,13 +32,14 @@ type CLI struct {
 
 // Result is what one run left.
 type Result struct {
+	Program        string
 	Args           []string
 	Code           int
 	Stdout, Stderr string
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("artifactstore %q: exit %d\n%s%s", r.Args, r.Code, tail(r.Stdout), tail(r.Stderr))
+	return fmt.Sprintf("%s %q: exit %d\n%s%s", r.Program, r.Args, r.Code, tail(r.Stdout), tail(r.Stderr))
 }
 
 // Exec runs it and returns what it left, whatever its code; ctx kills it.
@@ -50,19 +49,29 @@ func (c CLI) Exec(ctx context.Context, tb testing.TB, args ...string) Result {
 	if folder == "" {
 		folder = Folder(tb)
 	}
-	return execute(ctx, tb, folder, []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_DATABASE=" + c.Database, "ARTIFACTSTORE_TOKEN=" + c.Token}, args)
+	return execute(ctx, tb, filepath.Join(folder, "artifactstore"), []string{"ARTIFACTSTORE_SERVER=" + c.Server, "ARTIFACTSTORE_TOKEN=" + c.Token}, args)
 }
 
 // Execute is Exec with variables of the caller's, and no others that say something to the program.
 func Execute(ctx context.Context, tb testing.TB, variables []string, args ...string) Result {
 	tb.Helper()
-	return execute(ctx, tb, Folder(tb), variables, args)
+	return execute(ctx, tb, Path(tb, "artifactstore"), variables, args)
 }
 
-func execute(ctx context.Context, tb testing.TB, folder string, variables, args []string) Result {
+// CheckViews runs the manager's verb on a database, and fails the test unless
+// the views are the fold of the log.
+func CheckViews(tb testing.TB, database string) {
+	tb.Helper()
+	result := execute(context.Background(), tb, Path(tb, "manager"), []string{"ARTIFACTSTORE_DATABASE=" + database}, []string{"views", "check"})
+	if result.Code != ExitDone {
+		tb.Fatalf("want exit %d of %s", ExitDone, result)
+	}
+}
+
+func execute(ctx context.Context, tb testing.TB, program string, variables, args []string) Result {
 	tb.Helper()
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(ctx, filepath.Join(folder, "artifactstore"), args...)
+	command := exec.CommandContext(ctx, program, args...)
 	command.Env = environment(variables...)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	err := servers.Start(command)
@@ -77,7 +86,7 @@ func execute(ctx context.Context, tb testing.TB, folder string, variables, args 
 	if err != nil && !errors.As(err, &exit) && ctx.Err() == nil {
 		tb.Error(err)
 	}
-	return Result{args, code, stdout.String(), stderr.String()}
+	return Result{filepath.Base(program), args, code, stdout.String(), stderr.String()}
 }
 
 // Run runs it and fails the test unless it ends with the code.

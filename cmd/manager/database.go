@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+)
+
+const databaseEnv = "ARTIFACTSTORE_DATABASE"
+
+// databaseFlag declares the flag of verbs that work on the database itself.
+// Call the result after the flags are parsed.
+func databaseFlag(set *flag.FlagSet, env environment) (open func(ctx context.Context) (*database.DB, error)) {
+	address := set.String("database", "", "sqlite:///path or postgres://… `URL`; "+databaseEnv+" sets the default and keeps a password out of the list of processes")
+	return func(ctx context.Context) (*database.DB, error) {
+		if *address == "" {
+			*address = env.getenv(databaseEnv)
+		}
+		return openExisting(ctx, *address)
+	}
+}
+
+// openExisting opens a database that is there already. Opening SQLite makes the
+// file: a check of a mistyped path must not leave an empty database behind and
+// call it right.
+func openExisting(ctx context.Context, address string) (*database.DB, error) {
+	if address == "" {
+		return nil, &usageError{errors.New("database: must be given, by --database or " + databaseEnv)}
+	}
+	if escaped, ok := strings.CutPrefix(address, "sqlite://"); ok {
+		if path, err := url.PathUnescape(escaped); err == nil {
+			if _, err := os.Stat(path); err != nil {
+				return nil, fmt.Errorf("database: %w", err)
+			}
+		}
+	}
+	return database.Open(ctx, address)
+}

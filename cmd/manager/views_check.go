@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// viewsCheck reads the database itself, not through the registry, and may run
+// beside a live manager.
+var viewsCheck = verb{
+	name: "views check",
+	does: "replay the log into fresh views and compare every row; exit 3 if they differ",
+	prepare: func(set *flag.FlagSet, env environment) func(ctx context.Context) error {
+		open, show := databaseFlag(set, env), outputFlag(set, env)
+		return func(ctx context.Context) error {
+			db, err := open(ctx)
+			if err != nil {
+				return err
+			}
+			defer db.Close() //nolint:errcheck // it was only read
+			report, err := view.New(db).Check(ctx, view.Progress{})
+			if err != nil {
+				return err
+			}
+			return show(report, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "log\t%s\nevents\t%d\n", report.LogID, report.Events)
+				for _, table := range slices.Sorted(maps.Keys(report.Rows)) {
+					fmt.Fprintf(w, "%s\t%d rows, equal to the replay\n", table, report.Rows[table])
+				}
+			})
+		}
+	},
+}

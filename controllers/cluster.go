@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
-	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,6 +20,7 @@ import (
 	"github.com/coulomb/artifact-store/controllers/cronjobs"
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/observe"
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
@@ -41,35 +42,28 @@ type Cluster struct {
 	Logger    *slog.Logger
 }
 
-const (
-	// leaseName is the Lease that the replicas contend for.
-	leaseName = "artifact-store-manager"
-	// firstRestart and lastRestart bound the wait before controllers that
-	// ended are started again; it doubles.
-	firstRestart = time.Second
-	lastRestart  = 30 * time.Second
-)
+// leaseName is the Lease that the replicas contend for.
+const leaseName = "artifact-store-manager"
+
+// restarts of controllers that ended.
+var restarts = backoff.Policy{First: time.Second, Most: 30 * time.Second, Jitter: 0.1}
 
 // Run keeps controllers running until ctx ends: when they end by themselves (the
 // lease is lost, the API server is gone), they are started again.
 func (c *Cluster) Run(ctx context.Context) {
-	wait := firstRestart
-	for ctx.Err() == nil {
+	for ended := 1; ctx.Err() == nil; ended++ {
 		started := time.Now()
 		err := c.runOnce(ctx)
 		c.Observer.StandDown()
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(started) > 2*lastRestart {
-			wait = firstRestart
+		if time.Since(started) > 2*restarts.Most {
+			ended = 1
 		}
+		wait := restarts.Delay(ended, rand.Float64()) //nolint:gosec // spreads load
 		c.Logger.Warn("the controllers ended and are started again; requests are served meanwhile by the last routing table", "error", err, "in", wait.String())
-		select {
-		case <-ctx.Done():
-		case <-time.After(utilwait.Jitter(wait, 0.1)):
-		}
-		wait = min(2*wait, lastRestart)
+		backoff.Sleep(ctx, wait)
 	}
 }
 

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,12 +17,9 @@ import (
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/observe"
 	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/filewatch"
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
-
-// settleAfter is how long files must be quiet before they are read again: an
-// editor writes, renames and removes within it.
-const settleAfter = 150 * time.Millisecond
 
 // Embedded drives the routing table from a folder of YAML files, without a
 // cluster. It reads them again when they change; an edit that does not hold
@@ -65,7 +61,7 @@ func signal(c chan struct{}) {
 }
 
 // Run follows the files until ctx ends. It returns early only if the files
-// cannot be read at the start, or not be watched.
+// cannot be read at the start.
 func (e *Embedded) Run(ctx context.Context) error {
 	e.kept = map[string]*kept{}
 	defer e.Observer.Listen(func(name string, look bool) {
@@ -73,45 +69,23 @@ func (e *Embedded) Run(ctx context.Context) error {
 			go e.lookAgain(name) // not to wait for the lock here
 		}
 	})()
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", e.Dir, err)
-	}
-	defer watcher.Close() //nolint:errcheck // nothing is lost
 	defer e.running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := watcher.Add(e.Dir); err != nil {
-		return fmt.Errorf("watch %s: %w", e.Dir, err)
-	}
-	if err := e.reload(ctx, watcher); err != nil {
+	declarations, err := filewatch.Open(func() []string { return declared.Paths(e.Dir) }, func() error { return e.reload(ctx) })
+	if err != nil {
 		return fmt.Errorf("read %s: %w", e.Dir, err)
 	}
-	quiet := time.NewTimer(time.Hour)
-	quiet.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case _, open := <-watcher.Events:
-			if !open {
-				return nil
-			}
-			quiet.Reset(settleAfter)
-		case err := <-watcher.Errors:
-			// Events may have been lost: read everything.
-			e.Logger.Warn("watching the configuration", "error", err)
-			quiet.Reset(settleAfter)
-		case <-quiet.C:
-			if err := e.reload(ctx, watcher); err != nil {
-				e.Logger.Error("the edited configuration does not hold; what was declared before stays in force", "dir", e.Dir, "error", err)
-			}
-		}
-	}
+	values := filewatch.New(e.referred, e.lookAtFiles)
+	e.running.Go(func() { values.Run(ctx, func(error) {}) })
+	declarations.Run(ctx, func(err error) {
+		e.Logger.Error("the edited configuration does not hold; what was declared before stays in force", "dir", e.Dir, "error", err)
+	})
+	return nil
 }
 
 // reload reads the files and takes them up, all or none.
-func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error {
+func (e *Embedded) reload(ctx context.Context) error {
 	next, err := declared.LoadDir(e.Dir)
 	if err != nil {
 		return err
@@ -134,7 +108,7 @@ func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error 
 		}
 	}
 	for i := range next.Backends {
-		e.take(ctx, next.Backends[i].DeepCopy(), watcher)
+		e.take(ctx, next.Backends[i].DeepCopy())
 	}
 	e.Logger.Info("configuration taken up", "dir", e.Dir, "backends", len(next.Backends), "policies", len(next.Policies))
 	e.swap()
@@ -142,14 +116,8 @@ func (e *Embedded) reload(ctx context.Context, watcher *fsnotify.Watcher) error 
 	return nil
 }
 
-// take declares one backend and has it looked at if it is new, changed, or
-// depends on files that may have changed. e.mu is held.
-func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watcher *fsnotify.Watcher) {
-	files := declared.Files(sb)
-	for _, file := range files {
-		// The folder, for a file that is replaced is another file. A missing one becomes a condition.
-		watcher.Add(filepath.Dir(file)) //nolint:errcheck // see above; the next probe reads it anyway
-	}
+// take declares one backend and has it looked at if it is new or changed. e.mu is held.
+func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend) {
 	k := e.kept[sb.Name]
 	switch {
 	case k == nil:
@@ -164,10 +132,33 @@ func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend, watche
 		sb.Generation, sb.Status = k.sb.Generation+1, k.sb.Status
 		k.sb = sb
 		signal(k.timetable.edited)
-	case len(files) == 0:
+	default:
 		return
 	}
 	k.look()
+}
+
+// referred are the files that backends take values from. A missing one becomes a condition.
+func (e *Embedded) referred() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(e.kept)) {
+		files = append(files, declared.Files(e.kept[name].sb)...)
+	}
+	return files
+}
+
+// lookAtFiles has the backends that take values from files looked at now.
+func (e *Embedded) lookAtFiles() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, k := range e.kept {
+		if len(declared.Files(k.sb)) > 0 {
+			k.look()
+		}
+	}
+	return nil
 }
 
 func (e *Embedded) lookAgain(name string) {

@@ -39,16 +39,12 @@ type Declaration struct {
 // LoadDir reads every *.yaml and *.yml file of dir (not of folders in it).
 // Errors name the file, the document in it and the field; one is enough to refuse the whole.
 func LoadDir(dir string) (Declaration, error) {
-	entries, err := os.ReadDir(dir)
+	names, err := filesIn(dir)
 	if err != nil {
 		return Declaration{}, err
 	}
 	var all Declaration
-	for _, entry := range entries {
-		name := entry.Name()
-		if strings.HasPrefix(name, ".") || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) {
-			continue
-		}
+	for _, name := range names {
 		content, err := readBounded(filepath.Join(dir, name))
 		if err != nil {
 			return Declaration{}, err
@@ -58,6 +54,26 @@ func LoadDir(dir string) (Declaration, error) {
 		}
 	}
 	return all, nil
+}
+
+// Paths are those of the files that LoadDir reads, and the folder's own.
+func Paths(dir string) []string {
+	paths := []string{dir}
+	names, _ := filesIn(dir) // the folder's own path stands for the error
+	for _, name := range names {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return paths
+}
+
+func filesIn(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if name := entry.Name(); !strings.HasPrefix(name, ".") && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) {
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 func readBounded(path string) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -16,13 +17,14 @@ const (
 	// endpointLooks is how many backends of one endpoint are looked at at once:
 	// one that hangs holds no more.
 	endpointLooks = 8
-	// firstTrial and lastTrial bound the wait between two trials of an endpoint
-	// that does not answer; it doubles. A server that is back is noticed within the last.
-	firstTrial = 5 * time.Second
-	lastTrial  = 30 * time.Second
+	// lastTrial: a server that is back is noticed within it.
+	lastTrial = 30 * time.Second
 	// askedTrial is the least time between two trials that people ask for.
 	askedTrial = time.Second
 )
+
+// trials of an endpoint that does not answer.
+var trials = backoff.Policy{First: 5 * time.Second, Most: lastTrial, Jitter: 0.2}
 
 // breakers keep an endpoint that does not answer from being asked by each
 // backend that lies there. Backends share the one of their host and port. While
@@ -34,7 +36,7 @@ type breakers struct {
 	mu         sync.Mutex
 	byEndpoint map[string]*breaker
 	now        func() time.Time
-	jitter     func(time.Duration) time.Duration
+	random     func() float64 // from 0 to 1
 	// wake is called, with no lock held, for each backend that was turned away and may come again.
 	wake func(name string)
 }
@@ -51,9 +53,7 @@ type breaker struct {
 }
 
 func newBreakers(now func() time.Time, wake func(string)) *breakers {
-	return &breakers{byEndpoint: map[string]*breaker{}, now: now, wake: wake, jitter: func(d time.Duration) time.Duration {
-		return d*4/5 + time.Duration(rand.Int64N(int64(d)*2/5+1))
-	}}
+	return &breakers{byEndpoint: map[string]*breaker{}, now: now, wake: wake, random: rand.Float64}
 }
 
 // enter lets a backend in, for a look that ends with done, or says why not.
@@ -106,7 +106,7 @@ func (bs *breakers) left(endpoint string, b *breaker, began time.Time, found *de
 	default:
 		b.failures++
 		b.last, b.at = found, bs.now()
-		b.next = b.at.Add(bs.jitter(min(lastTrial, firstTrial<<min(b.failures-1, 10))))
+		b.next = b.at.Add(trials.Delay(b.failures, bs.random()))
 	}
 	bs.mu.Unlock()
 	for _, name := range woken {

@@ -32,7 +32,7 @@ func newTestBreakers() *testBreakers {
 		defer bs.mu.Unlock()
 		bs.woken = append(bs.woken, name)
 	})
-	bs.jitter = func(d time.Duration) time.Duration { return d }
+	bs.random = func() float64 { return 1 }
 	return bs
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 )
 
@@ -20,24 +21,26 @@ const (
 	// retryLost is the longest wait before a place that gave no answer is looked
 	// at again: it may be back. The endpoint's breaker spaces what that costs.
 	retryLost = 15 * time.Second
-	// retryRefused is the first wait after an answer of no, or a declaration that
-	// cannot be followed, and retryRefusedMost the last; it doubles. Who mends
-	// it changes an object or a Secret, most of the time, which is noticed at once.
-	retryRefused     = 15 * time.Second
-	retryRefusedMost = 5 * time.Minute
 	// lookStep: looks that are due within it begin together. To wake up once for
 	// eight of them costs less than to wake up eight times, for what is idle between.
 	lookStep = time.Second
 	// openAgain is the wait for another who is at work on the same backend.
 	openAgain = 250 * time.Millisecond
+	// jitterShare is added to each wait, so that many backends are not probed in step.
+	jitterShare = 0.1
 )
+
+// refusals: looks after an answer of no, or at a declaration that cannot be
+// followed. Whoever mends it changes an object or a Secret, most of the time,
+// which is noticed at once.
+var refusals = backoff.Policy{First: 15 * time.Second, Most: 5 * time.Minute}
 
 // retryWait says when a backend is looked at again after a problem: at its interval or sooner.
 func retryWait(p *declared.Problem, again int, interval time.Duration) time.Duration {
 	if p.Lost {
 		return min(interval, retryLost)
 	}
-	return min(interval, retryRefusedMost, retryRefused<<min(again, 10))
+	return min(interval, refusals.Delay(again+1, 1))
 }
 
 // NextLook says when a backend is looked at again, with a jitter, at the end of
@@ -98,7 +101,8 @@ func (d *driver) rest(sb *v1alpha1.StorageBackend, config backends.Config, now t
 // probe is due, hurries nobody twice. d.mu is held.
 func (d *driver) untried(request string) bool { return request != "" && request != d.tried.request }
 
-// jitter adds up to a tenth, so that many backends are not probed in step.
+// jitter adds up to jitterShare.
 func jitter(wait time.Duration) time.Duration {
-	return wait + time.Duration(rand.Int64N(int64(wait)/10+1))
+	added := time.Duration(jitterShare * float64(wait))
+	return wait + backoff.Spread(added, 1, rand.Float64()) //nolint:gosec // spreads load
 }

@@ -88,21 +88,21 @@ var imports = map[string][]string{
 	"controllers/declared": {"api/v1alpha1", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
 	"controllers/status":   {"api/v1alpha1", "controllers/declared", "pkg/registry/placement", "pkg/registry/registrar", "pkg/routing", "pkg/storage"},
 	"controllers/observe": {
-		"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/registry/registrar",
+		"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/backoff", "pkg/registry/registrar",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/buffer", "pkg/storage/probe",
 	},
 	"controllers/observe/observetest": {"pkg/registry/registrar", "pkg/storage"},
 	"controllers/cronjobs":            {"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/storage"},
 	"controllers": {
 		"api/v1alpha1", "controllers/cronjobs", "controllers/declared", "controllers/observe", "controllers/status",
-		"pkg/registry/registrar", "pkg/routing",
+		"pkg/backoff", "pkg/filewatch", "pkg/registry/registrar", "pkg/routing",
 	},
 
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/manifest", "pkg/registry",
-		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify",
+		"pkg/access", "pkg/backoff", "pkg/client", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/filewatch", "pkg/manifest", "pkg/registry",
+		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/registry/view",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
@@ -133,7 +133,7 @@ var unlinked = map[string][]string{
 	"pkg/registry":       {sqlite, pgx, huma, prometheus},
 	"pkg/httpapi/server": {sqlite, pgx},
 	"pkg/client":         {sqlite, pgx, huma, prometheus},
-	"cmd/artifactstore":  {sqlite, pgx, huma, prometheus},
+	"cmd/artifactstore":  {huma, prometheus},
 }
 
 const (

@@ -35,12 +35,18 @@ type Files struct {
 
 type fingerprint [sha256.Size]byte
 
-// Open calls take for the first time, and fails if it does. paths names the
-// files at each look; a file that is missing or cannot be read counts as content
-// of its own. take reads the files itself.
-func Open(paths func() []string, take func() error) (*Files, error) {
+// New follows files whose content is taken up already. paths names them at each
+// look; a file that is missing or cannot be read counts as content of its own.
+// take reads the files itself.
+func New(paths func() []string, take func() error) *Files {
 	f := &Files{paths: paths, take: take}
-	f.tried = f.look() // before take reads: what changes meanwhile is taken up again
+	f.tried = f.look()
+	return f
+}
+
+// Open is New, and then calls take for the first time. It fails if that does.
+func Open(paths func() []string, take func() error) (*Files, error) {
+	f := New(paths, take) // before take reads: what changes meanwhile is taken up again
 	f.err = take()
 	return f, f.err
 }

@@ -1,5 +1,6 @@
 // Package layers proves that each layer has its own words: it reads the
-// imports of every package of this module and compares them with one table.
+// imports of every package of this module and compares them with one table. It
+// also follows what a package links, and counts how large folders are.
 package layers
 
 import (
@@ -20,8 +21,17 @@ const module = "github.com/coulomb/artifact-store"
 // Check reads every Go file below the root of fsys and returns what breaks the
 // rules, a sentence each, sorted. The number is that of the packages looked at.
 func Check(fsys fs.FS) (violations []string, packages int, err error) {
-	c := checker{seen: map[string]bool{}, ours: map[string][]string{}, libraries: map[string][]string{}}
-	err = fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+	c, err := read(fsys)
+	c.checkLinks()
+	c.checkSizes()
+	slices.Sort(c.violations)
+	return slices.Compact(c.violations), len(c.seen), err
+}
+
+// read looks at each file by itself.
+func read(fsys fs.FS) (*checker, error) {
+	c := &checker{seen: map[string]bool{}, sizes: map[string]size{}, ours: map[string][]string{}, libraries: map[string][]string{}}
+	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -36,9 +46,7 @@ func Check(fsys fs.FS) (violations []string, packages int, err error) {
 		}
 		return c.file(name, source)
 	})
-	c.checkLinks()
-	slices.Sort(c.violations)
-	return slices.Compact(c.violations), len(c.seen), err
+	return c, err
 }
 
 // skip passes over what the go command passes over, what is built, and modules
@@ -59,6 +67,7 @@ func skip(fsys fs.FS, name string) error {
 
 type checker struct {
 	seen       map[string]bool
+	sizes      map[string]size     // by package
 	ours       map[string][]string // by package: what it imports of this module
 	libraries  map[string][]string // by package: what else it imports
 	violations []string
@@ -75,6 +84,7 @@ func (c *checker) file(name string, source []byte) error {
 	}
 	pkg := path.Dir(name)
 	c.seen[pkg] = true
+	c.count(pkg, source)
 	allowed, known := rowOf(pkg)
 	if !known {
 		c.found("%s is not in the import table: add a row to hack/layers/rules.go", pkg)

@@ -9,14 +9,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// Append runs decide under the lock of the log's head and appends the events
-// that it returns, at consecutive positions, with their Apply: all or, if any
-// of these fails, nothing, and then it returns that error. The records are
-// durable when it returns them. Concurrent calls share a commit; one that
-// fails does not harm the others.
+// Append runs decide under the lock of the log's head and appends the returned events
+// at consecutive positions, with their Apply. If any of these fails, it appends
+// nothing and returns that error. The returned records are durable. Concurrent calls
+// share a commit; a failing call does not affect the others.
 //
-// A context that ends before decide has begun takes the call out; after that
-// nothing interrupts it. ErrUnknownOutcome, ErrInvalidEvent, ErrFenced, ErrClosed.
+// If the context ends before decide has begun, decide does not run; after that nothing
+// interrupts it. ErrUnknownOutcome, ErrInvalidEvent, ErrFenced, ErrClosed.
 func (l *Log) Append(ctx context.Context, decide Decide) ([]Record, error) {
 	var records []Record
 	err := l.group.Do(ctx, func(tx database.Tx) (err error) {
@@ -32,18 +31,18 @@ func (l *Log) Append(ctx context.Context, decide Decide) ([]Record, error) {
 	return records, nil
 }
 
-// tip is the head as the transaction has it. Only the group's goroutine uses it.
+// tip is the head as this transaction sees it. Only the group's goroutine uses it.
 type tip struct {
 	position uint64
 	time     int64
 	hash     [32]byte
 	fence    int
-	grown    int // bytes of payload that were appended in this transaction
+	grown    int // bytes of payload appended in this transaction
 	moved    bool
 }
 
-// LockHead returns where the log ends and holds back every append, in this process and
-// others, until tx ends. It waits for those under way.
+// LockHead returns the head and blocks every append, in this process and others, until
+// tx ends. It waits for appends in progress.
 func LockHead(ctx context.Context, tx database.Tx) (Head, error) {
 	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET position = position WHERE id = 1"); err != nil {
 		return Head{}, fmt.Errorf("locking the head of the event log: %w", err)
@@ -51,8 +50,8 @@ func LockHead(ctx context.Context, tx database.Tx) (Head, error) {
 	return HeadTx(ctx, tx)
 }
 
-// begin locks the head row until the transaction ends, on both engines and
-// against other processes: only an UPDATE does.
+// begin locks the head row until the transaction ends. On both engines only an UPDATE
+// does that against other processes.
 func (l *Log) begin(ctx context.Context, tx database.Tx) error {
 	l.tip = tip{}
 	var hash []byte
@@ -65,7 +64,7 @@ func (l *Log) begin(ctx context.Context, tx database.Tx) error {
 	return l.checkFence(l.tip.fence)
 }
 
-// run runs one decision. If it fails, the caller undoes what it wrote.
+// run runs one decision. If it fails, the caller undoes its writes.
 func (l *Log) run(ctx context.Context, tx database.Tx, decide Decide) ([]Record, error) {
 	events, err := decide(ctx, tx)
 	if err != nil || len(events) == 0 {
@@ -85,7 +84,7 @@ func (l *Log) run(ctx context.Context, tx database.Tx, decide Decide) ([]Record,
 	return records, nil
 }
 
-// chain gives events their places after the head.
+// chain assigns positions after the head to events.
 func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 	head.time = max(l.now().UnixMicro(), head.time) // clocks differ between processes, and step back
 	records := make([]Record, len(events))
@@ -101,7 +100,7 @@ func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 			return nil, head, fmt.Errorf("%w: %s has the fence level %d, this program knows %d", ErrInvalidEvent, event.Kind, event.Level, l.level)
 		}
 		head.fence = max(head.fence, event.Level)
-		event.Level = 0 // it is of the log's head, not of the record
+		event.Level = 0 // the level belongs to the log's head, not to the record
 		event.Payload = append([]byte{}, event.Payload...)
 		record := Record{
 			Position: head.position + 1, Time: time.UnixMicro(head.time).UTC(), Event: event, Previous: head.hash,
@@ -120,8 +119,8 @@ func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 
 var eventColumns = []string{"position", "time", "kind", "actor", "subject", "previous", "hash", "payload"}
 
-// insert writes records, head and views. The head is moved by each command, so
-// that what runs later in this transaction reads a log that is whole.
+// insert writes records, head and views. Each command moves the head, so that later
+// commands of this transaction read a complete log.
 func (l *Log) insert(ctx context.Context, tx database.Tx, records []Record, head tip) error {
 	rows := make([][]any, len(records))
 	for i, r := range records {

@@ -8,10 +8,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// Check walks the whole log in the snapshot of tx and returns its head if the
-// positions are gap-free from 1, times never step back, every hash is right
-// and chained to the one before, and the head row agrees; else an ErrBroken
-// that names the first position where it is not so. Memory is bounded by a page.
+// Check walks the whole log in the snapshot of tx and returns its head if positions are
+// gap-free from 1, times never step back, every hash is correct and chained to the
+// previous one, and the head row agrees. Otherwise it returns an ErrBroken that names the
+// first wrong position. Memory is bounded by a page.
 func Check(ctx context.Context, tx database.Tx) (Head, error) {
 	head, err := HeadTx(ctx, tx)
 	if err != nil {
@@ -38,8 +38,8 @@ func Check(ctx context.Context, tx database.Tx) (Head, error) {
 	return head, chain.end(head)
 }
 
-// Chain checks records one after the other, from the first one on. The zero
-// value is before the first.
+// Chain checks records one after the other, starting at the first. The zero value is
+// before the first.
 type Chain struct {
 	position uint64
 	time     time.Time
@@ -49,7 +49,7 @@ type Chain struct {
 // Position of the last record, 0 before the first.
 func (c *Chain) Position() uint64 { return c.position }
 
-// Next takes the record that follows. An ErrBroken says why it does not.
+// Next checks the next record. An ErrBroken says what is wrong with it.
 func (c *Chain) Next(record Record) error {
 	if record.Position != c.position+1 {
 		return fmt.Errorf("%w: after record %d comes %d", ErrBroken, c.position, record.Position)
@@ -71,8 +71,8 @@ func (c *Chain) Next(record Record) error {
 	return nil
 }
 
-// End reports, as an ErrBroken, whether the log in the snapshot of tx does not end
-// with the last record: head is that of the snapshot.
+// End returns an ErrBroken unless the log in the snapshot of tx ends with the last
+// record; head is that of the snapshot.
 func (c *Chain) End(ctx context.Context, tx database.Tx, head Head) error {
 	if err := checkOutside(ctx, tx, head); err != nil {
 		return err

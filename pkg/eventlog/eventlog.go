@@ -1,6 +1,6 @@
 // Package eventlog keeps an append-only log of events in a database: gap-free
-// positions from 1 in commit order, each record chained to the one before it
-// by a hash. What the events mean is not its business: payloads are opaque.
+// positions from 1 in commit order, each record chained to the previous one by a
+// hash. It does not know what events mean: payloads are opaque.
 //
 // A record's hash is the SHA-256 of this array of seven elements in
 // deterministic CBOR (RFC 8949, section 4.2.1):
@@ -11,7 +11,7 @@
 //	, actor     text
 //	, subject   text
 //	, payload   bytes
-//	, previous  bytes (32): the hash of the record before, zeros for the first ]
+//	, previous  bytes (32): the hash of the previous record, zeros for the first ]
 //
 // The encoding never changes: a log is kept for ever.
 package eventlog
@@ -28,12 +28,12 @@ import (
 )
 
 var (
-	// ErrUnknownOutcome: the connection was lost during COMMIT. Whether the
-	// events were appended can only be found out by reading the log.
+	// ErrUnknownOutcome: the connection was lost during COMMIT. Only reading the
+	// log shows whether the events were appended.
 	ErrUnknownOutcome = database.ErrUnknownOutcome
-	// ErrPastHead: a position is asked for that the log has not reached.
+	// ErrPastHead: the log has not reached the requested position.
 	ErrPastHead = errors.New("the position is past the head of the event log")
-	// ErrInvalidEvent: an event breaks a limit.
+	// ErrInvalidEvent: an event exceeds a limit.
 	ErrInvalidEvent = errors.New("invalid event")
 	// ErrBroken: the log in the database is not a chain from 1 to its head.
 	ErrBroken = errors.New("the event log is broken")
@@ -41,7 +41,7 @@ var (
 	ErrClosed = errors.New("the event log is closed")
 )
 
-// Event is what Append is given.
+// Event is the input of Append.
 type Event struct {
 	// Kind says what happened: v1.<noun>.<past participle>.
 	Kind string
@@ -51,19 +51,20 @@ type Event struct {
 	Subject string
 	// Payload is opaque. The log does not change it, and keeps no reference to the slice.
 	Payload []byte
-	// Level of the programs that know such an event; see Knows. Append raises
-	// the log's fence to it. It is no part of the record: 0 in what is read.
+	// Level is the level that a program needs to know such an event; see Knows.
+	// Append raises the log's fence to it. It is not part of the record: a read
+	// event has level 0.
 	Level int
 }
 
-// Record is an event that has its place in the log.
+// Record is an event at its position in the log.
 type Record struct {
 	// Position from 1, without gaps, in commit order.
 	Position uint64
-	// Time in UTC, in whole microseconds; never before the Time of the record before.
+	// Time in UTC, in whole microseconds; never before the Time of the previous record.
 	Time time.Time
 	Event
-	// Previous is the Hash of the record before; zeros for the first.
+	// Previous is the Hash of the previous record; zeros for the first.
 	Previous [32]byte
 	// Hash of this record, see the package comment.
 	Hash [32]byte
@@ -71,22 +72,22 @@ type Record struct {
 
 // Head is the end of a log.
 type Head struct {
-	// LogID is a UUID made when the log was.
+	// LogID is a UUID, created with the log.
 	LogID string
-	// Position and Hash of the last record; 0 and zeros while there is none.
+	// Position and Hash of the last record; 0 and zeros if there is none.
 	Position uint64
 	Hash     [32]byte
 }
 
-// Apply folds a record into the views, in the transaction that appends it. An
-// error undoes the command that the record belongs to. It must depend on the
-// record and the views only, so that a rebuild gives the same rows.
+// Apply folds a record into the views, in the transaction that appends it. An error
+// undoes the command that the record belongs to. It must depend only on the record
+// and the views, so that a rebuild gives the same rows.
 type Apply func(ctx context.Context, tx database.Tx, rec Record) error
 
-// Decide checks the preconditions of a command, under the lock of the head
-// row, and returns the events that follow from it: none is allowed. What it
-// reads cannot be changed by another command until it is committed. It may be
-// run again, so it must have no effect but through tx.
+// Decide checks the preconditions of a command, under the lock of the head row, and
+// returns the resulting events, which may be none. No other command can change what
+// it reads until it is committed. It may be retried, so it must have no effect except
+// through tx.
 type Decide func(ctx context.Context, tx database.Tx) ([]Event, error)
 
 func (e Event) validate() error {
@@ -103,7 +104,7 @@ func (e Event) validate() error {
 		}
 	}
 	if e.Kind == "" {
-		return fmt.Errorf("%w: it has no kind", ErrInvalidEvent)
+		return fmt.Errorf("%w: the kind is empty", ErrInvalidEvent)
 	}
 	if len(e.Payload) > MaxPayloadBytes {
 		return fmt.Errorf("%w: the payload is %d bytes long, at most %d are allowed", ErrInvalidEvent, len(e.Payload), MaxPayloadBytes)

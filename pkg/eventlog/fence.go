@@ -8,24 +8,23 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// ErrFenced: the log holds an event that this program does not know, appended
-// by a newer one. Always a *FencedError. It stays so until the program is replaced.
+// ErrFenced: the log contains an event of a newer version, which this program does not
+// know. Always a *FencedError. It is permanent until the program is replaced.
 var ErrFenced = errors.New("a newer version has written to the event log")
 
-// FencedError says which level the log has and which this program knows.
+// FencedError contains the log's level and the level that this program knows.
 type FencedError struct{ Fence, Known int }
 
 func (e *FencedError) Error() string {
 	return fmt.Sprintf("%v what this version does not know (fence %d, known %d): upgrade this replica", ErrFenced, e.Fence, e.Known)
 }
 
-// Is makes it an ErrFenced.
+// Is makes a FencedError an ErrFenced.
 func (e *FencedError) Is(target error) bool { return target == ErrFenced }
 
-// The fence is the highest Level of all events that were appended. It stands
-// in the head row and is raised in the transaction that appends the event. A
-// Log that knows less appends nothing any more: it would decide by views whose
-// rows it does not understand.
+// The fence is the highest Level of all appended events. It is in the head row, and the
+// transaction that appends the event raises it. A Log that knows a lower level cannot
+// append any more: it would decide by views whose rows it does not understand.
 func (l *Log) checkFence(fence int) error {
 	if fence <= l.level {
 		return nil
@@ -34,8 +33,8 @@ func (l *Log) checkFence(fence int) error {
 	return l.Fenced()
 }
 
-// Fenced returns a *FencedError once this Log has seen that it may not append
-// any more, else nil. It asks nobody: see CheckFence.
+// Fenced returns a *FencedError if this Log has found that it may not append any more,
+// otherwise nil. It does not read the database: see CheckFence.
 func (l *Log) Fenced() error {
 	if fenced := l.fenced.Load(); fenced != nil {
 		return fenced
@@ -43,7 +42,7 @@ func (l *Log) Fenced() error {
 	return nil
 }
 
-// CheckFence looks whether this Log may still append. ErrFenced.
+// CheckFence reads whether this Log may still append. ErrFenced.
 func (l *Log) CheckFence(ctx context.Context) error {
 	if err := l.Fenced(); err != nil {
 		return err
@@ -57,8 +56,8 @@ func (l *Log) CheckFence(ctx context.Context) error {
 	return l.checkFence(fence)
 }
 
-// RaiseFence ends the appends of programs that know less than the level, for a
-// reason that is no event. It locks the head, as LockHead does.
+// RaiseFence stops the appends of programs that know a lower level, for a reason other
+// than an event. It locks the head, like LockHead.
 func RaiseFence(ctx context.Context, tx database.Tx, level int) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET fence = $1 WHERE id = 1 AND fence < $1", level); err != nil {
 		return fmt.Errorf("raising the fence of the event log: %w", err)

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Follow calls yield for each record after the position, in order and once,
-// and then for each new one, whichever process appends it, until ctx ends or
-// yield fails; it returns that error. ErrPastHead.
+// Follow calls yield once for each record after the position, in order, and then for
+// each new one, whichever process appends it, until ctx ends or yield fails; it returns
+// that error. ErrPastHead.
 func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error) error {
-	idle := 0 // polls in a row that found nothing
+	idle := 0 // consecutive polls that found nothing
 	for {
-		grown := l.growth() // before the page is read, so that no append falls in between
+		grown := l.growth() // before the page is read, so that no append is missed
 		records, err := l.Read(ctx, after, MaxPage)
 		if err != nil {
 			if ctx.Err() != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/canonical"
 )
 
-// preimage is what a record's hash covers, in this order, for ever.
+// preimage is what a record's hash covers, in this order. It never changes.
 type preimage struct {
 	_        struct{} `cbor:",toarray"`
 	Position uint64
@@ -19,11 +19,11 @@ type preimage struct {
 	Previous []byte
 }
 
-// ComputeHash returns what Hash must be, given the other fields.
+// ComputeHash computes Hash from the other fields.
 func (r Record) ComputeHash() ([32]byte, error) {
 	payload := r.Payload
 	if payload == nil {
-		payload = []byte{} // no payload is an empty one, not null
+		payload = []byte{} // no payload is encoded as an empty one, not as null
 	}
 	encoded, err := canonical.Marshal(preimage{
 		Position: r.Position, Time: r.Time.UnixMicro(),

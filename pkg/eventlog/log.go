@@ -12,7 +12,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// payload stands last: on SQLite the other columns are then read without it.
+// payload is the last column: SQLite can then read the others without it.
 var migrations = []string{`
 CREATE TABLE log_head (
 	id BIGINT PRIMARY KEY CHECK (id = 1),
@@ -37,32 +37,32 @@ ALTER TABLE log_head ADD COLUMN fence BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE log_head ADD COLUMN fenced_position BIGINT NOT NULL DEFAULT 0 CHECK (fence = 0 OR fenced_position = position);
 `}
 
-// Log is the event log of one database. Several processes may have it open;
-// all methods may be called concurrently.
+// Log is the event log of one database. Several processes may have it open; all
+// methods may be called concurrently.
 type Log struct {
 	db    *database.DB
 	apply Apply
 	now   func() time.Time
 	id    string
-	level int // of events that this program knows
+	level int // highest level of events that this program knows
 	group *database.Group
 	tip   tip
 
 	fenced atomic.Pointer[FencedError]
 
 	mu    sync.Mutex
-	grown chan struct{} // closed, and replaced, when something was appended by this process
+	grown chan struct{} // closed and replaced when this process appends
 }
 
 // Option of Open.
 type Option func(*Log)
 
-// Knows says the highest Level of an event that this program knows; without it, 0.
+// Knows sets the highest Level of events that this program knows; the default is 0.
 func Knows(level int) Option { return func(l *Log) { l.level = level } }
 
-// Open creates the log's tables if need be. apply is run for each record that
-// this Log appends; nil if there are no views. now gives the time of records.
-// The database stays the caller's to close, after Close. ErrFenced.
+// Open creates the log's tables if they are missing. apply runs for each record that this
+// Log appends; nil if there are no views. now returns the time of records. The caller
+// closes the database, after Close. ErrFenced.
 func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Time, options ...Option) (*Log, error) {
 	if err := db.Migrate(ctx, "eventlog", migrations); err != nil {
 		return nil, err
@@ -101,11 +101,11 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 	return l, nil
 }
 
-// ID is the log's UUID.
+// ID returns the log's UUID.
 func (l *Log) ID() string { return l.id }
 
-// Close refuses further commands and waits for those that were handed in. It does
-// not fail; the result makes it an io.Closer.
+// Close refuses further commands and waits for those accepted before. It always returns
+// nil; the result makes it an io.Closer.
 func (l *Log) Close() error {
 	l.group.Close()
 	return nil

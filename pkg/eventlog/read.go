@@ -11,7 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// Head returns where the log ends now.
+// Head returns the current end of the log.
 func (l *Log) Head(ctx context.Context) (Head, error) {
 	var head Head
 	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
@@ -21,7 +21,7 @@ func (l *Log) Head(ctx context.Context) (Head, error) {
 	return head, err
 }
 
-// HeadTx returns where the log ends in the snapshot of tx.
+// HeadTx returns the end of the log in the snapshot of tx.
 func HeadTx(ctx context.Context, tx database.Tx) (Head, error) {
 	var head Head
 	var hash []byte
@@ -46,9 +46,9 @@ func TimeTx(ctx context.Context, tx database.Tx, position uint64) (time.Time, er
 	return time.UnixMicro(micros).UTC(), nil
 }
 
-// Read returns records after the position, in order: at most limit (1 to
-// MaxPage; beyond is cut), and fewer if their payloads exceed MaxPageBytes,
-// but at least one if there is any. ErrPastHead, and ErrFenced once that is known.
+// Read returns records after the position, in order: at most limit (1 to MaxPage; larger
+// limits are cut), and fewer if their payloads exceed MaxPageBytes, but at least one if
+// there is any. ErrPastHead, and ErrFenced once that is known.
 func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]Record, error) {
 	if err := l.Fenced(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]Record, erro
 	return records, err
 }
 
-// ReadOne returns the record at a position. ErrPastHead, also for position 0.
+// ReadOne returns the record at a position. ErrPastHead, including position 0.
 func (l *Log) ReadOne(ctx context.Context, position uint64) (Record, error) {
 	if position == 0 {
 		return Record{}, fmt.Errorf("%w: positions begin at 1", ErrPastHead)
@@ -81,7 +81,7 @@ func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Rec
 	return ReadPageTx(ctx, tx, after, Page{Records: min(max(limit, 1), MaxPage), Bytes: MaxPageBytes})
 }
 
-// Page bounds what is read at once: as many records as have Bytes of payload
+// Page bounds how much is read at once: as many records as have Bytes of payload
 // together, but at least one if there is any.
 type Page struct {
 	Records int
@@ -121,8 +121,8 @@ func ReadPageTx(ctx context.Context, tx database.Tx, after uint64, page Page) ([
 	return records, rows.Err()
 }
 
-// pageEnd finds the last position of a page by the payloads' lengths: a driver
-// that has begun to receive payloads would receive them all.
+// pageEnd finds the last position of a page by the lengths of payloads: a driver that
+// has begun to receive payloads would receive them all.
 func pageEnd(ctx context.Context, tx database.Tx, after uint64, page Page) (int64, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT position, length(payload) FROM events WHERE position > $1 ORDER BY position LIMIT $2",
 		int64(after), page.Records)

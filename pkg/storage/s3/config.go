@@ -165,11 +165,11 @@ func validateEndpoint(endpoint string) error {
 	case parsed.Hostname() == "":
 		return errors.New("endpointURL: must name a host")
 	case parsed.User != nil:
-		return errors.New("endpointURL: must not hold a user or password")
+		return errors.New("endpointURL: must not contain a user or password")
 	case parsed.RawQuery != "" || parsed.ForceQuery || parsed.Fragment != "":
-		return errors.New("endpointURL: must not hold a query or fragment")
+		return errors.New("endpointURL: must not contain a query or fragment")
 	case parsed.Path != "" && parsed.Path != "/":
-		return errors.New("endpointURL: must not hold a path: the bucket and keyPrefix have fields of their own")
+		return errors.New("endpointURL: must not contain a path: the bucket and keyPrefix have fields of their own")
 	case !endpointRegexp.MatchString(endpoint):
 		return errors.New("endpointURL: must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more")
 	}
@@ -258,7 +258,7 @@ func validateSizes(c Config) error {
 		return fmt.Errorf("maxConnections: must be 1 to %d, is %d", MaxMaxConnections, c.MaxConnections)
 	}
 	if len(c.CABundle) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CABundle) {
-		return errors.New("caBundle: holds no PEM certificate")
+		return errors.New("caBundle: contains no PEM certificate")
 	}
 	return nil
 }

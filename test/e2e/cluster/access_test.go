@@ -40,7 +40,7 @@ func whoMayDoWhat(t *testing.T, w *world) {
 	// No token, one that is not for us, and none that is known.
 	pod := w.pod("producer", w.image, "/usr/local/bin/artifactstore", "list")
 	pod.Spec.Containers[0].Env[2].Value = ""
-	if done := w.finish(t, pod); done.code != 1 || !strings.Contains(done.output, "answered 401") || !strings.Contains(done.output, "give one by --token-file") {
+	if done := w.finish(t, pod); done.code != 1 || !strings.Contains(done.output, "answered 401") || !strings.Contains(done.output, "set --token-file") {
 		t.Errorf("without a token: exit %d\n%s", done.code, done.output)
 	}
 	pod = w.pod("producer", w.image, "/usr/local/bin/artifactstore", "list")

@@ -32,7 +32,7 @@ anything, unless --force is set.`,
 		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.pull(ctx, o, args[0]) }),
 	}
 	flags := command.Flags()
-	flags.StringVarP(&o.dir, "directory", "d", ".", "folder to write into; created if missing")
+	flags.StringVarP(&o.dir, "directory", "d", ".", "target folder; created if missing")
 	flags.BoolVar(&o.force, "force", false, "overwrite files that differ")
 	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched in parallel")
 	must(command.MarkFlagDirname("directory"))

@@ -29,7 +29,7 @@ func (a *app) pushCommand() *cobra.Command {
 		Long: `Publish the content of DIR (with paths relative to it), or each FILE under its
 base name, as the package producer/name@version. Bytes that the registry already
 has are not sent. Publishing the same content again is not an error.`,
-		Example: "  artifactstore push ./dist --producer ci --name webapp --version 1.4.2 --retention-class release",
+		Example: "  artifactstore push ./dist --producer ci --name webapp --version 1.4.2 \\\n    --retention-class release",
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    a.verb(func(ctx context.Context, args []string) error { return a.push(ctx, o, args) }),
 	}

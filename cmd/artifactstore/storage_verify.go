@@ -40,7 +40,7 @@ some could not be read, or if the run was interrupted.`,
 	flags.StringVar((*string)(&f.options.Mode), "mode", string(verify.Full), "full: all objects; rolling: objects never\nverified and a share of the rest; failed:\nobjects that failed before")
 	flags.DurationVar(&f.options.RollingPeriod, "rolling-period", 0, "with --mode rolling: period in which every\nobject is read once (default 720h)")
 	flags.DurationVar(&f.options.RollingInterval, "rolling-interval", 0, "with --mode rolling: time until the next run\n(default 24h)")
-	flags.IntVar(&f.options.Concurrency, "concurrency", verify.DefaultConcurrency, fmt.Sprintf("objects read in parallel, 1 to %d", verify.MaxConcurrency))
+	flags.IntVar(&f.options.Concurrency, "concurrency", verify.DefaultConcurrency, fmt.Sprintf("parallel reads, 1 to %d", verify.MaxConcurrency))
 	flags.Int64Var(&f.options.Bandwidth, "bandwidth", 0, fmt.Sprintf("maximum bytes read per second, at least\n%d (default no limit)", verify.MinBandwidth))
 	flags.DurationVar(&f.options.TimeLimit, "time-limit", 0, "start no further object after this time\n(default no limit)")
 	f.place.add(flags)

@@ -28,7 +28,7 @@ removed, or if the run was interrupted.`,
 		RunE: a.verb(func(ctx context.Context, _ []string) error { return a.storageSweep(ctx, backend, dryRun) }),
 	}
 	command.Flags().StringVar(&backend, "backend", "", "name or id of the backend")
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "remove nothing; list what would be removed, and why the rest is kept")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "remove nothing; list what would be removed,\nand why the rest is kept")
 	require(command, "backend")
 	must(command.RegisterFlagCompletionFunc("backend", a.completeBackends))
 	return command

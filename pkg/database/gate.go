@@ -13,19 +13,18 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// ErrBusy: a lock was not had within the time that HoldReads sets. Nothing was changed.
+// ErrBusy: a lock was not available within the time that HoldReads sets. Nothing was changed.
 var ErrBusy = errors.New("the database is busy")
 
-// HoldReads waits until no Read is under way in any process, and holds back those
-// that begin until tx ends, so that tables can be exchanged for others of the
-// same names. Call it last of all locks. If Reads under way last longer than
-// holdTimeout the transaction fails with ErrBusy, as it does where any later
-// statement of it waits that long for a lock.
+// HoldReads waits until no Read is running in any process, and blocks new ones until tx
+// ends, so that tables can be exchanged for others of the same names. Call it after all
+// other locks. If running Reads last longer than holdTimeout, the transaction fails with
+// ErrBusy, as does any later statement of it that waits that long for a lock.
 //
-// PostgreSQL needs it: a snapshot there is of rows, and a name always means the
-// table that has it now. A Read with a snapshot from before an exchange would
-// find the new table and see none of its rows. A snapshot of SQLite is of the
-// whole file, tables and all: there is nothing to wait for.
+// PostgreSQL needs it: a snapshot there is of rows, and a name always means the current
+// table. A Read with a snapshot from before an exchange would find the new table without
+// any of its rows. A snapshot of SQLite is of the whole file, including its tables: there
+// is nothing to wait for.
 func (db *DB) HoldReads(ctx context.Context, tx Tx) error {
 	if db.engine != PostgreSQL {
 		return nil
@@ -41,12 +40,12 @@ func (db *DB) HoldReads(ctx context.Context, tx Tx) error {
 	return nil
 }
 
-// beginGated goes in one message: it takes no snapshot before it has the lock.
+// beginGated is one message: the transaction takes no snapshot before it has the lock.
 const beginGated = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE schema_steps IN ACCESS SHARE MODE"
 
-// gatedConnector opens PostgreSQL connections whose read-only transactions hold
-// the lock that HoldReads waits for; from when on says gated, since a new
-// database has no table to lock yet.
+// gatedConnector opens PostgreSQL connections whose read-only transactions hold the lock
+// that HoldReads waits for. gated says whether they do yet, since a new database has no
+// table to lock.
 type gatedConnector struct {
 	driver.Connector
 	gated *atomic.Bool
@@ -93,7 +92,7 @@ type gatedTx struct {
 func (t gatedTx) Commit() error   { return t.tx.Commit(t.ctx) }
 func (t gatedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
 
-// markBusy makes err an ErrBusy if it is of a lock that was not had in time.
+// markBusy makes err an ErrBusy if a lock was not available in time.
 func markBusy(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" { // lock_not_available
 		return fmt.Errorf("%w: %w", ErrBusy, err)

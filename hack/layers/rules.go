@@ -101,8 +101,8 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/backoff", "pkg/client", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/filewatch", "pkg/manifest", "pkg/registry",
-		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/manifest", "pkg/registry",
+		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 
@@ -133,7 +133,7 @@ var unlinked = map[string][]string{
 	"pkg/registry":       {sqlite, pgx, huma, prometheus},
 	"pkg/httpapi/server": {sqlite, pgx},
 	"pkg/client":         {sqlite, pgx, huma, prometheus},
-	"cmd/artifactstore":  {huma, prometheus},
+	"cmd/artifactstore":  {sqlite, pgx, huma, prometheus},
 }
 
 const (

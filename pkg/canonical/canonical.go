@@ -1,5 +1,5 @@
-// Package canonical encodes values as deterministic CBOR and decodes nothing
-// else, so that one value has one encoding and one digest.
+// Package canonical encodes values as deterministic CBOR and decodes nothing else, so
+// that a value has exactly one encoding and one digest.
 //
 // Deterministic is RFC 8949, section 4.2.1: map keys in bytewise order of
 // their encodings, shortest forms, definite lengths. Tags are refused as well:
@@ -21,7 +21,7 @@ const (
 	MaxDepth = 16
 )
 
-// ErrNotCanonical is returned for bytes that are not the one encoding of their value.
+// ErrNotCanonical is returned for bytes that are not the only encoding of their value.
 var ErrNotCanonical = errors.New("not deterministic CBOR (RFC 8949, section 4.2.1)")
 
 var encoder = must(encoding().EncMode())
@@ -52,8 +52,8 @@ func must[T any](value T, err error) T {
 // Marshal returns the deterministic encoding of v.
 func Marshal(v any) ([]byte, error) { return encoder.Marshal(v) }
 
-// Unmarshal decodes data into v, which must know every field. Anything but the
-// one encoding of its value is ErrNotCanonical.
+// Unmarshal decodes data into v, which must have every field. Anything but the only
+// encoding of its value is ErrNotCanonical.
 func Unmarshal(data []byte, v any) error {
 	if err := Check(data); err != nil {
 		return err
@@ -64,9 +64,9 @@ func Unmarshal(data []byte, v any) error {
 	return nil
 }
 
-// Check reports whether data is the one encoding of its value. The library's
-// decoder takes unsorted keys and long integers, so the generic value is
-// encoded again and compared; a struct would hide fields that it lacks.
+// Check reports whether data is the only encoding of its value. The library's decoder
+// accepts unsorted keys and long integers, so Check encodes the generic value again
+// and compares; a struct would hide the fields that it lacks.
 func Check(data []byte) error {
 	var value any
 	if err := decoder.Unmarshal(data, &value); err != nil {

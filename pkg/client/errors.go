@@ -11,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -94,8 +95,26 @@ func causeOfStatus(response *http.Response) error {
 	return nil
 }
 
-// restore makes the error that p was made from.
+// restore makes the error that p was made from. What has its data is the typed
+// error itself; anything else is a *RemoteError, so that its text says who
+// refused, and unwraps to what it stands for.
 func restore(p *wire.Problem) error {
+	kind, _ := wire.KindOf(p.Type)
+	if typed := typedError(p, kind.Target); typed != nil {
+		return typed
+	}
+	e := &RemoteError{Status: p.Status, Type: p.Type, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID, cause: kind.Target}
+	switch target := kind.Target; {
+	case target == registry.ErrAbandoned && p.Abandoned != nil:
+		e.cause = &registry.AbandonedError{Backend: p.Abandoned.Backend, BackendID: p.Abandoned.BackendID, Position: p.Abandoned.Position}
+	case target == registrar.ErrForeignMarker || target == registrar.ErrNoMarker:
+		e.cause = &registrar.MarkerError{Kind: target, Message: p.Detail}
+	}
+	return e
+}
+
+// typedError returns nil if p lacks the data.
+func typedError(p *wire.Problem, target error) error {
 	var first wire.FieldError
 	if len(p.Errors) > 0 {
 		first = p.Errors[0]
@@ -103,12 +122,9 @@ func restore(p *wire.Problem) error {
 	switch {
 	case p.Type == wire.OffsetKind.Type() && p.ExpectedOffset != nil && p.ProvidedOffset != nil:
 		return &registry.OffsetError{Want: *p.ExpectedOffset, Got: *p.ProvidedOffset}
-	case p.Type == wire.LengthKind.Type():
-		return &registry.InvalidError{Field: first.Location, Message: first.Message}
-	}
-	kind, _ := wire.KindOf(p.Type)
-	switch target := kind.Target; {
-	case target == registry.ErrInvalid:
+	case p.Type == wire.LengthKind.Type() && p.ExpectedLength != nil && p.ProvidedLength != nil:
+		return &registry.LengthError{Want: *p.ExpectedLength, Got: *p.ProvidedLength}
+	case target == registry.ErrInvalid, p.Type == wire.LengthKind.Type(): // an older server gives no lengths
 		return &registry.InvalidError{Field: first.Location, Message: first.Message}
 	case target == registry.ErrConflict:
 		return &registry.ConflictError{Field: first.Location, Message: first.Message, Existing: p.Existing}
@@ -122,5 +138,5 @@ func restore(p *wire.Problem) error {
 	case target == registry.ErrNoRule && p.Explanation != nil:
 		return &placement.NoRuleError{Explanation: *p.Explanation}
 	}
-	return &RemoteError{Status: p.Status, Type: p.Type, Title: p.Title, Detail: p.Detail, RequestID: p.RequestID, cause: kind.Target}
+	return nil
 }

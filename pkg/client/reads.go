@@ -186,7 +186,7 @@ func (c *Client) GetBackend(ctx context.Context, nameOrID string) (answer regist
 	if nameOrID == "" {
 		return answer, registry.ErrNotFound
 	}
-	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/backends/" + wire.Segment(nameOrID), repeat: true}, nil, &answer)
+	err = c.ask(ctx, call{method: http.MethodGet, path: backendPath(nameOrID, ""), repeat: true}, nil, &answer)
 	return answer, err
 }
 
@@ -195,7 +195,7 @@ func (c *Client) ProbeBackend(ctx context.Context, nameOrID string) (answer regi
 	if nameOrID == "" {
 		return answer, registry.ErrNotFound
 	}
-	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/backends/" + wire.Segment(nameOrID) + "/probe"}, nil, &answer)
+	err = c.ask(ctx, call{method: http.MethodPost, path: backendPath(nameOrID, "/probe")}, nil, &answer)
 	return answer, err
 }
 

@@ -162,33 +162,3 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 	}
 	return bytes.TrimRight(line, "\r\n"), nil
 }
-
-// reports asks for a run and gives each line of its report to take, until one
-// says that it is done or names a problem. what is for errors.
-func (c *Client) reports(ctx context.Context, request call, what string, take func([]byte) (bool, *wire.Problem, error)) error {
-	request.header = http.Header{"Accept": {"application/x-ndjson"}}
-	response, err := c.do(ctx, request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	lines := bufio.NewReaderSize(response.Body, 64<<10)
-	for {
-		text, err := readLine(lines)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return fmt.Errorf("the %s broke off: %w", what, err)
-		}
-		done, problem, err := take(text)
-		switch {
-		case err != nil:
-			return fmt.Errorf("reading a report of the %s: %w", what, err)
-		case problem != nil:
-			return restore(problem)
-		case done:
-			return nil
-		}
-	}
-}

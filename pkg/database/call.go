@@ -6,7 +6,7 @@ import (
 )
 
 // call is one caller's wait for its item in a batch of a queue. The batch's function
-// calls begin, and if that says true, finish once.
+// calls begin and, if that returns true, finish once.
 type call struct {
 	ctx   context.Context
 	state atomic.Int32
@@ -20,12 +20,12 @@ const (
 	callGone
 )
 
-// newCall makes one for a caller with this context.
+// newCall returns a call for a caller with this context.
 func newCall(ctx context.Context) *call {
 	return &call{ctx: ctx, done: make(chan struct{})}
 }
 
-// begin is false if the caller's context has ended: then it must not be run.
+// begin returns false if the caller's context has ended: then the item must not run.
 func (c *call) begin() bool {
 	if c.ctx.Err() != nil {
 		return false
@@ -33,14 +33,14 @@ func (c *call) begin() bool {
 	return c.state.CompareAndSwap(callWaiting, callBegun)
 }
 
-// finish answers the caller.
+// finish reports the result to the caller.
 func (c *call) finish(err error) {
 	c.err = err
 	close(c.done)
 }
 
-// wait returns what finish was given. If the context ends before begin it
-// returns the context's error; once begun, the caller waits for the outcome.
+// wait returns the error passed to finish. If the context ends before begin, it
+// returns the context's error; after begin it waits for the result.
 func (c *call) wait() error {
 	select {
 	case <-c.done:

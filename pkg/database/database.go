@@ -1,5 +1,5 @@
-// Package database opens SQLite or PostgreSQL, migrates, and runs
-// transactions. It is the only place that knows which engine it is.
+// Package database opens SQLite or PostgreSQL, migrates, and runs transactions. Only
+// this package knows which engine is in use.
 //
 // One set of SQL text serves both engines: parameters are $1, $2, …;
 // columns are BIGINT, TEXT and BYTEA; ON CONFLICT and RETURNING work, FOR
@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 )
 
-// Engine names what is behind a DB. Only messages and tests should need it.
+// Engine is the kind of database behind a DB. Only messages and tests should need it.
 type Engine string
 
 // The engines.
@@ -23,12 +23,12 @@ const (
 	PostgreSQL Engine = "postgresql"
 )
 
-// ErrUnknownOutcome: the connection was lost, or time ran out, while COMMIT
-// was under way. The transaction may or may not have been committed.
+// ErrUnknownOutcome: the connection was lost, or time ran out, during COMMIT. The
+// transaction may or may not have been committed.
 var ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
 
-// ErrUnavailable: the database does not answer now, or only says that it is
-// busy or going down. Nothing was changed.
+// ErrUnavailable: the database does not answer, or answers that it is busy or
+// shutting down. Nothing was changed.
 var ErrUnavailable = errors.New("the database does not answer")
 
 // ErrClosed: the DB was closed.
@@ -44,9 +44,9 @@ type Tx interface {
 
 // DB is an open database. All methods may be called concurrently.
 //
-// Reads and writes have connections of their own, so a Read inside a Write
-// (which does not see that Write's changes) cannot wait for itself. A Write
-// inside a Write can: do not.
+// Reads and writes use separate connections, so a Read inside a Write (which does not
+// see that Write's changes) cannot deadlock. A Write inside a Write can, and is
+// forbidden.
 type DB struct {
 	engine Engine
 	write  *sql.DB
@@ -56,18 +56,18 @@ type DB struct {
 	gated  *atomic.Bool // Reads of PostgreSQL hold the lock of HoldReads
 }
 
-// Engine says what is behind it.
+// Engine returns the kind of database.
 func (db *DB) Engine() Engine { return db.engine }
 
-// Ping finds out whether the database answers.
+// Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error {
 	return db.redact(markUnavailable(db.read.PingContext(ctx)))
 }
 
-// Analyze tells the planner what has become of tables that have just grown by
-// thousands of rows. PostgreSQL does so itself within a minute or so; until
-// then it takes a new table for a small one, and reads all of it for each of
-// the lookups that come next. SQLite needs none. Table is SQL text: never from a request.
+// Analyze updates the planner's statistics of a table that has just grown by thousands
+// of rows. PostgreSQL does so itself within about a minute; until then it treats a new
+// table as a small one, and reads all of it for each lookup. SQLite needs no Analyze.
+// Table is SQL text: it must never come from a request.
 func (db *DB) Analyze(ctx context.Context, table string) error {
 	if db.engine != PostgreSQL {
 		return nil
@@ -76,8 +76,8 @@ func (db *DB) Analyze(ctx context.Context, table string) error {
 	return db.redact(markUnavailable(err))
 }
 
-// Close waits for the transactions of Group that are under way, then closes
-// all connections. Transactions of Read and Write must have ended.
+// Close waits for the running transactions of Group, then closes all connections.
+// Transactions of Read and Write must have ended.
 func (db *DB) Close() error {
 	db.group.Close()
 	return db.redact(errors.Join(db.read.Close(), db.write.Close()))

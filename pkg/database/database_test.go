@@ -96,7 +96,7 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// Read-modify-write by many at once, from two DBs on one database: no update may be lost.
+// Concurrent read-modify-write from two DBs on one database: no update may be lost.
 func TestWritersLoseNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		dbs := []*database.DB{openCounters(t, address), openCounters(t, address)}
@@ -299,7 +299,7 @@ func contains(list []string, wanted string) bool {
 	return false
 }
 
-// What is promised about power cuts hangs on these.
+// The promise about power failures depends on these settings.
 func TestSQLiteSettings(t *testing.T) {
 	t.Parallel()
 	db := openCounters(t, "sqlite://"+filepath.Join(t.TempDir(), "test.db"))

@@ -20,14 +20,14 @@ func beginError(err error) error {
 	return fmt.Errorf("beginning a transaction: %w", err)
 }
 
-// lostError: the connection ended before COMMIT, and with it the transaction.
+// lostError: the connection, and with it the transaction, ended before COMMIT.
 type lostError struct{ cause error }
 
 func (e *lostError) Error() string { return e.cause.Error() }
 func (e *lostError) Unwrap() error { return e.cause }
 
-// markLost makes err a *lostError if the connection it came over is closed.
-// Asking the connection is surer than to guess from the error, which may be fn's own.
+// markLost makes err a *lostError if its connection is closed. Asking the connection is
+// more reliable than guessing from the error, which may be fn's own.
 func markLost(conn *sql.Conn, err error) error {
 	if err == nil {
 		return nil
@@ -45,8 +45,8 @@ func markLost(conn *sql.Conn, err error) error {
 	return err
 }
 
-// retryable is a positive list. It is asked only about errors from before
-// COMMIT, or after which the database says that it rolled back.
+// retryable is a positive list. It is used only for errors from before COMMIT, or after
+// which the database reports a rollback.
 func retryable(err error) bool {
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		code := lite.Code() & 0xff // extended codes keep the primary one in the low byte
@@ -64,14 +64,14 @@ func retryable(err error) bool {
 	return lost
 }
 
-// unavailableError is an ErrUnavailable and its cause.
+// unavailableError is an ErrUnavailable with its cause.
 type unavailableError struct{ cause error }
 
 func (e *unavailableError) Error() string        { return ErrUnavailable.Error() + ": " + e.cause.Error() }
 func (e *unavailableError) Unwrap() error        { return e.cause }
 func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
 
-// markUnavailable makes err an ErrUnavailable if it was of no use to try, or to try again.
+// markUnavailable makes err an ErrUnavailable if a retry, or any attempt, is pointless.
 func markUnavailable(err error) error {
 	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused || retryable(err) {
 		return &unavailableError{err}
@@ -79,9 +79,9 @@ func markUnavailable(err error) error {
 	return err
 }
 
-// rolledBack says whether the database itself has told that this COMMIT
-// failed and everything was undone. A positive list: a connection that ends,
-// a shutdown, or an I/O error while the log is synced tells nothing.
+// rolledBack reports whether the database itself has said that this COMMIT failed and
+// everything was undone. It is a positive list: a lost connection, a shutdown, or an
+// I/O error while the log is synced proves nothing.
 func rolledBack(err error) bool {
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff {

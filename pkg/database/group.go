@@ -8,27 +8,26 @@ import (
 	"slices"
 )
 
-// Group lets concurrent calls share transactions, and so one sync of the disk.
-// Calls that come while a commit is under way join the next one; nobody waits
-// on a timer.
+// Group lets concurrent calls share a transaction, and so one sync of the disk. Calls
+// that arrive during a commit join the next one; nobody waits for a timer.
 type Group struct {
 	db    *DB
 	hooks Hooks
 	queue *queue[*member]
 }
 
-// Hooks of a Group; each may be nil. They run on the goroutine that runs the
-// members, one at a time.
+// Hooks of a Group; each may be nil. They run on the goroutine that runs the members,
+// one at a time.
 type Hooks struct {
-	// Begin runs first in each transaction, which may be run again. Its error fails every member that is waiting.
+	// Begin runs first in each transaction, and again if that is retried. Its error fails every waiting member.
 	Begin func(ctx context.Context, tx Tx) error
-	// Full is asked before each member but the first: true leaves the rest to another transaction.
+	// Full is called before each member but the first: true leaves the rest to another transaction.
 	Full func() bool
 	// Committed runs after each commit, before the members are answered.
 	Committed func()
 }
 
-// NewGroup makes a Group with transactions of its own. Close ends it.
+// NewGroup returns a Group with transactions of its own. Close ends it.
 func (db *DB) NewGroup(hooks Hooks) *Group {
 	if hooks.Begin == nil {
 		hooks.Begin = func(context.Context, Tx) error { return nil }
@@ -47,12 +46,12 @@ func (db *DB) NewGroup(hooks Hooks) *Group {
 // Group is Do of a Group that all callers share.
 func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error { return db.group.Do(ctx, fn) }
 
-// Do is Write for small changes. fn must not depend on being alone: in the
-// same transaction others have run before it. One that fails is undone alone.
-// Errors are as of Write; a panic in fn becomes an error; ErrClosed.
+// Do is Write for small changes. fn must not rely on being alone: others have run before
+// it in the same transaction. If one fails, only its changes are undone. Errors are as of
+// Write; a panic in fn becomes an error; ErrClosed.
 //
-// A context that ends before fn has begun takes the call out; after that it
-// does not interrupt anything, not even the statements that fn runs.
+// If the context ends before fn has begun, fn does not run. After that the context
+// interrupts nothing, not even the statements of fn.
 func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
 	m := &member{call: newCall(ctx), fn: fn}
 	if err := g.queue.add(m); err != nil {
@@ -61,7 +60,7 @@ func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
 	return m.wait()
 }
 
-// Close refuses further calls and waits for those that were handed in.
+// Close refuses further calls and waits for those accepted before.
 func (g *Group) Close() { g.queue.close() }
 
 func (g *Group) run(members []*member) {
@@ -69,11 +68,11 @@ func (g *Group) run(members []*member) {
 	for len(members) > 0 {
 		batch := members
 		n, err := g.transact(batch)
-		if n > 0 { // with 0 nothing could be begun, and trying each alone is of no use
+		if n > 0 { // with 0 no transaction could begin, and trying each alone is pointless
 			batch = members[:n]
 		}
 		if n > 1 && err != nil && !errors.Is(err, ErrUnknownOutcome) {
-			// One of them may have taken all with it: nothing was committed, so each tries alone.
+			// One member may have failed the whole transaction: nothing was committed, so each is tried alone.
 			for _, m := range batch {
 				_, err := g.transact([]*member{m})
 				m.answer(err)
@@ -87,12 +86,12 @@ func (g *Group) run(members []*member) {
 	}
 }
 
-// transact runs the first n of the members, as many as fit, in one
-// transaction. Its error is the transaction's; each member has its own.
+// transact runs the first n of the members, as many as fit, in one transaction. Its
+// error is the transaction's; each member has its own.
 func (g *Group) transact(members []*member) (n int, err error) {
 	ctx := context.WithoutCancel(members[0].ctx)
 	err = g.db.Write(ctx, func(tx Tx) error {
-		n = 0 // it may be run again
+		n = 0 // it may be retried
 		if err := g.hooks.Begin(ctx, tx); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func TestGroup(t *testing.T) {
 	})
 }
 
-// While the first member holds its transaction open, the rest gather and share the next one.
+// While the first member holds its transaction open, the others wait and share the next one.
 func TestGroupSharesCommits(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		db := openCounters(t, address)
@@ -85,15 +85,15 @@ func TestGroupSharesCommits(t *testing.T) {
 		}
 		close(release)
 		all.Wait()
-		// They were about to call Group when the first one ended: most got in, and hardly any alone.
+		// They were about to call Group when the first one ended: most joined, and hardly any ran alone.
 		if len(transactions) > 25 {
 			t.Errorf("50 members took %d transactions", len(transactions))
 		}
 	})
 }
 
-// committed counts the rows that readers see now. Every transaction of the test
-// adds some, so members that see the same number share a transaction.
+// committed counts the rows that readers see now. Every transaction of the test adds
+// some, so members that see the same number share a transaction.
 func committed(ctx context.Context, db *database.DB) (rows int, err error) {
 	err = db.Read(ctx, func(tx database.Tx) error {
 		return tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM counters").Scan(&rows)
@@ -110,7 +110,7 @@ func TestGroupContexts(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || value(t, db, "ended") != -1 {
 			t.Errorf("a member that came too late: %v, %d", err, value(t, db, "ended"))
 		}
-		// One that has begun is not broken off, and so breaks nobody else off.
+		// A member that has begun is not interrupted, and so interrupts no other.
 		ctx, cancel := context.WithCancel(t.Context())
 		err = db.Group(ctx, func(tx database.Tx) error {
 			cancel()
@@ -142,7 +142,7 @@ func TestClosed(t *testing.T) {
 	})
 }
 
-// A connection that ends before COMMIT takes nothing with it but time.
+// A connection that is lost before COMMIT costs only time.
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
 	onPostgres(t, func(t *testing.T, db *database.DB) {
@@ -168,7 +168,7 @@ func TestLostConnection(t *testing.T) {
 	})
 }
 
-// One that ends at COMMIT may have committed: that is said, and fn is not run again.
+// One that is lost at COMMIT may have committed: the error says so, and fn is not retried.
 func TestLostConnectionAtCommit(t *testing.T) {
 	t.Parallel()
 	onPostgres(t, func(t *testing.T, db *database.DB) {

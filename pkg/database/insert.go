@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// InsertRows inserts rows, each with a value for each column, by few
-// statements within the engines' limits on parameters. suffix ("" or "ON
-// CONFLICT …") ends each statement; with DO UPDATE no two rows may have the
-// same key, because they may share a statement. Table, columns and suffix are
-// SQL text: never from a request. Returns how many rows were inserted or updated.
+// InsertRows inserts rows, each with a value for each column, with few statements within
+// the engines' limits on parameters. suffix ("" or "ON CONFLICT …") ends each statement;
+// with DO UPDATE no two rows may have the same key, because they may share a statement.
+// Table, columns and suffix are SQL text: they must never come from a request. It returns
+// the number of rows inserted or updated.
 func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows [][]any, suffix string) (int64, error) {
 	if len(columns) == 0 || len(columns) > maxParameters {
 		return 0, fmt.Errorf("inserting into %s: %d columns, expected 1 to %d", table, len(columns), maxParameters)
 	}
 	perStatement := maxParameters / len(columns)
 	var total int64
-	var full string // the text for perStatement rows, which the drivers prepare once
+	var full string // the statement for perStatement rows, which the drivers prepare once
 	for len(rows) > 0 {
 		n := min(len(rows), perStatement)
 		query := full

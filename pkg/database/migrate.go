@@ -11,15 +11,14 @@ import (
 // migrationLock is the key of PostgreSQL's advisory lock: "artstore" in ASCII.
 const migrationLock = 0x61727473746f7265
 
-// Migrate applies those of a component's steps that this database does not
-// have yet, in order, all in one transaction, and records them. Each step is
-// SQL text of one or more statements that both engines take. Steps are only
-// ever added at the end: one that has been applied and now reads otherwise is
-// an error, and so are more applied steps than are given (a newer program has
-// been here). Safe when several processes do it at once.
+// Migrate applies the steps of a component that this database does not have yet, in
+// order and in one transaction, and records them. Each step is SQL text of one or more
+// statements that both engines accept. New steps are only added at the end. A changed
+// text of an applied step is an error, and so are more applied steps than given (a newer
+// program has migrated). Several processes may migrate at the same time.
 func (db *DB) Migrate(ctx context.Context, component string, steps []string) error {
 	err := db.Write(ctx, func(tx Tx) error {
-		if db.engine == PostgreSQL { // SQLite's transaction is alone already
+		if db.engine == PostgreSQL { // SQLite's transaction is exclusive already
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 				return err
 			}
@@ -45,14 +44,14 @@ func migrate(ctx context.Context, tx Tx, component string, steps []string) error
 		return err
 	}
 	if len(applied) > len(steps) {
-		return fmt.Errorf("the database has %d steps, this program knows %d: it was written by a newer one", len(applied), len(steps))
+		return fmt.Errorf("the database has %d steps, this program knows %d: a newer version has migrated it", len(applied), len(steps))
 	}
 	for i, step := range steps {
 		sum := sha256.Sum256([]byte(step))
 		name := hex.EncodeToString(sum[:])
 		if i < len(applied) {
 			if applied[i] != name {
-				return fmt.Errorf("step %d was applied with another text", i+1)
+				return fmt.Errorf("step %d was applied with a different text", i+1)
 			}
 			continue
 		}

@@ -18,13 +18,13 @@ import (
 
 var errScheme = errors.New("--database: expected sqlite:///path or postgres://user:password@host:port/database")
 
-// Open connects to the database that the URL names, and creates a SQLite file
-// that does not exist (its folder must).
+// Open connects to the database that the URL names. It creates a missing SQLite file
+// (whose folder must exist).
 //
 //	sqlite:///abs/path    sqlite://relative/path    postgres://user:password@host:port/database?sslmode=…
 //
-// SQLite runs in WAL mode with synchronous=FULL: what is committed survives a
-// power cut. No error of this package contains the URL's password.
+// SQLite runs in WAL mode with synchronous=FULL: committed data survives a power
+// failure. No error of this package contains the URL's password.
 func Open(ctx context.Context, rawURL string) (*DB, error) {
 	scheme, rest, found := strings.Cut(rawURL, "://")
 	var db *DB
@@ -58,7 +58,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 		name = "file:" + strings.TrimPrefix((&url.URL{Path: path}).EscapedPath(), "./")
 	}
 	pragmas := url.Values{"_pragma": {
-		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first: the others may have to wait
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first, because the others may have to wait
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
 	pragmas.Set("_txlock", "immediate")
@@ -77,7 +77,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	reader.SetMaxOpenConns(maxReaders)
 	reader.SetMaxIdleConns(maxReaders)
 	db := &DB{engine: SQLite, write: writer, read: reader, redact: func(err error) error { return err }, gated: new(atomic.Bool)}
-	// Switching a new file to WAL is refused at once, whatever the busy timeout, while another process does the same.
+	// Switching a new file to WAL fails immediately, whatever the busy timeout, while another process does the same.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	for n := 1; ; n++ {
@@ -92,7 +92,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 }
 
 func openCaching(name string) (*sql.DB, error) {
-	plain, err := sql.Open("sqlite", name) // only for its driver
+	plain, err := sql.Open("sqlite", name) // only to get its driver
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func openCaching(name string) (*sql.DB, error) {
 func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 	parsed, err := url.Parse(rawURL)
 	if err != nil {
-		// The parser's error quotes what it stumbled over, which may be the password.
+		// The parser's error quotes the invalid part, which may be the password.
 		return nil, errors.New("--database: this postgres:// URL cannot be parsed: percent-encode special characters of user and password")
 	}
 	redact := redactor(parsed)
@@ -134,15 +134,15 @@ func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 	return db, nil
 }
 
-// planEach has every statement planned for the values that it is run with: one
-// plan for all compares each row with each of hundreds of digests in turn. It is
-// no parameter of the connection, since poolers refuse those that they do not know.
+// planEach makes PostgreSQL plan every statement for its actual values: a generic plan
+// compares each row with each of hundreds of digests in turn. It is not a connection
+// parameter, since poolers refuse parameters that they do not know.
 func planEach(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
 	return err
 }
 
-// redactor returns what masks the URL's passwords in an error; one that has none passes unchanged.
+// redactor returns a function that masks the URL's passwords in an error; other errors pass unchanged.
 func redactor(parsed *url.URL) func(error) error {
 	var secrets []string
 	if password, set := parsed.User.Password(); set && password != "" {
@@ -178,8 +178,8 @@ func redactor(parsed *url.URL) func(error) error {
 	}
 }
 
-// redactedError keeps errors.Is of the sentinels below it, but does not
-// unwrap: whoever prints the chain must not find the password.
+// redactedError keeps errors.Is for the sentinels that it wraps, but does not unwrap:
+// printing the chain must not reveal the password.
 type redactedError struct {
 	text  string
 	cause error

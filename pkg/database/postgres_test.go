@@ -15,7 +15,7 @@ func onPostgres(t *testing.T, test func(t *testing.T, db *database.DB)) {
 	test(t, openCounters(t, servers.Postgres(t)))
 }
 
-// terminate ends another connection and waits until it is gone.
+// terminate ends another connection and waits until it is closed.
 func terminate(t *testing.T, db *database.DB, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -38,7 +38,7 @@ func terminate(t *testing.T, db *database.DB, pid int) {
 	}
 }
 
-// Two writers that lock two rows in opposite order: one is thrown out, and tried again.
+// Two writers that lock two rows in opposite order: one is rolled back and retried.
 func TestDeadlock(t *testing.T) {
 	t.Parallel()
 	onPostgres(t, func(t *testing.T, db *database.DB) {
@@ -76,7 +76,7 @@ func TestDeadlock(t *testing.T) {
 	})
 }
 
-// A deferred constraint fails at COMMIT: the database says so, and nothing is unknown about it.
+// A deferred constraint fails at COMMIT: the database says so, and the outcome is known.
 func TestRefusedAtCommit(t *testing.T) {
 	t.Parallel()
 	onPostgres(t, func(t *testing.T, db *database.DB) {
@@ -102,7 +102,7 @@ func TestPostgresPlansForValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // it was only read
+	defer db.Close() //nolint:errcheck // only read from
 	err = db.Read(t.Context(), func(tx database.Tx) error {
 		var mode string
 		err := tx.QueryRowContext(t.Context(), "SHOW plan_cache_mode").Scan(&mode)

@@ -2,9 +2,8 @@ package database
 
 import "sync"
 
-// queue runs batches of T one after the other, in order of arrival, on a
-// goroutine that lives only while there is work. Items that come while a batch
-// is under way join the next one.
+// queue runs batches of T one after the other, in order of arrival, on a goroutine that
+// exists only while there is work. Items that arrive during a batch join the next one.
 type queue[T any] struct {
 	run func([]T)
 	max int
@@ -16,15 +15,15 @@ type queue[T any] struct {
 	closed  bool
 }
 
-// newQueue makes a queue; run gets 1 to max items, and is never called concurrently.
+// newQueue returns a queue; run gets 1 to max items, and is never called concurrently.
 func newQueue[T any](max int, run func([]T)) *queue[T] {
 	q := &queue[T]{run: run, max: max}
 	q.idle.L = &q.mu
 	return q
 }
 
-// add hands an item over and returns at once. run tells the caller, by means
-// of the item, when it is done. ErrClosed.
+// add queues an item and returns immediately. run reports the result to the caller
+// through the item. ErrClosed.
 func (q *queue[T]) add(item T) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,7 +55,7 @@ func (q *queue[T]) drain() {
 	q.idle.Broadcast()
 }
 
-// close refuses further items and waits until those that were added are done.
+// close refuses further items and waits for those accepted before.
 func (q *queue[T]) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// maxStatements kept by one SQLite connection. There are some fifty texts in
-// the whole program; those of InsertRows come in more lengths than that.
+// maxStatements kept by one SQLite connection. The program has about fifty different
+// statements; those of InsertRows come in more lengths than that.
 const maxStatements = 96
 
-// cachingConnector opens SQLite connections that keep their prepared
-// statements: without, the driver parses the same text at every call, which
-// is more work than most of our statements do. (pgx has such a cache itself.)
+// cachingConnector opens SQLite connections that keep their prepared statements.
+// Otherwise the driver parses the same text in every call, which is more work than most
+// of our statements. (pgx has such a cache itself.)
 type cachingConnector struct {
 	driver driver.Driver
 	name   string
@@ -33,10 +33,10 @@ func (c cachingConnector) Connect(context.Context) (driver.Conn, error) {
 	return &cachingConn{sqliteConn: inner, statements: make(map[string]statement)}, nil
 }
 
-// Driver is the one underneath.
+// Driver returns the wrapped driver.
 func (c cachingConnector) Driver() driver.Driver { return c.driver }
 
-// sqliteConn is what database/sql uses of the driver's connection.
+// sqliteConn is the part of the driver's connection that database/sql uses.
 type sqliteConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -52,8 +52,8 @@ type statement interface {
 	driver.StmtQueryContext
 }
 
-// cachingConn is used by one goroutine at a time, as every driver.Conn. A
-// statement is out of the map while it runs or its rows are open.
+// cachingConn is used by one goroutine at a time, like every driver.Conn. A statement is
+// not in the map while it runs or its rows are open.
 type cachingConn struct {
 	sqliteConn
 	statements map[string]statement
@@ -71,15 +71,15 @@ func (c *cachingConn) take(ctx context.Context, query string) (statement, error)
 	return s.(statement), nil
 }
 
-// unnamed writes the parameters $1, $2, … as "?" where each stands once and in
-// this order, as in every INSERT. To SQLite "$1" is a name; the driver asks for
-// the name of each parameter at each call, and SQLite looks it up in a list: in
-// a statement of 2,000 parameters that took longer than inserting the rows.
+// unnamed replaces the parameters $1, $2, … by "?" if each occurs once and in this order,
+// as in every INSERT. To SQLite "$1" is a name; the driver asks for the name of each
+// parameter in each call, and SQLite looks it up in a list: with 2,000 parameters that
+// took longer than inserting the rows.
 func unnamed(query string) string {
 	if strings.ContainsAny(query, "?:@") {
 		return query // parameters of another kind
 	}
-	// From the first quote or comment on, a "$" may be no parameter.
+	// After the first quote or comment, a "$" may not be a parameter.
 	rest, quoted := query, ""
 	for _, opens := range []string{"'", `"`, "`", "[", "--", "/*"} {
 		if at := strings.Index(rest, opens); at >= 0 {
@@ -111,7 +111,7 @@ func (c *cachingConn) giveBack(query string, s statement) error {
 	}
 	var err error
 	if len(c.statements) >= maxStatements {
-		for text, old := range c.statements { // whichever comes first
+		for text, old := range c.statements { // any one
 			delete(c.statements, text)
 			err = old.Close()
 			break

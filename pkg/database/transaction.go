@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Read runs fn in one read-only transaction. All its statements see the same
-// snapshot, which the first of them takes. fn may be run again after a lost connection.
+// Read runs fn in one read-only transaction. All its statements see the same snapshot,
+// which the first statement takes. After a lost connection fn is retried.
 func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 	options := sql.TxOptions{ReadOnly: true}
 	if db.engine == PostgreSQL {
@@ -31,17 +31,17 @@ func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 	})
 }
 
-// Write runs fn in one transaction and commits it if fn returns nil. When it
-// returns nil the changes are durable; ErrUnknownOutcome if they may or may
-// not be; any other error if nothing was changed.
+// Write runs fn in one transaction and commits it if fn returns nil. If Write returns
+// nil, the changes are durable; if ErrUnknownOutcome, they may or may not be; with any
+// other error nothing was changed.
 //
-// fn must have no effect outside the transaction: after a deadlock or a
-// connection lost before COMMIT it is run again, a bounded number of times.
-// A context that ends while COMMIT is under way does not break it off.
+// fn must have no effect outside the transaction: after a deadlock, or a connection lost
+// before COMMIT, it is retried a limited number of times. The end of the context does not
+// interrupt a running COMMIT.
 //
-// On SQLite it is the only writer. On PostgreSQL it is READ COMMITTED: what fn
-// reads may be changed by another writer before it commits, unless fn has
-// first locked a row that the other one locks too (by an UPDATE).
+// On SQLite Write is the only writer. On PostgreSQL it is READ COMMITTED: another writer
+// may change what fn has read before fn commits, unless fn has first locked a row that
+// the other locks too (by an UPDATE).
 func (db *DB) Write(ctx context.Context, fn func(tx Tx) error) error {
 	return db.retry(ctx, func() error { return db.writeOnce(ctx, fn) })
 }
@@ -52,8 +52,8 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
 		return beginError(err)
 	}
 	defer conn.Close()
-	// database/sql and the drivers would let the caller's context break off
-	// the COMMIT, and nobody could say what became of it.
+	// database/sql and the drivers would let the caller's context interrupt the
+	// COMMIT, and the outcome would be unknown.
 	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel() // also rolls back, if fn panics
 	tx, err := conn.BeginTx(txCtx, nil)
@@ -64,16 +64,16 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
 	if err == nil {
 		err = ctx.Err()
 	}
-	if db.engine == PostgreSQL { // the other side may not answer at all
+	if db.engine == PostgreSQL { // the server may not answer at all
 		timer := time.AfterFunc(finishTimeout, cancel)
 		defer timer.Stop()
 	}
 	if err != nil {
-		_ = tx.Rollback() // if it fails the connection is gone, and the transaction with it
+		_ = tx.Rollback() // if it fails, the connection is lost, and the transaction with it
 		return markLost(conn, err)
 	}
 	if err := tx.Commit(); err != nil {
-		// Whatever state it is in, this connection is not used again.
+		// The state of this connection is unknown, so it is not reused.
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		if rolledBack(err) {
 			return fmt.Errorf("committing: %w", err)
@@ -83,8 +83,8 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
 	return nil
 }
 
-// unknownOutcomeError is an ErrUnknownOutcome that does not unwrap to its
-// cause, so that nothing takes it for an error that may be retried.
+// unknownOutcomeError is an ErrUnknownOutcome that does not unwrap to its cause, so that
+// it is never taken for an error that may be retried.
 type unknownOutcomeError struct{ cause error }
 
 func (e *unknownOutcomeError) Error() string {
@@ -92,8 +92,8 @@ func (e *unknownOutcomeError) Error() string {
 }
 func (e *unknownOutcomeError) Is(target error) bool { return target == ErrUnknownOutcome }
 
-// retry runs attempt until it ends otherwise than by an error after which
-// nothing can have been committed and another try may go better.
+// retry runs attempt again as long as it fails with an error after which nothing can have
+// been committed and another attempt may succeed.
 func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	for n := 1; ; n++ {
 		err := attempt()
@@ -106,10 +106,9 @@ func (db *DB) retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-// savepoint runs fn so that its failure undoes fn's writes and nothing else of
-// the transaction, and returns fn's error. If even that undoing fails, the
-// transaction is lost: the error is then a *brokenError, and the caller must
-// return it from the transaction's function.
+// savepoint runs fn so that its failure undoes only the writes of fn, and returns fn's
+// error. If even that fails, the whole transaction is lost: the error is then a
+// *brokenError, and the caller must return it from the transaction's function.
 func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT member"); err != nil {
 		return &brokenError{err}
@@ -126,16 +125,16 @@ func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 	return nil
 }
 
-// brokenError: the transaction as a whole is lost, by this error.
+// brokenError: the whole transaction is lost because of this error.
 type brokenError struct{ Cause error }
 
-func (e *brokenError) Error() string { return "the transaction broke: " + e.Cause.Error() }
+func (e *brokenError) Error() string { return "the transaction is lost: " + e.Cause.Error() }
 
 func (e *brokenError) Unwrap() error { return e.Cause }
 
-// detached is tx, but no statement is broken off when its context ends: on
-// both engines that would take the whole transaction with it, and with it the
-// others that share the transaction.
+// detached is tx, except that the end of a context does not interrupt a statement: on both
+// engines that would abort the whole transaction, and with it the other calls that share
+// it.
 type detached struct{ tx Tx }
 
 func (d detached) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

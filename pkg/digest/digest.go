@@ -1,5 +1,5 @@
-// Package digest names bytes by what they are: a SHA-256 and a BLAKE3 digest,
-// computed together in the one pass in which the bytes go by.
+// Package digest names bytes by their content: a SHA-256 and a BLAKE3 digest,
+// computed together in one pass over the bytes.
 //
 // The text form is "<algorithm>:<64 lower-case hex digits>", as in the OCI
 // image specification (section "Digests").
@@ -15,7 +15,7 @@ import (
 // Size is the length of either digest in bytes.
 const Size = 32
 
-// Algorithm is the name that stands before the colon.
+// Algorithm is the name before the colon.
 type Algorithm string
 
 // The two algorithms. SHA-256 is primary: it names the stored object.
@@ -27,8 +27,8 @@ const (
 // ErrInvalid is returned for text that is not a digest.
 var ErrInvalid = errors.New("not a digest of the form sha256:<64 hex digits> or blake3:<64 hex digits>")
 
-// Digest is one digest under one algorithm. It is comparable and its zero
-// value is "no digest".
+// Digest is one digest of one algorithm. It is comparable, and its zero value
+// means "no digest".
 type Digest struct {
 	algorithm Algorithm
 	sum       [Size]byte
@@ -37,8 +37,8 @@ type Digest struct {
 // New makes a digest from its raw sum.
 func New(algorithm Algorithm, sum [Size]byte) Digest { return Digest{algorithm, sum} }
 
-// FromBytes makes a digest from a raw sum of exactly Size bytes, as databases
-// and CBOR hold it.
+// FromBytes makes a digest from a raw sum of exactly Size bytes, as stored in
+// databases and CBOR.
 func FromBytes(algorithm Algorithm, sum []byte) (Digest, error) {
 	if len(sum) != Size {
 		return Digest{}, fmt.Errorf("%s sum of %d bytes, want %d: %w", algorithm, len(sum), Size, ErrInvalid)
@@ -46,8 +46,8 @@ func FromBytes(algorithm Algorithm, sum []byte) (Digest, error) {
 	return Digest{algorithm, [Size]byte(sum)}, nil
 }
 
-// Parse reads the text form. Upper-case digits are refused: one digest has one
-// spelling.
+// Parse reads the text form. It refuses upper-case digits, so that a digest has only
+// one spelling.
 func Parse(text string) (Digest, error) {
 	name, digits, found := strings.Cut(text, ":")
 	algorithm := Algorithm(name)
@@ -61,7 +61,7 @@ func Parse(text string) (Digest, error) {
 	return d, nil
 }
 
-// Algorithm returns the algorithm, "" for the zero digest.
+// Algorithm returns the algorithm, or "" for the zero digest.
 func (d Digest) Algorithm() Algorithm { return d.algorithm }
 
 // Bytes returns a copy of the raw sum, Size bytes long.
@@ -76,7 +76,7 @@ func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:]) }
 // IsZero reports whether d is no digest.
 func (d Digest) IsZero() bool { return d.algorithm == "" }
 
-// String returns the text form, "" for the zero digest.
+// String returns the text form, or "" for the zero digest.
 func (d Digest) String() string {
 	if d.IsZero() {
 		return ""
@@ -84,7 +84,7 @@ func (d Digest) String() string {
 	return string(d.algorithm) + ":" + d.Hex()
 }
 
-// MarshalText gives the text form to JSON and YAML.
+// MarshalText returns the text form for JSON and YAML.
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText reads the text form; empty text is the zero digest.
@@ -101,20 +101,20 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Dual is both digests of the same bytes.
+// Dual holds both digests of the same bytes.
 type Dual struct {
 	SHA256 Digest `json:"sha256"`
 	BLAKE3 Digest `json:"blake3"`
 }
 
-// IsZero reports whether neither digest is known.
+// IsZero reports whether both digests are unknown.
 func (d Dual) IsZero() bool { return d.SHA256.IsZero() && d.BLAKE3.IsZero() }
 
 // String returns both text forms with two spaces between.
 func (d Dual) String() string { return d.SHA256.String() + "  " + d.BLAKE3.String() }
 
-// Matches reports whether got agrees with every digest that d knows. A zero
-// Dual matches nothing: an unknown digest proves nothing.
+// Matches reports whether got agrees with every known digest of d. A zero Dual
+// matches nothing: an unknown digest proves nothing.
 func (d Dual) Matches(got Dual) bool {
 	if d.IsZero() {
 		return false

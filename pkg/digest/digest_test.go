@@ -24,7 +24,7 @@ func TestVectors(t *testing.T) {
 	}
 	for _, c := range []struct {
 		input          []byte
-		sha256, blake3 string // "" where no vector is known
+		sha256, blake3 string // "" if no vector is known
 	}{
 		{nil, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"},
 		{[]byte("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"},
@@ -43,7 +43,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// However the bytes arrive and whichever hasher takes them, the digests are the same.
+// However the bytes arrive, and whichever hasher gets them, the digests are equal.
 func TestAllWaysAgree(t *testing.T) {
 	t.Parallel()
 	random := rand.NewChaCha8([32]byte{1})
@@ -66,7 +66,7 @@ func TestAllWaysAgree(t *testing.T) {
 		for rest := data; len(rest) > 0; {
 			k := copy(scratch, rest)
 			h.Write(scratch[:k]) //nolint:errcheck // never fails
-			clear(scratch)       // what was written may be reused at once
+			clear(scratch)       // the written bytes may be reused immediately
 			rest = rest[k:]
 		}
 		if h.Sum() != want || h.Size() != int64(size) {

@@ -28,14 +28,14 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Reset makes the Hasher empty again.
+// Reset empties the Hasher.
 func (h *Hasher) Reset() {
 	h.sha256.Reset()
 	h.blake3.Reset()
 	h.size = 0
 }
 
-// Sum returns both digests of all bytes so far. More may be written after.
+// Sum returns both digests of the bytes written so far. Writing may continue.
 func (h *Hasher) Sum() Dual {
 	var sha, b3 [Size]byte
 	h.sha256.Sum(sha[:0])
@@ -43,7 +43,7 @@ func (h *Hasher) Sum() Dual {
 	return Dual{New(SHA256, sha), New(BLAKE3, b3)}
 }
 
-// Size returns how many bytes were written.
+// Size returns the number of bytes written.
 func (h *Hasher) Size() int64 { return h.size }
 
 var hashers = sync.Pool{New: func() any { return NewHasher() }}
@@ -57,10 +57,9 @@ func Of(p []byte) Dual {
 	return h.Sum()
 }
 
-// Copy copies src to dst until EOF, as io.Copy does, and returns both digests
-// and the number of bytes copied. The two digests of large input are computed
-// on two goroutines, so that the slower of them (SHA-256, about 1.75 GB/s) is
-// the limit rather than their sum.
+// Copy copies src to dst until EOF, like io.Copy, and returns both digests and the
+// number of bytes copied. For large input it computes the digests on two goroutines,
+// so that the slower one (SHA-256, about 1.75 GB/s) is the limit, not their sum.
 func Copy(dst io.Writer, src io.Reader) (Dual, int64, error) {
 	h := NewParallelHasher()
 	defer h.Close()
@@ -86,5 +85,5 @@ func (r *Reader) Read(p []byte) (int, error) {
 // Sum returns both digests of the bytes read so far.
 func (r *Reader) Sum() Dual { return r.hasher.Sum() }
 
-// Size returns how many bytes were read.
+// Size returns the number of bytes read.
 func (r *Reader) Size() int64 { return r.hasher.Size() }

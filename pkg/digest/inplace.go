@@ -6,11 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// InPlaceHasher computes both digests of buffers that it reads where they are:
-// what a ParallelHasher does, less the copy, for callers that hold their bytes
-// in buffers anyway. One goroutine for each digest, while there is something to
-// hash: one whose input pauses holds neither. For one caller at a time; Close
-// must be called.
+// InPlaceHasher computes both digests of buffers without copying them: a
+// ParallelHasher for callers that hold their bytes in buffers anyway. It uses one
+// goroutine per digest while there is something to hash, and none while its input
+// pauses. It is for one caller at a time; the caller must call Close.
 type InPlaceHasher struct {
 	hasher     *Hasher
 	sha, blake lane
@@ -19,7 +18,7 @@ type InPlaceHasher struct {
 	ended      bool
 }
 
-// shared is a buffer that both goroutines read; the last to finish says so.
+// shared is a buffer that both goroutines read; the last to finish calls done.
 type shared struct {
 	data []byte
 	left *atomic.Int32
@@ -34,9 +33,8 @@ func NewInPlaceHasher() *InPlaceHasher {
 	return h
 }
 
-// Add adds p to both digests. p must not change until done is called, from
-// another goroutine; done may be nil. Add waits while queueDepth buffers are
-// not hashed yet.
+// Add adds p to both digests. p must not change until done is called from another
+// goroutine; done may be nil. Add waits while queueDepth buffers are not hashed yet.
 func (h *InPlaceHasher) Add(p []byte, done func()) {
 	h.size += int64(len(p))
 	s := shared{p, new(atomic.Int32), done}
@@ -45,13 +43,13 @@ func (h *InPlaceHasher) Add(p []byte, done func()) {
 	h.blake.add(s)
 }
 
-// Sum ends the input and returns both digests. Nothing may be added after.
+// Sum ends the input and returns both digests. Add must not be called afterwards.
 func (h *InPlaceHasher) Sum() Dual {
 	h.Close()
 	return h.sum
 }
 
-// Size returns how many bytes were added.
+// Size returns the number of bytes added.
 func (h *InPlaceHasher) Size() int64 { return h.size }
 
 // Close waits until every buffer is hashed. It may be called more than once.
@@ -65,12 +63,12 @@ func (h *InPlaceHasher) Close() {
 	h.sum = h.hasher.Sum()
 }
 
-// lane computes one digest, in a goroutine that ends when nothing is left to do.
+// lane computes one digest, in a goroutine that ends when its queue is empty.
 type lane struct {
 	into io.Writer
 
 	mu      sync.Mutex
-	changed sync.Cond // todo has become shorter, or running false
+	changed sync.Cond // signals that todo has become shorter, or running false
 	todo    []shared  // at most queueDepth
 	running bool
 }
@@ -106,7 +104,7 @@ func (l *lane) run() {
 	}
 }
 
-// next takes what comes next; false: nothing, and the goroutine is to end.
+// next takes the next buffer; false means that there is none and the goroutine must end.
 func (l *lane) next() (s shared, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

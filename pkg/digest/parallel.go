@@ -6,23 +6,23 @@ import (
 )
 
 const (
-	// blockSize is what one goroutine hands to another at a time: large
-	// enough that the hand-over (about 1 microsecond) costs under 1 %.
+	// blockSize is how much one goroutine passes to another at a time: so much
+	// that passing it (about 1 microsecond) costs less than 1 %.
 	blockSize = 256 << 10
-	// parallelFrom is the size from which two goroutines beat one: below it
-	// everything stays on the caller's.
+	// parallelFrom is the size from which two goroutines are faster than one.
+	// Below it everything runs on the caller's.
 	parallelFrom = 2 * blockSize
-	// queueDepth lets the faster hash run ahead; measured, 4 is where the
-	// gain ends.
+	// queueDepth lets the faster hash run ahead. Measurements show no gain
+	// above 4.
 	queueDepth = 4
 )
 
 var blocks = sync.Pool{New: func() any { b := make([]byte, 0, blockSize); return &b }}
 
-// ParallelHasher is a Hasher that goes on with an InPlaceHasher once the input
-// has grown beyond what one goroutine is best at, and copies what is written.
-// It holds at most (queueDepth+2)*blockSize bytes (1.5 MiB). For one goroutine
-// at a time; Close must be called and ends the goroutines it started.
+// ParallelHasher is a Hasher that switches to an InPlaceHasher, and copies what is
+// written, once the input is too large for one goroutine. It holds at most
+// (queueDepth+2)*blockSize bytes (1.5 MiB). It is for one goroutine at a time; the
+// caller must call Close, which ends its goroutines.
 type ParallelHasher struct {
 	large  *InPlaceHasher
 	begun  bool // large is in use
@@ -63,7 +63,7 @@ func (h *ParallelHasher) hand() {
 	h.large.Add(*b, func() { blocks.Put(b) })
 }
 
-// Sum ends the input and returns both digests. Nothing may be written after.
+// Sum ends the input and returns both digests. Write must not be called afterwards.
 func (h *ParallelHasher) Sum() Dual {
 	if h.filled != nil && !h.large.ended {
 		h.hand()
@@ -71,7 +71,7 @@ func (h *ParallelHasher) Sum() Dual {
 	return h.large.Sum()
 }
 
-// Size returns how many bytes were written.
+// Size returns the number of bytes written.
 func (h *ParallelHasher) Size() int64 { return h.size }
 
 // Close ends the goroutines. It may be called more than once.

@@ -1,6 +1,6 @@
-// Package manifest encodes what a package is: the canonical CBOR list of its
-// files. Same content, same bytes, same digest, whenever and wherever it was
-// made: it holds no times, no retention, no location.
+// Package manifest encodes the content of a package: the canonical CBOR list of its
+// files. Equal content gives equal bytes and an equal digest, whenever and wherever
+// the manifest is made: it contains no times, no retention, no location.
 //
 // Format, schema version 1, as CDDL (RFC 8610); the encoding is that of
 // package canonical:
@@ -19,8 +19,8 @@
 //	  ? "mediaType": tstr,
 //	}
 //
-// Optional fields that are empty are absent. A field that is not listed is
-// refused, so a change of this list is a new schema version.
+// Optional fields that are empty are absent. Unlisted fields are refused, so a
+// change of this list is a new schema version.
 package manifest
 
 import (
@@ -34,7 +34,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// SchemaVersion is the one that Encode writes and Decode reads.
+// SchemaVersion is the version that Encode writes and Decode reads.
 const SchemaVersion = 1
 
 // MediaType of an encoded manifest over HTTP.
@@ -50,7 +50,7 @@ type Manifest struct {
 	Files       []File            `json:"files"`
 }
 
-// File is one file of it. Size is in bytes; both digests are always known.
+// File is one file of a package. Size is in bytes; both digests are always set.
 type File struct {
 	Path       string      `json:"path"`
 	Size       int64       `json:"size"`
@@ -78,9 +78,9 @@ type wireFile struct {
 	MediaType  string `cbor:"mediaType,omitempty"`
 }
 
-// Encode sorts m.Files by path and returns the one encoding of m. Errors are
-// *InvalidError. Names and media types are the registry's business; paths,
-// sizes and digests are checked here.
+// Encode sorts m.Files by path and returns the only encoding of m. Errors are
+// *InvalidError. It checks paths, sizes and digests; the registry checks names and
+// media types.
 func Encode(m *Manifest) ([]byte, error) {
 	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	if err := m.validate(); err != nil {
@@ -98,13 +98,13 @@ func Encode(m *Manifest) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the manifest: %w", err)
 	}
 	if len(data) > MaxSize {
-		return nil, invalid("files", "make a manifest of %d bytes; it must be at most %d", len(data), MaxSize)
+		return nil, invalid("files", "result in a manifest of %d bytes; it must be at most %d", len(data), MaxSize)
 	}
 	return data, nil
 }
 
-// Decode reads an encoding. Anything but the one encoding of a valid manifest
-// is an *InvalidError on "manifest" or on the field inside it.
+// Decode reads an encoding. Anything but the only encoding of a valid manifest is an
+// *InvalidError on "manifest" or on the field inside it.
 func Decode(data []byte) (*Manifest, error) {
 	if len(data) > MaxSize {
 		return nil, invalid("manifest", "must be at most %d bytes, is %d", MaxSize, len(data))
@@ -131,8 +131,8 @@ func Decode(data []byte) (*Manifest, error) {
 		}
 		m.Files[i] = File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType}
 	}
-	// Catches what is canonical CBOR and yet not ours: files out of order, an
-	// optional field that is present and empty.
+	// Detects canonical CBOR that Encode would not produce: files out of order, an
+	// optional field that is present but empty.
 	again, err := Encode(m)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func Decode(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// Digest names an encoded manifest, as any blob.
+// Digest names an encoded manifest like any blob.
 func Digest(encoded []byte) digest.Digest { return digest.New(digest.SHA256, sha256.Sum256(encoded)) }
 
 // Bytes is the sum of the sizes of all files.

@@ -26,7 +26,7 @@ func sample() *Manifest {
 	}
 }
 
-// golden reads testdata/sample.hex: the annotated bytes, "#" begins a comment.
+// golden reads testdata/sample.hex: the annotated bytes, "#" starts a comment.
 func golden(t *testing.T) []byte {
 	t.Helper()
 	text, err := os.ReadFile("testdata/sample.hex")

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// InvalidError names the field (dotted, as in JSON) and what was expected.
+// InvalidError names the field (dotted, as in JSON) and the requirement it violates.
 type InvalidError struct{ Field, Message string }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Message }
@@ -17,10 +17,10 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{field, fmt.Sprintf(format, args...)}
 }
 
-// ValidatePath returns nil if path can name a file of a package on every
-// system that pulls it: relative, "/" between segments, UTF-8 without control
-// characters, no "." or "..", within the limits. Otherwise an *InvalidError on
-// "path". Case is kept and tells files apart.
+// ValidatePath returns nil if path can name a file of a package on every system that
+// pulls it: relative, "/" between segments, UTF-8 without control characters, no "."
+// or "..", within the limits. Otherwise it returns an *InvalidError on "path". Paths
+// are case-sensitive.
 func ValidatePath(path string) error {
 	switch {
 	case path == "":
@@ -49,18 +49,18 @@ func ValidatePath(path string) error {
 	return nil
 }
 
-// FoldPath returns the form under which two paths are the same file on systems
-// that normalize names: Unicode NFC. Case is kept.
+// FoldPath returns the form in which equal paths are the same file on systems that
+// normalize names: Unicode NFC. It keeps the case.
 func FoldPath(path string) string { return norm.NFC.String(path) }
 
-// checkPaths finds the first pair among sorted files that cannot stand beside
-// each other: the same path, the same after NFC, or a file that is also a folder.
+// checkPaths finds the first conflict among sorted files: the same path twice, the
+// same path after NFC, or a file that is also a folder.
 func checkPaths(files []File) error {
 	seen := make(map[string]int, len(files))
 	for i, file := range files {
 		if first, taken := seen[FoldPath(file.Path)]; taken {
 			if files[first].Path == file.Path {
-				return invalid(fmt.Sprintf("files[%d].path", i), "%q is there twice", file.Path)
+				return invalid(fmt.Sprintf("files[%d].path", i), "%q appears twice", file.Path)
 			}
 			return invalid(fmt.Sprintf("files[%d].path", i), "%q and %q are equal after Unicode normalization (NFC)", file.Path, files[first].Path)
 		}

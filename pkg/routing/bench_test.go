@@ -9,7 +9,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
 
-// BenchmarkPlace is a routing decision among 100 policies of 20 rules.
+// BenchmarkPlace measures a routing decision among 100 policies of 20 rules.
 func BenchmarkPlace(b *testing.B) {
 	s, requests := many()
 	table := routing.New()
@@ -34,7 +34,7 @@ func BenchmarkPlace(b *testing.B) {
 	})
 }
 
-// BenchmarkPlaceWhileSwapping decides while another goroutine swaps all the time.
+// BenchmarkPlaceWhileSwapping decides while another goroutine swaps tables continuously.
 func BenchmarkPlaceWhileSwapping(b *testing.B) {
 	s, requests := many()
 	table := routing.New()
@@ -61,7 +61,7 @@ func BenchmarkPlaceWhileSwapping(b *testing.B) {
 	running.Wait()
 }
 
-// BenchmarkSwap is what a change of one backend costs, and one of the rules.
+// BenchmarkSwap measures a change of one backend, and one of the rules.
 func BenchmarkSwap(b *testing.B) {
 	s, _ := many()
 	table := routing.New()

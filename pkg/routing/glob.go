@@ -1,14 +1,14 @@
 package routing
 
-// Glob is a pattern for a name: "*" stands for any run of characters, also
+// Glob is a pattern for a name: "*" stands for any run of characters, including
 // none, "?" for exactly one byte, and every other byte for itself. Names are ASCII.
 type Glob string
 
-// Match reports whether the pattern describes the whole of name. It needs no
-// memory and at most len(g)*len(name) steps.
+// Match reports whether the pattern matches the whole name. It allocates nothing
+// and takes at most len(g)*len(name) steps.
 func (g Glob) Match(name string) bool {
 	p, n := 0, 0
-	star, resume := -1, 0 // the last "*" and where in name it is to take one byte more
+	star, resume := -1, 0 // the last "*", and the position in name from which it is tried one byte longer
 	for n < len(name) {
 		switch {
 		case p < len(g) && g[p] == '*':

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// index finds the first rule of a list that matches a request. It looks at the
-// few rules whose patterns can describe the producer's name, not at all of
-// them: a list of 2,000 rules would cost 20 to 100 µs from end to end.
+// index finds the first rule of a list that matches a request. It checks only the
+// few rules whose patterns can match the producer's name: checking 2,000 rules one
+// by one takes 20 to 100 µs.
 //
-// Rules that name a producer are found by its name, those with a glob by the
-// letters with which all names that it describes begin or end. Globs that have
-// neither ("*x*") are tried one after the other. It is made once and never changed.
+// A rule that names a producer is found by that name. A rule with a glob is found
+// by the letters that all its names begin or end with. Globs without such letters
+// ("*x*") are tried one after the other. An index is immutable.
 type index struct {
 	every  byClass // rules for all producers
 	exact  map[string]*byClass
@@ -21,12 +21,12 @@ type index struct {
 	suffix anchored
 }
 
-// none is behind every rule.
+// none comes after every rule.
 const none int32 = math.MaxInt32
 
-// byClass holds the first rule for each retention class, by its number in the list.
+// byClass holds the number of the first rule for each retention class.
 type byClass struct {
-	any   int32 // that takes every class; or none
+	any   int32 // the first rule for every class, or none
 	named map[string]int32
 }
 
@@ -38,7 +38,7 @@ func (c *byClass) first(class string) int32 {
 	return c.any
 }
 
-// least returns the first rule for whatever class.
+// least returns the first rule for any class.
 func (c *byClass) least() int32 {
 	least := c.any
 	for _, rule := range c.named {
@@ -47,7 +47,7 @@ func (c *byClass) least() int32 {
 	return least
 }
 
-// add takes up a rule behind all that were added before.
+// add adds a rule after all rules added before.
 func (c *byClass) add(rule int32, classes []string) {
 	if len(classes) == 0 {
 		c.any = min(c.any, rule)
@@ -63,8 +63,8 @@ func (c *byClass) add(rule int32, classes []string) {
 	}
 }
 
-// anchored are globs by their anchor: the letters with which every name that
-// they describe begins (or ends).
+// anchored holds globs by their anchor: the letters that every matching name
+// begins (or ends) with.
 type anchored struct {
 	lengths []int // of the anchors, ascending
 	globs   map[string][]anchoredGlob
@@ -72,12 +72,12 @@ type anchored struct {
 
 type anchoredGlob struct {
 	glob  Glob
-	least int32 // of rules; the globs of one anchor stand in this order
+	least int32 // the lowest rule number; the globs of one anchor are in this order
 	rules *byClass
 }
 
-// maxAnchor bounds how many anchors are looked up for one name; letters behind
-// it are left to the glob itself.
+// maxAnchor bounds the anchors looked up for one name; the glob itself checks
+// the letters after it.
 const maxAnchor = 32
 
 func newIndex(rules []Rule) *index {
@@ -142,7 +142,7 @@ func (x *index) find(producer, class string) int32 {
 	return best
 }
 
-// earliest returns the first rule of the globs that match, if it stands before best.
+// earliest returns the first rule among the globs that match, if it comes before best.
 func earliest(globs []anchoredGlob, producer, class string, best int32) int32 {
 	for i := range globs {
 		g := &globs[i]

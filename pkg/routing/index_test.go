@@ -13,7 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/routing"
 )
 
-// linear is what a table is to find: the first rule that matches, from end to end.
+// linear is the reference: the first rule that matches in a walk over all rules.
 func linear(rules []routing.Rule, req placement.Request) *routing.Rule {
 	for i, r := range rules {
 		producer := len(r.Producers) == 0 || slices.ContainsFunc(r.Producers, func(p string) bool { return routing.Glob(p).Match(req.Producer) })
@@ -48,7 +48,7 @@ func TestIndexFindsTheFirstRule(t *testing.T) {
 		for i := range 1 + random.IntN(40) {
 			rules = append(rules, routing.Rule{Policy: "p", Index: i, Producers: list("aab*?"), RetentionClasses: list("xy"), Backends: []string{"good"}})
 			if len(rules[i].Producers) == 0 && random.IntN(4) > 0 {
-				rules[i].Producers = []string{word("ab*?", 40)} // few rules are for everyone
+				rules[i].Producers = []string{word("ab*?", 40)} // few rules match every producer
 			}
 		}
 		table := routing.New()
@@ -72,8 +72,8 @@ func TestIndexFindsTheFirstRule(t *testing.T) {
 }
 
 // many is a table of 100 policies of 20 rules over 500 backends: names, globs
-// that begin or end with letters of a team's, and classes. The requests match
-// by the first, by the last, by the rule for everyone at the end, and by a name.
+// with a team's prefix or suffix, and classes. The requests match the first rule,
+// the last, the catch-all at the end, and a name.
 func many() (routing.Snapshot, []placement.Request) {
 	var s routing.Snapshot
 	for i := range 500 {
@@ -126,8 +126,8 @@ func TestPlaceDoesNotAllocate(t *testing.T) { // not parallel: AllocsPerRun coun
 	}
 }
 
-// TestSwapBlocksNobody: while tables are swapped all the time, each decision is
-// of one table as a whole, and many are made for each swap.
+// TestSwapBlocksNobody: while tables are swapped continuously, each decision uses
+// exactly one table, and many decisions are made for each swap.
 func TestSwapBlocksNobody(t *testing.T) {
 	t.Parallel()
 	s, requests := many()

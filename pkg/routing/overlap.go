@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Covers reports whether r takes every request that other would take, so that
-// other is never reached behind it. It may miss a cover that takes two
-// patterns together, and never claims one that is not there.
+// Covers reports whether r takes every request that other would take, so that a
+// rule other after r is never reached. It may miss a cover that combines two
+// patterns, but a reported cover is always true.
 func (r Rule) Covers(other Rule) bool {
 	return covers(r.Producers, other.Producers, Glob.Covers) &&
 		covers(r.RetentionClasses, other.RetentionClasses, sameName)
@@ -21,7 +21,7 @@ func (r Rule) Overlaps(other Rule) bool {
 
 func sameName(a, b Glob) bool { return a == b }
 
-// everything reports whether a list of patterns leaves nothing out.
+// everything reports whether a list of patterns matches every name.
 func everything(patterns []string) bool { return len(patterns) == 0 || slices.Contains(patterns, "*") }
 
 func covers(mine, theirs []string, covers func(a, b Glob) bool) bool {
@@ -42,10 +42,10 @@ func overlaps(mine, theirs []string, overlap func(a, b Glob) bool) bool {
 	})
 }
 
-// Covers reports whether every name that other matches is matched by g. It
-// may say no where only the alphabet of names makes it so; it never says yes wrongly.
+// Covers reports whether g matches every name that other matches. It may return
+// false where only the alphabet of names makes it true; true is always right.
 func (g Glob) Covers(other Glob) bool {
-	// What all names begin and end with is part of what those of other do. It costs little, and tells most pairs apart.
+	// A cheap test that decides most pairs: the ends of g must be part of the ends of other.
 	head, tail := g.ends()
 	if first, last := other.ends(); !strings.HasPrefix(first, head) || !strings.HasSuffix(last, tail) {
 		return false
@@ -86,7 +86,7 @@ func (g Glob) Overlaps(other Glob) bool {
 }
 
 // ends returns the letters before the first star or question mark, and those
-// behind the last; a pattern without any is both.
+// after the last; a pattern without either is both.
 func (g Glob) ends() (head, tail string) {
 	first, last := 0, len(g)
 	for first < len(g) && g[first] != '*' && g[first] != '?' {
@@ -101,15 +101,15 @@ func (g Glob) ends() (head, tail string) {
 	return string(g[:first]), string(g[last:])
 }
 
-// apart reports whether the ends of two patterns show that no name is matched by both.
+// apart reports whether the ends of two patterns prove that no name matches both.
 func apart(a, b Glob) bool {
 	first, last := a.ends()
 	head, tail := b.ends()
 	return !strings.HasPrefix(first, head) && !strings.HasPrefix(head, first) || !strings.HasSuffix(last, tail) && !strings.HasSuffix(tail, last)
 }
 
-// compare fills a table from the ends of two patterns to their beginnings, so
-// that patterns full of stars cost len(a)*len(b) steps and not 2 to that power.
+// compare fills a table from the ends of two patterns to their beginnings, so that
+// patterns with many stars take len(a)*len(b) steps, not exponentially many.
 func compare(a, b Glob, step func(i, j int, below func(i, j int) bool) bool) bool {
 	width := len(b) + 1
 	table := make([]bool, (len(a)+1)*width)

@@ -1,5 +1,5 @@
-// Package routing decides which backend takes a package. Table holds an atomic
-// snapshot of the declared backends and rules and answers from it; it knows
+// Package routing decides which backend takes a package. A Table holds an atomic
+// snapshot of the declared backends and rules and decides by it. The package knows
 // neither Kubernetes nor any driver.
 package routing
 
@@ -12,8 +12,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
-// Table answers from the last Snapshot that was swapped in. Its zero value
-// is empty and not loaded. All methods may be called concurrently and none blocks.
+// Table answers from the most recent Snapshot. Its zero value is empty and not
+// loaded. All methods may be called concurrently and none blocks.
 type Table struct {
 	current atomic.Pointer[compiled]
 }
@@ -25,33 +25,33 @@ func New() *Table { return &Table{} }
 
 // Snapshot is the declared state at one moment.
 type Snapshot struct {
-	// Backends, each name once.
+	// Backends holds each name once.
 	Backends []placement.Backend
-	// Rules in order of precedence: the first that matches takes the request.
-	// None at all means the implicit rule: a single backend takes everything.
+	// Rules are in order of precedence: the first match takes the request.
+	// An empty list means the implicit rule: a single backend takes everything.
 	Rules []Rule
 }
 
-// Rule sends the requests that it matches to the first ready one of its backends.
+// Rule sends the requests that it matches to the first of its backends that is ready.
 type Rule struct {
 	// Policy and Index name the rule in explanations.
 	Policy string
 	Index  int
-	// Producers are globs; none matches every producer.
+	// Producers are globs; an empty list matches every producer.
 	Producers []string
-	// RetentionClasses are compared as they are; none matches every class.
+	// RetentionClasses are compared literally; an empty list matches every class.
 	RetentionClasses []string
 	// Backends by name, in order of preference.
 	Backends []string
 }
 
-// Swap replaces the whole table at once; requests go on by the old one until
-// then. The snapshot is copied as far as the table keeps it, and may share
-// nothing that changes. Where the rules are those of the last one it costs no
-// more than the backends do.
+// Swap replaces the whole table at once; until then requests use the old one. It
+// copies what the table keeps of the snapshot, which must not share changing data.
+// If the rules equal those of the previous snapshot, the cost is that of the
+// backends alone.
 func (t *Table) Swap(s Snapshot) { t.current.Store(compile(s, t.current.Load())) }
 
-// Loaded reports whether a snapshot was ever swapped in.
+// Loaded reports whether Swap was ever called.
 func (t *Table) Loaded() bool { return t.current.Load() != nil }
 
 // Place chooses the backend for a new package in memory, without allocating
@@ -85,7 +85,7 @@ func (t *Table) Explain(req placement.Request) placement.Explanation {
 	return placement.Explanation{Request: req, Considered: []placement.Considered{}, Reason: c.unmatched(req)}
 }
 
-// Open returns the backend whose marker holds id, ready or not.
+// Open returns the backend whose marker holds id, ready or not, or
 // placement.ErrUnknownBackend if none is declared.
 func (t *Table) Open(id string) (placement.Backend, error) {
 	if c := t.current.Load(); c != nil && id != "" {
@@ -96,7 +96,7 @@ func (t *Table) Open(id string) (placement.Backend, error) {
 	return placement.Backend{}, fmt.Errorf("%w: %q", placement.ErrUnknownBackend, id)
 }
 
-// Backends lists every declared backend by name. The slice is the caller's.
+// Backends lists every declared backend by name. The caller owns the slice.
 func (t *Table) Backends() []placement.Backend {
 	c := t.current.Load()
 	if c == nil {
@@ -105,15 +105,15 @@ func (t *Table) Backends() []placement.Backend {
 	return slices.Clone(c.backends)
 }
 
-// compiled is a Snapshot made ready to be read by many; it is never changed.
+// compiled is a Snapshot prepared for concurrent reads; it is immutable.
 type compiled struct {
 	backends []placement.Backend // by name
-	byName   map[string]int32    // where in backends
+	byName   map[string]int32    // index into backends
 	byID     map[string]int32
 	*ruleset
 }
 
-// ruleset is the rules of a Snapshot; it stays the same while only backends change.
+// ruleset holds the rules of a Snapshot; it stays the same while only backends change.
 type ruleset struct {
 	rules []Rule
 	index *index
@@ -121,7 +121,7 @@ type ruleset struct {
 
 func takes(b *placement.Backend) bool { return b.Ready && !b.ReadOnly && b.Store != nil }
 
-// compile makes use of what was compiled before, nil for nothing.
+// compile reuses the rules of before where they are equal; before may be nil.
 func compile(s Snapshot, before *compiled) *compiled {
 	c := &compiled{
 		backends: slices.Clone(s.Backends),
@@ -131,7 +131,7 @@ func compile(s Snapshot, before *compiled) *compiled {
 	for i := range c.backends {
 		b := &c.backends[i]
 		c.byName[b.Name] = int32(i)
-		// Two declarations of one place share its id: the one that can be read serves it.
+		// Two declarations of one place share its id: the one that can be read wins.
 		if other, taken := c.byID[b.ID]; b.ID != "" && (!taken || c.backends[other].Store == nil) {
 			c.byID[b.ID] = int32(i)
 		}
@@ -158,7 +158,7 @@ func (r Rule) equal(other Rule) bool {
 		slices.Equal(r.Producers, other.Producers) && slices.Equal(r.RetentionClasses, other.RetentionClasses)
 }
 
-// named returns a declared backend, nil for none.
+// named returns a declared backend, or nil.
 func (c *compiled) named(name string) *placement.Backend {
 	if at, ok := c.byName[name]; ok {
 		return &c.backends[at]
@@ -166,7 +166,7 @@ func (c *compiled) named(name string) *placement.Backend {
 	return nil
 }
 
-// match returns the first rule that matches, nil for none.
+// match returns the first rule that matches, or nil.
 func (c *compiled) match(req placement.Request) *Rule {
 	if first := c.index.find(req.Producer, req.RetentionClass); first != none {
 		return &c.rules[first]

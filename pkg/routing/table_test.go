@@ -11,7 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// place is a Store that is never called: a table only hands it on.
+// place is a Store that is never called: a table only returns it.
 type place struct{ storage.Store }
 
 func ready(name string) placement.Backend {
@@ -46,19 +46,19 @@ func TestPlaceAndExplain(t *testing.T) {
 			placement.Request{Producer: "ci-7", RetentionClass: "evidence"},
 			placement.Explanation{Policy: "p", Backend: "good", BackendID: "id-good", Considered: []placement.Considered{
 				{Backend: "broken", Reason: "not ready: BucketMissing: no bucket x"},
-				{Backend: "archive", Reason: "read-only by declaration"},
-				{Backend: "gone", Reason: "no such backend is declared"},
-				{Backend: "unopened", Reason: "not ready: it could not be opened here"},
+				{Backend: "archive", Reason: "declared ReadOnly"},
+				{Backend: "gone", Reason: "the backend is not declared"},
+				{Backend: "unopened", Reason: "not ready: this replica could not open it"},
 				{Backend: "good", Taken: true, Reason: "the first ready backend of the rule"},
-				{Backend: "spare", Reason: `could take it, but "good" stands before it`},
-			}, Reason: `rule 0 of policy "p" sends it to "good"`}, nil,
+				{Backend: "spare", Reason: `usable, but "good" takes precedence`},
+			}, Reason: `rule 0 of policy "p" selects "good"`}, nil,
 		},
 		{
 			"the first match is final though another rule could take it", routing.Snapshot{Backends: backends, Rules: rules},
 			placement.Request{Producer: "ci-7", RetentionClass: "short"},
 			placement.Explanation{Policy: "p", Rule: 1, Considered: []placement.Considered{
 				{Backend: "broken", Reason: "not ready: BucketMissing: no bucket x"},
-			}, Reason: `rule 1 of policy "p" matches, and none of its 1 backends can take it; "broken": not ready: BucketMissing: no bucket x`},
+			}, Reason: `rule 1 of policy "p" matches, but none of its 1 backends is usable; "broken": not ready: BucketMissing: no bucket x`},
 			placement.ErrNoReadyBackend,
 		},
 		{
@@ -66,7 +66,7 @@ func TestPlaceAndExplain(t *testing.T) {
 			placement.Request{Producer: "lab", RetentionClass: "short"},
 			placement.Explanation{Policy: "q", Backend: "spare", BackendID: "id-spare", Considered: []placement.Considered{
 				{Backend: "spare", Taken: true, Reason: "the first ready backend of the rule"},
-			}, Reason: `rule 0 of policy "q" sends it to "spare"`}, nil,
+			}, Reason: `rule 0 of policy "q" selects "spare"`}, nil,
 		},
 		{
 			"no rule matches", routing.Snapshot{Backends: backends, Rules: rules},
@@ -79,12 +79,12 @@ func TestPlaceAndExplain(t *testing.T) {
 			placement.Request{Producer: "a", RetentionClass: "b"},
 			placement.Explanation{Backend: "only", BackendID: "id-only", Considered: []placement.Considered{
 				{Backend: "only", Taken: true, Reason: "the first ready backend of the rule"},
-			}, Reason: `the implicit rule (no policy, one backend) sends it to "only"`}, nil,
+			}, Reason: `the implicit rule (no policy, one backend) selects "only"`}, nil,
 		},
 		{
 			"no policy, two backends", routing.Snapshot{Backends: []placement.Backend{ready("a"), ready("b")}},
 			placement.Request{Producer: "a", RetentionClass: "b"},
-			placement.Explanation{Considered: []placement.Considered{}, Reason: "2 backends are declared and no policy says which one takes it"},
+			placement.Explanation{Considered: []placement.Considered{}, Reason: "2 backends are declared, but no policy selects one"},
 			placement.ErrNoRule,
 		},
 		{

@@ -7,15 +7,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// The sentinels. Drivers map their vendor's errors to these at the edge, once.
+// The sentinels. Each driver maps its vendor's errors to these in one place.
 var (
-	// ErrNotFound: the place answered and has no such blob.
-	ErrNotFound = errors.New("no such blob")
-	// ErrMismatch: bytes are not what was declared. Always a *MismatchError.
-	ErrMismatch = errors.New("the bytes do not match what was declared")
-	// ErrRange: the range does not lie within the blob.
-	ErrRange = errors.New("the range lies outside the blob")
-	// ErrUnreachable: the place did not answer (name, connection, TLS, time-out).
+	// ErrNotFound: the place answered and does not have the blob.
+	ErrNotFound = errors.New("blob not found")
+	// ErrMismatch: the bytes differ from the declaration. Always a *MismatchError.
+	ErrMismatch = errors.New("the bytes do not match the declared digest or size")
+	// ErrRange: the range is not inside the blob.
+	ErrRange = errors.New("the range is outside the blob")
+	// ErrUnreachable: the place did not answer (name, connection, TLS, timeout).
 	ErrUnreachable = errors.New("the storage did not answer")
 	// ErrDenied: the place refuses the credentials or the verb.
 	ErrDenied = errors.New("the storage refused the credentials or the permission")
@@ -24,20 +24,20 @@ var (
 	// ErrFull: no space or quota is left.
 	ErrFull = errors.New("the storage is full")
 	// ErrThrottled: the place asks for fewer requests (429, SlowDown). It is not unhealthy.
-	ErrThrottled = errors.New("the storage asks for fewer requests")
-	// ErrClass: the place does not take the class of storage that it is configured to ask for.
-	ErrClass = errors.New("the storage does not take the storage class")
-	// ErrTooLarge: the blob is larger than the place can hold in one object.
-	ErrTooLarge = errors.New("larger than the storage can hold in one object")
-	// ErrSource: reading the source broke off; the place is not to blame.
-	ErrSource = errors.New("the source broke off")
+	ErrThrottled = errors.New("the storage throttles requests")
+	// ErrClass: the place refuses the configured storage class.
+	ErrClass = errors.New("the storage refuses the storage class")
+	// ErrTooLarge: the blob is larger than the place can store in one object.
+	ErrTooLarge = errors.New("larger than the storage can store in one object")
+	// ErrSource: reading the source failed; the place is not to blame.
+	ErrSource = errors.New("the source was interrupted")
 )
 
-// MismatchError says which bytes were declared and which came. errors.Is(err,
-// ErrMismatch) holds.
+// MismatchError says which bytes were declared and which were received.
+// errors.Is(err, ErrMismatch) is true.
 type MismatchError struct {
 	Want, Got         digest.Dual
-	WantSize, GotSize int64 // WantSize is UnknownSize where none was declared
+	WantSize, GotSize int64 // WantSize is UnknownSize if no size was declared
 }
 
 func (e *MismatchError) Error() string {
@@ -53,7 +53,7 @@ func (e *MismatchError) Error() string {
 // Is makes every MismatchError an ErrMismatch.
 func (e *MismatchError) Is(target error) bool { return target == ErrMismatch }
 
-// Check compares what came with what was declared: nil or a *MismatchError.
+// Check compares the received bytes with the declaration: nil or a *MismatchError.
 func (src Source) Check(got digest.Dual, size int64) error {
 	if (src.Size == UnknownSize || src.Size == size) && (src.Want.IsZero() || src.Want.Matches(got)) {
 		return nil

@@ -8,55 +8,54 @@ import (
 	"time"
 )
 
-// OrphanKind says what a leftover is. Blobs that nobody knows are none of
-// these: List yields them, and only who keeps the log can tell.
+// OrphanKind is the kind of an orphan. A blob that the log does not know is none
+// of these: List yields it, and only the owner of the log can recognize it.
 type OrphanKind string
 
-// The kinds.
+// The orphan kinds.
 const (
 	OrphanStaged OrphanKind = "staged" // an object below StagingPrefix
 	OrphanProbe  OrphanKind = "probe"  // an object below ProbePrefix
-	OrphanUpload OrphanKind = "upload" // a multipart upload that was begun and not finished
+	OrphanUpload OrphanKind = "upload" // a multipart upload that is not finished
 )
 
-// Orphan is something that is no blob and may be a leftover of a process that
-// died, or belong to one that is at work: its age tells, and for an upload the
+// Orphan is an object that is not a blob. It is either left over from a process
+// that died or in use by a running one; its age tells, and for an upload also the
 // blob that its key names.
 type Orphan struct {
 	Kind OrphanKind
-	// Key below the backend's prefix.
+	// Key is relative to the backend's prefix.
 	Key string
 	// UploadID is the server's name for an upload; "" otherwise.
 	UploadID string
-	// Size in bytes; of an upload, of the parts that arrived.
+	// Size in bytes; for an upload, of the parts received.
 	Size int64
-	// Modified is when the place says that it was last written to; zero if it
-	// does not.
+	// Modified is the place's time of the last write, or zero if the place does
+	// not say.
 	Modified time.Time
 }
 
-// Cleaner is a place that shows what was left behind in it. Every driver
-// implements it beside Store. It decides nothing: what may go, and when, is
-// the caller's to know.
+// Cleaner is a place that lists its orphans. Every driver implements it beside
+// Store. It decides nothing: the caller knows which orphans to remove, and when.
 type Cleaner interface {
-	// Now is what the clock shows that Modified is taken from: that of
-	// something written now. Ages are differences of these two, so that a
-	// clock of ours that is wrong cannot make what is young look old.
+	// Now returns the current time of the clock that sets Modified, taken from
+	// a new write. Ages are differences of the two, so that a wrong local clock
+	// cannot make a young orphan look old.
 	Now(ctx context.Context) (time.Time, error)
 
-	// Orphans yields what is staged, what lies below the probe prefix, and
-	// then unfinished uploads, those under way among them; an error ends it.
-	// What comes or goes meanwhile may or may not appear.
+	// Orphans yields staged objects, objects below the probe prefix, and then
+	// unfinished uploads, including those in progress; an error ends it. Orphans
+	// that appear or disappear meanwhile may or may not be included.
 	Orphans(ctx context.Context) iter.Seq2[Orphan, error]
 
-	// RemoveOrphan removes one that Orphans yielded. Missing is success. It
-	// never removes a blob or the marker.
+	// RemoveOrphan removes an orphan that Orphans yielded. Removing a missing one
+	// succeeds. It never removes a blob or the marker.
 	RemoveOrphan(ctx context.Context, orphan Orphan) error
 }
 
-// RemovableKey reports whether the key is one that RemoveOrphan may delete:
-// below the staging or the probe prefix, as the kind says, and no way out of
-// it: some servers resolve "..".
+// RemovableKey reports whether RemoveOrphan may delete the key: it must be below
+// the staging or the probe prefix, depending on the kind, and must not lead out of
+// it, because some servers resolve "..".
 func (o Orphan) RemovableKey() bool {
 	prefix := ""
 	switch o.Kind {

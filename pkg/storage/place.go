@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// Reasons that a place is of no use now: CamelCase words for conditions,
-// metrics and logs. Their set may grow.
+// Reasons why a place is unusable: CamelCase words for conditions, metrics and
+// logs. The set may grow.
 const (
 	ReasonBucketNotFound    = "BucketNotFound"
 	ReasonFolderNotFound    = "FolderNotFound"
@@ -23,14 +23,14 @@ const (
 	ReasonTLSFailed         = "TLSFailed"
 	ReasonTimedOut          = "TimedOut"
 	ReasonThrottled         = "Throttled"
-	ReasonServerFailed      = "ServerFailed" // it answered 5xx
-	ReasonNotS3             = "NotS3"        // something answered that is no S3 server
+	ReasonServerFailed      = "ServerFailed" // the server answered 5xx
+	ReasonNotS3             = "NotS3"        // the answer is not from an S3 server
 	ReasonFull              = "Full"
 	ReasonReadOnly          = "ReadOnly"
 	ReasonTooLarge          = "TooLarge"
 	ReasonDamagedInTransit  = "DamagedInTransit"
-	ReasonChanged           = "Changed"        // the object was replaced while it was read
-	ReasonInvalidRequest    = "InvalidRequest" // it answered another 4xx, or 501
+	ReasonChanged           = "Changed"        // the object was replaced while being read
+	ReasonInvalidRequest    = "InvalidRequest" // the server answered another 4xx, or 501
 	ReasonClassRefused      = "StorageClassRefused"
 	ReasonSSERefused        = "EncryptionRefused"
 	ReasonNotFound          = "NotFound"
@@ -39,23 +39,23 @@ const (
 	ReasonUnknown           = "Unknown"
 )
 
-// PlaceError says in a driver's words what is wrong with a place. It wraps the
-// sentinel that callers decide by. Its text is made of fixed words, names and
-// vendor codes: no vendor text, URL with a query, header or secret.
+// PlaceError describes what is wrong with a place, in the driver's words. It wraps
+// the sentinel that callers decide by. Its text consists of fixed words, names and
+// vendor codes: no vendor text, no URL with a query, no header, no secret.
 type PlaceError struct {
-	// Kind is the sentinel; nil where none applies.
+	// Kind is the sentinel; nil if none applies.
 	Kind error
 	// Reason is one of the Reason constants.
 	Reason string
 	// Message is one sentence for people.
 	Message string
-	// Cause is kept for errors.Is (a context's end); it is not printed.
+	// Cause is kept for errors.Is (the end of a context); it is not printed.
 	Cause error
 }
 
 func (e *PlaceError) Error() string { return e.Message }
 
-// Unwrap gives Kind and Cause.
+// Unwrap returns Kind and Cause.
 func (e *PlaceError) Unwrap() []error {
 	var wrapped []error
 	for _, err := range []error{e.Kind, e.Cause} {
@@ -67,7 +67,7 @@ func (e *PlaceError) Unwrap() []error {
 }
 
 // ReasonOf returns the CamelCase reason of an error from a Store: that of the
-// PlaceError within, else the one of its sentinel, else Unknown; "" for nil.
+// wrapped PlaceError, otherwise that of its sentinel, otherwise Unknown; "" for nil.
 func ReasonOf(err error) string {
 	if err == nil {
 		return ""

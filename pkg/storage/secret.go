@@ -9,16 +9,16 @@ import (
 	"unique"
 )
 
-// masked stands in for every secret that is printed.
+// masked replaces every secret that is printed.
 const masked = "***"
 
 // Secret is a string that does not print itself: fmt (every verb), JSON, text
-// and slog all show ***. Only Reveal gives the value. Secrets compare with ==
-// by value, and the zero Secret is "none".
+// and slog all show ***. Only Reveal returns the value. Secrets compare by value
+// with ==, and the zero Secret means "none".
 //
-// The value sits behind a handle rather than in a string field, because fmt
-// cannot call methods on unexported fields of an enclosing struct and would
-// print the string itself; of a handle it prints an address.
+// The value is behind a handle rather than in a string field, because fmt cannot
+// call methods on unexported fields of an enclosing struct and would print the
+// string; of a handle it prints an address.
 type Secret struct{ handle unique.Handle[string] }
 
 // NewSecret hides value. An empty value is the zero Secret.
@@ -40,22 +40,22 @@ func (s Secret) Reveal() string {
 // IsZero reports whether there is no value.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
-// String returns ***, whether or not there is a value.
+// String returns *** even if there is no value.
 func (s Secret) String() string { return masked }
 
-// Format writes *** under every verb and flag.
+// Format writes *** for every verb and flag.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, masked) } //nolint:errcheck // fmt reports it
 
-// MarshalJSON gives "***".
+// MarshalJSON returns "***".
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(masked) }
 
-// MarshalText gives ***.
+// MarshalText returns ***.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 
-// UnmarshalText refuses: secrets come from references, never from a document.
+// UnmarshalText always fails: secrets come from references, never from a document.
 func (s *Secret) UnmarshalText([]byte) error {
-	return errors.New("a secret is given by reference, not in the document")
+	return errors.New("a secret must be a reference, not a value in the document")
 }
 
-// LogValue gives *** to slog.
+// LogValue returns *** for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(masked) }

@@ -1,12 +1,12 @@
-// Package storage keeps blobs by digest. It knows no packages, no registry and
-// no Kubernetes.
+// Package storage stores blobs by digest. It knows neither packages nor the
+// registry nor Kubernetes.
 //
-// Layout that every driver writes, below its key prefix (or folder):
+// Every driver writes this layout below its key prefix (or folder):
 //
 //	<algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>   a blob, complete and verified
 //	.artifactstore/identity                   whose backend this is (JSON, see Marker)
-//	.artifactstore/staging/…                  bytes that are not verified yet
-//	.artifactstore/probe/…                    what the health check writes
+//	.artifactstore/staging/…                  unverified bytes
+//	.artifactstore/probe/…                    objects of the health check
 package storage
 
 import (
@@ -21,66 +21,66 @@ import (
 // Store is the storage SPI: blobs by their SHA-256 digest, never by key or URL.
 //
 // All methods may be called concurrently, by many processes on one place.
-// Errors wrap one of the sentinels of errors.go where one applies; anything
-// else is a fault that says nothing about the bytes. A method returns soon
+// Errors wrap one of the sentinels of errors.go where one applies; any other
+// error is a fault that says nothing about the bytes. A method returns soon
 // after its context ends.
 type Store interface {
-	// Put stores the bytes of src and returns what they are. When it returns
-	// nil the bytes are durable under their digest and have been proven equal
-	// to it by our own hash; when it returns an error, nothing became visible
-	// and nothing stays behind on the caller's account (a crash may leave
-	// staged bytes, never a blob). Putting what is there already succeeds.
-	// A digest or size that disagrees is a *MismatchError. src.Reader is read
-	// at most once, to its end unless Put fails.
+	// Put stores the bytes of src and returns their Info. If it returns nil,
+	// the bytes are durable under their digest, and our own hash has proven
+	// that they match it. If it returns an error, nothing became visible, and
+	// Put has removed what it staged (a crash may leave staged bytes, never a
+	// blob). Putting an existing blob succeeds. A digest or size that differs
+	// is a *MismatchError. src.Reader is read at most once, and to its end
+	// unless Put fails.
 	Put(ctx context.Context, src Source) (Info, error)
 
-	// Get opens the blob, or the part of it that rng names (nil: all). The
-	// reader gives exactly that many bytes or an error; it does not verify the
-	// digest. Missing is ErrNotFound, a range outside the blob ErrRange. Info
-	// is of the whole blob. The caller closes the reader.
+	// Get opens the blob, or the part of it that rng names (nil: all of it).
+	// The reader returns exactly that many bytes or an error; it does not
+	// verify the digest. A missing blob is ErrNotFound, a range outside the
+	// blob ErrRange. Info describes the whole blob. The caller closes the reader.
 	Get(ctx context.Context, name digest.Digest, rng *Range) (io.ReadCloser, Info, error)
 
-	// Head returns what is known without reading the blob. Missing is ErrNotFound.
+	// Head returns the Info without reading the blob. A missing blob is ErrNotFound.
 	Head(ctx context.Context, name digest.Digest) (Info, error)
 
-	// Delete removes the blob. Missing is success.
+	// Delete removes the blob. Deleting a missing blob succeeds.
 	Delete(ctx context.Context, name digest.Digest) error
 
 	// List yields every blob once, in ascending order of the hex digest; an
-	// error ends it. What is put or deleted meanwhile may or may not appear.
+	// error ends it. Blobs put or deleted meanwhile may or may not appear.
 	List(ctx context.Context) iter.Seq2[Info, error]
 
-	// Health reports whether the place can be reached and is the place that
-	// was meant, with one cheap request that reads no blob and writes nothing.
-	// Its error tells which part is wrong (ErrUnreachable, ErrDenied, ErrNoPlace).
+	// Health reports whether the place is reachable and still the place that
+	// was opened, with one cheap request that reads no blob and writes nothing.
+	// Its error says what is wrong (ErrUnreachable, ErrDenied, ErrNoPlace).
 	Health(ctx context.Context) error
 }
 
 // Source is what Put stores.
 type Source struct {
-	// Reader gives the bytes.
 	Reader io.Reader
 	// Size in bytes, or UnknownSize.
 	Size int64
-	// Want is what the bytes must be. With a SHA-256 they go straight to the
-	// final key; without, they are held or staged until they are known.
+	// Want holds the digests that the bytes must have. With a SHA-256, the
+	// bytes go straight to the final key; without, they are held in memory or
+	// staged until it is computed.
 	Want digest.Dual
-	// Tier is how soon the bytes must be back, "" for the place's usual: a
-	// wish. Drivers that have no classes of storage, or none for it, ignore it;
-	// bytes that are there already stay as they are.
+	// Tier says how soon the bytes must be readable; "" is the place's default.
+	// It is a hint: drivers without storage classes, or without a class for the
+	// tier, ignore it. Existing bytes stay as they are.
 	Tier string
 }
 
-// UnknownSize marks a Source whose length is not known before its end.
+// UnknownSize marks a Source whose size is unknown until its end.
 const UnknownSize int64 = -1
 
 // Info describes one blob.
 type Info struct {
-	// Digests of the blob. Head, Get and List know the SHA-256 only.
+	// Digests of the blob. Head, Get and List return the SHA-256 only.
 	Digests digest.Dual
 	// Size in bytes.
 	Size int64
-	// Modified is when the place says the object was last written.
+	// Modified is the place's time of the last write.
 	Modified time.Time
 }
 
@@ -90,18 +90,18 @@ type Range struct {
 	Offset, Length int64
 }
 
-// Marked is a place that says whose it is. Every driver implements it beside
+// Marked is a place that records its owner. Every driver implements it beside
 // Store.
 type Marked interface {
-	// ReadMarker returns the marker object's bytes, ErrNotFound if there is none.
+	// ReadMarker returns the marker object's bytes, or ErrNotFound if there is none.
 	ReadMarker(ctx context.Context) ([]byte, error)
 	// CreateMarker writes the marker if there is none. It returns the bytes
-	// that stand there afterwards: those of another writer who was first.
+	// stored afterwards, which are those of the writer that came first.
 	CreateMarker(ctx context.Context, marker []byte) ([]byte, error)
 }
 
-// Backend is what a driver is: a Store in a place that says whose it is and
-// what was left behind in it.
+// Backend is what every driver implements: a Store in a place that records its
+// owner and lists its orphans.
 type Backend interface {
 	Store
 	Marked

@@ -29,7 +29,7 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// FuzzParseKey: a key is accepted only if it is the one that Key gives.
+// FuzzParseKey: ParseKey accepts exactly the keys that Key returns.
 func FuzzParseKey(f *testing.F) {
 	good := storage.Key(digest.Of([]byte("seed")).SHA256)
 	for _, seed := range []string{
@@ -47,7 +47,7 @@ func FuzzParseKey(f *testing.F) {
 		if !ok && len(key) == len(good) && key == good {
 			t.Errorf("%q was refused", key)
 		}
-		// And whatever the bytes, their key leads back to them.
+		// For any digest, ParseKey inverts Key.
 		of := digest.Of([]byte(key))
 		for _, d := range []digest.Digest{of.SHA256, of.BLAKE3} {
 			if back, ok := storage.ParseKey(storage.Key(d)); !ok || back != d {

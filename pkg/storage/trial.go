@@ -5,43 +5,43 @@ import "context"
 // Support says whether a place can do something.
 type Support string
 
-// What was not tried, or not to its end, is SupportUnknown.
+// SupportUnknown means: not tested, or not completely.
 const (
 	Supported      Support = "Supported"
 	Unsupported    Support = "Unsupported"
 	SupportUnknown Support = "Unknown"
 )
 
-// Capability is one thing that a place was tried at. Message is one sentence
-// without secrets and without figures that are others at each trial.
+// Capability is the result of one test of a place. Message is one sentence without
+// secrets, and without figures that change from test to test.
 type Capability struct {
 	Name    string  `json:"name"` // camelCase
 	Status  Support `json:"status"`
 	Message string  `json:"message"`
 }
 
-// Trial is something that only a driver can try on its place. Backends offer
-// trials by a method Trials() []Trial.
+// Trial is a test that only the driver can run on its place. Backends offer trials
+// by a method Trials() []Trial.
 type Trial struct {
 	// Name of the capability, in camelCase.
 	Name string
-	// Needed: a place that cannot do it is of no use for new blobs.
+	// Needed: new blobs require it.
 	Needed bool
-	// Writes: it puts objects, below the backend's own prefix, and removes them
-	// again, also when it fails or ctx ends.
+	// Writes: the trial writes objects below the backend's own prefix, and removes
+	// them even if it fails or ctx ends.
 	Writes bool
-	// Try does it. An error says why it could not be found out, or what was
-	// refused; Found then says nothing.
+	// Try runs the test. An error says why the result is unknown, or what was
+	// refused; Found is then empty.
 	Try func(ctx context.Context) (Found, error)
 }
 
-// Found is what a Trial found.
+// Found is the result of a Trial.
 type Found struct {
 	Status  Support
 	Message string
-	// Detail is what was measured, in words; it may be another each time.
+	// Detail is a measurement in words; it may change from test to test.
 	Detail string
-	// Reason is set where the place refuses what the config asks of every put:
+	// Reason is set if the place refuses what the config requests for every put:
 	// a constant of this package, for a condition.
 	Reason string
 }

@@ -16,14 +16,14 @@ import (
 // Problems that no error of the registry stands for.
 var (
 	problemHost     = kind{Code: "misdirected", Status: http.StatusMisdirectedRequest, Title: "The request is for another host"}
-	problemStalled  = kind{Code: "stalled", Status: http.StatusRequestTimeout, Title: "The body stopped coming"}
-	problemBody     = kind{Code: "body-too-large", Status: http.StatusRequestEntityTooLarge, Title: "The body is too large"}
-	problemMedia    = kind{Code: "media-type", Status: http.StatusUnsupportedMediaType, Title: "The body's format is not one that is taken here"}
-	problemMethod   = kind{Code: "method", Status: http.StatusMethodNotAllowed, Title: "The method is not one of this address"}
+	problemStalled  = kind{Code: "stalled", Status: http.StatusRequestTimeout, Title: "The request body stopped arriving"}
+	problemBody     = kind{Code: "body-too-large", Status: http.StatusRequestEntityTooLarge, Title: "The request body is too large"}
+	problemMedia    = kind{Code: "media-type", Status: http.StatusUnsupportedMediaType, Title: "The media type of the request body is not supported"}
+	problemMethod   = kind{Code: "method", Status: http.StatusMethodNotAllowed, Title: "The method is not allowed for this address"}
 	problemAddress  = kind{Code: "no-such-address", Status: http.StatusNotFound, Title: "There is nothing at this address"}
-	problemStopping = kind{Code: "stopping", Status: http.StatusServiceUnavailable, Title: "The server is stopping"}
+	problemStopping = kind{Code: "stopping", Status: http.StatusServiceUnavailable, Title: "The server is shutting down"}
 	problemNotReady = kind{Code: "not-ready", Status: http.StatusServiceUnavailable, Title: "The server is not ready"}
-	problemInternal = kind{Code: "internal", Status: http.StatusInternalServerError, Title: "Something went wrong inside the server"}
+	problemInternal = kind{Code: "internal", Status: http.StatusInternalServerError, Title: "Internal server error"}
 )
 
 // kind is a row of the table from errors to problems.
@@ -58,16 +58,18 @@ func problemOf(err error) *problem {
 		return own
 	}
 	if errors.Is(err, serving.ErrHost) {
-		return problemHost.problem("this server answers on its own machine only", wire.At("Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"))
+		return problemHost.problem("this server accepts requests from its own machine only", wire.At("Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"))
 	}
 	if errors.Is(err, serving.ErrStalled) {
-		return problemStalled.problem("", wire.At("body", "stopped coming, or came too slowly"))
+		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))
 	}
 	if errors.As(err, &tooLarge) {
 		return problemBody.problem("", wire.At("body", "must be at most "+byteCount(tooLarge.Limit)))
 	}
 	if errors.As(err, &length) {
-		return kind(wire.LengthKind).problem(length.Error(), wire.At(wire.UploadLength, length.Error()))
+		p := kind(wire.LengthKind).problem(length.Error(), wire.At(wire.UploadLength, length.Error()))
+		p.ExpectedLength, p.ProvidedLength = &length.Want, &length.Got
+		return p
 	}
 	if errors.As(err, &offset) {
 		p := kind(wire.OffsetKind).problem(offset.Error(), wire.At(wire.UploadOffset, offset.Error()))
@@ -102,7 +104,7 @@ func problemOf(err error) *problem {
 	case registry.ErrIncomplete:
 		if errors.As(err, &missing) {
 			p.Detail, p.Incomplete = missing.Error(), &wire.IncompleteFiles{Count: missing.Count, Paths: missing.Paths}
-			p.Errors = []wire.FieldError{wire.At("files", "are declared without bytes")}
+			p.Errors = []wire.FieldError{wire.At("files", "some have no bytes yet")}
 		}
 	case storage.ErrMismatch:
 		if errors.As(err, &mismatch) {
@@ -112,9 +114,10 @@ func problemOf(err error) *problem {
 	case registry.ErrAbandoned:
 		if errors.As(err, &abandoned) {
 			p.Detail = abandoned.Error()
+			p.Abandoned = &wire.Abandoned{Backend: abandoned.Backend, BackendID: abandoned.BackendID, Position: abandoned.Position}
 		}
 	case storage.ErrRange:
-		p.Errors = []wire.FieldError{wire.At("Range", "lies outside the blob")}
+		p.Errors = []wire.FieldError{wire.At("Range", "is outside the blob")}
 	case storage.ErrSource:
 		p.Errors = []wire.FieldError{wire.At("body", "ended before it was complete")}
 	case registry.ErrNoReadyBackend:

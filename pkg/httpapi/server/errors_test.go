@@ -140,13 +140,13 @@ func TestPlacesSayWhatIsWrong(t *testing.T) {
 		want    string
 	}{
 		{&storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied, Message: "list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"}, storage.ErrDenied,
-			"503: The backend refuses the registry's credentials or a permission: list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"},
+			"503: The backend refused the registry's credentials, or denied it a permission: list uploads in bucket b: access is denied, which needs s3:ListBucketMultipartUploads"},
 		{&registrar.MarkerError{Kind: registrar.ErrForeignMarker, Message: "bucket b belongs to the log x"}, registrar.ErrForeignMarker,
-			"409: The place belongs to another log or backend: bucket b belongs to the log x"},
+			"409: The bucket or folder belongs to another log or backend: bucket b belongs to the log x"},
 		{&registrar.MarkerError{Kind: registrar.ErrNoMarker, Message: "bucket b answers, and it is not there"}, registrar.ErrNoMarker,
-			"409: The place has no identity object: bucket b answers, and it is not there"},
+			"409: The bucket or folder has no identity object: bucket b answers, and it is not there"},
 		{&registry.UnavailableError{Backend: "one", Reason: storage.ReasonBucketNotFound, Message: "bucket b does not exist"}, registry.ErrUnavailable,
-			"503: The backend is not available now: BucketNotFound: bucket b does not exist"},
+			"503: The backend is not available: BucketNotFound: bucket b does not exist"},
 	} {
 		for _, begun := range []bool{false, true} {
 			var log logBuffer

@@ -26,14 +26,21 @@ type BackendList struct {
 	Backends []registry.BackendStatus `json:"backends"`
 }
 
-// VerifyLine is one line of a verification's answer. Problem says why the last one is not done.
+// VerifyLine is one line of the answer to a verification. The last one is done,
+// or has a problem.
 type VerifyLine struct {
 	registry.VerifyReport
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// SweepLine is one line of a sweep's answer. Problem says why the last one is not done.
+// Fail makes it the last line of a run that is not done.
+func (l *VerifyLine) Fail(p *Problem) { l.Done, l.Error, l.Problem = false, p.Message(), p }
+
+// SweepLine is one line of the answer to a sweep, as VerifyLine.
 type SweepLine struct {
 	registry.SweepReport
 	Problem *Problem `json:"problem,omitempty"`
 }
+
+// Fail makes it the last line of a run that is not done.
+func (l *SweepLine) Fail(p *Problem) { l.Done, l.Error, l.Problem = false, p.Message(), p }

@@ -24,36 +24,36 @@ type Kind struct {
 
 // Kinds in order of precedence: an error that is two of them is the first.
 var Kinds = []Kind{
-	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The input is not valid"},
-	{"conflict", http.StatusConflict, registry.ErrConflict, "What is there already says otherwise"},
-	{"foreign-marker", http.StatusConflict, registrar.ErrForeignMarker, "The place belongs to another log or backend"},
-	{"no-marker", http.StatusConflict, registrar.ErrNoMarker, "The place has no identity object"},
+	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The request is invalid"},
+	{"conflict", http.StatusConflict, registry.ErrConflict, "The request conflicts with what exists"},
+	{"foreign-marker", http.StatusConflict, registrar.ErrForeignMarker, "The bucket or folder belongs to another log or backend"},
+	{"no-marker", http.StatusConflict, registrar.ErrNoMarker, "The bucket or folder has no identity object"},
 	{"incomplete", http.StatusConflict, registry.ErrIncomplete, "Bytes of declared files are missing"},
-	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is published"},
+	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is already published"},
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},
-	{"mismatch", http.StatusBadRequest, storage.ErrMismatch, "The bytes are not what was declared"},
-	{"range", http.StatusRequestedRangeNotSatisfiable, storage.ErrRange, "The range lies outside the blob"},
-	{"unauthenticated", http.StatusUnauthorized, registry.ErrUnauthenticated, "The request has no token that is known here"},
+	{"mismatch", http.StatusBadRequest, storage.ErrMismatch, "The bytes do not match what was declared"},
+	{"range", http.StatusRequestedRangeNotSatisfiable, storage.ErrRange, "The range is outside the blob"},
+	{"unauthenticated", http.StatusUnauthorized, registry.ErrUnauthenticated, "The request has no valid token"},
 	{"forbidden", http.StatusForbidden, registry.ErrForbidden, "The holder of the token may not do this"},
-	{"access-unknown", http.StatusServiceUnavailable, registry.ErrAccessUnknown, "Who asks, or what he may do, cannot be found out now"},
-	{"not-found", http.StatusNotFound, registry.ErrNotFound, "There is no such thing"},
+	{"access-unknown", http.StatusServiceUnavailable, registry.ErrAccessUnknown, "Authentication or authorization is temporarily unavailable"},
+	{"not-found", http.StatusNotFound, registry.ErrNotFound, "Not found"},
 	{"no-ready-backend", http.StatusServiceUnavailable, registry.ErrNoReadyBackend, "No backend of the matching rule is ready"},
 	{"no-rule", http.StatusServiceUnavailable, registry.ErrNoRule, "No routing rule matches"},
-	{"abandoned", http.StatusGone, registry.ErrAbandoned, "The backend that held the blob was given up"},
-	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob was found corrupt or missing"},
+	{"abandoned", http.StatusGone, registry.ErrAbandoned, "The backend that held the blob was abandoned"},
+	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob is corrupt or missing"},
 	{"fenced", http.StatusServiceUnavailable, registry.ErrFenced, "A newer version has written to the registry: this replica must be upgraded"},
-	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not answer"},
-	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry's database went away in the middle; ask again what became of the request"},
-	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend is not available now"},
-	{"too-large", http.StatusRequestEntityTooLarge, storage.ErrTooLarge, "Larger than the backend can hold in one object"},
+	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not respond"},
+	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry lost its database during a commit: check whether the request took effect"},
+	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend is not available"},
+	{"too-large", http.StatusRequestEntityTooLarge, storage.ErrTooLarge, "The object is larger than the backend accepts"},
 	{"storage-full", http.StatusInsufficientStorage, storage.ErrFull, "The backend is full"},
-	{"throttled", http.StatusServiceUnavailable, storage.ErrThrottled, "The backend asks for fewer requests"},
-	{"unreachable", http.StatusServiceUnavailable, storage.ErrUnreachable, "The backend did not answer"},
-	{"backend-denied", http.StatusServiceUnavailable, storage.ErrDenied, "The backend refuses the registry's credentials or a permission"},
+	{"throttled", http.StatusServiceUnavailable, storage.ErrThrottled, "The backend is throttling requests"},
+	{"unreachable", http.StatusServiceUnavailable, storage.ErrUnreachable, "The backend did not respond"},
+	{"backend-denied", http.StatusServiceUnavailable, storage.ErrDenied, "The backend refused the registry's credentials, or denied it a permission"},
 	{"backend-missing", http.StatusServiceUnavailable, storage.ErrNoPlace, "The backend's bucket or folder does not exist"},
-	{"backend-class", http.StatusServiceUnavailable, storage.ErrClass, "The backend does not take the storage class of its declaration"},
-	{"unknown-backend", http.StatusServiceUnavailable, placement.ErrUnknownBackend, "The backend is not declared now"},
-	{"truncated", http.StatusBadRequest, storage.ErrSource, "The body broke off"},
+	{"backend-class", http.StatusServiceUnavailable, storage.ErrClass, "The backend does not support the declared storage class"},
+	{"unknown-backend", http.StatusServiceUnavailable, placement.ErrUnknownBackend, "The backend is not declared"},
+	{"truncated", http.StatusBadRequest, storage.ErrSource, "The request body was interrupted"},
 }
 
 // OffsetKind is the draft's problem type for an offset that is not the next byte.
@@ -65,7 +65,7 @@ var OffsetKind = Kind{
 // LengthKind is the draft's problem type for two lengths that differ.
 var LengthKind = Kind{
 	Code: "https://iana.org/assignments/http-problem-types#inconsistent-upload-length", Status: http.StatusBadRequest,
-	Title: "The file was said to have another length",
+	Title: "The file was declared with another length",
 }
 
 // Type is the "type" of a problem of this kind.

@@ -27,12 +27,18 @@ type Problem struct {
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
 	// Denied says what right is missing (type forbidden).
 	Denied *Denied `json:"denied,omitempty"`
+	// Abandoned says which backend was given up (type abandoned).
+	Abandoned *Abandoned `json:"abandoned,omitempty"`
 	// Explanation says what became of each backend (types no-ready-backend and no-rule).
 	Explanation *placement.Explanation `json:"explanation,omitempty"`
 	// ExpectedOffset and ProvidedOffset, in bytes, belong to the resumable
 	// upload draft's type, and are spelt as it spells them.
 	ExpectedOffset *int64 `json:"expected-offset,omitempty"`
 	ProvidedOffset *int64 `json:"provided-offset,omitempty"`
+	// ExpectedLength and ProvidedLength, in bytes, say how the lengths of a
+	// file differ (the draft's type, which has no members of its own).
+	ExpectedLength *int64 `json:"expectedLength,omitempty"`
+	ProvidedLength *int64 `json:"providedLength,omitempty"`
 }
 
 // FieldError is one wrong field: of the JSON body ("files[3].path"), a part of
@@ -59,6 +65,13 @@ type Denied struct {
 	Verb     string `json:"verb"`
 	Resource string `json:"resource"`
 	Name     string `json:"name,omitempty"`
+}
+
+// Abandoned is a registry.AbandonedError.
+type Abandoned struct {
+	Backend   string `json:"backend"`
+	BackendID string `json:"backendId"`
+	Position  uint64 `json:"position,omitempty"`
 }
 
 // Mismatch is a storage.MismatchError. Sizes are in bytes, WantSize -1 where none was declared.

@@ -85,7 +85,7 @@ type Explanation struct {
 	Reason string `json:"reason"`
 }
 
-// Considered is one backend of the matching rule and why it was taken or passed over.
+// Considered is one backend of the matching rule and why it was taken or skipped.
 type Considered struct {
 	Backend string `json:"backend"`
 	Taken   bool   `json:"taken"`

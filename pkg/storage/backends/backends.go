@@ -13,20 +13,20 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
 )
 
-// Drivers, as StorageBackends and the registry's answers name them.
+// Driver names, as used in StorageBackends and in the registry's answers.
 const (
 	DriverS3    = "s3"
 	DriverLocal = "local"
 )
 
-// Config is exactly one driver's config.
+// Config is the config of exactly one driver.
 type Config struct {
 	S3    *s3.Config
 	Local *local.Config
 }
 
-// Validate checks that one driver is chosen and its fields are sound. Errors
-// name the field in camelCase, from the driver on: "s3.endpointURL: …".
+// Validate checks that exactly one driver is configured and its fields are valid.
+// Errors name the field in camelCase, starting at the driver: "s3.endpointURL: …".
 func (c Config) Validate() error {
 	switch {
 	case c.S3 != nil && c.Local != nil:
@@ -46,7 +46,7 @@ func under(driver string, err error) error {
 	return fmt.Errorf("%s.%w", driver, err)
 }
 
-// Driver returns the chosen driver's name, "" if there is none.
+// Driver returns the configured driver's name, or "".
 func (c Config) Driver() string {
 	switch {
 	case c.S3 != nil:
@@ -57,7 +57,7 @@ func (c Config) Driver() string {
 	return ""
 }
 
-// Place says in words where the bytes are. It holds no secret.
+// Place describes where the bytes are. It contains no secret.
 func (c Config) Place() string {
 	switch {
 	case c.S3 != nil:
@@ -68,8 +68,8 @@ func (c Config) Place() string {
 	return ""
 }
 
-// ForProbe returns the config of the same place below the probe prefix, where
-// a health check may write and delete.
+// ForProbe returns the config of the same place below the probe prefix, where a
+// health check may write and delete.
 func (c Config) ForProbe() Config {
 	switch {
 	case c.S3 != nil:
@@ -82,11 +82,11 @@ func (c Config) ForProbe() Config {
 	return Config{}
 }
 
-// Open returns the backend that the config describes. pool is the process's
-// budget of buffers; nil takes one of default size for this backend alone.
+// Open returns the backend that the config describes. pool is the process's buffer
+// budget; with nil this backend gets one of default size for itself.
 //
-// An s3 backend does no I/O here, so an endpoint that is down is found out by
-// Health. A local one opens its folder: storage.ErrNoPlace if it is missing.
+// An s3 backend does no I/O here: an unreachable endpoint shows in Health. A local
+// one opens its folder: storage.ErrNoPlace if it is missing.
 func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -104,9 +104,9 @@ func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, er
 	return local.Open(ctx, *c.Local, pool)
 }
 
-// ForProbe returns the backend that c.ForProbe describes, where store is that
-// of c. It goes by store's connections, if there are any, and is to be closed
-// before store is; pool is its own.
+// ForProbe returns the backend that c.ForProbe describes, where store is the
+// backend of c. It uses the connections of store, if any, and must be closed before
+// store; pool is its own.
 func ForProbe(ctx context.Context, store storage.Backend, c Config, pool *buffer.Pool) (storage.Backend, error) {
 	if bucket, is := store.(*s3.Backend); is {
 		return bucket.ForProbe(pool), nil

@@ -26,7 +26,7 @@ func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		config backends.Config
-		want   string // how the error begins
+		want   string // prefix of the error
 	}{
 		{"none", backends.Config{}, "s3, local: "},
 		{"both", backends.Config{S3: good, Local: &local.Config{Path: "/srv"}}, "s3, local: "},
@@ -45,8 +45,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOpenOfWhatIsDown: a bucket that cannot be reached opens, a folder that is
-// missing does not.
+// TestOpenOfWhatIsDown: opening an unreachable bucket succeeds, opening a missing
+// folder fails.
 func TestOpenOfWhatIsDown(t *testing.T) {
 	t.Parallel()
 	b, err := backends.Open(t.Context(), backends.Config{S3: bucket("http://no-such-host.invalid", "bucket", "a", "s")}, nil)
@@ -63,7 +63,7 @@ func TestOpenOfWhatIsDown(t *testing.T) {
 	}
 }
 
-// TestProbe runs the small probe on each driver: it goes well, stays below its
+// TestProbe runs the small probe on each driver: it succeeds, stays below its
 // prefix and leaves no blob.
 func TestProbe(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func TestProbe(t *testing.T) {
 				t.Errorf("left behind: %v, %v", info, err)
 			}
 
-			// Of what is open already.
+			// Of an open backend.
 			whole, err := backends.Open(t.Context(), config, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -11,18 +11,17 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
 )
 
-// Secrets are the values of a Config that no document holds.
+// Secrets are the values of a Config that a document never contains.
 type Secrets struct {
 	AccessKey, SecretKey, SessionToken storage.Secret
-	// CABundle is PEM. It is no secret, and comes from where the others do.
+	// CABundle is PEM. It is not a secret, but comes from the same source.
 	CABundle []byte
 }
 
-// document is a Config without its secrets, as it is handed to another
-// process or written by a person. Fields are named as in a StorageBackend's
-// spec and hold the same; sse also what the driver takes, AES256, which is what
-// processes write. They may be added, never changed: who writes it and who reads
-// it may be of two versions.
+// document is a Config without its secrets, as passed to another process or
+// written by a person. Its fields have the names and values of a StorageBackend's
+// spec; sse may also be AES256, the driver's value, which processes write. Fields
+// may be added, but never changed: writer and reader may be of different versions.
 type document struct {
 	S3    *s3Document    `json:"s3,omitempty"`
 	Local *localDocument `json:"local,omitempty"`
@@ -45,14 +44,14 @@ type s3Document struct {
 	MultipartChunkBytes     int64             `json:"multipartChunkBytes,omitempty"`
 	ForcePathStyle          *bool             `json:"forcePathStyle,omitempty"`
 	Checksums               s3.Checksums      `json:"checksums,omitempty"`
-	RequestTimeout          string            `json:"requestTimeout,omitempty"` // as 1m30s
+	RequestTimeout          string            `json:"requestTimeout,omitempty"` // such as 1m30s
 	MaxConnections          int               `json:"maxConnections,omitempty"`
 }
 
-// sseWords are those of a StorageBackend and those of the driver.
+// sseWords maps the values of a StorageBackend and of the driver to the driver's.
 var sseWords = map[s3.SSE]s3.SSE{s3.SSENone: s3.SSENone, s3.SSEAES256: s3.SSEAES256, "None": s3.SSENone, "SSE-S3": s3.SSEAES256}
 
-// Document returns the config in JSON without its secrets, for Parse.
+// Document returns the config as JSON without its secrets, for Parse.
 func (c Config) Document() ([]byte, error) {
 	var d document
 	switch {
@@ -76,9 +75,9 @@ func (c Config) Document() ([]byte, error) {
 	return yaml.YAMLToJSON(text)
 }
 
-// Parse reads a document, in JSON or YAML, and adds the secrets; a folder takes
-// none. The Config may be opened, and makes no place: a folder must exist.
-// Errors name the field.
+// Parse reads a document, in JSON or YAML, and adds the secrets; a folder has
+// none. The Config is ready to open. It never creates a place: a folder must
+// exist. Errors name the field.
 func Parse(text []byte, secrets Secrets) (Config, error) {
 	var d document
 	if err := yaml.UnmarshalStrict(text, &d); err != nil {
@@ -103,7 +102,7 @@ func Parse(text []byte, secrets Secrets) (Config, error) {
 		if text := d.S3.RequestTimeout; text != "" {
 			timeout, err := time.ParseDuration(text)
 			if err != nil || timeout == 0 {
-				return Config{}, fmt.Errorf("s3.requestTimeout: %.40q must be a duration, as 1m", text)
+				return Config{}, fmt.Errorf("s3.requestTimeout: %.40q must be a duration such as 1m", text)
 			}
 			c.S3.RequestTimeout = timeout
 		}

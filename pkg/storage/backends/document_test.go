@@ -33,7 +33,7 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: made})
 }
 
-// full sets every field of a config; a field that is added must be set here, and handed on.
+// full sets every field of a config. A new field must be set here and passed on.
 func full(t *testing.T) (*s3.Config, backends.Secrets) {
 	secrets := backends.Secrets{
 		AccessKey: storage.NewSecret("AN-ACCESS-KEY"), SecretKey: storage.NewSecret("A-SECRET-KEY"), SessionToken: storage.NewSecret("A-TOKEN"),
@@ -85,7 +85,7 @@ func TestDocumentHandsOnEveryField(t *testing.T) {
 	}
 }
 
-// What people write is what they write in a StorageBackend.
+// People write documents in the words of a StorageBackend.
 func TestParseTakesTheWordsOfSpec(t *testing.T) {
 	t.Parallel()
 	keys := backends.Secrets{AccessKey: storage.NewSecret("a"), SecretKey: storage.NewSecret("s")}

@@ -19,8 +19,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// slow gives so many bytes, says that it did, and then none until it is
-// released: it breaks off then.
+// slow returns a number of bytes, signals that it did, and then nothing until it is
+// released; then it fails.
 type slow struct {
 	left    int
 	reached func()
@@ -43,11 +43,11 @@ func (s *slow) Read(p []byte) (int, error) {
 type crowd struct {
 	store   storage.Store
 	release chan struct{}
-	reached sync.WaitGroup // every client was heard to its last byte
+	reached sync.WaitGroup // every client has sent its last byte
 	ended   sync.WaitGroup
 }
 
-// add lets n clients announce size bytes and send the first of them.
+// add lets n clients announce size bytes and send the first few.
 func (c *crowd) add(t *testing.T, n int, size int64, sent int) {
 	for range n {
 		c.reached.Add(1)
@@ -63,7 +63,7 @@ func (c *crowd) add(t *testing.T, n int, size int64, sent int) {
 	}
 }
 
-// heard waits until each was.
+// heard waits until each client has sent its last byte.
 func (c *crowd) heard(t *testing.T) {
 	t.Helper()
 	all := make(chan struct{})
@@ -75,7 +75,7 @@ func (c *crowd) heard(t *testing.T) {
 	}
 }
 
-// end breaks all of them off.
+// end interrupts all of them.
 func (c *crowd) end() {
 	close(c.release)
 	c.ended.Wait()
@@ -105,7 +105,7 @@ func openForSlow(t *testing.T, driver string) (*crowd, *buffer.Pool) {
 	return &crowd{store: store, release: make(chan struct{})}, pool
 }
 
-// quick sizes: one that needs no buffer of the budget, and one that does.
+// quick are a size that needs no buffer of the budget, and one that does.
 var quick = []int64{100, 5 << 20}
 
 func putQuick(ctx context.Context, store storage.Store) error {
@@ -118,9 +118,8 @@ func putQuick(ctx context.Context, store storage.Store) error {
 	return nil
 }
 
-// TestSlowClients: clients that have announced much and sent next to nothing
-// (or, to a folder, anything) do not keep others from the memory of uploads,
-// however many they are.
+// TestSlowClients: clients that have announced much and sent almost nothing (or, to
+// a folder, anything) do not take upload memory from others, however many there are.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -145,7 +144,7 @@ func TestSlowClients(t *testing.T) {
 			if err := putQuick(ctx, clients.store); err != nil {
 				t.Errorf("a quick client beside slow ones: %v", err)
 			}
-			// What came of them may be being hashed still.
+			// Their first bytes may still be being hashed.
 			for end := time.Now().Add(10 * time.Second); pool.InUse()+pool.Small().InUse() > 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("%d and %d small buffers are held for slow clients", pool.InUse(), pool.Small().InUse())
@@ -155,9 +154,9 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// TestStalledClients: those that stall later hold, of what goes to a bucket, the
-// buffer that they were filling, and no more than there are. Others wait, and
-// go on as soon as a stalled one ends: package httpapi ends each after its StallTimeout.
+// TestStalledClients: clients that stall later hold the buffer that they were
+// filling (for a bucket), and no more than there are. Others wait, and continue as
+// soon as a stalled one ends: package serving ends each after its StallTimeout.
 func TestStalledClients(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

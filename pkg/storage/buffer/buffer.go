@@ -1,43 +1,41 @@
-// Package buffer provides one budget of fixed-size buffers for a whole
-// process: what uploads hold in memory is bounded by it, whatever the number
-// of clients and the size of what they send.
+// Package buffer provides one budget of fixed-size buffers for a whole process: it
+// bounds the memory of uploads, whatever the number of clients and the size of what
+// they send.
 //
-// # Why waiting uploads cannot lock each other out
+// # Why waiting uploads cannot deadlock
 //
-// There are two sizes: those of the budget, which hold parts of large blobs, and
-// a fixed number of small ones (Small), in which blobs lie that need no more, or
-// pieces of what goes to a disk as it comes.
+// There are two sizes of buffers: those of the budget, which hold parts of large
+// blobs, and a fixed number of small ones (Small), which hold blobs that fit in one,
+// or pieces that are written to a disk as they arrive.
 //
-// Uploads wait for buffers of either size in the order in which they asked, and
-// every upload keeps one of these habits:
+// Uploads wait for buffers of either size in order of request, and every upload
+// follows one of these rules:
 //
-//   - It asks once, for all that it will hold (GetN), and asks for nothing
-//     more until that is returned.
-//   - It asks for more of the same size only when each buffer that it holds is
-//     on its way to a server (or a disk, or a hash) by a worker that needs no
-//     further buffer and returns it when done. A worker ends, because its
-//     requests have a time-out.
-//   - It asks for its first large one while it holds one small one, and for no
-//     small one while it holds a large one.
+//   - It requests all its buffers at once (GetN), and requests no more until they
+//     are returned.
+//   - It requests more of the same size only if each buffer that it holds is on its
+//     way to a server (or a disk, or a hash) by a worker that needs no further buffer
+//     and returns it when done. A worker ends, because its requests have a timeout.
+//   - It requests its first large buffer while it holds one small one, and no small
+//     one while it holds a large one.
 //
-// Uploads that were begun at the server, and so have more than buffers to give
-// back, do not become ever more: while many of them wait (manyBegun), those that
-// would only begin (Begin) let them pass. They get their turn when some have ended.
+// The number of uploads that have begun at the server, which hold more than buffers,
+// is limited: while many of them wait (manyBegun), uploads that have not begun (Begin)
+// let them pass, and get their turn when some have ended.
 //
-// So whoever waits for a large buffer waits for some that come back without
-// anyone's needing another one of either size; whoever waits for a small one,
-// for some that come back by themselves or once a large one did: there is no
-// cycle. TryGetN never waits and may be called holding anything.
+// So a waiter for a large buffer waits for buffers that are returned without anyone
+// needing another one of either size. A waiter for a small buffer waits for buffers
+// that are returned by themselves, or after a large one was. There is no cycle.
+// TryGetN never waits and may be called while holding anything.
 //
 // # What slow clients hold
 //
-// Before it asks for a buffer while it holds none, an upload reads the first
-// 4 KiB that are to lie in it, or the end, into a little memory of its own
-// (package intake): a client that has sent next to nothing holds nothing. One
-// that stalls later holds the buffer that it was filling until something above
-// ends it, as package httpapi does after its StallTimeout. To a disk a small
-// buffer is written as soon as its source pauses, so that a client holds one only
-// while its bytes come.
+// Before it requests a buffer while it holds none, an upload reads the first 4 KiB
+// for it, or the end, into a little memory of its own (package intake): a client that
+// has sent almost nothing holds nothing. A client that stalls later holds the buffer
+// that it was filling until a caller ends it, as package serving does after its
+// StallTimeout. A small buffer is written to a disk as soon as its source pauses, so
+// that a client holds one only while its bytes arrive.
 package buffer
 
 import (
@@ -53,26 +51,26 @@ const (
 	DefaultEach  = 8 << 20
 )
 
-// Small buffers: 8 MiB beside the budget. Their number is also how many blobs
-// that fit in one are on their way to servers at a time.
+// Small buffers: 8 MiB in addition to the budget. Their number also bounds how many
+// blobs that fit in one are in transit to servers at a time.
 const (
 	SmallEach  = 64 << 10
 	SmallCount = 128
 )
 
-// Pool hands out buffers of one size, at most a fixed number at a time. All
-// methods may be called concurrently.
+// Pool hands out buffers of one size, up to a fixed number at a time. All methods may
+// be called concurrently.
 type Pool struct {
 	each  int
 	count int
 
 	mu      sync.Mutex
-	free    [][]byte // last in, first out: the warmest pages are used again
-	out     int      // buffers that are handed out
+	free    [][]byte // last in, first out: the warmest pages are reused
+	out     int      // buffers in use
 	waiting []*waiter
-	number  [classes]int // of those who wait
+	number  [classes]int // of waiters
 
-	small *Pool // nil in one of small buffers
+	small *Pool // nil in the pool of small buffers
 }
 
 type waiter struct {
@@ -81,23 +79,23 @@ type waiter struct {
 	ready chan [][]byte // has room for the one answer
 }
 
-// class of what asks for buffers.
+// class is the kind of a request for buffers.
 type class int
 
 const (
-	whole  class = iota // holds nothing else, and all buffers that it will need
-	begins              // will ask for more, and holds more than buffers then
-	begun               // asks for more
+	whole  class = iota // holds nothing, and requests all buffers that it needs
+	begins              // will request more, and will then hold more than buffers
+	begun               // requests more
 	classes
 )
 
-// manyBegun is how many uploads that were begun may wait for a buffer before no
-// more are begun: 256 hold some 6 MiB beside their buffers, and others wait for
-// no upload to end before so many large ones come at once.
+// manyBegun is how many begun uploads may wait for a buffer before no more begin: 256
+// hold about 6 MiB in addition to their buffers. With fewer large uploads at a time,
+// none waits for another to end.
 const manyBegun = 256
 
-// New returns a Pool of total/each buffers of each bytes, at least one, and the
-// small ones beside it. Memory is taken when it is first needed and then kept.
+// New returns a Pool of total/each buffers of each bytes, at least one, plus the
+// small ones. Memory is allocated when it is first needed, and then kept.
 func New(total, each int64) *Pool {
 	if each <= 0 {
 		each = DefaultEach
@@ -114,17 +112,17 @@ func (p *Pool) Small() *Pool { return p.small }
 // Each returns the size of one buffer in bytes.
 func (p *Pool) Each() int64 { return int64(p.each) }
 
-// Count returns how many buffers there are.
+// Count returns the number of buffers.
 func (p *Pool) Count() int { return p.count }
 
-// InUse returns how many buffers are handed out now.
+// InUse returns the number of buffers in use.
 func (p *Pool) InUse() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.out
 }
 
-// Get waits for one buffer, of Each bytes with any content. The error is the
+// Get waits for one buffer, of Each bytes with arbitrary content. The error is the
 // context's.
 func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 	got, err := p.GetN(ctx, 1)
@@ -134,21 +132,20 @@ func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 	return got[0], nil
 }
 
-// GetN waits until n buffers are free at once and takes them; those who asked
-// earlier come first, however much they want. An n beyond Count is an error at
-// once.
+// GetN waits until n buffers are free at once and takes them. Earlier requests come
+// first, however many buffers they need. An n larger than Count is an immediate error.
 func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, whole) }
 
-// Begin is GetN for the first buffers of an upload that will ask for More. It
-// lets others pass while very many wait for More.
+// Begin is GetN for the first buffers of an upload that will call More. It lets others
+// pass while very many wait in More.
 func (p *Pool) Begin(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, begins) }
 
-// More is GetN for an upload that had buffers from Begin, or from TryGetN.
+// More is GetN for an upload that has had buffers from Begin or TryGetN.
 func (p *Pool) More(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, begun) }
 
 func (p *Pool) get(ctx context.Context, n int, class class) ([][]byte, error) {
 	if n > p.count {
-		return nil, fmt.Errorf("%d buffers of %d bytes wanted, the budget has %d", n, p.each, p.count)
+		return nil, fmt.Errorf("%d buffers of %d bytes requested, the budget has %d", n, p.each, p.count)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -172,18 +169,18 @@ func (p *Pool) get(ctx context.Context, n int, class class) ([][]byte, error) {
 	p.mu.Lock()
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.leave(i)
-		// Whoever stood behind may fit where w did not.
+		// A waiter behind w may fit where w did not.
 		p.serve()
 		p.mu.Unlock()
 		return nil, ctx.Err()
 	}
 	p.mu.Unlock()
-	// It was served in the same moment: give everything back.
+	// w was served at the same moment: return everything.
 	p.PutN(<-w.ready)
 	return nil, ctx.Err()
 }
 
-// TryGetN takes n buffers if they are free and nobody waits; else nil.
+// TryGetN takes n buffers if they are free and nobody waits; otherwise it returns nil.
 func (p *Pool) TryGetN(n int) [][]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,10 +190,10 @@ func (p *Pool) TryGetN(n int) [][]byte {
 	return p.take(n)
 }
 
-// Put returns a buffer. It must not be used afterwards.
+// Put returns a buffer to the pool. The caller must not use it afterwards.
 func (p *Pool) Put(buf []byte) {
 	if cap(buf) < p.each {
-		panic("buffer: Put of what Get did not give")
+		panic("buffer: Put of a buffer that is not from Get")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,14 +202,14 @@ func (p *Pool) Put(buf []byte) {
 	p.serve()
 }
 
-// PutN returns several buffers.
+// PutN returns several buffers to the pool.
 func (p *Pool) PutN(bufs [][]byte) {
 	for _, buf := range bufs {
 		p.Put(buf)
 	}
 }
 
-// take hands out n buffers that the budget has room for. mu is held.
+// take hands out n buffers, which must be available. mu is held.
 func (p *Pool) take(n int) [][]byte {
 	p.out += n
 	got := make([][]byte, 0, n)
@@ -227,7 +224,7 @@ func (p *Pool) take(n int) [][]byte {
 	return got
 }
 
-// serve answers waiters in order, as far as the budget goes. mu is held.
+// serve answers waiters in order, as far as the budget allows. mu is held.
 func (p *Pool) serve() {
 	for len(p.waiting) > 0 {
 		i := p.next()
@@ -240,7 +237,7 @@ func (p *Pool) serve() {
 	}
 }
 
-// next returns whose turn it is. Somebody waits, mu is held.
+// next returns the index of the next waiter. There is one, and mu is held.
 func (p *Pool) next() int {
 	if p.number[begun] < manyBegun {
 		return 0
@@ -248,7 +245,7 @@ func (p *Pool) next() int {
 	return slices.IndexFunc(p.waiting, func(w *waiter) bool { return w.class != begins })
 }
 
-// leave takes the i-th waiter out of the queue. mu is held.
+// leave removes the i-th waiter from the queue. mu is held.
 func (p *Pool) leave(i int) {
 	p.number[p.waiting[i].class]--
 	p.waiting = slices.Delete(p.waiting, i, i+1)

@@ -33,7 +33,7 @@ func TestBudget(t *testing.T) {
 	if _, err := p.Get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Get of a spent budget: %v", err)
 	}
-	p.Put(a[:10]) // a shorter slice of it is the same buffer
+	p.Put(a[:10]) // a shorter slice is the same buffer
 	if again := p.TryGetN(1); len(again) != 1 || len(again[0]) != 4<<10 {
 		t.Errorf("given back and not given out: %d", len(again))
 	}
@@ -55,7 +55,7 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestOrder: who wants much is not passed over for ever by those who want little.
+// TestOrder: a waiter for many buffers is not overtaken for ever by waiters for few.
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	p := buffer.New(2, 1)
@@ -71,7 +71,7 @@ func TestOrder(t *testing.T) {
 		}
 		got <- bufs
 	}()
-	// One is free; once the other waits, it is not for a newcomer.
+	// One buffer is free, but once the other waits, it is not for a newcomer.
 	waitFor(t, "the large request to queue", func() bool {
 		taken := p.TryGetN(1)
 		if taken == nil {
@@ -86,7 +86,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestCancelled: whoever gives up lets those behind pass, and loses no buffer.
+// TestCancelled: a cancelled waiter lets those behind it pass, and loses no buffer.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	p := buffer.New(2, 1)
@@ -118,8 +118,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestCrowd: many uploads of both habits, some of which give up, all come
-// through, never more at once than the budget.
+// TestCrowd: many uploads of both kinds, some of them cancelled, all finish, and never
+// use more than the budget.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	p := buffer.New(5, 1)
@@ -159,9 +159,9 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// TestManyLargeUploads: of a thousand that come at once and want buffer after buffer, only
-// some are begun before others have ended, and all come through, those that want
-// one buffer and no more among them.
+// TestManyLargeUploads: of a thousand uploads that arrive together and need buffer
+// after buffer, only some begin before others have ended. All finish, including those
+// that need only one buffer.
 func TestManyLargeUploads(t *testing.T) {
 	t.Parallel()
 	const uploads, parts, others, many = 1000, 6, 100, 256
@@ -170,7 +170,7 @@ func TestManyLargeUploads(t *testing.T) {
 		all         sync.WaitGroup
 		begun, most atomic.Int64
 	)
-	held, err := p.GetN(t.Context(), 2) // until everyone waits, or nearly
+	held, err := p.GetN(t.Context(), 2) // until nearly everyone waits
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestManyLargeUploads(t *testing.T) {
 					for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
 					}
 				}
-				// As a worker does that has sent it.
+				// Like a worker that has sent it.
 				go func() { runtime.Gosched(); p.PutN(bufs) }()
 			}
 			begun.Add(-1)

@@ -1,5 +1,5 @@
-// Package faulty wraps a backend and makes chosen calls fail, for tests of what
-// stands above.
+// Package faulty wraps a backend and makes chosen calls fail, for tests of the layers
+// above.
 package faulty
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Backend is a backend with faults. The wrapped backend's other methods pass
-// through. Faults may be changed while it is in use.
+// Backend is a backend with faults. Methods without faults pass through. Faults may be
+// changed while the backend is in use.
 type Backend struct {
 	storage.Backend
 
@@ -22,12 +22,12 @@ type Backend struct {
 	calls  Calls
 }
 
-// Faults says what goes wrong; the zero value is nothing. A nil function or
-// error leaves its call alone.
+// Faults says which calls fail; the zero value is none. A nil function or error leaves
+// its call alone.
 type Faults struct {
 	// PutBefore fails Put before anything is stored.
 	PutBefore func(storage.Source) error
-	// PutAfter fails Put after the bytes are stored: an answer that got lost.
+	// PutAfter fails Put after the bytes are stored: a lost answer.
 	PutAfter func(storage.Info) error
 	// Get fails Get and Head.
 	Get func(digest.Digest) error
@@ -35,25 +35,24 @@ type Faults struct {
 	Delete func(digest.Digest) error
 	// Health fails Health.
 	Health error
-	// Corrupt names blobs of which one bit is turned in what Get reads.
+	// Corrupt names blobs of which Get returns one bit turned.
 	Corrupt map[digest.Digest]bool
-	// CutOff names blobs of which Get gives only the first so many bytes, and
-	// then fails as a broken connection does.
+	// CutOff names blobs of which Get returns only the first bytes, and then
+	// fails like a lost connection.
 	CutOff map[digest.Digest]int64
-	// Missing names blobs that Get and Head do not find, and List passes over.
+	// Missing names blobs that Get and Head do not find, and that List omits.
 	Missing map[digest.Digest]bool
 }
 
-// Calls counts what reached the wrapper.
+// Calls counts the calls of the wrapper.
 type Calls struct{ Put, Get, Head, Delete int }
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Wrap returns backend without faults yet.
+// Wrap returns backend without faults.
 func Wrap(backend storage.Backend) *Backend { return &Backend{Backend: backend} }
 
-// Set replaces all faults; the maps are copied by the caller if he goes on
-// changing them.
+// Set replaces all faults. A caller that keeps changing its maps must pass copies.
 func (b *Backend) Set(faults Faults) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
 
-// TestContract: without faults it changes nothing.
+// TestContract: without faults the wrapper changes nothing.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	storagetest.Run(t, func(*testing.T) storage.Backend { return faulty.Wrap(mem.New()) })

@@ -8,7 +8,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// corrupted turns the lowest bit of the first byte. An empty blob has none.
+// corrupted turns the lowest bit of the first byte. An empty blob stays unchanged.
 type corrupted struct {
 	io.ReadCloser
 	done bool
@@ -23,7 +23,7 @@ func (r *corrupted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cutOff ends early, as a broken connection does.
+// cutOff ends early, like a lost connection.
 type cutOff struct {
 	io.ReadCloser
 	rest int64
@@ -32,7 +32,7 @@ type cutOff struct {
 func (r *cutOff) Read(p []byte) (int, error) {
 	if r.rest <= 0 {
 		return 0, &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonConnectionLost,
-			Message: "the connection broke off"}
+			Message: "the connection was lost"}
 	}
 	n, err := r.ReadCloser.Read(p[:min(int64(len(p)), r.rest)])
 	r.rest -= int64(n)

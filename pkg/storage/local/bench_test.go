@@ -22,7 +22,7 @@ func openBench(b *testing.B) *local.Backend {
 	return backend
 }
 
-// BenchmarkSmall is mostly the disk's fsync.
+// BenchmarkSmall measures mostly the disk's fsync.
 func BenchmarkSmall(b *testing.B) {
 	backend := openBench(b)
 	var next atomic.Uint64

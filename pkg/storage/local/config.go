@@ -13,11 +13,11 @@ import (
 type Config struct {
 	// Path of the folder: absolute and clean. It must exist, unless Create.
 	Path string
-	// Create makes Path where it is missing. A volume that failed to mount
-	// would then be an empty folder, so only those set it who own the disk.
+	// Create creates Path if it is missing. A volume that failed to mount would
+	// then be an empty folder, so set it only for a disk of your own.
 	Create bool
 
-	// below is a folder within Path that is made as needed.
+	// below is a folder within Path that is created as needed.
 	below string
 }
 
@@ -38,7 +38,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Place says in words where the bytes are.
+// Place describes where the bytes are.
 func (c Config) Place() string { return filepath.Join(c.Path, c.below) }
 
 // ForProbe returns the config of the probe's folder within the same place.

@@ -14,7 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/storagetest"
 )
 
-// each is from which size a blob is written before it is verified.
+// each is the size from which a blob is written before it is verified.
 const each = buffer.SmallEach
 
 // placed remembers where a backend is.
@@ -47,7 +47,7 @@ func TestContract(t *testing.T) {
 	)
 }
 
-// leave puts files where a process that died would have left them.
+// leave creates the files that a process that died would leave.
 func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 	t.Helper()
 	var left []storage.Orphan

@@ -11,7 +11,7 @@ import (
 
 var errNotFolder = syscall.ENOTDIR
 
-// kinds maps what the operating system says, once.
+// kinds maps the errors of the operating system, in this one place.
 var kinds = []struct {
 	errno  error
 	kind   error
@@ -25,12 +25,12 @@ var kinds = []struct {
 	{syscall.ENOSPC, storage.ErrFull, storage.ReasonFull, "no space is left"},
 	{syscall.EDQUOT, storage.ErrFull, storage.ReasonFull, "the quota is used up"},
 	{syscall.EFBIG, storage.ErrTooLarge, storage.ReasonTooLarge, "larger than the file system can hold"},
-	{syscall.ESTALE, storage.ErrUnreachable, storage.ReasonConnectionLost, "the network file system lost it"},
+	{syscall.ESTALE, storage.ErrUnreachable, storage.ReasonConnectionLost, "the network file system reports a stale handle"},
 	{syscall.ENOTCONN, storage.ErrUnreachable, storage.ReasonConnectionLost, "the network file system is not connected"},
 	{syscall.ETIMEDOUT, storage.ErrUnreachable, storage.ReasonTimedOut, "the network file system did not answer"},
 }
 
-// placeError says which attempt failed and why; nil for nil.
+// placeError says which attempt failed and why; nil stays nil.
 func placeError(attempt, name string, err error) error {
 	if err == nil {
 		return nil

@@ -9,14 +9,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// folders remembers which fan-out folders are there and durable, so that a put
-// into one costs no further system call: 65,536 leaves at a byte each or so.
+// folders remembers which fan-out folders exist and are durable, so that a put into
+// one needs no further system call: 65,536 leaves of about a byte each.
 type folders struct {
 	first  [1 << 8]atomic.Bool
 	leaves [1 << 16]atomic.Bool
 }
 
-// ensure makes the folder that holds the blob, and those above it.
+// ensure creates the folder that holds the blob, and its parents.
 func (f *folders) ensure(root *os.Root, name digest.Digest) error {
 	sum := name.Sum()
 	leaf := &f.leaves[int(sum[0])<<8|int(sum[1])]
@@ -37,12 +37,12 @@ func (f *folders) ensure(root *os.Root, name digest.Digest) error {
 	if err := makeFolder(root, path.Join(above, hex.EncodeToString(sum[1:2]))); err != nil {
 		return err
 	}
-	// Only now: who sees true relies on the folder's name being durable.
+	// Only now: a reader of true relies on the folder's name being durable.
 	leaf.Store(true)
 	return nil
 }
 
-// forget makes the next ensure look again: someone removed a folder.
+// forget makes the next ensure check again: someone removed a folder.
 func (f *folders) forget(name digest.Digest) {
 	sum := name.Sum()
 	f.leaves[int(sum[0])<<8|int(sum[1])].Store(false)

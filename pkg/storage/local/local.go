@@ -1,14 +1,13 @@
-// Package local keeps blobs in a folder of a file system, in the layout of
+// Package local stores blobs in a folder of a file system, in the layout of
 // package storage.
 //
-// A blob is written to a temporary file under .artifactstore/staging, hashed
-// on the way, compared, fsynced, renamed to its name, and its folder fsynced:
-// a name is there only with all of its verified bytes behind it. A crash
-// leaves at most a file in staging, which nobody reads and which is removed by
-// a later Open once it is a day old.
+// A blob is written to a temporary file under .artifactstore/staging and hashed
+// meanwhile, compared, fsynced, renamed to its name, and its folder is fsynced: a
+// name exists only with all of its verified bytes. A crash leaves at most a file in
+// staging, which nobody reads; a later Open removes it once it is a day old.
 //
-// Every path is resolved by os.Root, so that a symbolic link below the folder
-// cannot lead out of it.
+// os.Root resolves every path, so that a symbolic link below the folder cannot lead
+// out of it.
 package local
 
 import (
@@ -26,10 +25,10 @@ import (
 
 const (
 	dirMode = 0o750
-	// blobMode has no write bit: a stored blob is never changed.
+	// blobMode has no write bit: a stored blob never changes.
 	blobMode = 0o440
-	// leftoverAge is when a file in staging can no longer belong to an
-	// upload that runs: its last write is a day ago.
+	// leftoverAge is the age since the last write at which a file in staging can
+	// no longer belong to a running upload.
 	leftoverAge = 24 * time.Hour
 )
 
@@ -37,7 +36,7 @@ const (
 type Backend struct {
 	config  Config
 	root    *os.Root
-	staging *os.Root // saves resolving the folder for every temporary file
+	staging *os.Root // open, so that temporary files need no resolving of the folder
 	known   folders
 	buffers *buffer.Pool  // small ones
 	syncs   chan struct{} // syncsAtOnce
@@ -45,8 +44,8 @@ type Backend struct {
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Open opens the folder; storage.ErrNoPlace if it is not there. Uploads take
-// small buffers of pool, and no others.
+// Open opens the folder; storage.ErrNoPlace if it is missing. Uploads take small
+// buffers of pool, and no others.
 func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 	}
 	root, err := os.OpenRoot(config.Path)
 	if err != nil {
-		// OpenRoot has no errno for it.
+		// OpenRoot does not return ENOTDIR.
 		if info, statErr := os.Stat(config.Path); statErr == nil && !info.IsDir() {
 			err = errNotFolder
 		}
@@ -90,29 +89,29 @@ func (b *Backend) Close() error {
 	return errors.Join(b.staging.Close(), b.root.Close())
 }
 
-// Health compares the folder at the path with the one that was opened: a
-// volume that went away leaves an empty mount point behind.
+// Health compares the folder at the path with the opened one: an unmounted volume
+// leaves an empty mount point behind.
 func (b *Backend) Health(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	opened, err := b.root.Stat(".")
 	if err != nil {
-		return placeError("look at the folder", b.config.Place(), err)
+		return placeError("stat the folder", b.config.Place(), err)
 	}
 	there, err := os.Stat(b.config.Place())
 	if err != nil {
-		return placeError("look at the folder", b.config.Place(), err)
+		return placeError("stat the folder", b.config.Place(), err)
 	}
 	if !os.SameFile(opened, there) {
 		return &storage.PlaceError{Kind: storage.ErrNoPlace, Reason: storage.ReasonFolderNotFound,
-			Message: "the folder " + b.config.Place() + " is another one than when it was opened"}
+			Message: "the folder " + b.config.Place() + " was replaced after it was opened"}
 	}
 	return nil
 }
 
-// removeLeftovers removes what crashed uploads left in staging. Failing to is
-// no fault: leftovers do no harm.
+// removeLeftovers removes what crashed uploads left in staging. A failure is ignored:
+// leftovers are harmless.
 func (b *Backend) removeLeftovers(before time.Time) {
 	entries, err := fs.ReadDir(b.staging.FS(), ".")
 	if err != nil {
@@ -125,7 +124,7 @@ func (b *Backend) removeLeftovers(before time.Time) {
 	}
 }
 
-// enter opens a folder below root, made durably where it is missing.
+// enter opens a folder below root, and creates it durably if it is missing.
 func enter(root *os.Root, name string) (*os.Root, error) {
 	for at := range segments(name) {
 		if err := makeFolder(root, at); err != nil {
@@ -146,8 +145,8 @@ func segments(name string) func(yield func(string) bool) {
 	}
 }
 
-// makeFolder makes one folder and fsyncs the one above, also where another
-// process made it: that one may not have fsynced yet.
+// makeFolder creates one folder and fsyncs its parent, even if another process
+// created it: that process may not have fsynced yet.
 func makeFolder(root *os.Root, name string) error {
 	if err := root.Mkdir(name, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -164,7 +163,7 @@ func syncFolder(root *os.Root, name string) error {
 	return folder.Sync()
 }
 
-// makeDurable is os.MkdirAll with an fsync above each folder that it makes.
+// makeDurable is os.MkdirAll with an fsync of the parent of each folder it creates.
 func makeDurable(name string) error {
 	if info, err := os.Stat(name); err == nil {
 		if !info.IsDir() {

@@ -93,8 +93,8 @@ func TestForProbe(t *testing.T) {
 	}
 }
 
-// TestHealthOfAnotherFolder: a volume that was unmounted leaves a folder of the
-// same name behind.
+// TestHealthOfAnotherFolder: an unmounted volume leaves a folder of the same name
+// behind.
 func TestHealthOfAnotherFolder(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "volume")
@@ -117,7 +117,7 @@ func TestHealthOfAnotherFolder(t *testing.T) {
 	}
 }
 
-// TestLinksDoNotLeadOut puts symbolic links where folders and blobs belong.
+// TestLinksDoNotLeadOut puts symbolic links in place of folders and blobs.
 func TestLinksDoNotLeadOut(t *testing.T) {
 	t.Parallel()
 	data := []byte("bytes")
@@ -169,7 +169,7 @@ func TestLinksDoNotLeadOut(t *testing.T) {
 		for info := range b.List(t.Context()) {
 			t.Errorf("listed %v", info)
 		}
-		// A Put replaces the link; what it pointed to stays.
+		// A Put replaces the link; the link's target is unchanged.
 		put(t, b, data)
 		if kept, err := os.ReadFile(secret); err != nil || string(kept) != "secret" {
 			t.Errorf("outside: %q, %v", kept, err)
@@ -202,7 +202,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestFoldersRemoved: someone tidies empty folders away while we know them.
+// TestFoldersRemoved: someone removes empty folders that the backend remembers.
 func TestFoldersRemoved(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
@@ -220,7 +220,7 @@ func TestFoldersRemoved(t *testing.T) {
 	}
 }
 
-// TestForeignFiles: what is no blob is not listed.
+// TestForeignFiles: List ignores everything that is not a blob.
 func TestForeignFiles(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
@@ -248,7 +248,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// sink is what a connection is to io.Copy.
+// sink stands for a connection in io.Copy.
 type sink struct {
 	bytes.Buffer
 	from io.Reader
@@ -259,7 +259,7 @@ func (s *sink) ReadFrom(r io.Reader) (int64, error) {
 	return s.Buffer.ReadFrom(r)
 }
 
-// TestSendfile: a connection must get to see the file itself, and its limit.
+// TestSendfile: a connection must get the file itself, and its limit.
 func TestSendfile(t *testing.T) {
 	t.Parallel()
 	b := open(t, t.TempDir())
@@ -283,7 +283,7 @@ func TestSendfile(t *testing.T) {
 	}
 }
 
-// TestShortFile: a file that shrinks under a reader is an error, not an end.
+// TestShortFile: a file that shrinks under a reader is an error, not the end.
 func TestShortFile(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"Read", "WriteTo"} {

@@ -24,9 +24,8 @@ func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
 	return marker, placeError("read "+storage.MarkerKey+" in", b.config.Place(), err)
 }
 
-// CreateMarker implements storage.Marked. A hard link fails where the name is
-// taken, whoever took it, so the first writer wins; the file behind it is
-// complete and durable before it has the name.
+// CreateMarker implements storage.Marked. A hard link fails if the name exists, so the
+// first writer wins; its file is complete and durable before it gets the name.
 func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) {
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
@@ -40,14 +39,14 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 		return nil, err
 	}
 	if err := staged.file.Sync(); err != nil {
-		return nil, placeError("make durable a file in staging in", b.config.Place(), err)
+		return nil, placeError("sync a file in staging in", b.config.Place(), err)
 	}
 	err = b.root.Link(path.Join(storage.StagingPrefix, staged.name), storage.MarkerKey)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, placeError("store "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
 	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
-		return nil, placeError("make durable "+storage.MarkerKey+" in", b.config.Place(), err)
+		return nil, placeError("sync "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
 	return b.ReadMarker(ctx)
 }

@@ -14,7 +14,7 @@ import (
 var _ storage.Cleaner = (*Backend)(nil)
 
 // Now implements storage.Cleaner by the time of a new file: on a network file
-// system that is the server's.
+// system that is the server's clock.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
@@ -29,13 +29,13 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	}
 	info, err := staged.file.Stat()
 	if err != nil {
-		return time.Time{}, placeError("look at a file in staging in", b.config.Place(), err)
+		return time.Time{}, placeError("stat a file in staging in", b.config.Place(), err)
 	}
 	return info.ModTime(), nil
 }
 
-// Orphans implements storage.Cleaner. There are no uploads: a large blob is
-// one file in staging, whose time is that of its last write.
+// Orphans implements storage.Cleaner. There are no uploads: a large blob is one file
+// in staging, whose time is that of its last write.
 func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
 		if b.orphansBelow(ctx, storage.OrphanStaged, storage.StagingPrefix, yield) {
@@ -44,7 +44,7 @@ func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] 
 	}
 }
 
-// orphansBelow yields regular files and reports whether to go on.
+// orphansBelow yields regular files and reports whether to continue.
 func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, below string, yield func(storage.Orphan, error) bool) bool {
 	stopped := false
 	err := fs.WalkDir(b.root.FS(), below, func(key string, entry fs.DirEntry, err error) error {
@@ -52,7 +52,7 @@ func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, bel
 			return ctx.Err()
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // none was ever there, or it is gone meanwhile
+			return nil // it never existed, or was removed meanwhile
 		}
 		if err != nil {
 			return placeError("list "+key+" in", b.config.Place(), err)
@@ -65,7 +65,7 @@ func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, bel
 			return nil
 		}
 		if err != nil {
-			return placeError("look at "+key+" in", b.config.Place(), err)
+			return placeError("stat "+key+" in", b.config.Place(), err)
 		}
 		if !yield(storage.Orphan{Kind: kind, Key: key, Size: stat.Size(), Modified: stat.ModTime()}, nil) {
 			stopped = true

@@ -14,13 +14,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// syncsAtOnce is how many blobs are made durable at a time: each holds a thread
-// of the process while the disk works, and more of them make no disk quicker.
+// syncsAtOnce is how many blobs are synced in parallel: each holds a thread of the
+// process while the disk works, and more of them do not make the disk faster.
 const syncsAtOnce = 64
 
-// Put implements storage.Store. What fits one small buffer of the pool and comes
-// without a pause is verified before any file is made. More goes to the disk as
-// it comes, each buffer as soon as the source pauses: one that is slow holds none.
+// Put implements storage.Store. A blob that fits one small buffer and arrives without
+// a pause is verified before any file is created. A larger or slower one is written to
+// the disk as it arrives, each buffer as soon as the source pauses: a slow source
+// holds no buffer.
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
 	defer in.Close()
@@ -34,8 +35,8 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	return b.putLarge(ctx, src, in, piece)
 }
 
-// take waits for what the source gives next, and then for a buffer for it, which
-// is the caller's.
+// take waits for the next bytes of the source, and then for a buffer for them, which
+// the caller owns.
 func (b *Backend) take(ctx context.Context, in *intake.Intake) (piece []byte, end bool, err error) {
 	if err := in.Await(ctx); err != nil {
 		return nil, false, err
@@ -74,8 +75,8 @@ func (b *Backend) putSmall(ctx context.Context, src storage.Source, data []byte)
 	return b.finish(ctx, staged, got, size)
 }
 
-// putLarge goes on after the first piece. One is read and written while those
-// before it are hashed, by goroutines that need no further buffer: see package buffer.
+// putLarge continues after the first piece. It reads and writes one piece while
+// goroutines that need no further buffer hash those before it: see package buffer.
 func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.Intake, piece []byte) (storage.Info, error) {
 	hasher := digest.NewInPlaceHasher()
 	defer hasher.Close()
@@ -110,8 +111,8 @@ func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.I
 type staged struct {
 	name string
 	file *os.File
-	root *os.Root // staging
-	gone bool     // renamed away
+	root *os.Root // the staging folder
+	gone bool     // renamed to its final name
 }
 
 func (b *Backend) stage() (*staged, error) {
@@ -121,7 +122,7 @@ func (b *Backend) stage() (*staged, error) {
 	// os.Root refuses to follow a link in the last element when O_EXCL is set.
 	file, err := b.staging.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, blobMode)
 	if err != nil {
-		return nil, placeError("make a file in staging in", b.config.Place(), err)
+		return nil, placeError("create a file in staging in", b.config.Place(), err)
 	}
 	return &staged{name: name, file: file, root: b.staging}, nil
 }
@@ -133,14 +134,14 @@ func (s *staged) write(p []byte, b *Backend) error {
 
 // discard closes the file and removes it unless it has its final name.
 func (s *staged) discard() {
-	s.file.Close() //nolint:errcheck // synced, or given up
+	s.file.Close() //nolint:errcheck // synced or discarded
 	if !s.gone {
-		s.root.Remove(s.name) //nolint:errcheck // a leftover does no harm
+		s.root.Remove(s.name) //nolint:errcheck // a leftover is harmless
 	}
 }
 
-// finish gives verified bytes their name. The order matters: bytes durable,
-// then the folder, then the name, then the name durable.
+// finish gives verified bytes their name. The order matters: first the bytes are
+// synced, then the folder exists, then the file is renamed, then the name is synced.
 func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size int64) (storage.Info, error) {
 	select {
 	case b.syncs <- struct{}{}:
@@ -151,11 +152,11 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 		return storage.Info{}, err
 	}
 	if err := s.file.Sync(); err != nil {
-		return storage.Info{}, placeError("make durable a file in staging in", b.config.Place(), err)
+		return storage.Info{}, placeError("sync a file in staging in", b.config.Place(), err)
 	}
 	info, err := s.file.Stat()
 	if err != nil {
-		return storage.Info{}, placeError("look at a file in staging in", b.config.Place(), err)
+		return storage.Info{}, placeError("stat a file in staging in", b.config.Place(), err)
 	}
 	key := storage.Key(got.SHA256)
 	from := path.Join(storage.StagingPrefix, s.name)
@@ -174,7 +175,7 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 	}
 	s.gone = true
 	if err := syncFolder(b.root, path.Dir(key)); err != nil {
-		return storage.Info{}, placeError("make durable "+key+" in", b.config.Place(), err)
+		return storage.Info{}, placeError("sync "+key+" in", b.config.Place(), err)
 	}
 	return storage.Info{Digests: got, Size: size, Modified: info.ModTime()}, nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Get implements storage.Store. The reader is an io.WriterTo that lets
-// io.Copy to a connection use sendfile.
+// Get implements storage.Store. The reader is an io.WriterTo, so that io.Copy to a
+// connection uses sendfile.
 func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, storage.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, storage.Info{}, err
@@ -67,7 +67,7 @@ func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, e
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return storage.Info{}, b.readError("look at", key, err)
+		return storage.Info{}, b.readError("stat", key, err)
 	}
 	return infoOf(name, stat), nil
 }
@@ -88,8 +88,8 @@ func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
 	return placeError("delete "+key+" in", b.config.Place(), err)
 }
 
-// List implements storage.Store: folders come sorted, and so do the names in
-// each, which is the order of the digests.
+// List implements storage.Store: folders and the names in each are sorted, which is
+// the order of the digests.
 func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		tree := b.root.FS()
@@ -98,7 +98,7 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 				return ctx.Err()
 			}
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // nothing stored yet, or removed meanwhile
+				return nil // not created yet, or removed meanwhile
 			}
 			if err != nil {
 				return placeError("list "+key+" in", b.config.Place(), err)
@@ -112,7 +112,7 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 				return nil
 			}
 			if err != nil {
-				return placeError("look at "+key+" in", b.config.Place(), err)
+				return placeError("stat "+key+" in", b.config.Place(), err)
 			}
 			if !yield(infoOf(name, stat), nil) {
 				return fs.SkipAll
@@ -129,7 +129,7 @@ func infoOf(name digest.Digest, stat fs.FileInfo) storage.Info {
 	return storage.Info{Digests: digest.Dual{SHA256: name}, Size: stat.Size(), Modified: stat.ModTime()}
 }
 
-// readError tells a missing blob, the usual case, from faults of the place.
+// readError distinguishes a missing blob, the usual case, from faults of the place.
 func (b *Backend) readError(attempt, key string, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrRange):
@@ -143,7 +143,7 @@ func (b *Backend) readError(attempt, key string, err error) error {
 	return placeError(attempt+" "+key+" in", b.config.Place(), err)
 }
 
-// reader gives exactly the bytes of the range, or an error.
+// reader returns exactly the bytes of the range, or an error.
 type reader struct {
 	file *os.File
 	rest io.LimitedReader
@@ -159,7 +159,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo hands w the very types that net/http and net know how to sendfile.
+// WriteTo passes w the types for which net/http and net use sendfile.
 func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	n, err := io.Copy(w, &r.rest)
 	if err == nil && r.rest.N > 0 {

@@ -1,4 +1,4 @@
-// Package mem keeps blobs in memory: a small real backend for tests.
+// Package mem stores blobs in memory: a small real backend for tests.
 package mem
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// Backend is a map as a storage.Backend. Its zero value is empty and ready.
+// Backend is a map that implements storage.Backend. Its zero value is empty and ready.
 type Backend struct {
 	mu     sync.RWMutex
 	blobs  map[digest.Digest]blob
@@ -26,7 +26,7 @@ type Backend struct {
 }
 
 type blob struct {
-	data []byte // never changed
+	data []byte // immutable
 	info storage.Info
 }
 
@@ -62,7 +62,7 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	}
 	info := storage.Info{Digests: got, Size: int64(data.Len()), Modified: time.Now()}
 	stored := info
-	stored.Digests = digest.Dual{SHA256: got.SHA256} // what every driver knows afterwards
+	stored.Digests = digest.Dual{SHA256: got.SHA256} // as every driver
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -128,7 +128,7 @@ func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
 	return nil
 }
 
-// List implements storage.Store over what is there when it begins.
+// List implements storage.Store. It lists the blobs that exist when it starts.
 func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		b.mu.RLock()

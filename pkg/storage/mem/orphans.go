@@ -13,7 +13,7 @@ var _ storage.Cleaner = (*Backend)(nil)
 // Now implements storage.Cleaner.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) { return time.Now(), b.Health(ctx) }
 
-// Orphans implements storage.Cleaner: a crash leaves no memory.
+// Orphans implements storage.Cleaner: memory does not survive a crash.
 func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
 		if err := b.Health(ctx); err != nil {

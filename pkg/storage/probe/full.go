@@ -15,21 +15,21 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Result is what became of one verb or feature.
+// Result is the result of testing one verb or feature.
 type Result struct {
 	storage.Capability
-	// Needed: a place that cannot do it is of no use for new blobs.
+	// Needed: new blobs require it.
 	Needed bool
-	// Detail is what was measured, in words; "" for nothing.
+	// Detail is a measurement in words; may be empty.
 	Detail string
 	Took   time.Duration
-	// Err is what failed; nil also where the place answered well and cannot do it.
+	// Err is the failure. It is nil if the place answered that it lacks the feature.
 	Err error
-	// Reason is set where the place refuses what every put asks of it.
+	// Reason is set if the place refuses what every put requests.
 	Reason string
 }
 
-// Why names what failed as a condition does; "" where nothing did.
+// Why returns the reason of the failure as a condition shows it, or "".
 func (r Result) Why() string {
 	switch {
 	case r.Reason != "":
@@ -40,18 +40,18 @@ func (r Result) Why() string {
 	return ""
 }
 
-// FullReport is what Full found, in the order in which it was tried.
+// FullReport holds the results of Full, in the order of the tests.
 type FullReport struct {
 	Results []Result
 }
 
-// OK reports whether all that new blobs need is supported.
+// OK reports whether everything that new blobs need is supported.
 func (r FullReport) OK() bool {
 	return !slices.ContainsFunc(r.Results, func(one Result) bool { return one.Needed && one.Status != storage.Supported })
 }
 
-// Refused returns the result of what the place refuses although every put
-// asks for it (a storage class, encryption); ok is false if there is none.
+// Refused returns the result of a feature that every put requests and the place
+// refuses (a storage class, encryption); ok is false if there is none.
 func (r FullReport) Refused() (refused Result, ok bool) {
 	i := slices.IndexFunc(r.Results, func(one Result) bool { return one.Reason != "" })
 	if i < 0 {
@@ -60,19 +60,19 @@ func (r FullReport) Refused() (refused Result, ok bool) {
 	return r.Results[i], true
 }
 
-// Complete reports whether everything got an answer. What is Unknown because
-// nothing was there to try does not count against it.
+// Complete reports whether everything got an answer. A result that is Unknown
+// because there was nothing to test does not count.
 func (r FullReport) Complete() bool {
 	return !slices.ContainsFunc(r.Results, func(one Result) bool { return one.Status == storage.SupportUnknown && one.Err != nil })
 }
 
-// trying is implemented by stores that can be tried at more than a Store's verbs.
+// trying is implemented by stores that offer tests beyond the verbs of a Store.
 type trying interface {
 	Trials() []storage.Trial
 }
 
-// Names of the capabilities that every store is tried at. Those of a driver's
-// trials are its own.
+// Names of the capabilities tested on every store. The trials of a driver have
+// names of their own.
 const (
 	Put    = "put"
 	Head   = "head"
@@ -82,18 +82,18 @@ const (
 	Delete = "delete"
 )
 
-// maxListed bounds what is read of a list, in blobs: what others left below
-// the probe prefix.
+// maxListed bounds how many blobs are read from a list that contains leftovers
+// of others below the probe prefix.
 const maxListed = 10_000
 
-// Full tries every verb apart and whatever the driver offers besides, and goes
-// on after a failure: a verb that is denied says nothing about another. Only
-// where the place does not answer at all is the rest not tried.
+// Full tests every verb separately, and then the driver's own trials. It continues
+// after a failure, because a denied verb says nothing about the others; only if the
+// place does not answer at all are the remaining tests skipped.
 //
-// store should be one below the probe prefix (backends.Config.ForProbe), which
-// is left as it was, also when the probe fails or ctx ends, as far as the
-// place lets it. Where readOnly is set nothing is written. It needs a few
-// requests and no memory of the process's budget beside what store has.
+// store should be below the probe prefix (backends.Config.ForProbe). Full deletes
+// its objects even if it fails or ctx ends, if the place allows it. With readOnly
+// it writes nothing. It needs a few requests, and no memory of the process's
+// budget beyond that of store.
 func Full(ctx context.Context, store storage.Store, readOnly bool) FullReport {
 	f := &full{probe: probe{store: store, data: make([]byte, smallSize)}, readOnly: readOnly}
 	rand.Read(f.data) //nolint:errcheck // never fails, by its contract
@@ -111,7 +111,7 @@ type full struct {
 	probe
 	readOnly bool
 	results  []Result
-	// gone is why nothing more is tried.
+	// gone is why the remaining tests are skipped.
 	gone error
 }
 
@@ -127,43 +127,43 @@ func (f *full) verbs(ctx context.Context) {
 			return storage.Found{Status: storage.Supported, Message: words}, do(ctx)
 		}
 	}
-	f.try(ctx, attempt{Put, true, true, found(f.put, "1 KiB was put")})
+	f.try(ctx, attempt{Put, true, true, found(f.put, "1 KiB was stored")})
 	stored := f.results[0].Status == storage.Supported
 	for _, reading := range []attempt{
-		{Head, true, true, found(f.head, "what was put is described")},
-		{Get, true, true, found(f.get, "what was put came back the same")},
-		{Range, false, true, found(f.part, "a part of what was put came back the same")},
-		{List, true, false, found(f.list(stored), "what was put is listed")},
+		{Head, true, true, found(f.head, "the stored object was found")},
+		{Get, true, true, found(f.get, "the stored bytes were read back")},
+		{Range, false, true, found(f.part, "a range of the stored bytes was read back")},
+		{List, true, false, found(f.list(stored), "the stored object is listed")},
 	} {
 		if reading.name != List && !stored && !f.readOnly && f.gone == nil {
-			f.add(reading, unknown("not tried: nothing could be put"), 0, errNothingPut)
+			f.add(reading, unknown("not tested: nothing could be stored"), 0, errNothingPut)
 			continue
 		}
 		if reading.name == List && !stored {
-			reading.try = found(f.list(false), "the place lists what it holds")
+			reading.try = found(f.list(false), "the place can be listed")
 		}
 		f.try(ctx, reading)
 	}
-	f.try(ctx, attempt{Delete, true, true, found(f.removed(stored), "what was put is gone")})
+	f.try(ctx, attempt{Delete, true, true, found(f.removed(stored), "the stored object was deleted")})
 	if last := f.results[len(f.results)-1]; !f.readOnly && last.Status == storage.SupportUnknown {
-		f.cleanUp(ctx) // Delete was not come to, or nobody knows what became of it
+		f.cleanUp(ctx) // Delete was skipped, or its outcome is unknown
 	}
 }
 
-var errNothingPut = errors.New("nothing could be put")
+var errNothingPut = errors.New("nothing could be stored")
 
 func unknown(format string, args ...any) storage.Found {
 	return storage.Found{Status: storage.SupportUnknown, Message: fmt.Sprintf(format, args...)}
 }
 
-// try makes one attempt, unless it would be in vain or must not be.
+// try makes one attempt, unless it is pointless or forbidden.
 func (f *full) try(ctx context.Context, a attempt) {
 	switch {
 	case f.gone != nil:
-		f.add(a, unknown("not tried: %s", f.gone), 0, f.gone)
+		f.add(a, unknown("not tested: %s", f.gone), 0, f.gone)
 		return
 	case a.writes && f.readOnly:
-		f.add(a, unknown("not tried: nothing is written to a read-only backend"), 0, nil)
+		f.add(a, unknown("not tested: nothing is written to a read-only backend"), 0, nil)
 		return
 	}
 	began := time.Now()
@@ -185,8 +185,8 @@ func (f *full) add(a attempt, found storage.Found, took time.Duration, err error
 	})
 }
 
-// maxMessage bounds a message in bytes; the words of drivers are shorter, names
-// of buckets and hosts in them may be long.
+// maxMessage bounds a message in bytes. The text of drivers is shorter, but names
+// of buckets and hosts in it may be long.
 const maxMessage = 512
 
 func clipped(message string) string {
@@ -196,8 +196,9 @@ func clipped(message string) string {
 	return message
 }
 
-// statusOf says what a failed request proves: a place that answered no cannot
-// do it, or not for us. One that did not answer, or not to these credentials, was not tried.
+// statusOf says what a failed request proves. A place that refused lacks the
+// feature, or the permission. A place that gave no answer, or refused the
+// credentials, was not tested.
 func statusOf(err error) storage.Support {
 	denied := errors.Is(err, storage.ErrDenied) && storage.ReasonOf(err) != storage.ReasonAccessDenied
 	unable := errors.Is(err, storage.ErrUnreachable) && storage.ReasonOf(err) != storage.ReasonDamagedInTransit
@@ -208,8 +209,8 @@ func statusOf(err error) storage.Support {
 	return storage.Unsupported
 }
 
-// absent reports whether trying anything else would only wait in vain. A server
-// that fails (5xx) or throttles one request may take the next.
+// absent reports whether further tests would only wait in vain. A server that
+// fails (5xx) or throttles one request may accept the next.
 func absent(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return true
@@ -218,12 +219,12 @@ func absent(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnreachable) && !slices.Contains(answered, storage.ReasonOf(err))
 }
 
-// part reads the middle of what was put.
+// part reads the middle of the stored object.
 func (f *full) part(ctx context.Context) error {
 	rng := storage.Range{Offset: smallSize / 4, Length: smallSize / 2}
 	r, _, err := f.store.Get(ctx, f.dual.SHA256, &rng)
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("%w: what was put is not there", errContract)
+		return fmt.Errorf("%w: the stored object is missing", errContract)
 	}
 	if err != nil {
 		return err
@@ -234,12 +235,12 @@ func (f *full) part(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(back, f.data[rng.Offset:rng.Offset+rng.Length]) {
-		return fmt.Errorf("%w: other bytes came back than were put", errContract)
+		return fmt.Errorf("%w: the bytes read differ from those stored", errContract)
 	}
 	return nil
 }
 
-// list looks for what was put, or only whether listing is allowed.
+// list looks for the stored object, or tests only whether listing is allowed.
 func (f *full) list(stored bool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		seen := 0
@@ -251,18 +252,18 @@ func (f *full) list(stored bool) func(context.Context) error {
 				return nil
 			}
 			if seen++; seen == maxListed {
-				return nil // it lists; what others left hides ours
+				return nil // listing works; leftovers of others hide our object
 			}
 		}
 		if stored {
-			return fmt.Errorf("%w: what was put is not listed", errContract)
+			return fmt.Errorf("%w: the stored object is not listed", errContract)
 		}
 		return nil
 	}
 }
 
-// removed deletes what was put and looks whether it is gone. Where nothing was
-// put, deleting what is missing shows whether it is allowed.
+// removed deletes the stored object and checks that it is gone. If nothing was
+// stored, deleting a missing object shows whether deleting is allowed.
 func (f *full) removed(stored bool) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := f.remove(ctx); err != nil || !stored {
@@ -270,10 +271,10 @@ func (f *full) removed(stored bool) func(context.Context) error {
 		}
 		_, err := f.store.Head(ctx, f.dual.SHA256)
 		if err == nil {
-			return fmt.Errorf("%w: what was deleted is still there", errContract)
+			return fmt.Errorf("%w: the deleted object still exists", errContract)
 		}
 		if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDenied) {
-			return nil // without the right to look, the answer to Delete has to do
+			return nil // without permission to check, the answer to Delete is all there is
 		}
 		return err
 	}

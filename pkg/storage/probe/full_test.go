@@ -25,7 +25,7 @@ func outcomes(r probe.FullReport) string {
 
 func TestFull(t *testing.T) {
 	t.Parallel()
-	denied := &storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied, Message: "access is denied, which needs s3:GetObject"}
+	denied := &storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonAccessDenied, Message: "access is denied; this needs s3:GetObject"}
 	wrongKey := &storage.PlaceError{Kind: storage.ErrDenied, Reason: storage.ReasonSecretKeyWrong, Message: "the secret key is wrong"}
 	refused := &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonConnectionRefused, Message: "the connection was refused"}
 	failed := &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed, Message: "the server answered 500"}
@@ -80,7 +80,7 @@ func TestFullReadsOnly(t *testing.T) {
 	}
 }
 
-// TestFullLeavesNothing also where bytes come back damaged or the caller has gone.
+// TestFullLeavesNothing even if bytes come back damaged or the caller cancels.
 func TestFullLeavesNothing(t *testing.T) {
 	t.Parallel()
 	damaging := corrupting{faulty.Wrap(mem.New())}
@@ -100,7 +100,7 @@ func TestFullLeavesNothing(t *testing.T) {
 	}
 }
 
-// cancelled reads nothing once the context is over, as a driver does.
+// cancelled fails reads once the context has ended, as a driver does.
 type cancelled struct{ *faulty.Backend }
 
 func (c cancelled) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
@@ -110,7 +110,7 @@ func (c cancelled) Head(ctx context.Context, name digest.Digest) (storage.Info, 
 	return c.Backend.Head(ctx, name)
 }
 
-// offering has trials of its own.
+// offering offers trials of its own.
 type offering struct {
 	*mem.Backend
 	trials []storage.Trial

@@ -1,5 +1,5 @@
-// Package probe finds out whether a store keeps the storage contract, on the
-// user's own place and without a test framework.
+// Package probe tests whether a store keeps the storage contract, on the user's
+// own place and without a test framework.
 package probe
 
 import (
@@ -15,53 +15,53 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Status of a finding, spelt as a Kubernetes condition's.
+// Status of a finding, spelled like that of a Kubernetes condition.
 type Status string
 
-// A finding is Unknown where the probe did not get so far as to try.
+// A finding is Unknown if the probe did not get as far as testing it.
 const (
 	True    Status = "True"
 	False   Status = "False"
 	Unknown Status = "Unknown"
 )
 
-// Reasons beside those of package storage.
+// Reasons in addition to those of package storage.
 const (
 	ReasonReachable = "Reachable"
 	ReasonWritable  = "Writable"
 	ReasonNotTried  = "NotTried"
-	// ReasonContractBroken: the store answered, and wrongly.
+	// ReasonContractBroken: the store gave a wrong answer.
 	ReasonContractBroken = "ContractBroken"
 )
 
-// Finding is what a condition shows. Message holds no secret.
+// Finding is the content of a condition. Message contains no secret.
 type Finding struct {
 	Status  Status
 	Reason  string // CamelCase
 	Message string // one sentence
 }
 
-// Step is one verb that was tried.
+// Step is one verb that was tested.
 type Step struct {
 	Verb string // put, get, delete
 	Took time.Duration
-	Err  error // nil if it went well
+	Err  error // nil on success
 }
 
-// Report is what a probe found.
+// Report is the result of a small probe.
 type Report struct {
-	// Reachable: the place answers and takes the credentials.
+	// Reachable: the place answers and accepts the credentials.
 	Reachable Finding
-	// Writable: bytes can be put, are the same when read, and can be deleted.
+	// Writable: objects can be stored, read back unchanged, and deleted.
 	Writable Finding
-	// Steps in the order in which they were tried.
+	// Steps in the order in which they ran.
 	Steps []Step
 }
 
 // OK reports whether both findings are True.
 func (r Report) OK() bool { return r.Reachable.Status == True && r.Writable.Status == True }
 
-// Err returns the first step's failure, nil if there was none.
+// Err returns the first failed step's error, or nil.
 func (r Report) Err() error {
 	for _, step := range r.Steps {
 		if step.Err != nil {
@@ -71,17 +71,17 @@ func (r Report) Err() error {
 	return nil
 }
 
-// smallSize is what Small writes, in bytes.
+// smallSize is the size of Small's object, in bytes.
 const smallSize = 1 << 10
 
-// errContract is in the chain of errors of a store that answered wrongly.
-var errContract = errors.New("the storage broke its contract")
+// errContract is wrapped by errors about wrong answers of a store.
+var errContract = errors.New("the storage violates its contract")
 
 // Small puts, gets and deletes 1 KiB of random bytes: three cheap requests. (A
-// head asks for the same right as a get; Full tries it apart.) Whether the place answers at all is cheaper found out by its
-// Health, before. store should be one below the probe prefix (backends.ForProbe).
-// The context bounds the whole; what was put is deleted also when the probe
-// fails, as far as the place lets it.
+// head needs the same permission as a get; Full tests it separately.) Calling
+// Health first is cheaper for finding out whether the place answers at all. store
+// should be below the probe prefix (backends.ForProbe). The context bounds the
+// whole probe. The object is deleted even if the probe fails, if the place allows it.
 func Small(ctx context.Context, store storage.Store) Report {
 	p := &probe{store: store, data: make([]byte, smallSize)}
 	rand.Read(p.data) //nolint:errcheck // never fails, by its contract
@@ -113,11 +113,11 @@ func (p *probe) run(ctx context.Context) Report {
 	return p.report(len(verbs))
 }
 
-// report decides from the steps; all is how many there would have been.
+// report decides from the steps; all is their number in a complete probe.
 func (p *probe) report(all int) Report {
 	r := Report{
-		Reachable: Finding{True, ReasonReachable, "The storage answers and takes the credentials."},
-		Writable:  Finding{True, ReasonWritable, "Bytes can be put, read back the same, and deleted."},
+		Reachable: Finding{True, ReasonReachable, "The storage answers and accepts the credentials."},
+		Writable:  Finding{True, ReasonWritable, "Objects can be stored, read back unchanged, and deleted."},
 		Steps:     p.steps,
 	}
 	last := p.steps[len(p.steps)-1]
@@ -126,12 +126,12 @@ func (p *probe) report(all int) Report {
 	}
 	broken := Finding{False, reasonOf(last.Err), fmt.Sprintf("%s: %s.", last.Verb, last.Err)}
 	if errors.Is(last.Err, context.Canceled) {
-		// Whoever cancelled the probe is no finding about the place.
+		// A cancelled probe says nothing about the place.
 		broken = Finding{Unknown, ReasonNotTried, "The probe was cancelled."}
 	}
 	if errors.Is(last.Err, storage.ErrUnreachable) {
 		r.Reachable = broken
-		r.Writable = Finding{Unknown, ReasonNotTried, "The storage could not be reached, so writing was not tried to its end."}
+		r.Writable = Finding{Unknown, ReasonNotTried, "Writing was not fully tested, because the storage is unreachable."}
 		return r
 	}
 	r.Writable = broken
@@ -153,10 +153,10 @@ func (p *probe) put(ctx context.Context) error {
 func (p *probe) head(ctx context.Context) error {
 	info, err := p.store.Head(ctx, p.dual.SHA256)
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("%w: what was put is not there", errContract)
+		return fmt.Errorf("%w: the stored object is missing", errContract)
 	}
 	if err == nil && info.Size != smallSize {
-		return fmt.Errorf("%w: %d bytes were put, it names %d", errContract, smallSize, info.Size)
+		return fmt.Errorf("%w: %d bytes were stored, but it reports %d", errContract, smallSize, info.Size)
 	}
 	return err
 }
@@ -164,7 +164,7 @@ func (p *probe) head(ctx context.Context) error {
 func (p *probe) get(ctx context.Context) error {
 	r, _, err := p.store.Get(ctx, p.dual.SHA256, nil)
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("%w: what was put is not there", errContract)
+		return fmt.Errorf("%w: the stored object is missing", errContract)
 	}
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func (p *probe) get(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(back, p.data) {
-		return fmt.Errorf("%w: other bytes came back than were put", errContract)
+		return fmt.Errorf("%w: the bytes read differ from those stored", errContract)
 	}
 	return nil
 }
@@ -184,11 +184,11 @@ func (p *probe) remove(ctx context.Context) error {
 	return p.store.Delete(ctx, p.dual.SHA256)
 }
 
-// cleanUpTime is what removing the probe's bytes may take after its context.
+// cleanUpTime bounds the removal of the probe's object after its context has ended.
 const cleanUpTime = 5 * time.Second
 
 func (p *probe) cleanUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
-	p.store.Delete(ctx, p.dual.SHA256) //nolint:errcheck // 1 KiB below the probe prefix does no harm
+	p.store.Delete(ctx, p.dual.SHA256) //nolint:errcheck // 1 KiB below the probe prefix are harmless
 }

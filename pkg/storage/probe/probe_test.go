@@ -74,7 +74,7 @@ func TestSmall(t *testing.T) {
 	}
 }
 
-// corrupting damages whatever is read.
+// corrupting damages everything that is read.
 type corrupting struct{ *faulty.Backend }
 
 func (c corrupting) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
@@ -83,7 +83,7 @@ func (c corrupting) Put(ctx context.Context, src storage.Source) (storage.Info, 
 	return info, err
 }
 
-// TestOtherBytes: a place that gives back other bytes than it took.
+// TestOtherBytes: the place returns bytes other than those stored.
 func TestOtherBytes(t *testing.T) {
 	t.Parallel()
 	store := corrupting{faulty.Wrap(mem.New())}
@@ -96,7 +96,7 @@ func TestOtherBytes(t *testing.T) {
 	}
 }
 
-// TestOverdue: the probe's own deadline is a finding about the place.
+// TestOverdue: the end of the probe's own deadline is a finding about the place.
 func TestOverdue(t *testing.T) {
 	t.Parallel()
 	store := faulty.Wrap(mem.New())

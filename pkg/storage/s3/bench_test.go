@@ -18,13 +18,13 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// zeros keeps the source's cost out of the measurement.
+// zeros keeps the cost of the source out of the measurement.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// BenchmarkLarge compares one large Put with what the SDK's own uploader does,
-// which computes no digest of the whole.
+// BenchmarkLarge compares one large Put with the SDK's own uploader, which
+// computes no digest of the whole.
 func BenchmarkLarge(b *testing.B) {
 	const size = 256 << 20
 	server := servers.S3(b)
@@ -60,8 +60,8 @@ func BenchmarkLarge(b *testing.B) {
 	})
 }
 
-// bareKey has as many new folders as a blob's key: on servers that keep objects
-// as files they cost as much as the objects.
+// bareKey has as many new folders as a blob's key: on servers that store objects as
+// files, folders cost as much as the objects.
 func bareKey(i uint64) string {
 	return "some/prefix/" + storage.Key(storageDigest(fmt.Append(nil, "bare", i)))
 }

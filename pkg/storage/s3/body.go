@@ -14,8 +14,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// space is pooled memory for one part, or for a whole small blob: as many
-// buffers as it takes. It goes back to the pool when its last holder lets go.
+// space is pooled memory for one part or one small blob, in as many buffers as
+// needed. It returns to the pool when its last holder releases it.
 type space struct {
 	pool    *buffer.Pool
 	bufs    [][]byte
@@ -23,15 +23,15 @@ type space struct {
 	holders atomic.Int32
 }
 
-// buffersFor returns how many buffers hold size bytes; an empty blob takes one.
+// buffersFor returns the number of buffers for size bytes; an empty blob takes one.
 func (b *Backend) buffersFor(size int64) int {
 	each := b.pool.Each()
 	return int(max(1, (size+each-1)/each))
 }
 
-// spaceFor waits until the source has sent something to put there, or ended, and
-// then for memory for size bytes, all at once, which get gives: one of the pool's ways
-// to ask.
+// spaceFor waits until the source has sent bytes for the space, or ended. Then it
+// waits for memory for size bytes, all at once, from get, which is one of the
+// pool's methods.
 func (b *Backend) spaceFor(ctx context.Context, in *intake.Intake, size int64, get func(context.Context, int) ([][]byte, error)) (*space, error) {
 	if err := in.Await(ctx); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func asSpace(pool *buffer.Pool, bufs [][]byte) *space {
 	return s
 }
 
-// fill reads up to limit bytes into the space and says whether the source ended.
+// fill reads up to limit bytes into the space and reports whether the source ended.
 func (s *space) fill(limit int64, read func([]byte) (int, bool, error)) (end bool, err error) {
 	for _, buf := range s.bufs {
 		if s.filled == limit {
@@ -88,8 +88,8 @@ func (s *space) release() {
 	}
 }
 
-// crc32c returns the CRC-32C of the bytes as its header carries it (about
-// 20 GB/s: the processor has an instruction for it).
+// crc32c returns the CRC-32C of the bytes in the header's format (about 20 GB/s:
+// the processor has an instruction for it).
 func (s *space) crc32c() string {
 	var sum uint32
 	for _, piece := range s.pieces() {
@@ -98,7 +98,7 @@ func (s *space) crc32c() string {
 	return crcHeader(sum)
 }
 
-// sha256 returns the SHA-256 of the bytes as a signature carries it.
+// sha256 returns the SHA-256 of the bytes in the format of a signature.
 func (s *space) sha256() string {
 	hash := sha256.New()
 	for _, piece := range s.pieces() {
@@ -107,14 +107,14 @@ func (s *space) sha256() string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// errRevoked ends a body whose buffers went back to the pool.
+// errRevoked ends a body whose buffers have returned to the pool.
 var errRevoked = errors.New("the request is over")
 
 // body reads pieces as a request's body, which may seek back to its start.
 //
-// http.Transport may go on reading a body after the request has returned (an
-// answer that came early, a cancelled context). revoke makes that end before
-// the buffers are used for another upload, whose bytes would go out otherwise.
+// http.Transport may continue to read a body after the request has returned (an
+// early answer, a cancelled context). revoke stops that before the buffers are
+// used for another upload, whose bytes would otherwise be sent.
 type body struct {
 	mu      sync.Mutex
 	pieces  [][]byte

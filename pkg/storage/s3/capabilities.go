@@ -24,8 +24,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
-// Trials are what is worth knowing of an S3 server beside a Store's verbs. The
-// backend should be one for probes: they write below its prefix.
+// Trials tests features of an S3 server beyond the verbs of a Store. The backend
+// should be one for probes: the trials write below its prefix.
 func (b *Backend) Trials() []storage.Trial {
 	return []storage.Trial{
 		{Name: "multipart", Needed: true, Writes: true, Try: b.tryMultipart},
@@ -46,14 +46,14 @@ func unsupported(words string) storage.Found {
 	return storage.Found{Status: storage.Unsupported, Message: words}
 }
 
-// multipartTried is the size of the blob that goes up in two parts, in bytes.
+// multipartTried is the size of the blob that is uploaded in two parts, in bytes.
 const multipartTried = MinMultipartChunkBytes + 1<<10
 
-// tryMultipart aborts an upload, then puts a blob in two parts as large blobs
-// are put, and reads what lies around the seam. Its one buffer is its own: it
-// waits for no upload.
+// tryMultipart aborts an upload, then puts a blob in two parts like any large blob,
+// and reads the bytes around the seam. It has a buffer of its own and waits for no
+// upload.
 func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
-	// Where that is denied every broken upload stays behind, unseen.
+	// If aborting is denied, every failed upload stays behind, invisible.
 	err := b.tryUpload(ctx, func(u *upload) error {
 		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
 			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id,
@@ -76,7 +76,7 @@ func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 	if err != nil {
 		return storage.Found{}, err
 	}
-	// Also after an error: what became of a lost answer nobody knows.
+	// Even after an error: after a lost answer the outcome is unknown.
 	defer own.discard(ctx, storage.Key(want.SHA256))
 	if _, err := own.Put(ctx, storage.Source{Reader: content(), Size: multipartTried, Want: want}); err != nil {
 		return storage.Found{}, err
@@ -84,7 +84,7 @@ func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 	if err := own.checkSeam(ctx, want.SHA256, content()); err != nil {
 		return storage.Found{}, err
 	}
-	return supported("a blob was put in two parts and is whole; an upload was aborted"), nil
+	return supported("a blob was stored in two parts and read back; an upload was aborted"), nil
 }
 
 // tryUpload begins an upload, calls with, and removes it.
@@ -98,7 +98,7 @@ func (b *Backend) tryUpload(ctx context.Context, with func(*upload) error) error
 	return with(u)
 }
 
-// tryListUploads looks for an upload and its parts exactly as a sweep does.
+// tryListUploads looks for an upload and its parts exactly like a sweep.
 func (b *Backend) tryListUploads(ctx context.Context) (storage.Found, error) {
 	found := supported("unfinished uploads and their parts are listed")
 	err := b.tryUpload(ctx, func(u *upload) error {
@@ -114,7 +114,7 @@ func (b *Backend) tryListUploads(ctx context.Context) (storage.Found, error) {
 		if gone, err := u.gone(ctx); err != nil {
 			return b.failed(ctx, "list parts", err)
 		} else if gone || !listed {
-			found = unsupported("the server does not list an upload that was begun; sweeps see none")
+			found = unsupported("the server does not list an unfinished upload, so sweeps find none")
 		}
 		return nil
 	})
@@ -138,14 +138,14 @@ func (b *Backend) checkSeam(ctx context.Context, name digest.Digest, content io.
 	}
 	want, err := io.ReadAll(content)
 	if err == nil && !bytes.Equal(got, want) {
-		err = &storage.PlaceError{Reason: storage.ReasonInvalidRequest, Message: "the server on " + b.place + " made other bytes of the parts"}
+		err = &storage.PlaceError{Reason: storage.ReasonInvalidRequest, Message: "the server on " + b.place + " assembled the parts wrongly"}
 	}
 	return err
 }
 
-// tryPut puts a few bytes under a name of its own, with the configured
-// encryption and as change wants it, and
-// calls with to look at what stands there. The object is removed again.
+// tryPut puts a few bytes under a name of its own, with the configured encryption and
+// as modified by change, and calls with to inspect the object. It removes the object
+// afterwards.
 func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), with func(*s3.PutObjectInput) error) error {
 	input := &s3.PutObjectInput{
 		Bucket: &b.config.Bucket, Key: b.key("trial/" + uuid.NewString()), ContentType: aws.String(contentType),
@@ -164,8 +164,8 @@ func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), w
 	return with(input)
 }
 
-// putTried sends the bytes of a trial, which are its key; the error is the
-// SDK's. A conditional put is not repeated: its own lost attempt would refuse it.
+// putTried sends the bytes of a trial, which are its key; the error is the SDK's. A
+// conditional put is not retried: its own lost attempt would refuse it.
 func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error {
 	data := []byte(*input.Key)
 	put := func(ctx context.Context) error {
@@ -182,24 +182,24 @@ func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error 
 	return b.try(ctx, put, nil)
 }
 
-// removeTried deletes a trial's object, also when ctx is over.
+// removeTried deletes a trial's object even if ctx has ended.
 func (b *Backend) removeTried(ctx context.Context, key *string) {
 	ctx, cancel := cleanUp(ctx)
 	defer cancel()
-	b.erase(ctx, key) //nolint:errcheck // a few bytes below the probe prefix do no harm
+	b.erase(ctx, key) //nolint:errcheck // a few bytes below the probe prefix are harmless
 }
 
 func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) {
-	found := unsupported("a put with If-None-Match overwrites what is there")
+	found := unsupported("a put with If-None-Match overwrites an existing object")
 	err := b.tryPut(ctx, nil, func(input *s3.PutObjectInput) error {
 		input.IfNoneMatch = aws.String("*")
 		err := b.putTried(ctx, input)
 		switch {
 		case isCode(err, "PreconditionFailed", "ConditionalRequestConflict"):
-			found = supported("a put with If-None-Match is refused where something is")
+			found = supported("a put with If-None-Match is refused if the object exists")
 			return nil
 		case statusOf(err) == http.StatusNotImplemented:
-			found = unsupported("the server does not take If-None-Match")
+			found = unsupported("the server does not support If-None-Match")
 			return nil
 		}
 		return err
@@ -210,13 +210,13 @@ func (b *Backend) tryConditionalPut(ctx context.Context) (storage.Found, error) 
 func (b *Backend) tryChecksums(ctx context.Context) (storage.Found, error) {
 	checks, err := b.checksChecksums(ctx)
 	if err == nil && !checks {
-		return unsupported("the server does not check CRC-32C; parts carry their signed SHA-256, whatever checksums says"), nil
+		return unsupported("the server does not verify CRC-32C; parts carry a signed SHA-256, whatever checksums is set to"), nil
 	}
-	return supported("the server refuses bytes whose CRC-32C is wrong"), err
+	return supported("the server refuses bytes with a wrong CRC-32C"), err
 }
 
-// refusal turns what a put with a feature ended with into a finding: the place
-// refuses the feature if it takes the same put without it.
+// refusal turns the result of a put with a feature into a finding: the place refuses
+// the feature if it accepts the same put without it.
 func (b *Backend) refusal(ctx context.Context, err error, without func(*s3.PutObjectInput), reason, words string) (storage.Found, error) {
 	answered := statusOf(err)
 	if answered != http.StatusBadRequest && answered != http.StatusForbidden && answered != http.StatusNotImplemented {
@@ -228,14 +228,14 @@ func (b *Backend) refusal(ctx context.Context, err error, without func(*s3.PutOb
 	return storage.Found{Status: storage.Unsupported, Reason: reason, Message: words}, nil
 }
 
-// tryStorageClass tries every class that a put may ask for. What it tells of is
-// one that is refused, else one that is not kept.
+// tryStorageClass tries every class that a put may request. It reports a class that is
+// refused, otherwise one that is not stored.
 func (b *Backend) tryStorageClass(ctx context.Context) (storage.Found, error) {
 	classes := b.classes()
 	if len(classes) == 0 {
-		return storage.Found{Status: storage.SupportUnknown, Message: "no storageClass is set, so none was tried"}, nil
+		return storage.Found{Status: storage.SupportUnknown, Message: "not tested: no storageClass is set"}, nil
 	}
-	worst := supported(fmt.Sprintf("storageClass %s is taken", strings.Join(classes, ", ")))
+	worst := supported(fmt.Sprintf("storageClass %s is accepted", strings.Join(classes, ", ")))
 	for _, class := range classes {
 		found, err := b.tryClass(ctx, class)
 		if err != nil || found.Reason != "" {
@@ -256,9 +256,9 @@ func (b *Backend) tryClass(ctx context.Context, name string) (storage.Found, err
 		if err != nil {
 			return err
 		}
-		// Standard is what no header means.
+		// A missing header means standard.
 		if kept := cmp.Or(answer.StorageClass, types.StorageClassStandard); kept != class {
-			found = unsupported(fmt.Sprintf("storageClass %s is taken, but the server keeps the object in another", class))
+			found = unsupported(fmt.Sprintf("storageClass %s is accepted, but the server stores the object in another class", class))
 		}
 		return nil
 	})
@@ -271,32 +271,32 @@ func (b *Backend) tryClass(ctx context.Context, name string) (storage.Found, err
 func (b *Backend) trySSE(ctx context.Context) (storage.Found, error) {
 	sse := types.ServerSideEncryption(b.config.SSE)
 	if sse == "" {
-		return storage.Found{Status: storage.SupportUnknown, Message: "no sse is set, so none was tried"}, nil
+		return storage.Found{Status: storage.SupportUnknown, Message: "not tested: no sse is set"}, nil
 	}
-	found := supported(fmt.Sprintf("the server says that it encrypts with %s", sse))
+	found := supported(fmt.Sprintf("the server confirms encryption with %s", sse))
 	err := b.tryPut(ctx, nil, func(input *s3.PutObjectInput) error {
 		answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: input.Bucket, Key: input.Key})
 		if err == nil && answer.ServerSideEncryption != sse {
 			found = storage.Found{Status: storage.SupportUnknown,
-				Message: fmt.Sprintf("warning: the server takes sse %s and does not say that it encrypts; objects may lie in the clear", sse)}
+				Message: fmt.Sprintf("warning: the server accepts sse %s but does not confirm encryption; objects may be unencrypted", sse)}
 		}
 		return err
 	})
 	if err != nil {
 		plain := func(input *s3.PutObjectInput) { input.ServerSideEncryption = "" }
-		return b.refusal(ctx, err, plain, storage.ReasonSSERefused, fmt.Sprintf("the server refuses sse %s; some want https for it, or a key", sse))
+		return b.refusal(ctx, err, plain, storage.ReasonSSERefused, fmt.Sprintf("the server refuses sse %s; some servers require https or a key for it", sse))
 	}
 	return found, nil
 }
 
 const (
-	// skewWarned is from when on the clocks are said to differ.
+	// skewWarned is the difference of the clocks from which on the probe warns.
 	skewWarned = 5 * time.Minute
-	// skewRefused is from when on servers refuse requests (RequestTimeTooSkewed).
+	// skewRefused is the difference from which on servers refuse requests (RequestTimeTooSkewed).
 	skewRefused = 15 * time.Minute
 )
 
-// tryClock compares the clocks by the Date of an answer, whatever it says.
+// tryClock compares the clocks by the Date of any answer.
 func (b *Backend) tryClock(ctx context.Context) (storage.Found, error) {
 	sent := time.Now()
 	answer, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
@@ -320,11 +320,11 @@ func (b *Backend) tryClock(ctx context.Context) (storage.Found, error) {
 	return skewFound(sent, received, date, isCode(err, "RequestTimeTooSkewed")), nil
 }
 
-// skewFound judges a Date, which is in whole seconds and was written between
-// sent and received: what is known of the skew is bounded by both.
+// skewFound judges a Date, which is in whole seconds and was written between sent and
+// received: both bound what is known of the skew.
 func skewFound(sent, received, date time.Time, refused bool) storage.Found {
 	atLeast, atMost := date.Sub(received), date.Add(time.Second).Sub(sent)
-	skew := time.Duration(0) // the least that it can be, by its distance from zero
+	skew := time.Duration(0) // the possible value that is closest to zero
 	switch {
 	case atLeast > 0:
 		skew = atLeast
@@ -344,7 +344,7 @@ func skewFound(sent, received, date time.Time, refused bool) storage.Found {
 	case refused || skew > skewRefused:
 		found = unsupported("the clocks differ by more than 15 minutes, and requests are refused")
 	case skew > skewWarned:
-		found = supported("warning: the clocks differ by more than 5 minutes; from 15 on requests are refused")
+		found = supported("warning: the clocks differ by more than 5 minutes; from 15 minutes on, requests are refused")
 	}
 	found.Detail = fmt.Sprintf("%s, to within %d ms", words, (received.Sub(sent) + time.Second).Milliseconds())
 	return found

@@ -22,7 +22,7 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// probing is a backend below the probe prefix, as a health check has it.
+// probing is a backend below the probe prefix, as a health check uses it.
 func probing(t *testing.T, server servers.S3Server, config s3.Config) *placed {
 	t.Helper()
 	b := open(t, server, config.ForProbe(), buffer.New(16<<10, 16<<10))
@@ -30,7 +30,7 @@ func probing(t *testing.T, server servers.S3Server, config s3.Config) *placed {
 	return b
 }
 
-// told is name=Status of each result.
+// told returns name=Status of each result.
 func told(r probe.FullReport) string {
 	var all []string
 	for _, one := range r.Results {
@@ -52,8 +52,7 @@ func result(t *testing.T, r probe.FullReport, name string) probe.Result {
 
 const verbsWell = "put=Supported head=Supported get=Supported range=Supported list=Supported delete=Supported multipart=Supported listUploads=Supported conditionalPut=Supported "
 
-// TestFullProbe pins what each server is found able to do. The last four
-// letters: checksums, storageClass, sse, clockSkew.
+// TestFullProbe pins the capabilities found on each server.
 func TestFullProbe(t *testing.T) {
 	t.Parallel()
 	const plain = "storageClass=Unknown sse=Unknown clockSkew=Supported"
@@ -86,7 +85,7 @@ func TestFullProbe(t *testing.T) {
 			b := probing(t, server, config)
 			r := probe.Full(t.Context(), b, false)
 			want := verbsWell + test.want
-			if test.refused != "" { // no put is taken then
+			if test.refused != "" { // every put is refused then
 				_, want, _ = strings.Cut(want, "checksums=")
 				want = "checksums=" + want
 			}
@@ -108,13 +107,13 @@ func TestFullProbe(t *testing.T) {
 	}
 }
 
-// TestDeniedVerbs: each is said by the name of its permission, and stops no other.
+// TestDeniedVerbs: a denial names the missing permission, and stops no other test.
 func TestDeniedVerbs(t *testing.T) {
 	t.Parallel()
 	isUpload := func(r *http.Request) bool { return r.URL.Query().Has("uploads") || r.URL.Query().Has("partNumber") }
 	for permission, denied := range map[string]struct {
 		on   func(*http.Request) bool
-		name string // of a capability that is not supported for it
+		name string // the capability that is then unsupported
 		need []string
 	}{
 		"s3:GetObject":                  {func(r *http.Request) bool { return r.Method == http.MethodGet && !r.URL.Query().Has("list-type") }, probe.Get, []string{probe.Range}},
@@ -154,8 +153,8 @@ func TestDeniedVerbs(t *testing.T) {
 	}
 }
 
-// TestRefusedFeatures: what every put asks for and the server refuses has a
-// reason of its own, which a put that fails for another cause has not.
+// TestRefusedFeatures: a feature that every put requests and the server refuses has
+// a reason of its own; a put that fails for another cause does not have that reason.
 func TestRefusedFeatures(t *testing.T) {
 	t.Parallel()
 	refusing := func(status int, code string, on func(*http.Request) bool) between {
@@ -203,8 +202,8 @@ func TestRefusedFeatures(t *testing.T) {
 	}
 }
 
-// TestEncryptedPutsOnly: where a policy denies every put that does not ask for
-// encryption, as auditors want it, all works that works elsewhere.
+// TestEncryptedPutsOnly: with a policy that denies unencrypted puts, as auditors
+// want it, everything works that works elsewhere.
 func TestEncryptedPutsOnly(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -237,7 +236,7 @@ func TestEncryptedPutsOnly(t *testing.T) {
 	}
 }
 
-// TestUncheckedChecksums: a server that ignores the header is found out.
+// TestUncheckedChecksums: the probe detects a server that ignores the header.
 func TestUncheckedChecksums(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -253,7 +252,7 @@ func TestUncheckedChecksums(t *testing.T) {
 	}
 }
 
-// TestCancelledProbe leaves no object and no upload behind, whenever it is stopped.
+// TestCancelledProbe leaves no object and no upload behind, wherever it is stopped.
 func TestCancelledProbe(t *testing.T) {
 	t.Parallel()
 	for at := int64(0); ; at++ {
@@ -269,13 +268,13 @@ func TestCancelledProbe(t *testing.T) {
 		b := probing(t, server, config)
 		r := probe.Full(ctx, b, false)
 		cancel()
-		if asked.Load() <= at { // it was over before
+		if asked.Load() <= at { // it ended before
 			if !r.OK() || at < 12 {
 				t.Errorf("after %d requests: %+v", at, r)
 			}
 			return
 		}
-		// Cleaning up may run on behind a caller who has gone.
+		// Cleaning up may continue after the caller has returned.
 		left := keys(t, b)
 		for until := time.Now().Add(30 * time.Second); len(left) > 0 && time.Now().Before(until); left = keys(t, b) {
 			time.Sleep(50 * time.Millisecond)
@@ -286,7 +285,7 @@ func TestCancelledProbe(t *testing.T) {
 	}
 }
 
-// TestClockSkew measures by the Date of a real answer, set back on its way.
+// TestClockSkew uses the Date of a real answer, changed in transit.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -311,10 +310,9 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// TestLeastRights: on Ceph RGW the policy of docs/OPERATOR.md is enough for
-// another user than the bucket's owner, and of a right that is denied to it
-// the probe says which. (Not to allow it would not do: who has put an object
-// there may read it.)
+// TestLeastRights: on Ceph RGW the policy of docs/OPERATOR.md is sufficient for a user
+// other than the bucket's owner, and the probe names each permission that is denied.
+// (Not allowing it would not be enough: the user who put an object there may read it.)
 func TestLeastRights(t *testing.T) {
 	t.Parallel()
 	owned := servers.S3On(t, servers.RGW, false)

@@ -17,35 +17,35 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Checksums says what proves a part of a multipart upload on its way. A whole
+// Checksums says how a part of a multipart upload is protected in transit. A whole
 // object in one request always carries the signed SHA-256 that names it.
 type Checksums string
 
-// The modes.
+// The checksum modes.
 const (
-	// ChecksumsAuto is ChecksumsWhenSupported where the server is found to
-	// check CRC-32C, else ChecksumsWhenRequired; over https too, since TLS may
-	// end before the server.
+	// ChecksumsAuto is ChecksumsWhenSupported if the server is found to verify
+	// CRC-32C, otherwise ChecksumsWhenRequired. This includes https, since TLS
+	// may end before the server.
 	ChecksumsAuto Checksums = "Auto"
-	// ChecksumsWhenRequired signs each part's SHA-256: every server checks it,
-	// at one more pass of hashing on both ends.
+	// ChecksumsWhenRequired signs each part's SHA-256. Every server verifies
+	// it, at the cost of one more hash on both sides.
 	ChecksumsWhenRequired Checksums = "WhenRequired"
 	// ChecksumsWhenSupported sends an x-amz-checksum-crc32c header with each
-	// part, as some buckets want it. Servers that do not know it (Ceph RGW 16)
-	// would store whatever arrives, so where the server is not found to check
-	// it the part's SHA-256 is signed as well.
+	// part, which some buckets require. Servers that do not know it (Ceph RGW
+	// 16) would store whatever arrives, so unless the server is found to verify
+	// it, the part's SHA-256 is signed as well.
 	ChecksumsWhenSupported Checksums = "WhenSupported"
 )
 
-// askAgain is how long uploads go without a CRC where an outage kept the answer.
+// askAgain is how long uploads go without a CRC after an outage prevented the check.
 const askAgain = 10 * time.Second
 
-// checksumCheck is what was found out about the server.
+// checksumCheck is what is known about the server's verification of CRC-32C.
 type checksumCheck struct {
-	turn  chan struct{} // holds one token: who takes it may ask and write
+	turn  chan struct{} // holds one token; its taker may ask the server and write the fields
 	known bool
 	crc   bool
-	again time.Time // when it is worth asking again, where it is not known
+	again time.Time // when to ask again while the answer is unknown
 }
 
 func newChecksumCheck() checksumCheck {
@@ -54,15 +54,15 @@ func newChecksumCheck() checksumCheck {
 	return c
 }
 
-// proof is what the parts of an upload carry, of which the server must check at
-// least one: nobody reads the object before it is visible.
+// proof is what the parts of an upload carry. The server must verify at least one
+// of the two: nobody reads the object before it becomes visible.
 type proof struct {
 	crc    bool // the header x-amz-checksum-crc32c
 	signed bool // the SHA-256, in the signature
 }
 
-// proofOfParts follows the mode, but never trusts a CRC-32C that the server is
-// not known to check.
+// proofOfParts follows the mode, but never relies on a CRC-32C alone unless the
+// server is known to verify it.
 func (b *Backend) proofOfParts(ctx context.Context) proof {
 	if b.config.Checksums == ChecksumsWhenRequired {
 		return proof{signed: true}
@@ -71,8 +71,8 @@ func (b *Backend) proofOfParts(ctx context.Context) proof {
 	return proof{crc: checked || b.config.Checksums == ChecksumsWhenSupported, signed: !checked}
 }
 
-// crcIsChecked says whether the server is known to check a CRC-32C. What cannot
-// be found out costs a hash and no safety.
+// crcIsChecked reports whether the server is known to verify a CRC-32C. Not
+// knowing costs a hash, but no safety.
 func (b *Backend) crcIsChecked(ctx context.Context) bool {
 	select {
 	case <-b.checks.turn:
@@ -83,7 +83,7 @@ func (b *Backend) crcIsChecked(ctx context.Context) bool {
 	if !b.checks.known && !time.Now().Before(b.checks.again) {
 		crc, err := b.checksChecksums(ctx)
 		// An outage says nothing about the server: a later upload asks again, but
-		// not each of those that have waited meanwhile, one after the other.
+		// the uploads that waited meanwhile do not ask one after the other.
 		b.checks.known = err == nil || ctx.Err() == nil && !errors.Is(err, storage.ErrUnreachable) && !errors.Is(err, storage.ErrThrottled)
 		b.checks.crc = crc
 		if !b.checks.known && ctx.Err() == nil {
@@ -93,14 +93,14 @@ func (b *Backend) crcIsChecked(ctx context.Context) bool {
 	return b.checks.crc
 }
 
-// checksChecksums finds out whether the server refuses bytes that do not have
-// the CRC-32C that their header says: it sends a few below the probe prefix,
-// and removes them where they were taken. It asks once, without repeating.
+// checksChecksums finds out whether the server refuses bytes that do not match the
+// CRC-32C in their header: it sends a few below the probe prefix, and deletes them
+// if they were accepted. It asks once, without retries.
 func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 	content := []byte("not what its checksum says")
 	wrong := crcHeader(^crc32.Checksum(content, castagnoli))
 	key := join(storage.ProbePrefix, "checksum/"+uuid.NewString())
-	if b.config.probes { // that is its prefix
+	if b.config.probes { // its prefix is the probe prefix already
 		key = "checksum/" + uuid.NewString()
 	}
 	answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
@@ -123,7 +123,7 @@ func (b *Backend) checksChecksums(ctx context.Context) (bool, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// crcHeader is a CRC-32 as its header carries it.
+// crcHeader formats a CRC-32C for its header.
 func crcHeader(sum uint32) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
 }

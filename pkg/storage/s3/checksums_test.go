@@ -16,8 +16,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestAutoFindsOut: over http, Auto asks the server once what it checks, leaves
-// nothing of the question behind, and proves parts accordingly.
+// TestAutoFindsOut: over http, Auto asks the server once what it verifies, leaves
+// no object behind, and protects parts accordingly.
 func TestAutoFindsOut(t *testing.T) {
 	t.Parallel()
 	for kind, crc := range map[servers.S3Kind]bool{servers.VersityGW: true, servers.MinIO: true, servers.RGW: false} {
@@ -60,8 +60,8 @@ func TestAutoFindsOut(t *testing.T) {
 	}
 }
 
-// TestAutoWithoutAnAnswer: where the question is refused or breaks off, parts
-// are signed; a refusal is remembered, an outage for a while.
+// TestAutoWithoutAnAnswer: if the check is refused or interrupted, parts are signed.
+// A refusal is remembered, an outage only for a while.
 func TestAutoWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]int64{http.StatusForbidden: 1, http.StatusBadGateway: 2} {
@@ -100,7 +100,7 @@ func TestAutoWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// TestChecksumsOverTLS: every server takes every mode over https.
+// TestChecksumsOverTLS: every server accepts every mode over https.
 func TestChecksumsOverTLS(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {

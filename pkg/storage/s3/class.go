@@ -13,12 +13,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// usualClass is what the server gives to an object that asks for none. Staged
-// bytes are of it: they live for minutes, and a class may bill by the month or
-// refuse to be read, as the copy must.
+// usualClass requests the server's default class. Staged bytes use it: they live for
+// minutes, while a class may bill by the month or not be readable, as the copy
+// requires.
 const usualClass types.StorageClass = ""
 
-// class of new objects of a tier.
+// class returns the class of new objects of a tier.
 func (b *Backend) class(tier string) types.StorageClass {
 	if class, ok := b.config.StorageClasses[tier]; ok {
 		return types.StorageClass(class)
@@ -26,10 +26,9 @@ func (b *Backend) class(tier string) types.StorageClass {
 	return types.StorageClass(b.config.StorageClass)
 }
 
-// classOf is class for what is put under key: what stands there keeps its
-// class, whoever puts it again, where tiers have classes. That costs a request;
-// without tiers it would be one more for every put, for what only a changed
-// declaration makes differ.
+// classOf is class for a blob put under key: if tiers have classes, an existing object
+// keeps its class when it is put again. That costs a request; without tiers it would
+// cost every put a request for the rare case of a changed declaration.
 func (b *Backend) classOf(ctx context.Context, key, tier string) types.StorageClass {
 	wanted := b.class(tier)
 	if len(b.config.StorageClasses) == 0 {
@@ -39,26 +38,26 @@ func (b *Backend) classOf(ctx context.Context, key, tier string) types.StorageCl
 	if err != nil {
 		return wanted
 	}
-	return there.StorageClass // STANDARD is not told
+	return there.StorageClass // empty means STANDARD
 }
 
-// classes lists each class that a put may ask for once, sorted.
+// classes lists each class that a put may request once, sorted.
 func (b *Backend) classes() []string {
 	all := append(slices.Collect(maps.Values(b.config.StorageClasses)), b.config.StorageClass)
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(class string) bool { return class == string(usualClass) })
 }
 
-// classError is an answer to a request that asked for a class of storage, and
-// that may have been refused for it.
+// classError is an answer to a request for a storage class that may have been refused
+// because of the class.
 type classError struct {
 	class types.StorageClass
 	error
 }
 
-// classRefused keeps the class that was asked for with the answer, where that
-// may be about it: MinIO and Amazon say InvalidStorageClass, Ceph RGW
-// InvalidArgument, which of what we send only the class can be.
+// classRefused adds the requested class to an answer that may be about it: MinIO and
+// Amazon say InvalidStorageClass, Ceph RGW InvalidArgument, for which only the class
+// can be the cause in our requests.
 func classRefused(class types.StorageClass, err error) error {
 	if class != usualClass && statusOf(err) == http.StatusBadRequest && isCode(err, "InvalidStorageClass", "InvalidArgument") {
 		return &classError{class, err}
@@ -69,5 +68,5 @@ func classRefused(class types.StorageClass, err error) error {
 func (e *classError) Unwrap() error { return e.error }
 
 func (e *classError) finding() finding {
-	return finding{storage.ErrClass, storage.ReasonClassRefused, fmt.Sprintf("the server does not take the storage class %s", e.class)}
+	return finding{storage.ErrClass, storage.ReasonClassRefused, fmt.Sprintf("the server refuses the storage class %s", e.class)}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// waysToPut are every request that gives an object its class: whole, in parts
-// straight to its key, and copied from where it was staged.
+// waysToPut are all requests that give an object its class: whole, in parts straight
+// to its key, and copied from staging.
 var waysToPut = map[string]func([]byte) storage.Source{
 	"whole": func(data []byte) storage.Source {
 		return storage.Source{Reader: bytes.NewReader(data[:1<<10]), Size: 1 << 10}
@@ -34,13 +34,13 @@ var waysToPut = map[string]func([]byte) storage.Source{
 	},
 }
 
-// TestRefusedClass: servers say it in two ways, and the error names the class.
+// TestRefusedClass: servers report it in two ways, and the error names the class.
 func TestRefusedClass(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"InvalidStorageClass", "InvalidArgument"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
-			case r.Method == http.MethodHead: // what is there would keep its class
+			case r.Method == http.MethodHead: // an existing object would keep its class
 				w.WriteHeader(http.StatusNotFound)
 			case r.Header.Get("X-Amz-Storage-Class") == "NO_SUCH":
 				w.WriteHeader(http.StatusBadRequest)
@@ -61,8 +61,8 @@ func TestRefusedClass(t *testing.T) {
 	}
 }
 
-// TestClassOfATier watches what is asked for on the way to a real server:
-// staged bytes are of no class, what they become is of the tier's.
+// TestClassOfATier watches the requests to a real server: staged bytes have no class,
+// the blob has the class of the tier.
 func TestClassOfATier(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // 8 MiB, above the threshold
@@ -115,7 +115,7 @@ func TestClassOfATier(t *testing.T) {
 	}
 }
 
-// TestClassOnRGW: Ceph RGW keeps the class that it has, and refuses another.
+// TestClassOnRGW: Ceph RGW stores a class that it has, and refuses any other.
 func TestClassOnRGW(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<19)

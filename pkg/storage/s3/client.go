@@ -16,26 +16,27 @@ import (
 )
 
 const (
-	// Each connection has these two for as long as it lives, and there may be
-	// maxConnections. Bodies pass by the write buffer 32 KiB at a time, so it
-	// is for a request's header and the 4 KiB of a small blob in one system
-	// call. Answers pass by the read buffer where whoever reads asks for as
-	// much, as the registry does; measured on loopback with reads of 8 KiB, 4 KiB
-	// (the default) cost half of the CPU that 64 KiB save, 32 KiB a quarter.
+	// Each connection has both buffers as long as it lives, and there may be
+	// maxConnections. Bodies bypass the write buffer, 32 KiB at a time, so it
+	// needs room only for the header of a request and the 4 KiB of a small blob,
+	// for one system call. Answers bypass the read buffer if the reader asks for
+	// at least as much, as the registry does. Measured on loopback with reads of
+	// 8 KiB: 4 KiB (the default) cost half of the CPU that 64 KiB save, 32 KiB a
+	// quarter.
 	writeBuffer = 8 << 10
 	readBuffer  = 32 << 10
-	// idleConnections that are kept for the next request.
+	// idleConnections is how many connections are kept for later requests.
 	idleConnections = 64
 	// sessions of TLS that are kept: the server's, and that of an https proxy.
 	sessions = 2
 )
 
-// newClient returns an SDK client that works with every server we know: no
-// trailing checksums (WhenRequired), no reading of the environment or of
-// files, no redirects (they would carry the signature elsewhere).
+// newClient returns an SDK client that works with every known server: no trailing
+// checksums (WhenRequired), no reading of the environment or of files, no redirects
+// (they would send the signature elsewhere).
 func newClient(config Config) (*s3.Client, func(), error) {
-	// Sessions are taken up again, by this client alone, which trusts whom it did:
-	// of the handshake of a probe each minute half the cost is the certificates.
+	// Only this client resumes its TLS sessions, and its trust does not change:
+	// certificates are half the cost of the handshake of a probe each minute.
 	trust := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(sessions)}
 	if len(config.CABundle) > 0 {
 		trust.RootCAs = x509.NewCertPool()
@@ -53,14 +54,14 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		},
 		TLSClientConfig:       trust,
 		TLSHandshakeTimeout:   min(config.RequestTimeout, 10*time.Second),
-		ResponseHeaderTimeout: 0, // stallConn does it, and lets what moves go on
+		ResponseHeaderTimeout: 0, // stallConn limits it, and lets requests continue that make progress
 		MaxConnsPerHost:       config.MaxConnections,
 		MaxIdleConnsPerHost:   min(idleConnections, config.MaxConnections),
 		// Well before stallConn would end them under a new request.
 		IdleConnTimeout: min(config.RequestTimeout/2, time.Minute),
 		WriteBufferSize: writeBuffer,
 		ReadBufferSize:  readBuffer,
-		// HTTP/2 would put all parts on one connection.
+		// HTTP/2 would send all parts over one connection.
 		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
 		DisableCompression: true,
 	}
@@ -74,11 +75,11 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		},
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
-		// Bodies are at most a part long, and what would refuse a part has
+		// Bodies are at most a part long, and whatever would refuse a part has
 		// refused the request that began the upload.
 		ContinueHeaderThresholdBytes: -1,
 		Logger:                       logging.Nop{},
-		Retryer:                      aws.NopRetryer{}, // Backend.try repeats
+		Retryer:                      aws.NopRetryer{}, // Backend.try retries
 	}
 	if config.EndpointURL != "" {
 		options.BaseEndpoint = &config.EndpointURL
@@ -86,7 +87,7 @@ func newClient(config Config) (*s3.Client, func(), error) {
 	return s3.New(options), transport.CloseIdleConnections, nil
 }
 
-// stallConn ends when nothing moved for the time-out, in whichever direction a
+// stallConn ends when nothing moved for the timeout, in whichever direction a
 // request is: a server that was stopped keeps its connections open for ever.
 type stallConn struct {
 	net.Conn
@@ -100,7 +101,7 @@ func (c *stallConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Write also moves the deadline of the Read that waits for the answer.
+// Write also extends the deadline of the Read that waits for the answer.
 func (c *stallConn) Write(p []byte) (int, error) {
 	if err := c.SetDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
@@ -108,12 +109,11 @@ func (c *stallConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// payloadHash makes the signer use a hash that is known already instead of
-// reading the body once more.
+// payloadHash makes the signer use a known hash instead of reading the body again.
 type payloadHash string
 
-// unsigned leaves the body out of the signature; what proves it then is a
-// checksum header, which the signature covers.
+// unsigned leaves the body out of the signature. A checksum header, which the
+// signature covers, then protects the body.
 const unsigned payloadHash = "UNSIGNED-PAYLOAD"
 
 func (payloadHash) ID() string { return (&v4.ComputePayloadSHA256{}).ID() }
@@ -122,7 +122,7 @@ func (h payloadHash) HandleFinalize(ctx context.Context, in middleware.FinalizeI
 	return next.HandleFinalize(v4.SetPayloadHash(ctx, string(h)), in)
 }
 
-// option is for one call of the client.
+// option applies the hash to one call of the client.
 func (h payloadHash) option(o *s3.Options) {
 	o.APIOptions = append(o.APIOptions[:len(o.APIOptions):len(o.APIOptions)], func(stack *middleware.Stack) error {
 		_, err := stack.Finalize.Swap(h.ID(), h)

@@ -12,9 +12,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
-// TestSessionsAreTakenUp by another connection of the same backend, and of its
-// probe, which goes by the same connection while that is open. Another backend
-// has nothing of it: it may trust others.
+// TestSessionsAreTakenUp: another connection of the same backend resumes the TLS
+// session, and so does its probe, which shares the connection while it is open.
+// Another backend does not, because it may trust other certificates.
 func TestSessionsAreTakenUp(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

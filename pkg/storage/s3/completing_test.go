@@ -23,16 +23,16 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// askings is how often the driver asks to complete an upload if it gets no answer.
+// askings is how often the driver asks to complete an upload that gets no answer.
 const askings = 2
 
-// late is on the way to a server and holds back each Complete of a blob until the
-// driver has given up asking, and has then looked for the upload twice or told
-// the server to abort it: as if the server took that long to make the object.
+// late is a proxy that holds back each Complete of a blob until the driver has
+// stopped asking and has then either looked for the upload twice or aborted it: as
+// if the server took that long to create the object.
 type late struct {
 	server servers.S3Server
 	free   chan struct{} // closed: Completes get through
-	passed chan error    // what became of each
+	passed chan error    // the result of each
 
 	mu      sync.Mutex
 	begun   int // Completes
@@ -44,7 +44,7 @@ func newLate(server servers.S3Server) *late {
 	return &late{server: server, free: make(chan struct{}), passed: make(chan error, askings)}
 }
 
-// note counts, and lets the Completes through if it is time.
+// note counts, and releases the Completes when it is time.
 func (l *late) note(count *int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *late) on(_ http.ResponseWriter, r *http.Request) bool {
 		l.mu.Lock()
 		l.begun++
 		l.mu.Unlock()
-		<-r.Context().Done() // nobody waits for the answer any more
+		<-r.Context().Done() // the caller has stopped waiting
 		<-l.free
 		l.passed <- l.pass(r, body)
 		return true
@@ -79,7 +79,7 @@ func (l *late) on(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// after waits with the news of an Abort until the server has done it.
+// after delays the answer to an Abort until the server has done it.
 func (l *late) after(answer *http.Response) error {
 	if faultproxy.KindOf(answer.Request) == faultproxy.AbortMultipartUpload {
 		l.note(&l.aborted)
@@ -87,7 +87,7 @@ func (l *late) after(answer *http.Response) error {
 	return nil
 }
 
-// pass has the server do it now.
+// pass forwards the request to the server now.
 func (l *late) pass(r *http.Request, body []byte) error {
 	target, err := url.Parse(l.server.Endpoint)
 	if err != nil {
@@ -108,9 +108,9 @@ func (l *late) pass(r *http.Request, body []byte) error {
 	return nil
 }
 
-// TestStillCompleting: an upload that the server may still be completing, for it
-// gave no answer in time, is not aborted meanwhile. The driver waits, and finds
-// out that it has worked.
+// TestStillCompleting: an upload that the server may still be completing, because it
+// gave no answer in time, is not aborted. The driver waits and finds out that it
+// succeeded.
 func TestStillCompleting(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {

@@ -16,69 +16,69 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// SSE is what server-side encryption to ask for.
+// SSE is the server-side encryption to request.
 type SSE string
 
-// The kinds of encryption with keys that the server keeps.
+// The kinds of encryption with keys of the server.
 const (
 	SSENone   SSE = ""
 	SSEAES256 SSE = "AES256"
 )
 
-// Config says which bucket holds the blobs, and how to talk to it.
+// Config says which bucket holds the blobs, and how to access it.
 type Config struct {
-	// EndpointURL is http(s)://host[:port]; "" is Amazon's for the region.
+	// EndpointURL is http(s)://host[:port]; "" is Amazon's in the region.
 	EndpointURL string
-	// Region to sign for; "" is DefaultRegion.
+	// Region for signatures; "" is DefaultRegion.
 	Region string
 	// Bucket must exist.
 	Bucket string
-	// KeyPrefix is put before every key, without slashes at its ends.
+	// KeyPrefix is prepended to every key, without slashes at its ends.
 	KeyPrefix string
 
 	// The credentials. SessionToken is optional.
 	AccessKey, SecretKey, SessionToken storage.Secret
-	// AllowAmbientCredentials lets missing keys come from where the process
-	// runs: the SDK's usual places (environment, shared files, the cloud role
-	// of the pod or machine). Only who trusts EndpointURL with them sets it.
+	// AllowAmbientCredentials lets missing keys come from the SDK's credential
+	// chain (environment, shared files, the cloud role of the pod or machine).
+	// Set it only if EndpointURL is trusted with them.
 	AllowAmbientCredentials bool
 
 	// StorageClass of new objects, as the service spells it; "" is its default.
 	StorageClass string
-	// StorageClasses are those of tiers (storage.Source's); a tier that has no
-	// entry gets StorageClass.
+	// StorageClasses are the classes by tier (see storage.Source); a tier without
+	// an entry uses StorageClass.
 	StorageClasses map[string]string
 	// SSE for new objects.
 	SSE SSE
 
-	// MultipartThresholdBytes is from what size a blob goes up in parts; 0 is
-	// DefaultMultipartThresholdBytes.
+	// MultipartThresholdBytes is the size from which a blob is uploaded in parts;
+	// 0 is DefaultMultipartThresholdBytes.
 	MultipartThresholdBytes int64
-	// MultipartChunkBytes is the size of a part, which is held in memory; 0
-	// is DefaultMultipartChunkBytes. The largest blob of unknown size is
-	// MaxParts times this; one of known size gets larger parts, up to the memory
-	// that uploads may hold.
+	// MultipartChunkBytes is the size of a part, which is held in memory; 0 is
+	// DefaultMultipartChunkBytes. The largest blob of unknown size is MaxParts
+	// times this; a blob of known size gets larger parts, up to the memory for
+	// uploads.
 	MultipartChunkBytes int64
 
-	// ForcePathStyle asks http://host/bucket/key instead of
-	// http://bucket.host/key; nil is true when EndpointURL is set.
+	// ForcePathStyle uses http://host/bucket/key instead of
+	// http://bucket.host/key; nil is true if EndpointURL is set.
 	ForcePathStyle *bool
 	// CABundle is PEM: the certificates to trust instead of the system's.
 	CABundle []byte
-	// Checksums; "" is ChecksumsAuto.
+	// Checksums mode; "" is ChecksumsAuto.
 	Checksums Checksums
-	// RequestTimeout is how long a connection may make no progress; 0 is
-	// DefaultRequestTimeout. There is no limit on a request that moves.
+	// RequestTimeout is how long a connection may stay without progress; 0 is
+	// DefaultRequestTimeout. A request that makes progress has no limit.
 	RequestTimeout time.Duration
-	// MaxConnections to the endpoint at once, beyond which requests wait; 0 is
-	// DefaultMaxConnections. Each download holds one for as long as it lasts.
+	// MaxConnections is the maximum number of connections to the endpoint; further
+	// requests wait. 0 is DefaultMaxConnections. A download holds one until it ends.
 	MaxConnections int
 
-	// probes: ForProbe made it.
+	// probes is set by ForProbe.
 	probes bool
 }
 
-// withDefaults fills what was left out.
+// withDefaults sets the fields that were left out.
 func (c Config) withDefaults() Config {
 	fill := func(field *int64, value int64) {
 		if *field == 0 {
@@ -114,7 +114,7 @@ var (
 	storageClassRegexp = regexp.MustCompile(StorageClassPattern)
 )
 
-// Validate checks the fields; errors name them in camelCase and hold no secret.
+// Validate checks the fields; errors name them in camelCase and contain no secret.
 func (c Config) Validate() error {
 	d := c.withDefaults()
 	if err := validateEndpoint(d.EndpointURL); err != nil {
@@ -151,7 +151,7 @@ func validateEndpoint(endpoint string) error {
 	if endpoint == "" {
 		return nil
 	}
-	// The text itself is not shown: it may hold a password.
+	// The URL itself is not shown: it may contain a password.
 	parsed, err := url.Parse(endpoint)
 	switch {
 	case len(endpoint) > MaxEndpoint:
@@ -176,8 +176,8 @@ func validateEndpoint(endpoint string) error {
 	return nil
 }
 
-// bracketsHoldIPv6 judges the first pair as the schema's CEL does: no zone, and
-// no IPv4 address in the clothes of IPv6.
+// bracketsHoldIPv6 judges the first pair like the schema's CEL: no zone, and no IPv4
+// address in IPv6 notation.
 func bracketsHoldIPv6(endpoint string) bool {
 	_, after, bracketed := strings.Cut(endpoint, "[")
 	if !bracketed {
@@ -238,7 +238,7 @@ func validateCredentials(c Config) error {
 		name  string
 		value storage.Secret
 	}{{"accessKey", c.AccessKey}, {"secretKey", c.SecretKey}, {"sessionToken", c.SessionToken}} {
-		// A newline at the end of a Secret is the usual mistake.
+		// A newline at the end of a Secret is a common mistake.
 		if strings.ContainsFunc(field.value.Reveal(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 			return errors.New(field.name + ": must not contain white space, as at the end of a line")
 		}
@@ -263,7 +263,7 @@ func validateSizes(c Config) error {
 	return nil
 }
 
-// Place says in words where the bytes are.
+// Place describes where the bytes are.
 func (c Config) Place() string {
 	place := "s3://" + c.Bucket
 	if c.KeyPrefix != "" {
@@ -275,7 +275,7 @@ func (c Config) Place() string {
 	return place + " at " + hostOf(c.EndpointURL)
 }
 
-// hostOf returns host:port of an endpoint, and nothing of what else it holds.
+// hostOf returns host:port of an endpoint, and nothing else.
 func hostOf(endpoint string) string {
 	parsed, err := url.Parse(endpoint)
 	if err != nil {
@@ -291,7 +291,7 @@ func (c Config) ForProbe() Config {
 	return c
 }
 
-// join puts a prefix, which may be empty, before a key.
+// join prepends a prefix, which may be empty, to a key.
 func join(prefix, key string) string {
 	if prefix == "" {
 		return key

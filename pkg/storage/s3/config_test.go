@@ -20,7 +20,7 @@ func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*Config)
-		field  string // that the error names; "" for none
+		field  string // named by the error; "" for none
 	}{
 		{"the least", func(*Config) {}, ""},
 		{"Amazon's endpoint", func(c *Config) { c.EndpointURL = "" }, ""},

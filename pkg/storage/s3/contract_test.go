@@ -14,7 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// threshold is small, so that the suite's larger blobs go up in several parts.
+// threshold is small, so that the suite's larger blobs are uploaded in several parts.
 const threshold = 6 << 20
 
 // placed remembers where a backend is.
@@ -23,10 +23,10 @@ type placed struct {
 	server servers.S3Server
 	config s3.Config
 	pool   *buffer.Pool
-	within string // all that is ours in the bucket; "" is all that is there
+	within string // prefix of our objects in the bucket; "" is the whole bucket
 }
 
-// configFor is a bucket's config with small parts.
+// configFor returns a bucket's config with small parts.
 func configFor(server servers.S3Server) s3.Config {
 	return s3.Config{
 		EndpointURL: server.Endpoint, Region: server.Region, Bucket: server.Bucket, KeyPrefix: "some/prefix",
@@ -72,10 +72,10 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// contractOnMinIO has a server of its own, because keys does not see what uploads are unfinished there.
+// contractOnMinIO has a server of its own, because keys cannot list unfinished uploads there.
 func contractOnMinIO(t *testing.T, secure bool, each int64) {
 	own := servers.OwnMinIO(t, secure)
-	t.Cleanup(func() { // after all of the suite
+	t.Cleanup(func() { // after the whole suite
 		if left := own.Uploads(t); len(left) != 0 {
 			t.Errorf("%d uploads were never finished: %q", len(left), left)
 		}
@@ -110,8 +110,8 @@ func contractIn(t *testing.T, place func(t *testing.T) *placed) {
 // client talks to a test server without the driver.
 func client(server servers.S3Server) *sdk.Client { return server.Client() }
 
-// keys lists every object in the bucket, or what is ours of it, and every
-// unfinished upload.
+// keys lists every object in the bucket, or below our prefix, and every unfinished
+// upload.
 func keys(t *testing.T, b storage.Backend) []string {
 	t.Helper()
 	server, prefix := b.(*placed).server, b.(*placed).config.KeyPrefix+"/"

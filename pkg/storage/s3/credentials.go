@@ -10,12 +10,12 @@ import (
 	sdkconfig "github.com/aws/aws-sdk-go-v2/config"
 )
 
-// errNoCredentials: neither the config has any, nor the surroundings, as far
-// as those may be asked.
+// errNoCredentials: neither the config nor, where allowed, the environment has
+// credentials.
 var errNoCredentials = errors.New("no credentials could be obtained")
 
-// credentials gives those of the config, else, where that is allowed, those of
-// where the process runs, looked for at the first request.
+// credentials returns those of the config or, where allowed, the ambient ones,
+// which are looked up at the first request.
 func credentials(config Config) aws.CredentialsProvider {
 	if config.AccessKey.IsZero() && config.AllowAmbientCredentials {
 		return aws.NewCredentialsCache(ambient{sync.OnceValues(func() (aws.Config, error) {
@@ -34,8 +34,8 @@ func credentials(config Config) aws.CredentialsProvider {
 	})
 }
 
-// ambient asks the SDK's usual places. It takes nothing from them but
-// credentials: no endpoint, no region.
+// ambient uses the SDK's credential chain. It takes only credentials from it: no
+// endpoint, no region.
 type ambient struct {
 	load func() (aws.Config, error)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// TestWebIdentity: the chain of where the process runs holds web identity, as
-// pods on EKS have it, and is asked only where the config allows it. It does not
-// run in parallel because the environment is one.
+// TestWebIdentity: the credential chain includes web identity, as pods on EKS have it,
+// and is used only if the config allows it. The test does not run in parallel because
+// the environment is global.
 func TestWebIdentity(t *testing.T) {
 	var asked atomic.Int64
 	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,30 +19,29 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// finding is what an answer or a failure means.
+// finding is the meaning of an answer or a failure.
 type finding struct {
 	kind   error
 	reason string
 	words  string
 }
 
-// byCode maps the codes of the servers' error bodies: never their texts, which
-// are empty on some. Only NoSuchKey says that a blob is missing: where there is
-// no code the SDK makes one up from the status, and a 404 comes from anything
-// that stands in the server's place.
+// byCode maps the codes in error bodies, never their texts, which some servers leave
+// empty. Only NoSuchKey means that a blob is missing: without a code the SDK derives
+// one from the status, and any server in place of the real one may send a 404.
 var byCode = map[string]finding{
 	"NoSuchBucket":      {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the bucket does not exist"},
 	"InvalidBucketName": {storage.ErrNoPlace, storage.ReasonBucketNotFound, "the server refuses the bucket's name"},
 	"NoSuchKey":         {storage.ErrNotFound, storage.ReasonNotFound, storage.ErrNotFound.Error()},
-	"NoSuchUpload":      {storage.ErrUnreachable, storage.ReasonServerFailed, "the server has dropped the upload"},
+	"NoSuchUpload":      {storage.ErrUnreachable, storage.ReasonServerFailed, "the upload does not exist any more"},
 	"InvalidRange":      {storage.ErrRange, storage.ReasonInvalidRequest, storage.ErrRange.Error()},
 
 	"InvalidAccessKeyId":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
 	"XAdminUserNotFound":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
 	"SignatureDoesNotMatch": {storage.ErrDenied, storage.ReasonSecretKeyWrong, "the secret key does not belong to the access key"},
 	"ExpiredToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token has expired"},
-	"InvalidTokenId":        {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is not valid"}, // MinIO's
-	"InvalidToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is not valid"},
+	"InvalidTokenId":        {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is invalid"}, // MinIO's
+	"InvalidToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is invalid"},
 	"AccessDenied":          {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
 	"Forbidden":             {storage.ErrDenied, storage.ReasonAccessDenied, "access is denied"},
 	"AllAccessDisabled":     {storage.ErrDenied, storage.ReasonAccessDenied, "access is disabled"},
@@ -51,7 +50,7 @@ var byCode = map[string]finding{
 	"MethodNotAllowed":      {storage.ErrDenied, storage.ReasonAccessDenied, "the verb is not allowed"},
 
 	"RequestTimeTooSkewed":         {storage.ErrDenied, storage.ReasonClockSkewed, "the clocks differ by more than 15 minutes"},
-	"AuthorizationHeaderMalformed": {storage.ErrDenied, storage.ReasonRegionWrong, "the server signs for another region"},
+	"AuthorizationHeaderMalformed": {storage.ErrDenied, storage.ReasonRegionWrong, "the signature is for the wrong region"},
 	"PermanentRedirect":            {storage.ErrDenied, storage.ReasonRegionWrong, "the bucket is in another region"},
 	"IllegalLocationConstraint":    {storage.ErrDenied, storage.ReasonRegionWrong, "the bucket is in another region"},
 
@@ -60,9 +59,9 @@ var byCode = map[string]finding{
 	"XMinioAdminBucketQuotaExceeded": {storage.ErrFull, storage.ReasonFull, "the quota is used up"},
 	"EntityTooLarge":                 {storage.ErrTooLarge, storage.ReasonTooLarge, storage.ErrTooLarge.Error()},
 
-	// Not ServiceUnavailable, which the SDK makes of a bare 503 as well, nor
-	// SlowDownRead and SlowDownWrite, as MinIO calls it that too few of its drives
-	// answer: a server that says so is failing.
+	// Not ServiceUnavailable, which the SDK also derives from a bare 503. Not
+	// SlowDownRead and SlowDownWrite, with which MinIO reports that too few of its
+	// drives answer: such a server is failing.
 	"SlowDown":             throttled,
 	"TooManyRequests":      throttled,
 	"RequestLimitExceeded": throttled,
@@ -79,18 +78,18 @@ var byCode = map[string]finding{
 }
 
 var (
-	damaged   = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged on their way"}
+	damaged   = finding{storage.ErrUnreachable, storage.ReasonDamagedInTransit, "the bytes were damaged in transit"}
 	throttled = finding{storage.ErrThrottled, storage.ReasonThrottled, storage.ErrThrottled.Error()}
 )
 
-// errNotS3: something answered that is no S3 server.
-var errNotS3 = errors.New("the answer is not one of an S3 server")
+// errNotS3: something other than an S3 server answered.
+var errNotS3 = errors.New("the answer is not from an S3 server")
 
-// codePattern keeps anything but a code out of messages.
+// codePattern keeps everything but a code out of messages.
 var codePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// failed turns what the SDK returned into a *storage.PlaceError, once, at the
-// edge; nil stays nil. The SDK's text is dropped: it may hold URLs and headers.
+// failed turns an error of the SDK into a *storage.PlaceError, in this one place; nil
+// stays nil. It drops the SDK's text, which may contain URLs and headers.
 func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 	if err == nil {
 		return nil
@@ -99,8 +98,8 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 		return fmt.Errorf("%s on %s: %w", verb, b.place, context.Canceled)
 	}
 	f := find(err)
-	// Other refusals have causes that no permission mends. Where the answer has no
-	// body, as that to a HEAD, the SDK makes Forbidden of its status.
+	// No permission helps against other refusals. If the answer has no body, like
+	// that to a HEAD, the SDK derives Forbidden from its status.
 	if isCode(err, "AccessDenied", "Forbidden") {
 		f.words += permission(verb)
 	}
@@ -110,7 +109,7 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 	}
 	var cause error
 	if ctx.Err() != nil {
-		f = finding{storage.ErrUnreachable, storage.ReasonTimedOut, "no answer in the time allowed"}
+		f = finding{storage.ErrUnreachable, storage.ReasonTimedOut, "no answer before the deadline"}
 		cause = ctx.Err()
 	}
 	return &storage.PlaceError{
@@ -119,7 +118,7 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 	}
 }
 
-// permissions that the requests behind a verb need, as policies spell them.
+// permissions that the requests of a verb need, spelled as in policies.
 var permissions = map[string]string{
 	"list":               "s3:ListBucket",
 	"head":               "s3:GetObject",
@@ -138,10 +137,10 @@ var permissions = map[string]string{
 	"list uploads":       "s3:ListBucketMultipartUploads",
 }
 
-// permission says what a denied verb needs; "" where that is not known.
+// permission returns the clause about what a denied verb needs, or "".
 func permission(verb string) string {
 	if name := permissions[verb]; name != "" {
-		return ", which needs " + name
+		return "; this needs " + name
 	}
 	return ""
 }
@@ -177,27 +176,27 @@ func findByStatus(status int, api smithy.APIError) finding {
 	case status == http.StatusInsufficientStorage:
 		return finding{storage.ErrFull, storage.ReasonFull, words}
 	case status == http.StatusTooManyRequests:
-		// Not 503: without a code that is what a proxy says that has no server
-		// behind it, with Retry-After or not, and what a Head gets whose answer has
-		// no body to tell more.
+		// Not 503: without a code a proxy sends it when no server is behind it,
+		// with or without Retry-After, and a Head gets it because its answer has no
+		// body with details.
 		return finding{storage.ErrThrottled, storage.ReasonThrottled, words}
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
 		return finding{storage.ErrDenied, storage.ReasonRegionWrong, words}
 	case status == http.StatusNotImplemented:
-		return finding{nil, storage.ReasonInvalidRequest, words} // an answer, and the same the next time
+		return finding{nil, storage.ReasonInvalidRequest, words} // a definite answer: a retry would get the same
 	case status >= 500:
 		return finding{storage.ErrUnreachable, storage.ReasonServerFailed, words}
 	}
 	return finding{nil, storage.ReasonInvalidRequest, words}
 }
 
-// hasCode reports whether the answer's body had a code, rather than the SDK one
-// that it makes of the status.
+// hasCode reports whether the answer's body had a code, as opposed to one that the SDK
+// derives from the status.
 func hasCode(status int, api smithy.APIError) bool {
 	return api != nil && api.ErrorCode() != "" && api.ErrorCode() != strings.ReplaceAll(http.StatusText(status), " ", "")
 }
 
-// findConnection tells apart why no answer came.
+// findConnection distinguishes the causes of a missing answer.
 func findConnection(err error) finding {
 	var (
 		dns       *net.DNSError
@@ -212,29 +211,29 @@ func findConnection(err error) finding {
 	unreachable := func(reason, words string) finding { return finding{storage.ErrUnreachable, reason, words} }
 	switch {
 	case errors.As(err, &dns):
-		// Not always the endpoint's: without path style it begins with the bucket.
-		return unreachable(storage.ReasonNameNotResolved, fmt.Sprintf("the host's name %.300q is not known", dns.Name))
+		// The name is not always the endpoint's: without path style it begins with the bucket.
+		return unreachable(storage.ReasonNameNotResolved, fmt.Sprintf("the host name %.300q does not resolve", dns.Name))
 	case errors.As(err, &authority):
 		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is signed by an unknown authority")
 	case errors.As(err, &host):
 		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is for another host")
 	case errors.As(err, &invalid), errors.As(err, &verify):
-		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is not valid")
+		return unreachable(storage.ReasonTLSNotTrusted, "the certificate is invalid")
 	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
-		return unreachable(storage.ReasonTLSFailed, "the server does not speak TLS as we do")
+		return unreachable(storage.ReasonTLSFailed, "the TLS handshake failed")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return unreachable(storage.ReasonConnectionRefused, "the connection was refused")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return unreachable(storage.ReasonTimedOut, "no answer in time")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, net.ErrClosed): // by the transport, which could not write the rest of a request
-		return unreachable(storage.ReasonConnectionLost, "the connection broke off")
+		errors.Is(err, net.ErrClosed): // from the transport, which could not write the rest of a request
+		return unreachable(storage.ReasonConnectionLost, "the connection was lost")
 	case errors.As(err, new(*smithyhttp.RequestSendError)):
 		return unreachable(storage.ReasonConnectionLost, "the request could not be sent")
 	case errors.Is(err, errNotS3), errors.As(err, new(*smithy.DeserializationError)):
 		return unreachable(storage.ReasonNotS3, errNotS3.Error())
 	}
-	return finding{nil, storage.ReasonUnknown, "the request failed in a way that has no name"}
+	return finding{nil, storage.ReasonUnknown, "the request failed for an unknown reason"}
 }
 
 // statusOf returns the answer's status, 0 if there was no answer.

@@ -31,7 +31,7 @@ func newBackend(t *testing.T, config s3.Config) *s3.Backend {
 	return b
 }
 
-// check compares an error with what conditions and callers need of it.
+// check compares an error with what conditions and callers need.
 func check(t *testing.T, verb string, err, kind error, reason string, config s3.Config) {
 	t.Helper()
 	if kind != nil && !errors.Is(err, kind) || kind == nil && err == nil || storage.ReasonOf(err) != reason {
@@ -45,7 +45,7 @@ func check(t *testing.T, verb string, err, kind error, reason string, config s3.
 	}
 }
 
-// everyVerb calls all that talk to the server, each under a context of its own.
+// everyVerb calls all methods that use the server, each with a context of its own.
 func everyVerb(ctx func() context.Context, b *s3.Backend, data []byte) map[string]error {
 	name := storageDigest(data)
 	verbs := map[string]error{"Health": b.Health(ctx()), "Delete": b.Delete(ctx(), name)}
@@ -61,8 +61,8 @@ func everyVerb(ctx func() context.Context, b *s3.Backend, data []byte) map[strin
 	return verbs
 }
 
-// TestErrorsOfARealServer: every kind says in its own way what is wrong, and
-// every verb tells it in the same words.
+// TestErrorsOfARealServer: every kind of server reports an error in its own way; every
+// verb of the driver returns it in the same words.
 func TestErrorsOfARealServer(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -75,7 +75,7 @@ func TestErrorsOfARealServer(t *testing.T) {
 		{"a bucket that is not there", func(c *s3.Config) { c.Bucket = "not-there" }, storage.ErrNoPlace, storage.ReasonBucketNotFound, ""},
 		{"an unknown access key", func(c *s3.Config) { c.AccessKey = storage.NewSecret("NOBODYSKEY") }, storage.ErrDenied, storage.ReasonAccessKeyUnknown, ""},
 		{"a wrong secret key", func(c *s3.Config) { c.SecretKey = storage.NewSecret("a-wrong-secret") }, storage.ErrDenied, storage.ReasonSecretKeyWrong, ""},
-		// The others sign for any.
+		// The others accept any region.
 		{"another region", func(c *s3.Config) { c.Region = "mars-north-1" }, storage.ErrDenied, storage.ReasonRegionWrong, servers.VersityGW},
 	} {
 		for _, kind := range servers.S3Kinds {
@@ -155,8 +155,8 @@ func TestErrorsOfTheConnection(t *testing.T) {
 	}
 }
 
-// TestRefusalBreaksOff: a refusal whose body is lost is asked for again, since
-// its status alone does not say what is refused.
+// TestRefusalBreaksOff: a refusal whose body is lost is retried, because its status
+// alone does not say what is refused.
 func TestRefusalBreaksOff(t *testing.T) {
 	t.Parallel()
 	body := "<Error><Code>InvalidAccessKeyId</Code></Error>"
@@ -190,7 +190,7 @@ func certificate(server *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
-// TestUnresolvedBucket: without path style the name that must resolve has the bucket in it.
+// TestUnresolvedBucket: without path style the host name includes the bucket.
 func TestUnresolvedBucket(t *testing.T) {
 	t.Parallel()
 	config := configFor(servers.S3Server{Endpoint: "http://no-such-host.invalid:9000", Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"})
@@ -202,7 +202,7 @@ func TestUnresolvedBucket(t *testing.T) {
 	}
 }
 
-// TestRefusedToken: MinIO has a code of its own for a session token that it did not give.
+// TestRefusedToken: MinIO has a code of its own for an unknown session token.
 func TestRefusedToken(t *testing.T) {
 	t.Parallel()
 	config := configFor(servers.S3On(t, servers.MinIO, false))
@@ -210,7 +210,7 @@ func TestRefusedToken(t *testing.T) {
 	check(t, "Health", newBackend(t, config).Health(t.Context()), storage.ErrDenied, storage.ReasonCredentialsFailed, config)
 }
 
-// TestHangingServer: the caller's deadline and our own both end a request that
+// TestHangingServer: both the caller's deadline and our own timeout end a request that
 // a stopped server keeps open.
 func TestHangingServer(t *testing.T) {
 	t.Parallel()
@@ -236,8 +236,8 @@ func TestHangingServer(t *testing.T) {
 	}
 }
 
-// TestErrorsByCode: a server that answers with a code, and with texts that no
-// one should print.
+// TestErrorsByCode: a server that answers with a code, and with text that must not be
+// printed.
 func TestErrorsByCode(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -268,7 +268,7 @@ func TestErrorsByCode(t *testing.T) {
 		{403, "InvalidTokenId", storage.ErrDenied, storage.ReasonCredentialsFailed},
 		{400, "ExpiredToken", storage.ErrDenied, storage.ReasonCredentialsFailed},
 		{500, "InternalError", storage.ErrUnreachable, storage.ReasonServerFailed},
-		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest}, // none was asked for
+		{400, "InvalidStorageClass", nil, storage.ReasonInvalidRequest}, // no class was requested
 		{400, "BadDigest", storage.ErrUnreachable, storage.ReasonDamagedInTransit},
 	} {
 		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
@@ -290,8 +290,8 @@ func TestErrorsByCode(t *testing.T) {
 	}
 }
 
-// TestNotFoundOfAnother: a 404 of whatever stands in the server's place says
-// nothing about any blob, through every verb.
+// TestNotFoundOfAnother: a 404 from anything in the server's place says nothing about
+// any blob, through every verb.
 func TestNotFoundOfAnother(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
@@ -314,7 +314,7 @@ func TestNotFoundOfAnother(t *testing.T) {
 					t.Errorf("%s takes an outage for a missing blob: %v", verb, err)
 				}
 				check(t, verb, err, storage.ErrUnreachable, storage.ReasonNotS3, config)
-				if !strings.HasSuffix(fmt.Sprint(err), "the answer is not one of an S3 server") {
+				if !strings.HasSuffix(fmt.Sprint(err), "the answer is not from an S3 server") {
 					t.Errorf("%s: %v", verb, err)
 				}
 			}
@@ -322,8 +322,8 @@ func TestNotFoundOfAnother(t *testing.T) {
 	}
 }
 
-// TestUnavailableByAnother: a 503 of the proxy before a server that is gone is
-// one of a server that fails, through every verb; it is repeated as that.
+// TestUnavailableByAnother: a 503 of the proxy before a dead server counts as a failing
+// server, through every verb, and is retried as such.
 func TestUnavailableByAnother(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -352,7 +352,7 @@ func TestUnavailableByAnother(t *testing.T) {
 			if struck := proxy.Struck(); struck != 5 {
 				t.Errorf("it was asked %d times, want 5", struck)
 			}
-			down.RetryAfter = time.Hour // a page for maintenance; nobody waits for it
+			down.RetryAfter = time.Hour // a maintenance page; the driver does not wait for it
 			proxy.Arm(down)
 			for verb, err := range everyVerb(t.Context, b, data) {
 				check(t, verb, err, storage.ErrUnreachable, storage.ReasonServerFailed, config)

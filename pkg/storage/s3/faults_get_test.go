@@ -18,12 +18,12 @@ import (
 type getCase struct {
 	faultCase
 	rng     *storage.Range
-	corrupt bool // over plain http, where nobody but who knows the digest can see it
+	corrupt bool // over plain http, where only the digest shows it
 }
 
 const getSize = 400_000
 
-// getCases are every fault, once and for ever, in a Get and in one of a range.
+// getCases are all faults, once and permanent, in a Get and in one of a range.
 func getCases(all bool) []getCase {
 	get := step{Fault: faultproxy.Fault{Kind: faultproxy.GetObject, Key: "/sha256/"}, answer: 200_000}
 	var cases []getCase
@@ -52,12 +52,12 @@ func expectedOfGet(f faultproxy.Fault) faultCase {
 	case f.Action == faultproxy.Answer && f.Status < 500:
 		return faultCase{want: fails, kind: storage.ErrDenied}
 	case f.Always && f.Action == faultproxy.Reset && f.Where == faultproxy.InAnswer:
-		// What had come and was not read yet goes with the connection: it may
-		// be no progress, as often as that is tried.
+		// Bytes received but not yet read are lost with the connection: no attempt
+		// may make progress.
 		return faultCase{want: either}
 	case f.Action == faultproxy.Corrupt, !f.Always, f.Where == faultproxy.InAnswer:
-		// A body that breaks off again and again comes to its end all the same
-		// when each piece brings it on.
+		// A body that is interrupted again and again still ends if each piece makes
+		// progress.
 		return faultCase{want: succeeds}
 	case f.Action == faultproxy.Answer && f.Code == "SlowDown":
 		return faultCase{want: fails, kind: storage.ErrThrottled}
@@ -65,8 +65,8 @@ func expectedOfGet(f faultproxy.Fault) faultCase {
 	return faultCase{want: fails, kind: storage.ErrUnreachable}
 }
 
-// TestFaultsOfGet: whatever goes wrong in a Get, it gives the bytes that were
-// asked for, or those before the fault and an error that has a type.
+// TestFaultsOfGet: whatever fails in a Get, it returns the requested bytes, or those
+// before the fault and a typed error.
 func TestFaultsOfGet(t *testing.T) {
 	t.Parallel()
 	place := &bed{server: servers.S3(t), proxy: faultproxy.HTTP}
@@ -97,7 +97,7 @@ func (place *bed) get(t *testing.T, cases []getCase) {
 					return err
 				}
 				defer r.Close()
-				// As pull does: who reads a blob knows its digest.
+				// Like pull: a reader of a blob knows its digest.
 				hashing := digest.NewReader(r)
 				if got, err = io.ReadAll(hashing); err != nil {
 					return err

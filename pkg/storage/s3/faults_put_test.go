@@ -19,28 +19,28 @@ import (
 
 // step is one request of a Put, and how large its bodies are.
 type step struct {
-	faultproxy.Fault       // which
+	faultproxy.Fault       // the request
 	request, answer  int64 // bytes of the bodies, about; 0: none
-	few              bool  // it is as another step, and needs no full set of faults
+	few              bool  // similar to another step; needs no full set of faults
 }
 
-// way is a way in which a Put goes.
+// way is one way of a Put.
 type way struct {
 	name    string
 	known   bool // the digest
-	refused bool // by us: the digest is another
+	refused bool // by us: the digest differs
 	copied  bool // from staging in parts
 	data    []byte
 	want    digest.Dual
 	steps   []step
 }
 
-// blobKeys is in the path of each blob's key, and of nothing else.
+// blobKeys is part of the path of each blob's key, and of no other key.
 const blobKeys = "/sha256/"
 
 func ways() []way {
 	whole, parts := storagetest.Bytes(11, 300_000), storagetest.Bytes(12, s3.MinMultipartChunkBytes+400_000)
-	small := storagetest.Bytes(13, 30_000) // lies in a small buffer
+	small := storagetest.Bytes(13, 30_000) // fits a small buffer
 	create := func(key string) step {
 		return step{faultproxy.Fault{Kind: faultproxy.CreateMultipartUpload, Key: key}, 0, 200, false}
 	}
@@ -84,7 +84,7 @@ func ways() []way {
 	}
 }
 
-// spoilings are the faults of one step, once each: all, or those that differ most.
+// spoilings are the faults of one step, once each: all of them, or the most different ones.
 func (s step) spoilings(all bool) []faultproxy.Fault {
 	answer := func(status int, code string) faultproxy.Fault {
 		f := faultproxy.Fault{Action: faultproxy.Answer, Status: status, Code: code}
@@ -114,7 +114,7 @@ func (s step) spoilings(all bool) []faultproxy.Fault {
 	}
 	if all {
 		add(faultproxy.BeforeRequest, 0, reset, stall, truncate, failed, slow, denied, old)
-		// Not SlowDown, which says that nothing was done.
+		// Not SlowDown, which says that nothing was executed.
 		add(faultproxy.BeforeAnswer, 0, reset, stall, truncate, failed, answer(503, "ServiceUnavailable"))
 	} else {
 		add(faultproxy.BeforeRequest, 0, failed, denied)
@@ -137,7 +137,7 @@ func (s step) spoilings(all bool) []faultproxy.Fault {
 	return found
 }
 
-// lasting picks the faults that are also tried without an end.
+// lasting selects the faults that are also tested without an end.
 func lasting(f faultproxy.Fault) bool {
 	switch f.Action {
 	case faultproxy.Answer:
@@ -156,7 +156,7 @@ type putCase struct {
 	way way
 }
 
-// putCases are every fault in every step, once and for ever.
+// putCases are all faults in all steps, once and permanent.
 func putCases(all bool) []putCase {
 	var cases []putCase
 	for _, w := range ways() {
@@ -184,51 +184,51 @@ func putCases(all bool) []putCase {
 	return cases
 }
 
-// expected says what a fault must come to.
+// expected returns the required result of a fault.
 func expected(w way, f faultproxy.Fault) faultCase {
 	once := !f.Always
 	lost := f.Where == faultproxy.BeforeAnswer || f.Where == faultproxy.InAnswer
 	final := f.Action == faultproxy.Answer && f.Status < 500
 	switch {
 	case w.refused:
-		// What cleaning up meets is no news to the caller. What it could not
-		// remove for ever stays: its own requests are what fails.
+		// Faults during clean-up do not concern the caller. What permanently cannot
+		// be removed stays: the removal's own requests are what fails.
 		return faultCase{want: fails, kind: storage.ErrMismatch, leaves: f.Always && f.Kind == faultproxy.AbortMultipartUpload}
 	case f.Kind == faultproxy.DeleteObject:
 		return faultCase{want: succeeds, leaves: f.Always || final}
 	case f.Action == faultproxy.Drip:
 		return faultCase{want: succeeds}
 	case f.Kind == faultproxy.CreateMultipartUpload && lost:
-		// An upload that the server has begun and nobody can name: for a
-		// blob's key, which others may be uploading to, it is left to the sweep.
+		// An upload that the server has begun and whose id is unknown: if it is to a
+		// blob's key, to which others may be uploading, the sweep removes it.
 		return faultCase{want: map[bool]outcome{true: succeeds, false: either}[once && f.Action != faultproxy.Corrupt], leaves: f.Key == blobKeys}
 	case final && f.Kind == faultproxy.HeadObject:
-		// Its answer has no body to say which 400 or 403 it is, and whatever
-		// else is asked finds all in order.
+		// The answer has no body to say which 400 or 403 it is, and every other
+		// request succeeds.
 		return faultCase{want: fails}
 	case final:
 		return faultCase{want: fails, kind: storage.ErrDenied}
 	case f.Action == faultproxy.Corrupt && f.Where == faultproxy.InRequest && f.Kind == faultproxy.CompleteMultipartUpload:
-		// A server that looks for the parts before it looks at the hash
-		// (MinIO) finds one missing.
+		// A server that looks for the parts before it verifies the hash (MinIO)
+		// finds one missing.
 		return faultCase{want: either}
 	case f.Action == faultproxy.Corrupt && f.Where == faultproxy.InAnswer:
-		return faultCase{want: either} // it may turn a bit that means nothing
+		return faultCase{want: either} // it may turn a bit without meaning
 	case once:
 		return faultCase{want: succeeds}
 	case lost && f.Kind == faultproxy.UploadPartCopy:
-		return faultCase{want: fails, kind: storage.ErrUnreachable} // the answer is needed: it tells the part's tag
+		return faultCase{want: fails, kind: storage.ErrUnreachable} // the answer is needed: it contains the part's tag
 	case lost:
-		return faultCase{want: either} // what happened can be seen
-	case f.Action == faultproxy.Answer && f.Code == "SlowDown" && f.Kind != faultproxy.HeadObject: // whose answer has no code
+		return faultCase{want: either} // the result can be checked
+	case f.Action == faultproxy.Answer && f.Code == "SlowDown" && f.Kind != faultproxy.HeadObject: // its answer has no code
 		return faultCase{want: fails, kind: storage.ErrThrottled}
 	}
 	return faultCase{want: fails, kind: storage.ErrUnreachable}
 }
 
-// TestFaultsOfPut: whatever goes wrong in whichever request of a Put, it ends
-// in time with success or an error that has a type; the blob is there and right,
-// or not there; and nothing is left behind.
+// TestFaultsOfPut: whatever fails in whichever request of a Put, the Put ends in time
+// with success or a typed error; the blob is stored correctly or not at all; and
+// nothing is left behind.
 func TestFaultsOfPut(t *testing.T) {
 	t.Parallel()
 	place := &bed{server: servers.S3(t), proxy: faultproxy.HTTP}

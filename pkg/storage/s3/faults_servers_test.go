@@ -15,11 +15,10 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestFaultsOfTLS: over https any fault in the bytes on the wire, in either
-// direction, is as a connection that broke or that stands still: the request is
-// made again on another one, and nobody sees it. A turned bit is found by TLS.
-// There is one that ends a call: a first byte that is none of TLS is taken for a
-// server that does not speak it.
+// TestFaultsOfTLS: over https any fault in the bytes of a connection, in either
+// direction, acts like a lost or stalled connection: the request is retried on
+// another one, and the caller does not notice. TLS detects a turned bit. One fault
+// ends a call: a first byte that is not TLS means a server that does not speak TLS.
 func TestFaultsOfTLS(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {
@@ -60,7 +59,7 @@ func TestFaultsOfTLS(t *testing.T) {
 	}
 }
 
-// TestFaultsElsewhere tries those that differ most on the other servers.
+// TestFaultsElsewhere runs the most different faults on the other servers.
 func TestFaultsElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []servers.S3Kind{servers.MinIO, servers.RGW} {
@@ -74,7 +73,7 @@ func TestFaultsElsewhere(t *testing.T) {
 }
 
 // TestDamageOnTheWay: in every mode a bit that turns in the body of a request is
-// found, also on servers that do not look at what the mode sends (Ceph RGW).
+// detected, even on servers that ignore what the mode sends (Ceph RGW).
 func TestDamageOnTheWay(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {
@@ -97,15 +96,15 @@ func TestDamageOnTheWay(t *testing.T) {
 	}
 }
 
-// TestExpiredCredentials: a session token that expires in the middle of an
-// upload ends it with a reason that says so.
+// TestExpiredCredentials: a session token that expires during an upload ends the
+// upload with a reason that says so.
 func TestExpiredCredentials(t *testing.T) {
 	t.Parallel()
 	place := &bed{server: servers.S3(t), proxy: faultproxy.HTTP}
 	for _, w := range ways()[:3] {
 		t.Run(w.name, func(t *testing.T) {
 			place.behind(t, "expired/"+strings.ReplaceAll(w.name, " ", "-"), func(ctx context.Context, b *faulted) {
-				// From the request after the first: the upload is begun, and cannot even be removed.
+				// From the second request on: the upload has begun, and cannot even be removed.
 				nth := 2
 				if w.name == "whole" {
 					nth = 1
@@ -125,8 +124,8 @@ func TestExpiredCredentials(t *testing.T) {
 	}
 }
 
-// TestThrottledForLong: a server that wants more time than the caller has is
-// not waited for.
+// TestThrottledForLong: the driver does not wait for a server that asks for more
+// time than the caller has.
 func TestThrottledForLong(t *testing.T) {
 	t.Parallel()
 	place := &bed{server: servers.S3(t), proxy: faultproxy.HTTP}
@@ -156,7 +155,7 @@ func TestThrottledForLong(t *testing.T) {
 	})
 }
 
-// TestNoName: a host name that is not known ends a Put in time, and gives back what it held.
+// TestNoName: an unknown host name ends a Put in time, and the Put returns its memory.
 func TestNoName(t *testing.T) {
 	t.Parallel()
 	place := &bed{server: servers.S3(t), proxy: func(tb testing.TB, endpoint string) *faultproxy.Proxy {

@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	// faultTimeout is the requestTimeout of backends behind a proxy: short, and
-	// enough for a machine that is busy.
+	// faultTimeout is the requestTimeout of backends behind a proxy: short, but
+	// sufficient on a busy machine.
 	faultTimeout = 3 * time.Second
-	// faultDeadline is the caller's: time for a stall in each of two attempts,
-	// and for what comes after, ten cases at a time on a machine that is busy.
+	// faultDeadline is the caller's: time for a stall in each of two attempts and
+	// for what follows, ten cases in parallel on a busy machine.
 	faultDeadline = time.Minute
-	// faultSlack is how much later than its deadline a call may return: it
-	// cleans up, on the caller's account, in requests that may stall as well.
+	// faultSlack is how long after its deadline a call may return: it cleans up
+	// with requests that may stall as well.
 	faultSlack = 4 * time.Second
-	// settleTime is how long what goes on behind a call's back may take: an
-	// answer that nobody waits for any more, and the proxy's news of it.
+	// settleTime bounds what continues after a call has returned: an answer that
+	// nobody waits for any more, and the proxy's report of it.
 	settleTime = 15 * time.Second
 )
 
-// outcome is what a fault must come to, beyond what must hold for each.
+// outcome is the required result of a fault, beyond what every call must satisfy.
 type outcome string
 
 const (
@@ -54,10 +54,10 @@ type faultCase struct {
 	want   outcome
 	kind   error  // of a failure; nil for any that has a type
 	reason string // of a failure; empty for any
-	leaves bool   // what the server holds may be unknown to the driver
+	leaves bool   // the server may hold objects that the driver does not know
 }
 
-// bed is where cases lie: a bucket, of which each has a prefix.
+// bed is the bucket of the cases, each of which has a prefix.
 type bed struct {
 	server servers.S3Server
 	proxy  func(testing.TB, string) *faultproxy.Proxy
@@ -65,7 +65,7 @@ type bed struct {
 	mode   s3.Checksums // of the backends
 }
 
-// inParallel runs cases at once, because most of them wait; testing's own limit is
+// inParallel runs cases in parallel, because most of them wait; testing's own limit is
 // the number of processors.
 func inParallel[T any](t *testing.T, cases []T, name func(T) string, run func(*testing.T, T)) {
 	t.Helper()
@@ -90,15 +90,15 @@ type faulted struct {
 	label  string
 }
 
-// do runs a call so that the goroutines which it starts are known as its own:
-// they inherit the label.
+// do runs a call so that the goroutines it starts can be recognized: they inherit the
+// label.
 func (f *faulted) do(ctx context.Context, call func(context.Context) error) (err error) {
 	pprof.Do(ctx, pprof.Labels("faulted", f.label), func(ctx context.Context) { err = call(ctx) })
 	return err
 }
 
-// behind opens a backend behind a proxy of its own, has run use it, and checks
-// that nothing of it is left: no buffer, no goroutine, no connection.
+// behind opens a backend behind a proxy of its own, lets run use it, and checks that
+// nothing is left: no buffer, no goroutine, no connection.
 func (place *bed) behind(t *testing.T, prefix string, run func(context.Context, *faulted)) {
 	t.Helper()
 	p := place.proxy(t, place.server.Endpoint)
@@ -144,7 +144,7 @@ func running(label string) string {
 // settles waits until nothing is wrong any more.
 func settles(t *testing.T, wrong func() string) {
 	t.Helper()
-	// Seldom: with hundreds of goroutines each look costs.
+	// Rarely: with hundreds of goroutines each check is expensive.
 	for end, pause := time.Now().Add(settleTime), 50*time.Millisecond; ; pause = min(2*pause, 800*time.Millisecond) {
 		what := wrong()
 		if what == "" {
@@ -158,7 +158,7 @@ func settles(t *testing.T, wrong func() string) {
 	}
 }
 
-// inTime calls with a deadline and checks how it ended.
+// inTime calls with a deadline and checks how the call ended.
 func (f *faulted) inTime(ctx context.Context, t *testing.T, c faultCase, call func(context.Context) error) error {
 	t.Helper()
 	began := time.Now()
@@ -183,7 +183,7 @@ func (f *faulted) inTime(ctx context.Context, t *testing.T, c faultCase, call fu
 	return err
 }
 
-// mustBeTyped: callers decide by sentinels and reasons, and people read no secrets.
+// mustBeTyped: callers decide by sentinels and reasons, and messages contain no secrets.
 func mustBeTyped(t *testing.T, err error, config s3.Config) {
 	t.Helper()
 	if err == nil {
@@ -204,7 +204,7 @@ func mustBeTyped(t *testing.T, err error, config s3.Config) {
 	}
 }
 
-// objects lists the keys below a prefix, past the proxy.
+// objects lists the keys below a prefix, bypassing the proxy.
 func (place *bed) objects(t *testing.T, prefix string) []string {
 	t.Helper()
 	found, err := place.server.Client().ListObjectsV2(t.Context(), &sdk.ListObjectsV2Input{
@@ -221,8 +221,8 @@ func (place *bed) objects(t *testing.T, prefix string) []string {
 	return keys
 }
 
-// uploads lists unfinished uploads of these keys, by exact key: some servers
-// list no others.
+// uploads lists unfinished uploads of these keys, by exact key: some servers list no
+// others.
 func (place *bed) uploads(t *testing.T, keys map[string]bool) []string {
 	t.Helper()
 	var found []string
@@ -241,7 +241,7 @@ func (place *bed) uploads(t *testing.T, keys map[string]bool) []string {
 	return found
 }
 
-// hashOf reads an object, past the proxy.
+// hashOf reads an object, bypassing the proxy.
 func (place *bed) hashOf(t *testing.T, key string) (digest.Dual, int64, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

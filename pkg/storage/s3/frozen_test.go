@@ -24,25 +24,25 @@ import (
 
 const (
 	frozenFor = 30 * time.Second
-	// frozenDeadline of each call: time for two attempts by faultTimeout, and for what was
+	// frozenDeadline of each call: time for two attempts by faultTimeout, and for calls
 	// begun before the thaw to end after it.
 	frozenDeadline = 8 * time.Second
-	// thawTime is what a cluster may take until it is as before.
+	// thawTime is how long a cluster may take to recover.
 	thawTime = 2 * time.Minute
 )
 
-// whileFrozen is what the calls of TestFrozenForLong came to.
+// whileFrozen holds the results of the calls of TestFrozenForLong.
 type whileFrozen struct {
 	*faulted
 	t     *testing.T
 	until time.Time
 
 	mu     sync.Mutex
-	tried  [][]byte // what was to be stored
+	tried  [][]byte // the blobs whose Put was tried
 	failed int
 }
 
-// again makes calls until the thaw: each ends in time, right or with an error that says why.
+// again repeats calls until the thaw: each ends in time, successfully or with an error that says why.
 func (w *whileFrozen) again(ctx context.Context, name string, call func(ctx context.Context, nth int) error) {
 	for nth := 0; time.Now().Before(w.until); nth++ {
 		began := time.Now()
@@ -64,7 +64,7 @@ func (w *whileFrozen) again(ctx context.Context, name string, call func(ctx cont
 	}
 }
 
-// put stores what no other call does; what it says to be there is looked at in the end.
+// put stores a new blob per call; the blobs reported as stored are checked at the end.
 func (w *whileFrozen) put(known bool, seed uint64, size int64) func(context.Context, int) error {
 	return func(ctx context.Context, nth int) error {
 		data := storagetest.Bytes(seed+uint64(nth), size) //nolint:gosec // a small number
@@ -98,7 +98,7 @@ func (w *whileFrozen) get(want []byte) func(context.Context, int) error {
 	}
 }
 
-// sweep removes all that is no blob, and says what there was.
+// sweep removes everything that is not a blob, and returns what it found.
 func (w *whileFrozen) sweep(ctx context.Context) (found []string, err error) {
 	for orphan, err := range w.Orphans(ctx) {
 		if err != nil {
@@ -112,10 +112,10 @@ func (w *whileFrozen) sweep(ctx context.Context) (found []string, err error) {
 	return found, nil
 }
 
-// TestFrozenForLong: the disks of a Ceph cluster stand still for half a minute,
-// while clients put and get. Each call ends in time, with the right bytes or a
-// time-out. Then they go on: all is as it was, and of what was broken off a sweep
-// leaves nothing, nor takes anything else with it.
+// TestFrozenForLong: the disks of a Ceph cluster stop for half a minute while clients
+// put and get. Each call ends in time, with the right bytes or a timeout. After the
+// thaw everything works as before; a sweep removes everything that interrupted calls
+// left, and nothing else.
 func TestFrozenForLong(t *testing.T) {
 	t.Parallel()
 	cluster := servers.OwnRGW(t)
@@ -149,7 +149,7 @@ func TestFrozenForLong(t *testing.T) {
 			t.Error("nothing failed: it was not frozen")
 		}
 
-		// What the cluster had in hand it still works on.
+		// The cluster still works on the requests that it had received.
 		recovered := time.Now().Add(thawTime)
 		for _, data := range append(w.tried, small, large) {
 			for {
@@ -188,8 +188,8 @@ func TestFrozenForLong(t *testing.T) {
 	})
 }
 
-// TestFrozenServer: a server whose disks have stopped takes requests and answers
-// none. Each call ends by requestTimeout, and all is well once they go on.
+// TestFrozenServer: a server whose disks have stopped accepts requests and answers
+// none. Each call ends by requestTimeout, and calls succeed again after the thaw.
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	cluster := servers.OwnRGW(t)
@@ -235,7 +235,7 @@ func TestFrozenServer(t *testing.T) {
 		})
 		cluster.Thaw(t)
 		for _, data := range [][]byte{small, more, way.data, way.data[1:]} {
-			// What it had in hand it still works on.
+			// The server still works on the requests that it had received.
 			settles(t, func() string {
 				if err := b.do(ctx, put(data)); err != nil {
 					return err.Error()
@@ -249,9 +249,9 @@ func TestFrozenServer(t *testing.T) {
 	})
 }
 
-// TestFrozenAtTheEnd: a server that stands still while it completes an upload,
-// for longer than its time-out, has made the object when it goes on: that is a
-// success, and the upload is neither aborted nor left behind.
+// TestFrozenAtTheEnd: a server that stops while it completes an upload, for longer
+// than the timeout, has created the object when it continues. That is a success: the
+// upload is neither aborted nor left behind.
 func TestFrozenAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cluster := servers.OwnRGW(t)

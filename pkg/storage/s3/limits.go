@@ -2,22 +2,22 @@ package s3
 
 import "time"
 
-// Defaults of what a Config leaves out. StorageBackend's schema has the same.
+// Defaults of fields that a Config leaves out. StorageBackend's schema has the same.
 const (
 	DefaultRegion                  = "us-east-1"
 	DefaultMultipartThresholdBytes = 16 << 20
 	DefaultMultipartChunkBytes     = 8 << 20
 	// DefaultRequestTimeout: a server that completes an upload or copies a
-	// large object may be silent for a good part of it.
+	// large object may be silent for most of it.
 	DefaultRequestTimeout = time.Minute
-	// DefaultMaxConnections: a slow download holds one for as long as it lasts,
-	// so there are more than requests that do work.
+	// DefaultMaxConnections: a slow download holds a connection until it ends,
+	// so there are more connections than requests that do work.
 	DefaultMaxConnections = 512
 )
 
-// Bounds of a Config, in bytes or characters where no unit stands. Those of the
-// service are from the Amazon S3 user guide, "Multipart upload limits".
-// StorageBackend's schema has the same.
+// Bounds of a Config, in bytes or in characters. Those of the service are from the
+// Amazon S3 user guide, "Multipart upload limits". StorageBackend's schema has the
+// same.
 const (
 	MaxEndpoint     = 512
 	MaxRegion       = 64
@@ -29,7 +29,7 @@ const (
 	MinMultipartThresholdBytes = 5 << 20
 	MaxMultipartThresholdBytes = maxSinglePutBytes
 	MinMultipartChunkBytes     = 5 << 20
-	MaxMultipartChunkBytes     = 64 << 20 // the service takes 5 GiB; a part is held in memory
+	MaxMultipartChunkBytes     = 64 << 20 // the service allows 5 GiB, but a part is held in memory
 	MaxParts                   = 10_000
 	MinRequestTimeout          = time.Second
 	MaxRequestTimeout          = 10 * time.Minute
@@ -39,18 +39,18 @@ const (
 	maxUploadsListed  = 1000
 )
 
-// What texts must match, in the syntax of RE2.
+// Patterns of text fields, in the syntax of RE2.
 const (
 	// EndpointPattern is a scheme, a host or address, and a port: no user, path,
-	// query or fragment. That brackets hold an IPv6 address is checked besides.
+	// query or fragment. An IPv6 address in brackets is checked separately.
 	EndpointPattern = `^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$`
 	RegionPattern   = `^[a-z0-9][a-z0-9-]*$`
-	// BucketPattern is Amazon's, with upper case and underscores, which other
-	// servers allow besides. Two dots in a row are refused apart.
+	// BucketPattern is Amazon's, plus upper case and underscores, which other
+	// servers allow. Two consecutive dots are refused separately.
 	BucketPattern = `^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$`
-	// KeyPrefixPattern holds what no server treats in its own way. A segment is
-	// a file's name on some, which 255 bytes bound; one that begins with a dot
-	// could be ours.
+	// KeyPrefixPattern allows only what all servers treat alike. On some, a
+	// segment is a file name, which is limited to 255 bytes; a segment that
+	// begins with a dot could be ours.
 	KeyPrefixPattern    = `^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$`
 	StorageClassPattern = `^[A-Z0-9][A-Z0-9_]*$`
 )

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestMain lets more tests run at once than there are processors: most of them
-// wait, for a server or for a fault to time out.
+// TestMain runs more tests in parallel than there are processors: most of them wait
+// for a server, or for a fault to time out.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {

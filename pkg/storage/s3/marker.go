@@ -31,10 +31,10 @@ func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
 	return marker, b.failed(ctx, "get the marker", err)
 }
 
-// CreateMarker implements storage.Marked. The conditional write lets one of
-// several writers win on every server that knows it (all that were measured);
-// on others the last one does. Reading back tells the truth on both, once
-// those who race have written.
+// CreateMarker implements storage.Marked. With the conditional write the first of
+// several writers wins on every server that supports it (all tested ones do); on
+// others the last one wins. Reading the marker back returns the winner on both, once
+// all concurrent writers have written.
 func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) {
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
@@ -50,8 +50,8 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	return b.ReadMarker(ctx)
 }
 
-// putMarker may be repeated without looking first: a write of our own whose
-// answer got lost then counts as that of someone else, and is read back.
+// putMarker may be retried without looking first: our own write whose answer was
+// lost then counts as one by another writer, and is read back.
 func (b *Backend) putMarker(ctx context.Context, marker []byte, unless *string) error {
 	sum := sha256.Sum256(marker)
 	return b.try(ctx, func(ctx context.Context) error {

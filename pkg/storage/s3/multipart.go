@@ -16,20 +16,20 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// partsAtOnce of one upload: enough that sending one hides behind the server's
-// work on others.
+// partsAtOnce is the number of parts of one upload in transit: enough to hide the
+// time to send one behind the server's work on the others.
 const partsAtOnce = 4
 
 var errTooManyParts = &storage.PlaceError{Kind: storage.ErrTooLarge, Reason: storage.ReasonTooLarge,
-	Message: "more than 10,000 parts, of multipartChunkBytes or, where the size was declared, of what uploads may hold in memory"}
+	Message: "the blob needs more than 10,000 parts of multipartChunkBytes (with a declared size: of the upload memory)"}
 
-// partSize returns the size of an upload's parts, the last one's apart: the
-// configured one, or more where the size is known and would take too many. A
-// part is held in memory, so it cannot be larger than the budget.
+// partSize returns the size of an upload's parts except the last: the configured
+// size, or a larger one if the size is known and would need too many parts. A part
+// is held in memory, so it cannot exceed the budget.
 func (b *Backend) partSize(size int64) (int64, error) {
 	const round = 1 << 20
 	chunk := b.config.MultipartChunkBytes
-	if size <= b.maxParts*chunk { // or unknown
+	if size <= b.maxParts*chunk { // or the size is unknown
 		return chunk, nil
 	}
 	chunk = (size/b.maxParts + round) / round * round
@@ -42,39 +42,39 @@ func (b *Backend) partSize(size int64) (int64, error) {
 // upload is one multipart upload.
 type upload struct {
 	b   *Backend
-	key string // below the prefix
+	key string // without the prefix
 	id  *string
-	// chunk is the size of its parts, the last one's apart.
+	// chunk is the size of its parts except the last.
 	chunk int64
-	proof proof // of its parts
-	// began: Amazon S3 tells this time as that of the object's last change.
+	proof proof // what its parts carry
+	// began is the time that Amazon S3 reports as the object's last change.
 	began time.Time
-	// strays: an attempt to begin it may have begun another, which has no name here.
+	// strays: a failed attempt may have begun another upload with an unknown id.
 	strays bool
-	// unsettled: the server may be completing it. vanished: since then it is
-	// gone, and not by us.
+	// unsettled: the server may be completing the upload. vanished: it has
+	// disappeared since then, and we did not remove it.
 	unsettled, vanished bool
 
-	// sending has room for the parts that are on their way.
+	// sending has room for the parts in transit.
 	sending chan struct{}
 
 	mu   sync.Mutex
-	done []types.CompletedPart // in the order in which they ended
+	done []types.CompletedPart // in order of completion
 }
 
-// spaces gives the memory for one part after another, each of so many bytes.
+// spaces returns the memory for one part of the given size per call.
 type spaces func(context.Context, int64) (*space, error)
 
-// send uploads every part and returns the digests of the whole. When it
+// send uploads every part and returns the digests of the whole blob. When it
 // returns, no worker runs and no memory is held.
 //
-// A part's memory is handed to a worker and to the hasher, neither of which
-// needs more of it to finish, before send waits for the next: see package buffer.
+// send passes a part's memory to a worker and to the hasher before it waits for the
+// next. Neither needs more memory to finish: see package buffer.
 func (u *upload) send(ctx context.Context, in *intake.Intake, next spaces) (digest.Dual, error) {
 	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
 	workers, working := errgroup.WithContext(stop)
-	workers.SetLimit(partsAtOnce + 1) // one hashes what is sent next
+	workers.SetLimit(partsAtOnce + 1) // one hashes the next part
 	u.sending = make(chan struct{}, partsAtOnce)
 	hasher := digest.NewInPlaceHasher()
 	defer hasher.Close()
@@ -94,7 +94,7 @@ func (u *upload) send(ctx context.Context, in *intake.Intake, next spaces) (dige
 	if err != nil {
 		cancel()
 	}
-	// A worker that failed is why reading was cancelled, unless the caller did it.
+	// A failed worker is why reading was cancelled, unless the caller cancelled.
 	if failed := workers.Wait(); failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		err = failed
 	}
@@ -104,7 +104,7 @@ func (u *upload) send(ctx context.Context, in *intake.Intake, next spaces) (dige
 	return hasher.Sum(), nil
 }
 
-// eachPart fills one part after another and hands it over.
+// eachPart fills one part after another and passes it on.
 func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, hand func(int32, *space)) error {
 	for number, end := int32(1), false; !end; number++ {
 		if int64(number) > u.b.maxParts {
@@ -154,7 +154,7 @@ func (u *upload) sendPart(ctx context.Context, number int32, part *space) error 
 			tag = sent.ETag
 		}
 		return err
-	}, nil) // a part that is there is replaced by itself
+	}, nil) // a repeated part replaces itself
 	if err != nil {
 		return u.b.failed(ctx, "upload a part", err)
 	}

@@ -21,9 +21,9 @@ import (
 
 var _ storage.Cleaner = (*Backend)(nil)
 
-// Now implements storage.Cleaner by the time of a new object below the probe
-// prefix. The Date of an answer would be cheaper, but between us and what
-// stamps objects may stand something with a clock of its own.
+// Now implements storage.Cleaner: it returns the time of a new object below the
+// probe prefix. The Date of an answer would be cheaper, but a proxy with a clock of
+// its own may have set it.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	key := storage.ProbePrefix + "/clock/" + uuid.NewString()
 	defer b.discard(ctx, key)
@@ -51,8 +51,8 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	return *answer.LastModified, nil
 }
 
-// Orphans implements storage.Cleaner. Uploads come last, because to list them
-// is a permission of its own (s3:ListBucketMultipartUploads, and
+// Orphans implements storage.Cleaner. Uploads come last, because listing them needs
+// permissions of its own (s3:ListBucketMultipartUploads, and
 // s3:ListMultipartUploadParts for their sizes and ages).
 func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
@@ -62,7 +62,7 @@ func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] 
 	}
 }
 
-// objectsBelow reports whether to go on.
+// objectsBelow reports whether to continue.
 func (b *Backend) objectsBelow(ctx context.Context, kind storage.OrphanKind, below string, yield func(storage.Orphan, error) bool) bool {
 	pages := s3.NewListObjectsV2Paginator(lister{b}, &s3.ListObjectsV2Input{
 		Bucket: &b.config.Bucket, Prefix: aws.String(*b.key(below) + "/"),
@@ -100,8 +100,8 @@ func (b *Backend) uploads(ctx context.Context, yield func(storage.Orphan, error)
 	return true
 }
 
-// isOurs reports whether an upload to a key, which is below the prefix, can be
-// the driver's: it uploads to blobs, to staging and below the probe prefix.
+// isOurs reports whether an upload to a key below the prefix can be the driver's: it
+// uploads to blobs, to staging and below the probe prefix.
 func isOurs(key string) bool {
 	_, isBlob := storage.ParseKey(key)
 	return isBlob ||
@@ -109,8 +109,8 @@ func isOurs(key string) bool {
 		storage.Orphan{Kind: storage.OrphanProbe, Key: key}.RemovableKey()
 }
 
-// lookAtParts sums up what has arrived, and when it last did. It reports
-// whether the upload still is there.
+// lookAtParts sums up the parts received, and when the last one arrived. It reports
+// whether the upload still exists.
 func (b *Backend) lookAtParts(ctx context.Context, upload *storage.Orphan) (bool, error) {
 	pages := s3.NewListPartsPaginator(lister{b}, &s3.ListPartsInput{
 		Bucket: &b.config.Bucket, Key: b.key(upload.Key), UploadId: &upload.UploadID,
@@ -133,7 +133,7 @@ func (b *Backend) lookAtParts(ctx context.Context, upload *storage.Orphan) (bool
 	return true, nil
 }
 
-// isGone reports whether the server knows no such upload. For RGW that is NoSuchKey, when asked for its parts.
+// isGone reports whether the upload does not exist. RGW says NoSuchKey when asked for its parts.
 func isGone(err error) bool { return isCode(err, "NoSuchUpload", "NoSuchKey") }
 
 // below is the inverse of key.
@@ -154,8 +154,8 @@ func (b *Backend) RemoveOrphan(ctx context.Context, orphan storage.Orphan) error
 	return fmt.Errorf("%s is not an orphan of kind %s", orphan.Key, orphan.Kind)
 }
 
-// removeUpload asks until the server knows it no more: a part that arrives
-// while the upload is being removed may stay behind.
+// removeUpload retries until the upload does not exist: a part that arrives during
+// the removal may stay behind.
 func (b *Backend) removeUpload(ctx context.Context, orphan storage.Orphan) error {
 	for range abortAttempts {
 		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
@@ -169,5 +169,5 @@ func (b *Backend) removeUpload(ctx context.Context, orphan storage.Orphan) error
 			return err
 		}
 	}
-	return errors.New("the upload of " + orphan.Key + " does not go away")
+	return errors.New("the upload of " + orphan.Key + " cannot be removed")
 }

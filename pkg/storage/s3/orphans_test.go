@@ -16,8 +16,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// leave puts into the bucket what a process that died would have left there,
-// and something beside the prefix that is none of our business.
+// leave puts into the bucket what a process that died would leave there, and
+// objects beside the prefix that are not ours.
 func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 	t.Helper()
 	server, prefix := b.(*placed).server, b.(*placed).config.KeyPrefix
@@ -54,8 +54,8 @@ func leave(t *testing.T, b storage.Backend) []storage.Orphan {
 	return left
 }
 
-// openBelow opens a backend with a key prefix on a server of the kind, and says
-// what its keys begin with there.
+// openBelow opens a backend with a key prefix on a server of the kind, and returns
+// the prefix of its keys there.
 func openBelow(t *testing.T, kind servers.S3Kind, prefix string) (servers.S3Server, *placed, string) {
 	t.Helper()
 	server := servers.S3On(t, kind, false)
@@ -69,8 +69,8 @@ func openBelow(t *testing.T, kind servers.S3Kind, prefix string) (servers.S3Serv
 	return server, b, prefix
 }
 
-// TestUploadsOfOthers: who shares the bucket has uploads of their own, which
-// are none of ours, wherever our prefix is.
+// TestUploadsOfOthers: others who use the bucket have uploads of their own, which
+// are never ours, whatever our prefix is.
 func TestUploadsOfOthers(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {
@@ -127,9 +127,9 @@ func begin(t *testing.T, server servers.S3Server, key string) *string {
 	return begun.UploadId
 }
 
-// TestPagesOfUploads: each server names all of more uploads than one answer
-// holds, while they are being removed. Of those to one key versitygw may leave
-// out the rest where a page ends among them, until a later sweep.
+// TestPagesOfUploads: each server lists all uploads, more than one page of them,
+// while they are being removed. versitygw may leave out uploads to one key if a page
+// ends among them; a later sweep finds them.
 func TestPagesOfUploads(t *testing.T) {
 	t.Parallel()
 	const all, toOneKey, page = 23, 7, 5

@@ -18,9 +18,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// putParts sends the source in parts, those in begun first, which are full and
-// which it releases. The order matters: all parts there, both digests agree,
-// and only then the object appears.
+// putParts uploads the source in parts. Those in begun come first; they are full,
+// and putParts releases them. The order matters: all parts are stored, both digests
+// match, and only then does the object appear.
 func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.Intake, begun []*space) (storage.Info, error) {
 	defer func() {
 		for _, s := range begun {
@@ -32,7 +32,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 		return storage.Info{}, err
 	}
 	if len(begun) == 0 {
-		// Before anything else: who waits for memory should need none for it.
+		// Before anything else: an upload that waits for memory should need none for waiting.
 		first, err := b.spaceFor(ctx, in, chunk, b.pool.Begin)
 		if err != nil {
 			return storage.Info{}, err
@@ -56,7 +56,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 		return b.confirm(ctx, got, in.Size())
 	}
 	staging := storage.StagingPrefix + "/" + uuid.NewString()
-	// Also after an error: an answer to Complete that got lost leaves an object.
+	// Even after an error: a lost answer to Complete leaves an object.
 	defer b.discard(ctx, staging)
 	got, err := b.uploadTo(ctx, staging, usualClass, src, in, chunk, next)
 	if err != nil {
@@ -68,7 +68,7 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	return b.confirm(ctx, got, in.Size())
 }
 
-// uploadTo makes an object of the source, or none.
+// uploadTo creates an object from the source, or none.
 func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, chunk int64, next spaces) (digest.Dual, error) {
 	u, err := b.begin(ctx, key, class, b.proofOfParts(ctx))
 	if err != nil {
@@ -90,9 +90,9 @@ func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageC
 	return got, nil
 }
 
-// confirm looks whether the server has made of the parts what it was given;
-// one request, on large blobs only. An object of another length is removed, if
-// two answers say so: one may have been damaged on its way.
+// confirm checks that the server has assembled the parts correctly; it costs one
+// request, on large blobs only. An object of another length is removed if two answers
+// agree on it: one may have been damaged in transit.
 func (b *Backend) confirm(ctx context.Context, got digest.Dual, size int64) (storage.Info, error) {
 	info, err := b.Head(ctx, got.SHA256)
 	if err == nil && info.Size != size {
@@ -100,23 +100,23 @@ func (b *Backend) confirm(ctx context.Context, got digest.Dual, size int64) (sto
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return storage.Info{}, lost("the server on " + b.place + " has not made the object that it was to make of the parts")
+		return storage.Info{}, lost("the server on " + b.place + " did not create the object from its parts")
 	case err != nil:
 		return storage.Info{}, err
 	case info.Size != size:
 		b.discard(ctx, storage.Key(got.SHA256))
-		return storage.Info{}, lost(fmt.Sprintf("the server on %s made %d bytes of %d", b.place, info.Size, size))
+		return storage.Info{}, lost(fmt.Sprintf("the server on %s created an object of %d bytes instead of %d", b.place, info.Size, size))
 	}
 	info.Digests = got
 	return info, nil
 }
 
-// lost says that a server did not do what it said.
+// lost says that a server did not do what it reported.
 func lost(message string) error {
 	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed, Message: message}
 }
 
-// promote has the server copy verified bytes from staging to their key.
+// promote makes the server copy verified bytes from staging to their key.
 func (b *Backend) promote(ctx context.Context, staging string, name digest.Digest, class types.StorageClass, size int64) error {
 	from := b.copySource(staging)
 	if size > b.maxCopy {
@@ -132,23 +132,23 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 		return err
 	}, func(ctx context.Context) (bool, error) { return b.stands(ctx, key, size, began) })
 	if ctx.Err() == nil && size > b.copyPart && find(err).reason == storage.ReasonTimedOut {
-		// A server that says nothing while it copies needs smaller pieces.
+		// A server that sends nothing while it copies needs smaller pieces.
 		return b.promoteParts(ctx, from, name, class, size)
 	}
 	return b.copyFailed(ctx, classRefused(class, err))
 }
 
-// copyFailed is failed, where a source that is missing was there before.
+// copyFailed is failed, except that a missing source is a fault: it existed before.
 func (b *Backend) copyFailed(ctx context.Context, err error) error {
 	if ctx.Err() == nil && isCode(err, "NoSuchKey") {
-		return lost("the server on " + b.place + " has not kept what was staged")
+		return lost("the server on " + b.place + " has lost the staged object")
 	}
 	return b.failed(ctx, "copy", err)
 }
 
-// promoteParts is promote for what is too large for one request, or takes too long.
+// promoteParts is promote for blobs that are too large for one request, or take too long.
 func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Digest, class types.StorageClass, size int64) error {
-	u, err := b.begin(ctx, storage.Key(name), class, proof{}) // the server moves bytes that it has
+	u, err := b.begin(ctx, storage.Key(name), class, proof{}) // the server copies bytes that it has
 	if err != nil {
 		return err
 	}
@@ -172,18 +172,18 @@ func (b *Backend) promoteParts(ctx context.Context, from *string, name digest.Di
 	return u.finish(ctx, size)
 }
 
-// copySource names an object as the x-amz-copy-source header wants it.
+// copySource formats an object for the x-amz-copy-source header.
 func (b *Backend) copySource(key string) *string {
 	segments := strings.Split(b.config.Bucket+"/"+*b.key(key), "/")
 	for i, segment := range segments {
-		// Some servers decode a plus as in a query, where it is a space.
+		// Some servers decode a plus as in a query, as a space.
 		segments[i] = strings.ReplaceAll(url.PathEscape(segment), "+", "%2B")
 	}
 	return aws.String(strings.Join(segments, "/"))
 }
 
-// discard deletes an object on the caller's account, also when ctx is over.
-// What it cannot delete is an orphan, and found as such.
+// discard deletes an object even if ctx has ended. If that fails, the object
+// remains as an orphan.
 func (b *Backend) discard(ctx context.Context, key string) {
 	afterwards(ctx, func(ctx context.Context) {
 		b.erase(ctx, b.key(key)) //nolint:errcheck // see above

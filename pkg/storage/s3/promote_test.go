@@ -20,8 +20,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestPromoteInParts lowers the size from which a copy is made in parts; the
-// service's is 5 GiB.
+// TestPromoteInParts lowers the size above which a copy is made in parts; the
+// service's limit is 5 GiB.
 func TestPromoteInParts(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -38,7 +38,7 @@ func TestPromoteInParts(t *testing.T) {
 		}
 		defer b.Close()
 		b.maxCopy, b.copyPart = 5<<20, 5<<20
-		b.config.KeyPrefix = "a prefix/é+%"            // more than may be declared, and escaped all the same
+		b.config.KeyPrefix = "a prefix/é+%"            // not allowed in a declaration, but still escaped
 		data := bytes.Repeat([]byte(checksums), 3<<20) // three parts, the last a short one
 		info, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize})
 		if err != nil {
@@ -56,8 +56,8 @@ func TestPromoteInParts(t *testing.T) {
 	}
 }
 
-// TestPromoteOfASilentServer: a server that answers nothing while it copies is
-// given smaller pieces to copy.
+// TestPromoteOfASilentServer: a server that sends nothing while it copies gets
+// smaller pieces to copy.
 func TestPromoteOfASilentServer(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -83,8 +83,8 @@ func TestPromoteOfASilentServer(t *testing.T) {
 	}
 }
 
-// TestLostAnswerToARepair: what was there before is no sign that a Put whose
-// answer got lost has worked: it may be what the Put was to mend.
+// TestLostAnswerToARepair: an object that existed before does not prove that a Put
+// whose answer was lost succeeded: it may be what the Put was meant to repair.
 func TestLostAnswerToARepair(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -104,7 +104,7 @@ func TestLostAnswerToARepair(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // the server tells whole seconds
+	time.Sleep(3 * time.Second) // the server reports whole seconds
 	proxy.Arm(faultproxy.Fault{Kind: faultproxy.PutObject, Where: faultproxy.BeforeRequest, Action: faultproxy.Reset})
 	if _, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)}); err != nil {
 		t.Fatal(err)
@@ -119,8 +119,8 @@ func TestLostAnswerToARepair(t *testing.T) {
 	}
 }
 
-// TestLargerParts: a blob of known size gets parts that are few enough, as long
-// as they fit the memory.
+// TestLargerParts: a blob of known size gets parts large enough that there are not too
+// many, as long as they fit the memory.
 func TestLargerParts(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -166,8 +166,8 @@ func TestLargerParts(t *testing.T) {
 	}
 }
 
-// TestRevokedBody: a transport that reads on after the request is over must
-// not see buffers that belong to someone else by then.
+// TestRevokedBody: a transport that keeps reading after the request has ended must
+// not see buffers that belong to another upload by then.
 func TestRevokedBody(t *testing.T) {
 	t.Parallel()
 	content := newBody([][]byte{[]byte("01"), []byte("234"), nil, []byte("5")})
@@ -196,8 +196,8 @@ func TestRevokedBody(t *testing.T) {
 	}
 }
 
-// TestAmbientCredentials are used only where the config lets them; the test
-// does not run in parallel because the environment is one.
+// TestAmbientCredentials: they are used only if the config allows them. The test does
+// not run in parallel because the environment is global.
 func TestAmbientCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "ambient-access")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "ambient-secret")

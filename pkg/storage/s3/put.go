@@ -15,8 +15,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
-// Put implements storage.Store. Info.Modified is zero for a blob that went up
-// in one request: the answer does not tell it.
+// Put implements storage.Store. Info.Modified is zero for a blob uploaded in one
+// request: the answer does not contain it.
 func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, error) {
 	in := intake.New(src)
 	defer in.Close()
@@ -40,15 +40,15 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 		return storage.Info{}, err
 	}
 	defer held.release()
-	// At least one byte is asked for, so that an empty blob is seen to end.
+	// At least one byte is requested, so that the end of an empty blob is noticed.
 	if _, err := held.fill(max(1, src.Size), func(p []byte) (int, bool, error) { return in.Fill(ctx, p) }); err != nil {
 		return storage.Info{}, err
 	}
 	return b.putWhole(ctx, src, held.pieces())
 }
 
-// putSmall holds what comes in one small buffer, whose number bounds how many
-// such blobs are under way; it goes on with what is larger and had no size.
+// putSmall holds the bytes in one small buffer; the number of small buffers bounds
+// how many such blobs are in transit. It continues with larger blobs of unknown size.
 func (b *Backend) putSmall(ctx context.Context, src storage.Source, in *intake.Intake) (storage.Info, error) {
 	small := b.pool.Small()
 	buf, err := small.Get(ctx)
@@ -69,10 +69,10 @@ func (b *Backend) putSmall(ctx context.Context, src storage.Source, in *intake.I
 	return b.putUnknownSize(ctx, src, in)
 }
 
-// putUnknownSize holds what comes until it ends or reaches the threshold. It
-// waits for the first part's memory only, holding none; for more it does not
-// wait, so that it cannot stand in the way of others who do: when none is
-// free it begins the upload in parts early.
+// putUnknownSize holds the bytes until the source ends or the threshold is reached.
+// It waits only for the memory of the first part, while it holds none. It never waits
+// for more, so that it cannot block others: if none is free, it begins the multipart
+// upload early.
 func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *intake.Intake) (storage.Info, error) {
 	var held []*space
 	defer func() {
@@ -103,11 +103,11 @@ func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *in
 		}
 	}
 	begun := held
-	held = nil // they belong to the parts now
+	held = nil // the parts own them now
 	return b.putParts(ctx, src, in, begun)
 }
 
-// nextHeld waits for memory if it may, else takes what is free: nil for none.
+// nextHeld waits for memory if allowed, otherwise takes free memory: nil for none.
 func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, wait bool) (*space, error) {
 	if wait {
 		return b.spaceFor(ctx, in, size, b.pool.Begin)
@@ -119,8 +119,8 @@ func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, w
 	return asSpace(b.pool, bufs), nil
 }
 
-// putWhole stores bytes that lie in memory, in one request under the signed
-// SHA-256 that names them.
+// putWhole stores bytes that are in memory, in one request under the signed SHA-256
+// that names them.
 func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]byte) (storage.Info, error) {
 	got := intake.Hash(pieces...)
 	size := sizeOf(pieces)
@@ -150,10 +150,9 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	return storage.Info{Digests: got, Size: size}, nil
 }
 
-// stands reports whether an object of that size is there that was written
-// since began: what a request that may have succeeded was to make. An older one
-// may be the damaged one that is being replaced. Both times of its age are the
-// server's.
+// stands reports whether an object of that size exists that was written since began:
+// the result of a request whose outcome is unknown. An older object may be the
+// damaged one that is being replaced. The server sets both times.
 func (b *Backend) stands(ctx context.Context, key string, size int64, began time.Time) (bool, error) {
 	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
 	switch {
@@ -169,9 +168,9 @@ func (b *Backend) stands(ctx context.Context, key string, size int64, began time
 	return now.Sub(*answer.LastModified) <= time.Since(began)+rounding, nil
 }
 
-// rounding is how much older an object may look than it is: both times are
-// told in whole seconds.
+// rounding is how much older an object may look than it is: both times are in whole
+// seconds.
 const rounding = time.Second
 
-// contentType of every object: what a blob means, the registry knows.
+// contentType of every object: the registry, not the storage, knows what a blob means.
 const contentType = "application/octet-stream"

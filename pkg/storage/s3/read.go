@@ -17,24 +17,24 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// blobsPrefix is below what List looks.
+// blobsPrefix is the prefix of all keys that List returns.
 const blobsPrefix = digest.SHA256 + "/"
 
-// Get implements storage.Store. Whatever moves goes on for as long as ctx lets it.
+// Get implements storage.Store. A read that makes progress is limited by ctx alone.
 //
-// A body that breaks off or stalls is taken up at the next byte, in a request
-// for the rest under If-Match: the reader gives one object's bytes, or an error
-// (ErrNotFound when it is gone meanwhile, ReasonChanged when another stands
-// there). Over plain http a bit may turn on its way unseen: neither the driver
-// nor the registry re-hashes what is read, pull and verification do.
+// If a body is interrupted or stalls, the reader requests the rest from the next byte
+// on under If-Match: it returns one object's bytes, or an error (ErrNotFound if the
+// object was deleted meanwhile, ReasonChanged if it was replaced). Over plain http a
+// bit may turn in transit unnoticed: neither the driver nor the registry hashes what
+// is read; pull and verification do.
 func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, storage.Info, error) {
 	input := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))}
 	if rng != nil {
 		if rng.Offset < 0 || rng.Length <= 0 {
 			return b.getNothing(ctx, name, *rng)
 		}
-		// What lies wholly outside is refused by the server; what ends
-		// outside it shortens, which is seen below.
+		// The server refuses a range wholly outside. It shortens one that ends
+		// outside, which is detected below.
 		last := rng.Offset + rng.Length - 1
 		if last < rng.Offset {
 			return nil, storage.Info{}, fmt.Errorf("%s: %w", *input.Key, storage.ErrRange)
@@ -57,14 +57,14 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 
 // span is a part of an object.
 type span struct {
-	at, end int64 // from byte at to the one before end
+	at, end int64 // bytes at to end-1
 	size    int64 // of the object
 }
 
-// answered reads from a first answer what its body holds: what was asked for, or an error.
+// answered returns what the body of a first answer contains: the requested range, or an error.
 func (b *Backend) answered(answer *s3.GetObjectOutput, rng *storage.Range) (span, error) {
 	if answer.ContentLength == nil {
-		return span{}, b.notAsked() // any end would pass for the right one
+		return span{}, b.notAsked() // any end would look like the right one
 	}
 	length := *answer.ContentLength
 	if rng == nil {
@@ -83,17 +83,17 @@ func (b *Backend) answered(answer *s3.GetObjectOutput, rng *storage.Range) (span
 	return got, nil
 }
 
-// notAsked is for a success that cannot be one.
+// notAsked is the error for a success that does not fit the request.
 func (b *Backend) notAsked() error {
 	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonServerFailed,
-		Message: "the server on " + b.place + " did not answer with the range that was asked for"}
+		Message: "the server on " + b.place + " did not answer with the requested range"}
 }
 
 func byteRange(first, last int64) *string {
 	return aws.String(fmt.Sprintf("bytes=%d-%d", first, last))
 }
 
-// getNothing answers a range without bytes, which HTTP cannot express.
+// getNothing answers an empty range, which HTTP cannot express.
 func (b *Backend) getNothing(ctx context.Context, name digest.Digest, rng storage.Range) (io.ReadCloser, storage.Info, error) {
 	info, err := b.Head(ctx, name)
 	if err != nil {
@@ -117,9 +117,9 @@ func parseContentRange(header string) (got span, ok bool) {
 	return got, found && foundTotal && foundPlaces && errFirst == nil && errLast == nil && errSize == nil && first <= last && last < size
 }
 
-// Head implements storage.Store. The answer to a HEAD has no body, so when it
-// is an error, Health is asked which one: a 404 means missing only from a server
-// that answers as S3 does.
+// Head implements storage.Store. The answer to a HEAD has no body, so if it is an
+// error, Health finds out which one: a 404 means a missing blob only if the server
+// answers like S3.
 func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, error) {
 	answer, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.Key(name))})
 	if err != nil {
@@ -141,7 +141,7 @@ func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, e
 	}, nil
 }
 
-// readFailed is failed, with the blob's name where it is missing.
+// readFailed is failed, except that it names a missing blob.
 func (b *Backend) readFailed(ctx context.Context, verb string, name digest.Digest, err error) error {
 	if find(err).kind == storage.ErrNotFound && ctx.Err() == nil {
 		return fmt.Errorf("%s: %w", name, storage.ErrNotFound)
@@ -158,8 +158,8 @@ func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
 	return b.failed(ctx, "delete", err)
 }
 
-// List implements storage.Store: servers list keys in bytewise order, which is
-// the order of the digests.
+// List implements storage.Store: servers list keys in bytewise order, which is the
+// order of the digests.
 func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		pages := s3.NewListObjectsV2Paginator(lister{b}, &s3.ListObjectsV2Input{

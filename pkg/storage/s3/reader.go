@@ -16,28 +16,28 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// readProgress is how many bytes make a break the first one again: n bytes take
-// at most maxAttempts * (1 + n/readProgress) requests, in the Backend's budget.
+// readProgress is how many bytes reset the count of breaks: n bytes take at most
+// maxAttempts * (1 + n/readProgress) requests, within the Backend's budget.
 const readProgress = 64 << 10
 
-// reader gives exactly the bytes that were promised, or an error. It owns no
-// goroutine; between two requests it holds no connection.
+// reader returns exactly the promised bytes, or an error. It owns no goroutine;
+// between two requests it holds no connection.
 type reader struct {
 	b    *Backend
 	ctx  context.Context // the caller's: it bounds every request and pause
 	name digest.Digest
 	etag string // of the first answer
-	span        // at moves on
+	span        // at advances
 
 	body    io.ReadCloser // nil after a break
-	cause   error         // of the last break
-	breaks  int           // in a row
-	counted int64         // where at was when breaks was last set back
+	cause   error         // of the most recent break
+	breaks  int           // consecutive
+	counted int64         // value of at when breaks was last reset
 	err     error         // final
 }
 
-// Read gives what the body gives. It returns an error only once nothing more
-// can be read of the same object.
+// Read returns the bytes of the body. It returns an error only if no more bytes of
+// the same object can be read.
 func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -58,15 +58,15 @@ func (r *reader) Read(p []byte) (int, error) {
 			r.broke(err)
 		}
 		if n > 0 {
-			return n, nil // the error is for the next Read
+			return n, nil // the next Read handles the error
 		}
 	}
 	return 0, r.err
 }
 
-// broke ends a body.
+// broke ends a body after an error.
 func (r *reader) broke(err error) {
-	r.body.Close() //nolint:errcheck // it is broken already
+	r.body.Close() //nolint:errcheck // it has failed already
 	r.body, r.cause = nil, brokenOff(err)
 	if r.at-r.counted >= readProgress {
 		r.breaks, r.counted = 0, r.at
@@ -74,21 +74,21 @@ func (r *reader) broke(err error) {
 	r.breaks++
 }
 
-// brokenOff is a body's error as one of those that are repeated, where what
-// came before is right and the rest may come over another connection.
+// brokenOff wraps a body's error as one that is retried if the bytes before it are
+// right and the rest may arrive over another connection.
 func brokenOff(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
-	// What TLS makes of a record that was damaged is a net.OpError of a private type.
+	// TLS turns a damaged record into a net.OpError of a private type.
 	if errors.As(err, new(*net.OpError)) && findConnection(err).kind == nil {
 		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	return err
 }
 
-// condition is the If-Match that only the first answer's object passes, nil if
-// the server gave nothing to compare with: a weak tag never matches.
+// condition is the If-Match that only the first answer's object satisfies. It is nil
+// if the server returned nothing to compare with: a weak tag never matches.
 func (r *reader) condition() *string {
 	if r.etag == "" || strings.HasPrefix(r.etag, "W/") {
 		return nil
@@ -96,7 +96,7 @@ func (r *reader) condition() *string {
 	return &r.etag
 }
 
-// resume waits, and asks for the rest.
+// resume waits, and requests the rest.
 func (r *reader) resume() error {
 	if r.condition() == nil || !r.b.again(r.ctx, r.breaks, r.cause) {
 		return r.b.failed(r.ctx, "get", r.cause)
@@ -114,7 +114,7 @@ func (r *reader) resume() error {
 	got, ok := parseContentRange(aws.ToString(answer.ContentRange))
 	switch {
 	case aws.ToString(answer.ETag) != r.etag || ok && got.size != r.size:
-		err = r.changed() // the server passes over conditions
+		err = r.changed() // the server ignores conditions
 	case !ok || got != r.span:
 		err = r.b.notAsked()
 	}
@@ -128,10 +128,10 @@ func (r *reader) resume() error {
 
 func (r *reader) changed() error {
 	return &storage.PlaceError{Kind: storage.ErrUnreachable, Reason: storage.ReasonChanged,
-		Message: fmt.Sprintf("get in bucket %s on %s: the object was replaced while it was read", r.b.config.Bucket, r.b.place)}
+		Message: fmt.Sprintf("get in bucket %s on %s: the object was replaced while being read", r.b.config.Bucket, r.b.place)}
 }
 
-// Close drains nothing: a body that was not read to its end costs the connection.
+// Close drains nothing: closing before the end of a body costs the connection.
 func (r *reader) Close() error {
 	if r.err == nil || r.err == io.EOF {
 		r.err = errReaderClosed

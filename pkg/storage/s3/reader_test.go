@@ -25,21 +25,21 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// wire is a way to a server that breaks.
+// wire is a connection to a server that breaks.
 type wire struct {
 	net.Listener
 	target string
-	// after is how many bytes of answers a connection carries before cut is called.
+	// after returns how many bytes of answers a connection carries before cut is called.
 	after func() int64
-	// cut sees a connection then, and what the server still sends on it; it is
-	// closed after.
+	// cut gets the connection then, and what the server still sends on it; the
+	// connection is closed afterwards.
 	cut func(conn, server net.Conn)
 
 	made, open atomic.Int64 // connections
 }
 
-// through starts the wire and returns the server's config with its endpoint.
-// The host that was signed for stays in the request.
+// through starts the wire and returns the server's config with its endpoint. Requests
+// keep the host that was signed.
 func (w *wire) through(t *testing.T, server servers.S3Server) s3.Config {
 	t.Helper()
 	config := configFor(server)
@@ -104,15 +104,15 @@ func store(t *testing.T, server servers.S3Server, data []byte) {
 	}
 }
 
-// TestResumed: connections that break at any byte cost requests and no bytes.
+// TestResumed: connections that break at any byte cost requests, but no bytes.
 func TestResumed(t *testing.T) {
 	t.Parallel()
-	const size, leastCarried = threshold + 1<<20 + 7, 250_000 // it went up in parts
+	const size, leastCarried = threshold + 1<<20 + 7, 250_000 // it is uploaded in parts
 	everyServer(t, func(t *testing.T, start func(testing.TB) servers.S3Server) {
 		server := start(t)
 		data := storagetest.Bytes(1, size)
 		store(t, server, data)
-		// Each carries enough that it is progress.
+		// Each carries enough to count as progress.
 		w := &wire{after: func() int64 { return leastCarried + rand.Int64N(1<<(10+rand.N(13))) }}
 		config := w.through(t, server)
 		for _, rng := range []*storage.Range{
@@ -124,7 +124,7 @@ func TestResumed(t *testing.T) {
 			if rng != nil {
 				want = data[rng.Offset : rng.Offset+rng.Length]
 			}
-			b := newBackend(t, config) // with a budget of its own
+			b := newBackend(t, config) // has a budget of its own
 			r, info, err := b.Get(t.Context(), storageDigest(data), rng)
 			if err != nil {
 				t.Fatalf("%v: %v", rng, err)
@@ -134,15 +134,15 @@ func TestResumed(t *testing.T) {
 			if err != nil || !bytes.Equal(got, want) || info.Size != size {
 				t.Errorf("%v: %d of %d bytes of %d (%v), equal: %t", rng, len(got), len(want), info.Size, err, bytes.Equal(got, want))
 			}
-			if made := w.made.Load(); made > int64(len(want))/(leastCarried-10_000)+2 { // less what TLS and the head take
+			if made := w.made.Load(); made > int64(len(want))/(leastCarried-10_000)+2 { // minus the bytes of TLS and headers
 				t.Errorf("%v: %d connections", rng, made)
 			}
 		}
 	})
 }
 
-// TestBreaksWithoutEnd: a way that always breaks early ends in an error, after a
-// number of connections that does not depend on the object's size.
+// TestBreaksWithoutEnd: a connection that always breaks early ends in an error, after
+// a number of connections that does not depend on the object's size.
 func TestBreaksWithoutEnd(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -168,7 +168,7 @@ func TestBreaksWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestStalled: a body that stops moving ends by the time-out and goes on as one that broke.
+// TestStalled: a body that stops moving ends by the timeout and is resumed like an interrupted one.
 func TestStalled(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -201,7 +201,7 @@ func TestStalled(t *testing.T) {
 	}
 }
 
-// TestDamagedUnderTLS: a bit that turns under TLS costs the connection, and no wrong byte comes.
+// TestDamagedUnderTLS: a bit that turns below TLS costs the connection, and no wrong byte is returned.
 func TestDamagedUnderTLS(t *testing.T) {
 	t.Parallel()
 	server := servers.S3On(t, servers.VersityGW, true)
@@ -229,7 +229,7 @@ func TestDamagedUnderTLS(t *testing.T) {
 	}
 }
 
-// TestChangedMeanwhile: the reader gives bytes of one object only.
+// TestChangedMeanwhile: the reader returns the bytes of one object only.
 func TestChangedMeanwhile(t *testing.T) {
 	t.Parallel()
 	everyServer(t, func(t *testing.T, start func(testing.TB) servers.S3Server) {
@@ -278,8 +278,8 @@ func TestChangedMeanwhile(t *testing.T) {
 	})
 }
 
-// TestPassesOverConditions: what a server that knows no If-Match answers is not
-// taken for the rest, nor is what has no length or another range.
+// TestPassesOverConditions: the answer of a server that ignores If-Match is not taken
+// for the rest, nor is an answer without a length or with another range.
 func TestPassesOverConditions(t *testing.T) {
 	t.Parallel()
 	data := storagetest.Bytes(1, 100_000)
@@ -353,8 +353,8 @@ func TestPassesOverConditions(t *testing.T) {
 	})
 }
 
-// TestLeftEarly: a reader that is closed or cancelled, in a body or in a pause,
-// keeps no connection, and does not wait.
+// TestLeftEarly: a reader that is closed or cancelled, in a body or in a pause, keeps
+// no connection and does not wait.
 func TestLeftEarly(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)

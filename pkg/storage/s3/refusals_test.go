@@ -13,14 +13,14 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestWordsOfRefusals: a permission is named where one is what is missing.
+// TestWordsOfRefusals: an error names a permission only if one is missing.
 func TestWordsOfRefusals(t *testing.T) {
 	t.Parallel()
-	const missing = "which needs s3:"
+	const missing = "; this needs s3:"
 	for body, want := range map[string]string{
-		"AccessDenied":       "access is denied, " + missing,
-		"Forbidden":          "access is denied, " + missing,
-		"":                   "access is denied, " + missing, // of a HEAD, or of whatever stands before the server
+		"AccessDenied":       "access is denied" + missing,
+		"Forbidden":          "access is denied" + missing,
+		"":                   "access is denied" + missing, // of a HEAD, or of a proxy before the server
 		"AllAccessDisabled":  "access is disabled",
 		"UserSuspended":      "the user is suspended",
 		"MethodNotAllowed":   "the verb is not allowed",
@@ -51,7 +51,7 @@ func TestWordsOfRefusals(t *testing.T) {
 	}
 }
 
-// TestDeniedHead: its answer has no code.
+// TestDeniedHead: the answer to a HEAD has no code.
 func TestDeniedHead(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,12 +63,12 @@ func TestDeniedHead(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	b := newBackend(t, configFor(servers.S3Server{Endpoint: server.URL, Region: "us-east-1", Bucket: "bucket", AccessKey: "anaccesskey", SecretKey: "asecretkey"}))
-	if _, err := b.Head(t.Context(), storageDigest([]byte("data"))); !errors.Is(err, storage.ErrDenied) || !strings.HasSuffix(fmt.Sprint(err), ": access is denied, which needs s3:GetObject") {
+	if _, err := b.Head(t.Context(), storageDigest([]byte("data"))); !errors.Is(err, storage.ErrDenied) || !strings.HasSuffix(fmt.Sprint(err), ": access is denied; this needs s3:GetObject") {
 		t.Error(err)
 	}
 }
 
-// TestSuspendedUser: Ceph RGW says so, and no permission would help.
+// TestSuspendedUser: Ceph RGW reports a suspended user, whom no permission would help.
 func TestSuspendedUser(t *testing.T) {
 	t.Parallel()
 	server := servers.S3On(t, servers.RGW, false)

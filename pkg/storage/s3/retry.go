@@ -19,30 +19,30 @@ import (
 )
 
 const (
-	// maxAttempts of one request, the first included: with these pauses a
+	// maxAttempts of one request, including the first: with these pauses a
 	// server that restarts has about two seconds on average.
 	maxAttempts = 5
-	// rareAttempts is for failures that take long to show or seldom pass.
+	// rareAttempts is for failures that take long to show or rarely pass.
 	rareAttempts = 2
 
-	// maxRetryAfter is as long as we wait because a server says so: memory is
-	// held meanwhile. Who asks for more is not asked again.
+	// maxRetryAfter is the longest Retry-After that is honored: memory is held
+	// meanwhile. A request with a longer one is not retried.
 	maxRetryAfter = 20 * time.Second
 )
 
-// retries of one request: anything up to the whole delay, as all of its clients
-// come back to a server that was away.
+// retries is the backoff of one request. It has full jitter, because all clients of a
+// server return at once after an outage.
 var retries = backoff.Policy{First: 250 * time.Millisecond, Most: 5 * time.Second, Jitter: 1}
 
-// failure is what decides about an attempt that failed.
+// failure is what decides whether a failed attempt is retried.
 type failure struct {
-	reason string        // as find tells; decides where there was no answer, or it broke off
-	status int           // of the answer; 0: none, or a success that broke off
-	code   string        // in the answer's body
-	after  time.Duration // what its Retry-After asks for; 0: nothing
+	reason string        // from find; decides if there was no answer or only part of one
+	status int           // of the answer; 0: none, or an interrupted success
+	code   string        // error code in the answer's body
+	after  time.Duration // its Retry-After; 0: none
 }
 
-// failureOf takes what matters out of the SDK's error.
+// failureOf extracts the relevant parts of the SDK's error.
 func failureOf(err error, now time.Time) failure {
 	f := failure{reason: find(err).reason}
 	var answer *smithyhttp.ResponseError
@@ -58,9 +58,9 @@ func failureOf(err error, now time.Time) failure {
 	return f
 }
 
-// broken reports whether an answer could not be read: it is none then. One that
-// refuses loses its body where the server closes the connection over a request
-// that it has not read to the end, and with the body goes what it refuses.
+// broken reports whether an answer could not be read and so counts as none. A refusal
+// loses its body if the server closes the connection over a request that it has not
+// read to the end, and with the body its reason is lost.
 func broken(answer *smithyhttp.ResponseError) bool {
 	reason := findConnection(answer.Err).reason
 	return succeeded(answer) || reason == storage.ReasonConnectionLost || reason == storage.ReasonTimedOut
@@ -79,14 +79,14 @@ func retryAfter(header string, now time.Time) time.Duration {
 	return 0
 }
 
-// What is repeated: these and nothing else. A code goes before a status; one
-// that is not here and that byCode knows is final.
+// Only these failures are retried. A code takes precedence over a status; a code that
+// is not listed here but known to byCode is final.
 var (
-	repeatedReasons = map[string]int{ // no answer came, or broke off; how many attempts are made
+	repeatedReasons = map[string]int{ // no answer, or an interrupted one: the number of attempts
 		storage.ReasonConnectionRefused: maxAttempts,
 		storage.ReasonConnectionLost:    maxAttempts,
-		storage.ReasonTimedOut:          rareAttempts, // each has cost requestTimeout
-		storage.ReasonNameNotResolved:   rareAttempts, // a resolver's hiccup, or a wrong name
+		storage.ReasonTimedOut:          rareAttempts, // each costs requestTimeout
+		storage.ReasonNameNotResolved:   rareAttempts, // a temporary failure of the resolver, or a wrong name
 	}
 	repeatedStatuses = map[int]bool{
 		http.StatusTooManyRequests:     true,
@@ -95,7 +95,7 @@ var (
 		http.StatusServiceUnavailable:  true,
 		http.StatusGatewayTimeout:      true,
 	}
-	repeatedCodes = map[string]bool{ // besides those that throttle
+	repeatedCodes = map[string]bool{ // in addition to those that throttle
 		"InternalError":      true,
 		"ServiceUnavailable": true,
 		"RequestTimeout":     true,
@@ -109,7 +109,7 @@ var (
 	}
 )
 
-// attempts returns how many attempts a request has that fails so; 1: no other.
+// attempts returns the total number of attempts for such a failure; 1: no retry.
 func (f failure) attempts() int {
 	_, known := byCode[f.code]
 	if f.throttles() || repeatedCodes[f.code] || repeatedStatuses[f.status] && !known {
@@ -121,8 +121,8 @@ func (f failure) attempts() int {
 // throttles reports whether the answer's code asks for fewer requests.
 func (f failure) throttles() bool { return byCode[f.code].kind == storage.ErrThrottled }
 
-// unclear reports whether the server may have done, or be doing, what it was
-// asked for.
+// unclear reports whether the server may have executed the request, or may still be
+// executing it.
 func (f failure) unclear() bool {
 	switch {
 	case f.status == 0:
@@ -134,12 +134,12 @@ func (f failure) unclear() bool {
 	return f.status >= 500
 }
 
-// unclear reports whether a request that ended so may have been carried out.
+// unclear reports whether a request with this error may have been executed.
 func unclear(err error) bool { return err != nil && failureOf(err, time.Time{}).unclear() }
 
-// decide says whether a request is repeated after its nth attempt (from 1)
-// failed, and how long to wait before. jitter is from 0 to 1, left what remains
-// of the caller's time: a wait that does not fit is not begun.
+// decide says whether a request is retried after its nth attempt (from 1) failed, and
+// after which wait. jitter is from 0 to 1, left the rest of the caller's time: a wait
+// that exceeds it is not started.
 func decide(f failure, nth int, jitter float64, left time.Duration) (wait time.Duration, again bool) {
 	if nth >= f.attempts() || f.after > maxRetryAfter {
 		return 0, false
@@ -148,8 +148,8 @@ func decide(f failure, nth int, jitter float64, left time.Duration) (wait time.D
 	return wait, wait < left
 }
 
-// again waits after the nth attempt of a request failed, and reports whether it
-// may be repeated: err is final otherwise.
+// again waits after the nth attempt of a request failed, and reports whether to
+// retry; otherwise err is final.
 func (b *Backend) again(ctx context.Context, nth int, err error) bool {
 	if ctx.Err() != nil {
 		return false
@@ -166,10 +166,9 @@ func (b *Backend) again(ctx context.Context, nth int, err error) bool {
 	return backoff.Sleep(ctx, wait)
 }
 
-// try makes a request until it succeeds or must not be repeated, and returns
-// the SDK's last error. Before a request that may have been carried out is
-// repeated, done, if there is one, looks: true makes it a success. Where done
-// itself fails, what had failed first is returned.
+// try makes a request until it succeeds or must not be retried, and returns the SDK's
+// last error. Before it retries a request that may have been executed, it calls done,
+// if set: true means success. If done itself fails, try returns the first error.
 func (b *Backend) try(ctx context.Context, attempt func(context.Context) error, done func(context.Context) (bool, error)) error {
 	b.retries.earn(time.Now())
 	for nth := 1; ; nth++ {
@@ -188,8 +187,8 @@ func (b *Backend) try(ctx context.Context, attempt func(context.Context) error, 
 	}
 }
 
-// call is try for a call of the client that may simply be repeated and has no
-// body (or one of its own for each attempt). Errors are the SDK's.
+// call is try for a call of the client that is safe to retry and has no body (or a
+// new one for each attempt). Errors are the SDK's.
 func call[I, O any](ctx context.Context, b *Backend, do func(context.Context, *I, ...func(*s3.Options)) (*O, error), input *I) (*O, error) {
 	var out *O
 	err := b.try(ctx, func(ctx context.Context) (err error) {
@@ -211,17 +210,17 @@ func (l lister) ListParts(ctx context.Context, input *s3.ListPartsInput, _ ...fu
 }
 
 const (
-	// budgetReserve is how many requests may be repeated out of nothing: all
-	// that are under way when a server restarts.
+	// budgetReserve is the number of retries available at the start: all
+	// requests in flight when a server restarts.
 	budgetReserve = 64
-	// budgetShare is what each request adds, budgetRate what each second does.
+	// budgetShare is what each request adds, budgetRate what each second adds.
 	budgetShare = 0.1
 	budgetRate  = 1
 )
 
-// budget bounds how many requests are repeated: about a tenth of them. In an
-// outage each is made once then, and its failure is the answer. The zero value
-// is a full one.
+// budget bounds the number of retries to about a tenth of the requests. In an outage
+// each request is then made once, and its failure is returned. The zero value is a
+// full budget.
 type budget struct {
 	mu    sync.Mutex
 	spent float64 // 0 to budgetReserve
@@ -236,7 +235,7 @@ func (b *budget) earn(now time.Time) {
 	b.spent = max(0, b.spent-budgetShare)
 }
 
-// spend takes one repetition out of the budget, if one is left.
+// spend takes one retry out of the budget, if one is left.
 func (b *budget) spend(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

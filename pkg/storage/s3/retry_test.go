@@ -25,7 +25,7 @@ func TestDecide(t *testing.T) {
 		nth   int
 		left  time.Duration
 		wait  time.Duration // with a jitter of 1; -1: final
-		maybe bool          // it may have been carried out
+		maybe bool          // the request may have been executed
 	}{
 		{"refused", failure{reason: storage.ReasonConnectionRefused}, 1, hour, retries.First, false},
 		{"reset", failure{reason: storage.ReasonConnectionLost}, 1, hour, retries.First, true},
@@ -106,7 +106,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestBudget: a reserve, then a tenth of the requests and one a second.
+// TestBudget: a reserve, then a tenth of the requests plus one per second.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	var b budget
@@ -135,7 +135,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("%d for 205 requests", got)
 	}
 	now = now.Add(5 * time.Second)
-	if got := spend(); got < 5 || got > 6 { // the half that was left counts
+	if got := spend(); got < 5 || got > 6 { // the remaining half counts
 		t.Errorf("%d after 5 s", got)
 	}
 	now = now.Add(time.Hour)
@@ -144,7 +144,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// answering is a Backend whose server does what handle does.
+// answering is a Backend whose server runs handle.
 func answering(t *testing.T, handle http.HandlerFunc) *Backend {
 	t.Helper()
 	server := httptest.NewServer(handle)
@@ -165,8 +165,8 @@ func head(ctx context.Context, b *Backend) error {
 	return err
 }
 
-// TestOutage: the budget bounds what an outage costs, and what is reported is
-// the outage.
+// TestOutage: the budget bounds the cost of an outage, and the reported error is the
+// outage.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
@@ -189,7 +189,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestRetryAfterThatDoesNotFit is told at once, as what it is.
+// TestRetryAfterThatDoesNotFit: the failure is returned immediately, with its own reason.
 func TestRetryAfterThatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
@@ -214,8 +214,8 @@ func TestRetryAfterThatDoesNotFit(t *testing.T) {
 	}
 }
 
-// TestTryLooksFirst: only what may have been carried out is looked at before it
-// is repeated.
+// TestTryLooksFirst: only a request that may have been executed is checked before it
+// is retried.
 func TestTryLooksFirst(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

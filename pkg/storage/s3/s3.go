@@ -1,26 +1,26 @@
-// Package s3 keeps blobs in a bucket of any server that speaks Amazon's S3
+// Package s3 stores blobs in a bucket of any server that speaks Amazon's S3
 // protocol, in the layout of package storage.
 //
-// What it relies on is little, because servers differ (ignored checksums,
-// conditional writes that overwrite, truncated objects kept after a broken
-// connection): bytes are compared with their digests here, before the request
-// that makes them visible under a digest is sent or completed. Such a request
-// carries either the signed SHA-256 of its body or follows parts that each
+// It relies on little, because servers differ (ignored checksums, conditional writes
+// that overwrite, truncated objects kept after a lost connection): it compares bytes
+// with their digests itself, before it sends or completes the request that makes them
+// visible under a digest. Such a request either carries the signed SHA-256 of its
+// body, or follows parts that each carry one or a CRC-32C.
 // carry one or a CRC-32C.
 //
 //   - Below the multipart threshold a blob is held in pooled memory, hashed,
 //     compared, and sent in one request.
-//   - From it on, with its SHA-256 declared, it goes up in parts straight to
-//     its key; the upload is completed only when both digests agree.
-//   - Without, it goes up in parts to .artifactstore/staging/<uuid>, and is
-//     copied to its key by the server once it is known.
+//   - From the threshold on, a blob with a declared SHA-256 is uploaded in parts
+//     straight to its key; the upload is completed only if both digests match.
+//   - Without a declared SHA-256 it is uploaded in parts to
+//     .artifactstore/staging/<uuid>, and the server copies it to its key afterwards.
 //
-// The permissions needed on the bucket are s3:ListBucket (without it a missing
-// blob cannot be told from a forbidden one), and on the objects s3:GetObject,
-// s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload. To find what was
-// left behind needs s3:ListBucketMultipartUploads, on the bucket, and
-// s3:ListMultipartUploadParts, on the objects. In a bucket that keeps versions
-// s3:DeleteObjectVersion lets it remove those of what was there for a while only.
+// On the bucket, the permission s3:ListBucket is needed (without it a missing blob
+// looks like a forbidden one), on the objects s3:GetObject, s3:PutObject,
+// s3:DeleteObject and s3:AbortMultipartUpload. Finding orphans needs
+// s3:ListBucketMultipartUploads on the bucket and s3:ListMultipartUploadParts on the
+// objects. In a bucket that keeps versions, s3:DeleteObjectVersion allows removing the
+// versions of temporary objects.
 package s3
 
 import (
@@ -46,25 +46,25 @@ type Backend struct {
 
 	retries  budget
 	checks   checksumCheck
-	versions sync.Map // of a key to those that were made of it: see noteVersion
+	versions sync.Map // key to the versions created of it: see noteVersion
 
 	// The service's limits; tests lower them.
 	maxCopy, copyPart, maxParts int64
-	maxUploads                  int32 // in one page of a list
+	maxUploads                  int32 // per page of a list
 }
 
 var _ storage.Backend = (*Backend)(nil)
 
-// New returns the backend without talking to the endpoint: whether that
-// answers, Health says. Uploads take their memory from pool, which must hold
-// at least one part, unless config is one for probes: those upload no parts.
+// New returns the backend without contacting the endpoint; Health reports whether the
+// endpoint answers. Uploads take their memory from pool, which must hold at least one
+// part, unless config is one for probes, which upload no parts.
 func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	config = config.withDefaults()
 	if most := pool.Each() * int64(pool.Count()); !config.probes && config.MultipartChunkBytes > most {
-		return nil, fmt.Errorf("multipartChunkBytes: must be at most the %d bytes that uploads may hold in memory, is %d",
+		return nil, fmt.Errorf("multipartChunkBytes: must be at most %d bytes, the memory for uploads, is %d",
 			most, config.MultipartChunkBytes)
 	}
 	client, closeIdle, err := newClient(config)
@@ -81,8 +81,8 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 	}, nil
 }
 
-// ForProbe returns the backend of the same place below the probe prefix, with
-// memory of its own. It goes by the connections of b: closing it closes nothing.
+// ForProbe returns the backend of the same place below the probe prefix, with memory of
+// its own. It uses the connections of b: closing it closes nothing.
 func (b *Backend) ForProbe(pool *buffer.Pool) *Backend {
 	return &Backend{
 		config: b.config.ForProbe(), place: b.place, client: b.client, pool: pool, close: func() {},
@@ -90,27 +90,26 @@ func (b *Backend) ForProbe(pool *buffer.Pool) *Backend {
 	}
 }
 
-// Close gives idle connections back.
+// Close closes idle connections.
 func (b *Backend) Close() error {
 	b.close()
 	return nil
 }
 
-// Health lists at most one key below the prefix: the answer to anything that
-// is wrong has a body, which that of a HEAD has not. It is not retried: whoever
-// asks, asks again.
+// Health lists at most one key below the prefix: unlike that of a HEAD, an error answer
+// has a body. Health is not retried: its callers call it again.
 func (b *Backend) Health(ctx context.Context) error {
 	answer, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &b.config.Bucket, Prefix: b.key(string(blobsPrefix)), MaxKeys: aws.Int32(1),
 	})
 	if err == nil && aws.ToString(answer.Name) != b.config.Bucket {
-		// Any web server's page passes for a list without keys.
+		// Any web page looks like a list without keys.
 		err = errNotS3
 	}
 	return b.failed(ctx, "list", err)
 }
 
-// key returns a key below the prefix as the SDK takes it.
+// key returns the complete key as the SDK takes it.
 func (b *Backend) key(key string) *string {
 	return aws.String(join(b.config.KeyPrefix, key))
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// skewed signs as a clock that is so much behind would.
+// skewed signs like a client whose clock is that much behind.
 type skewed struct {
 	*v4.Signer
 	by time.Duration
@@ -26,8 +26,8 @@ func (s skewed) SignHTTP(ctx context.Context, keys aws.Credentials, r *http.Requ
 	return s.Signer.SignHTTP(ctx, keys, r, hash, service, region, at.Add(-s.by), options...)
 }
 
-// TestClockSkew: a clock that is 20 minutes wrong is told as such by every kind
-// of server, one that is 10 minutes wrong does no harm.
+// TestClockSkew: every kind of server reports a clock that is 20 minutes wrong; one
+// that is 10 minutes wrong does no harm.
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {

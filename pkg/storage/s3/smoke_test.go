@@ -19,14 +19,14 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestSmoke holds an endpoint of the user's to the storage contract, below a
-// fresh key prefix, which it empties afterwards. hack/smoke-s3.sh runs it.
+// TestSmoke runs the storage contract on an endpoint of the user's, below a new key
+// prefix, which it empties afterwards. hack/smoke-s3.sh runs it.
 func TestSmoke(t *testing.T) {
 	server, prefix := smokeServer(t)
 	run := path.Join(prefix, "artifactstore-smoke-"+strings.ToLower(rand.Text()[:10]))
 	t.Cleanup(func() { empty(t, server, run+"/") })
 	if !listsUploads(t, server, run+"/uploads") {
-		// As MinIO does. What keys then leaves out cannot be compared.
+		// Like MinIO. Uploads that keys cannot list are not compared.
 		fmt.Println("NOTE the server lists multipart uploads of an exact key only: that none is left behind was not seen")
 	}
 	var places atomic.Int64
@@ -77,7 +77,7 @@ func listsUploads(t *testing.T, server servers.S3Server, below string) bool {
 
 // empty removes all objects and unfinished uploads below a prefix.
 func empty(t *testing.T, server servers.S3Server, below string) {
-	ctx, c := context.Background(), client(server) // the test's own is over by now
+	ctx, c := context.Background(), client(server) // the test's own context has ended
 	pages := sdk.NewListObjectsV2Paginator(c, &sdk.ListObjectsV2Input{Bucket: &server.Bucket, Prefix: &below})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)

@@ -33,16 +33,16 @@ func source(data []byte) storage.Source {
 	return storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digest.Of(data)}
 }
 
-// between is a proxy on the way to a real server. on may change a request, or
-// answer it itself and return true. after may fail an answer.
+// between is a proxy before a real server. on may change a request, or answer it
+// itself and return true. after may make an answer fail.
 type between struct {
 	on    func(http.ResponseWriter, *http.Request) bool
 	after func(*http.Response) error
 	tls   bool // from us to the proxy
 }
 
-// config is that of a server behind the proxy. The host that was signed for
-// stays in the request.
+// config returns the config of a server behind the proxy. Requests keep the host
+// that was signed.
 func (p between) config(t *testing.T, server servers.S3Server) s3.Config {
 	t.Helper()
 	target, err := url.Parse(server.Endpoint)
@@ -75,7 +75,7 @@ func (p between) config(t *testing.T, server servers.S3Server) s3.Config {
 	return config
 }
 
-// read returns all of a blob.
+// read returns the content of a blob.
 func read(t *testing.T, b storage.Store, name digest.Digest) []byte {
 	t.Helper()
 	r, _, err := b.Get(t.Context(), name, nil)
@@ -98,7 +98,7 @@ func isWhole(r *http.Request) bool {
 	return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/sha256/") && r.URL.RawQuery == "x-id=PutObject"
 }
 
-// flipped turns a bit of what is read.
+// flipped turns one bit of what is read.
 type flipped struct {
 	io.ReadCloser
 	done bool
@@ -113,8 +113,8 @@ func (f *flipped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestDamagedOnTheWay: a bit that turns between us and the server must not
-// become part of a blob, in any mode and in either way of storing. RGW checks no
+// TestDamagedOnTheWay: a bit that turns between us and the server must never become
+// part of a blob, in any mode and in either way of storing. RGW does not verify
 // CRC-32C, so Auto has to find that out.
 func TestDamagedOnTheWay(t *testing.T) {
 	t.Parallel()
@@ -149,7 +149,7 @@ func TestDamagedOnTheWay(t *testing.T) {
 					b := open(t, server, config, buffer.New(16<<20, 8<<20))
 					data := storagetest.Bytes(1, size)
 					_, err := b.Put(t.Context(), source(data))
-					if !always { // it is sent again
+					if !always { // it is retried
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -174,8 +174,8 @@ func TestDamagedOnTheWay(t *testing.T) {
 	}
 }
 
-// TestAnswersLost: the server does what it is asked, and its first answer is
-// lost each time. Put succeeds all the same.
+// TestAnswersLost: the server executes each request, but its first answer is lost.
+// Put succeeds anyway.
 func TestAnswersLost(t *testing.T) {
 	t.Parallel()
 	for way, src := range map[string]storage.Source{
@@ -196,7 +196,7 @@ func TestAnswersLost(t *testing.T) {
 				query := r.URL.Query()
 				creates := r.Method == http.MethodPost && query.Has("uploads")
 				if (r.Method != http.MethodPut && r.Method != http.MethodPost) || creates {
-					return nil // a second Create is a second upload, which nobody could name
+					return nil // a second Create is a second upload, whose id is unknown
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -222,7 +222,7 @@ func TestAnswersLost(t *testing.T) {
 	}
 }
 
-// TestShortAnswer: an answer that breaks off is not an end: the rest is asked for.
+// TestShortAnswer: an answer that is interrupted is not the end: the driver requests the rest.
 func TestShortAnswer(t *testing.T) {
 	t.Parallel()
 	server := servers.S3(t)
@@ -251,7 +251,7 @@ func TestShortAnswer(t *testing.T) {
 	}
 }
 
-// TestSmallAtOnce: small blobs are under way together, whatever the number of buffers.
+// TestSmallAtOnce: small blobs are in transit together, whatever the number of buffers.
 func TestSmallAtOnce(t *testing.T) {
 	t.Parallel()
 	const puts = 20
@@ -285,8 +285,8 @@ func TestSmallAtOnce(t *testing.T) {
 	}
 }
 
-// TestHashedOnce: a request for a whole blob carries the digest that names it
-// as its signed hash, one for a part what the mode says.
+// TestHashedOnce: the signature of a request for a whole blob uses the digest that
+// names it, that for a part uses what the mode says.
 func TestHashedOnce(t *testing.T) {
 	t.Parallel()
 	var whole, part atomic.Pointer[http.Header]

@@ -11,13 +11,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// unfinished yields the multipart uploads that were begun to keys of the
-// driver's and not finished, without a look at their parts.
+// unfinished yields the unfinished multipart uploads to keys of the driver,
+// without looking at their parts.
 //
-// MinIO takes a prefix for a key, and knows below ours no upload. So where
-// nothing of ours is named the whole bucket's are listed. The permission is the
-// bucket's in either case. (Those that MinIO names then were begun by the node
-// that is asked, since it was started; it removes any itself after a day.)
+// MinIO treats a prefix as a key and finds no upload below ours. So if the listing
+// below our prefix is empty, the whole bucket is listed, which needs the same
+// permission. (MinIO then lists only uploads begun on the queried node since that
+// node started; it removes all uploads itself after a day.)
 func (b *Backend) unfinished(ctx context.Context) iter.Seq2[storage.Orphan, error] {
 	return func(yield func(storage.Orphan, error) bool) {
 		ours, named := *b.key(""), false
@@ -31,7 +31,7 @@ func (b *Backend) unfinished(ctx context.Context) iter.Seq2[storage.Orphan, erro
 	}
 }
 
-// unfinishedBelow reports whether to go on.
+// unfinishedBelow reports whether to continue.
 func (b *Backend) unfinishedBelow(ctx context.Context, prefix string, yield func(storage.Orphan, error) bool) bool {
 	input := &s3.ListMultipartUploadsInput{Bucket: &b.config.Bucket, Prefix: &prefix, MaxUploads: &b.maxUploads}
 	for {
@@ -43,7 +43,7 @@ func (b *Backend) unfinishedBelow(ctx context.Context, prefix string, yield func
 		for _, begun := range page.Uploads {
 			key, within := strings.CutPrefix(aws.ToString(begun.Key), *b.key(""))
 			if !within || !isOurs(key) {
-				continue // the bucket may be others' too
+				continue // others may use the bucket too
 			}
 			found := storage.Orphan{Kind: storage.OrphanUpload, Key: key, UploadID: aws.ToString(begun.UploadId), Modified: aws.ToTime(begun.Initiated)}
 			if !yield(found, nil) {
@@ -55,7 +55,7 @@ func (b *Backend) unfinishedBelow(ctx context.Context, prefix string, yield func
 		}
 		key, id := aws.ToString(page.NextKeyMarker), aws.ToString(page.NextUploadIdMarker)
 		if key == "" || key == aws.ToString(input.KeyMarker) && id == aws.ToString(input.UploadIdMarker) {
-			yield(storage.Orphan{}, lost("the server on "+b.place+" does not say where its list of uploads goes on"))
+			yield(storage.Orphan{}, lost("the server on "+b.place+" does not say where its list of uploads continues"))
 			return false
 		}
 		input.KeyMarker, input.UploadIdMarker = &key, nil
@@ -65,10 +65,10 @@ func (b *Backend) unfinishedBelow(ctx context.Context, prefix string, yield func
 	}
 }
 
-// pageOfUploads asks for one page. versitygw refuses every page but the first if
-// it is told the upload beside the key where it begins. By the key alone, further
-// uploads to that same key are left out: a later sweep finds them, once those
-// before them are gone.
+// pageOfUploads requests one page. versitygw refuses every page but the first if the
+// request names an upload in addition to the key to start from. With the key alone,
+// further uploads to that key are left out; a later sweep finds them once the
+// earlier ones are gone.
 func (b *Backend) pageOfUploads(ctx context.Context, input *s3.ListMultipartUploadsInput) (*s3.ListMultipartUploadsOutput, error) {
 	page, err := call(ctx, b, b.client.ListMultipartUploads, input)
 	if input.UploadIdMarker == nil || !isCode(err, "InvalidArgument") {

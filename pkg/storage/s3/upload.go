@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// cleanUpTime is what removing a failed upload may take after the
-	// caller's context is over.
+	// cleanUpTime bounds the removal of a failed upload after the caller's
+	// context has ended.
 	cleanUpTime = 30 * time.Second
-	// cleanUpWait is how long a caller whose context is over waits for it: a
-	// server that answers needs no more.
+	// cleanUpWait is how long a caller whose context has ended waits for the
+	// removal: a server that answers needs no more.
 	cleanUpWait   = time.Second
 	abortAttempts = 6
 )
 
-// pauses between two attempts to abort.
+// pauses is the backoff between two attempts to abort.
 var pauses = backoff.Policy{First: 100 * time.Millisecond}
 
 // cleanUp returns a context that outlives the caller's.
@@ -32,8 +32,8 @@ func cleanUp(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 }
 
-// afterwards cleans up, also when ctx is over: then the caller goes on after
-// cleanUpWait, while do may run on behind it.
+// afterwards runs do even if ctx has ended: then it returns after cleanUpWait, while
+// do may continue in the background.
 func afterwards(ctx context.Context, do func(context.Context)) {
 	clean, cancel := cleanUp(ctx)
 	done := make(chan struct{})
@@ -55,14 +55,14 @@ func afterwards(ctx context.Context, do func(context.Context)) {
 	}
 }
 
-// begin starts an upload to a key. It does not leave one behind when ctx ends
-// while the server makes it: whenever the answer comes, it is abandoned then.
-// Where no answer comes there may be an upload that nobody can name. Below
-// staging a key is one Put's, so all uploads to it can go; a blob's key may be
-// another's too, and what was begun there is left to the sweep.
+// begin starts an upload to a key. If ctx ends while the server creates the upload,
+// begin aborts it whenever the answer arrives. Without an answer there may be an
+// upload with an unknown id. A key below staging belongs to one Put, so all uploads to
+// it can be removed; a blob's key may be shared, and the sweep removes what was begun
+// there.
 //
-// Servers refuse parts whose checksum was not announced, and a Complete without
-// one that was: the proof says whether parts will carry a CRC-32C.
+// Servers refuse parts whose checksum was not announced, and a Complete without the
+// announced checksums: the proof says whether parts will carry a CRC-32C.
 func (b *Backend) begin(ctx context.Context, key string, class types.StorageClass, proof proof) (*upload, error) {
 	u := &upload{b: b, key: key, proof: proof, began: time.Now()}
 	input := &s3.CreateMultipartUploadInput{
@@ -92,7 +92,7 @@ func (u *upload) create(ctx context.Context, input *s3.CreateMultipartUploadInpu
 		err error
 	}
 	answer := make(chan begun, 1)
-	// An answer that comes late still names the upload that is to be aborted.
+	// A late answer still names the upload to abort.
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(cleanUpWait+u.b.config.RequestTimeout, cancel) })
 	go func() {
@@ -124,14 +124,14 @@ func (u *upload) create(ctx context.Context, input *s3.CreateMultipartUploadInpu
 	}
 }
 
-// finish makes the object appear, of size bytes, or aborts the upload.
+// finish makes the object of size bytes appear, or aborts the upload.
 func (u *upload) finish(ctx context.Context, size int64) error {
 	err := u.complete(ctx, size)
 	if err == nil {
 		return nil
 	}
 	u.abort(ctx)
-	// The server may have completed it after all, after we gave up asking.
+	// The server may have completed it after we stopped asking.
 	if ctx.Err() != nil || !u.unsettled {
 		return err
 	}
@@ -145,8 +145,8 @@ func (u *upload) finish(ctx context.Context, size int64) error {
 	return err
 }
 
-// made reports whether an upload that is gone has become the object. Some servers
-// (versitygw) know it no more while they are making that.
+// made reports whether a missing upload has become the object. Some servers
+// (versitygw) no longer list the upload while they create the object.
 func (u *upload) made(ctx context.Context, size int64, looks int) bool {
 	for nth := range looks {
 		there, err := u.b.stands(ctx, u.key, size, u.began)
@@ -157,9 +157,9 @@ func (u *upload) made(ctx context.Context, size int64, looks int) bool {
 	return false
 }
 
-// complete makes the object appear, of size bytes. An attempt whose answer got
-// lost counts as one that worked when the object is there, was not there
-// before, and the upload is gone.
+// complete makes the object of size bytes appear. An attempt whose answer was lost
+// counts as successful if the object exists, did not exist before, and the upload is
+// gone.
 func (u *upload) complete(ctx context.Context, size int64) error {
 	slices.SortFunc(u.done, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	err := u.b.try(ctx, func(ctx context.Context) error {
@@ -184,7 +184,7 @@ func (u *upload) complete(ctx context.Context, size int64) error {
 	return u.b.failed(ctx, "complete an upload", err)
 }
 
-// gone asks whether the server knows the upload no more.
+// gone reports whether the server no longer knows the upload.
 func (u *upload) gone(ctx context.Context) (bool, error) {
 	_, err := call(ctx, u.b, u.b.client.ListParts, &s3.ListPartsInput{
 		Bucket: &u.b.config.Bucket, Key: u.b.key(u.key), UploadId: u.id, MaxParts: aws.Int32(1),
@@ -195,14 +195,13 @@ func (u *upload) gone(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// abort removes the parts, also when ctx is over. A part that was on its way
-// while the upload ended may arrive after it, so it asks until the upload is
-// known to be gone. What it cannot remove stays unseen, at the bucket's cost,
-// until a sweep.
+// abort removes the parts even if ctx has ended. A part in transit when the upload
+// ended may arrive later, so abort retries until the upload is known to be gone. What
+// it cannot remove stays, invisible and at the bucket's cost, until a sweep.
 //
-// A server that is completing the upload still must not be told to abort it:
-// Ceph RGW takes no lock there and could collect the parts of the object that
-// it is making. So after a Complete without an answer it waits first.
+// A server that is still completing the upload must not get an abort: Ceph RGW takes no
+// lock there and could collect the parts of the object that it is creating. So after a
+// Complete without an answer, abort waits first.
 func (u *upload) abort(ctx context.Context) { afterwards(ctx, u.remove) }
 
 // remove is abort while ctx lasts.
@@ -224,15 +223,15 @@ func (u *upload) remove(ctx context.Context) {
 			return
 		}
 		gone, asking := u.gone(ctx)
-		// Who may not list parts has to believe the answer.
+		// Without permission to list parts, the answer has to be believed.
 		if gone || err == nil && asking != nil || !pauses.Wait(ctx, nth+1) {
 			return
 		}
 	}
 }
 
-// abortStrays removes every upload to a key below staging, which belongs to
-// one Put, also when ctx is over.
+// abortStrays removes every upload to a key below staging, which belongs to one Put,
+// even if ctx has ended.
 func (u *upload) abortStrays(ctx context.Context) {
 	if !u.strays || !strings.HasPrefix(u.key, storage.StagingPrefix+"/") {
 		return
@@ -241,7 +240,7 @@ func (u *upload) abortStrays(ctx context.Context) {
 }
 
 func (u *upload) removeAll(ctx context.Context) {
-	// The whole key as prefix: MinIO lists no other.
+	// The complete key as prefix: MinIO lists no other.
 	listed, err := call(ctx, u.b, u.b.client.ListMultipartUploads, &s3.ListMultipartUploadsInput{
 		Bucket: &u.b.config.Bucket, Prefix: u.b.key(u.key),
 	})

@@ -19,8 +19,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestBeginLost: the answer to what begins an upload to staging is lost, once or
-// always; what it began is found by its key and aborted.
+// TestBeginLost: the answer to the Create of an upload to staging is lost, once or
+// always; the upload is found by its key and aborted.
 func TestBeginLost(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {
@@ -59,17 +59,17 @@ func TestBeginLost(t *testing.T) {
 	}
 }
 
-// TestCompleteLost: a Complete that never arrives does not count as one that
-// worked because the blob was there before; one that never can arrive leaves no
-// upload. A Complete that arrived and whose answer is lost is a success.
+// TestCompleteLost: a Complete that never arrives does not count as successful because
+// the blob existed before; one that can never arrive leaves no upload. A Complete that
+// arrived and whose answer is lost is a success.
 func TestCompleteLost(t *testing.T) {
 	t.Parallel()
 	for _, kind := range servers.S3Kinds {
 		for _, test := range []struct {
 			name   string
-			there  bool // before
-			drops  int  // how many requests never arrive
-			loses  int  // how many answers never do
+			there  bool // the blob exists before
+			drops  int  // number of lost requests
+			loses  int  // number of lost answers
 			failed bool
 		}{
 			{"it did not arrive, and the blob was there", true, 1, 0, false},
@@ -133,8 +133,8 @@ func TestCompleteLost(t *testing.T) {
 	}
 }
 
-// TestCleaningDoesNotHoldUp: a server that hangs from the first part on, also
-// for what would clean up, holds a caller little longer than its deadline.
+// TestCleaningDoesNotHoldUp: a server that hangs from the first part on, including the
+// clean-up, delays a caller little beyond its deadline.
 func TestCleaningDoesNotHoldUp(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

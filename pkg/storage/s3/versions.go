@@ -11,9 +11,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// noteVersion keeps which version a put has made of an object that is to be
-// removed soon, for erase. Servers tell it where the bucket keeps versions; key
-// is the whole one, which only one caller uses.
+// noteVersion records, for erase, the version that a put has created of a temporary
+// object. Servers return it if the bucket keeps versions. key is the complete key,
+// which only one caller uses.
 func (b *Backend) noteVersion(key, version *string) {
 	if aws.ToString(version) == "" {
 		return
@@ -33,11 +33,11 @@ func (b *Backend) takeVersions(key string) []string {
 	return versions
 }
 
-// erase deletes an object. Where the bucket keeps versions that alone would
-// leave it there, unseen and paid for, beneath a marker that it is deleted: so
-// the versions that noteVersion knows are removed as well, and then the marker.
-// Without the permission for it (s3:DeleteObjectVersion, which nothing else
-// needs) they stay, for a rule of the bucket.
+// erase deletes an object. In a bucket that keeps versions, deleting alone would
+// leave the object there, invisible and billed, below a delete marker. So erase also
+// removes the versions that noteVersion recorded, and then the marker. Without the
+// permission for it (s3:DeleteObjectVersion, which nothing else needs) they stay,
+// for a lifecycle rule of the bucket.
 func (b *Backend) erase(ctx context.Context, key *string) error {
 	remove := func(version *string) (*s3.DeleteObjectOutput, error) {
 		return call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: key, VersionId: version})
@@ -58,7 +58,7 @@ func (b *Backend) erase(ctx context.Context, key *string) error {
 	if _, err := remove(answer.VersionId); err != nil {
 		return nil
 	}
-	// A put whose answer got lost may have made one more, which is back now.
+	// A put whose answer was lost may have created one more version, which is visible again now.
 	if _, err := call(ctx, b, b.client.HeadObject, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: key}); statusOf(err) != http.StatusNotFound {
 		_, err = remove(nil)
 		return err

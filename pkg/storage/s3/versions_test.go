@@ -20,8 +20,8 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestBucketWithVersions: what is there for a while only leaves no version
-// behind, with the permission that it takes; without it all works as elsewhere.
+// TestBucketWithVersions: temporary objects leave no version behind, given the
+// permission for it; without the permission everything else works.
 func TestBucketWithVersions(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []servers.S3Kind{servers.MinIO, servers.RGW} { // versitygw would need a folder for them
@@ -56,7 +56,7 @@ func TestBucketWithVersions(t *testing.T) {
 					t.Errorf("%+v", r)
 				}
 				b := newBackend(t, config)
-				// The answer gets lost, and what is made again has another version.
+				// The answer is lost, and the retry creates another version.
 				lose.Store(true)
 				if _, err := b.Now(t.Context()); err != nil || lose.Load() {
 					t.Error(err)
@@ -81,7 +81,7 @@ func TestBucketWithVersions(t *testing.T) {
 				for _, marker := range listed.DeleteMarkers {
 					left = append(left, "deleted "+aws.ToString(marker.Key))
 				}
-				// Of the one whose answer got lost nobody knows the version.
+				// The version whose answer was lost is unknown.
 				left = slices.DeleteFunc(left, func(what string) bool { return strings.Contains(what, "/clock/") })
 				if denied != (len(left) > 0) || asked.Load() == 0 {
 					t.Errorf("asked %d times; versions and markers that are left: %q", asked.Load(), left)
@@ -89,7 +89,7 @@ func TestBucketWithVersions(t *testing.T) {
 				if got := read(t, b, storageDigest(staged)); !bytes.Equal(got, staged) {
 					t.Errorf("%d of %d bytes came back", len(got), len(staged))
 				}
-				// Nor is it back.
+				// The object does not reappear either.
 				if seen := keys(t, &placed{Backend: b, server: server, config: config}); len(seen) != 1 {
 					t.Errorf("there is %q", seen)
 				}

@@ -9,14 +9,14 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// WithOrphans leaves something of every kind behind that a crash of the driver
-// can, by the place's own tools, and says what Orphans should then yield;
+// WithOrphans leaves one of each kind of orphan that a crash of the driver can
+// leave, using the place's own tools, and returns what Orphans should yield.
 // Modified is not compared.
 func WithOrphans(leave func(t *testing.T, b storage.Backend) []storage.Orphan) Option {
 	return func(s *suite) { s.leave = leave }
 }
 
-// orphans: what was left behind is seen and can be removed, and nothing else is.
+// orphans: orphans are listed and can be removed, and nothing else is.
 func (s *suite) orphans(t *testing.T) {
 	b := s.open(t)
 	blob := bytesOf(70, 100)
@@ -52,7 +52,7 @@ func (s *suite) orphans(t *testing.T) {
 		t.Errorf("found %q\nwant  %q", got, expected)
 	}
 	for _, o := range found {
-		for range 2 { // the second time it is missing, which is success
+		for range 2 { // removing a missing orphan succeeds
 			if err := b.RemoveOrphan(t.Context(), o); err != nil {
 				t.Errorf("removing %+v: %v", o, err)
 			}
@@ -60,7 +60,7 @@ func (s *suite) orphans(t *testing.T) {
 	}
 	for _, kind := range []storage.OrphanKind{storage.OrphanStaged, storage.OrphanProbe, storage.OrphanUpload, ""} {
 		for _, key := range []string{storage.Key(digestsOf(blob).SHA256), storage.MarkerKey, storage.StagingPrefix + "/../identity", ""} {
-			// Refused or not there: what counts is what is there afterwards.
+			// An error or nil: only what is left afterwards counts.
 			b.RemoveOrphan(t.Context(), storage.Orphan{Kind: kind, Key: key, UploadID: "no such upload"}) //nolint:errcheck // see above
 		}
 	}

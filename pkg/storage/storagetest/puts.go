@@ -14,10 +14,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// someMiB makes several parts and ends within one.
+// someMiB is several parts, the last of them incomplete.
 const someMiB = 11<<20 + 12345
 
-// declarations are the ways in which a source may say what it is.
+// declarations are the combinations of what a source may declare.
 var declarations = []struct {
 	name string
 	of   func(storage.Source) storage.Source
@@ -57,7 +57,7 @@ func (s *suite) sizes(t *testing.T) {
 	}
 }
 
-// refused are sizes that go through every way of storing.
+// refused returns sizes that cover every way of storing.
 func (s *suite) refused() []int64 { return []int64{1, s.threshold - 1, s.threshold + 1, someMiB} }
 
 func (s *suite) wrongDigest(t *testing.T) {
@@ -125,7 +125,7 @@ func (s *suite) failingSource(t *testing.T) {
 	broken := errors.New("the client went away")
 	for _, size := range s.refused() {
 		for i, declared := range declarations {
-			// The second is what net/http says of a body that was cut off.
+			// The second is net/http's error for an interrupted body.
 			cause := []error{broken, io.ErrUnexpectedEOF}[i%2]
 			t.Run(fmt.Sprintf("%d/%s/%v", size, declared.name, cause), func(t *testing.T) {
 				t.Parallel()
@@ -147,8 +147,8 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// cancelledPut ends the context when half of the bytes have been read; the
-// source itself would go on.
+// cancelledPut ends the context after half of the bytes have been read; the
+// source itself would continue.
 func (s *suite) cancelledPut(t *testing.T) {
 	for _, size := range s.refused()[1:] {
 		for _, declared := range declarations {
@@ -218,7 +218,7 @@ func (s *suite) putAgain(t *testing.T) {
 				}
 				mustHold(t, b, data)
 			}
-			// A refused put over what is there leaves it as it was.
+			// A refused put of an existing blob leaves the blob unchanged.
 			wrong := known(append(bytes.Clone(data), 'x'))
 			wrong.Size, wrong.Want = storage.UnknownSize, digestsOf(data)
 			if _, err := b.Put(t.Context(), wrong); !errors.Is(err, storage.ErrMismatch) {
@@ -256,8 +256,8 @@ func (s *suite) concurrentPuts(t *testing.T) {
 	}
 }
 
-// manyPuts is more uploads at once than memory allows to hold: each must get
-// its turn, those that need several buffers as well.
+// manyPuts runs more uploads in parallel than memory can hold: each must get its
+// turn, including those that need several buffers.
 func (s *suite) manyPuts(t *testing.T) {
 	b := s.open(t)
 	var all sync.WaitGroup

@@ -120,7 +120,7 @@ func (s *suite) list(t *testing.T) {
 	}
 	s.mustList(t, b, want)
 
-	// The caller may stop where he wants.
+	// The caller may stop at any point.
 	seen := 0
 	for _, err := range b.List(t.Context()) {
 		if err != nil {
@@ -162,7 +162,7 @@ func (s *suite) mustList(t *testing.T, b storage.Backend, want map[digest.Digest
 	}
 }
 
-// listPages puts more than the 1,000 that an S3 server lists at a time.
+// listPages puts more blobs than the 1,000 that an S3 server lists per page.
 func (s *suite) listPages(t *testing.T) {
 	b := s.open(t)
 	const count = 1050
@@ -190,8 +190,7 @@ func (s *suite) listPages(t *testing.T) {
 	s.mustList(t, b, want)
 }
 
-// layout holds every driver to the documented names, which people and other
-// programs rely on.
+// layout checks the documented names, which people and other programs rely on.
 func (s *suite) layout(t *testing.T) {
 	if s.keys == nil {
 		return

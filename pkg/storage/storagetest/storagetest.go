@@ -1,5 +1,5 @@
-// Package storagetest is the storage contract as a test: every driver runs it,
-// and every wrapper that claims to change nothing.
+// Package storagetest tests the storage contract: every driver runs it, and
+// every wrapper that should change nothing.
 package storagetest
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Option tells the suite more about a driver.
+// Option gives the suite information about a driver.
 type Option func(*suite)
 
-// WithThreshold names the size in bytes at which the driver changes its way of
-// storing: the suite tries sizes around it.
+// WithThreshold sets the size in bytes at which the driver changes its way of
+// storing: the suite tests sizes around it.
 func WithThreshold(size int64) Option { return func(s *suite) { s.threshold = size } }
 
-// WithKeys lists what is really in the place, as the place's own tools see it:
-// the keys of all objects below the backend's prefix, staged ones included,
-// and something for every upload that was begun and not finished.
+// WithKeys lists the actual content of the place with the place's own tools: the
+// keys of all objects below the backend's prefix, including staged ones, and an
+// entry for every unfinished upload.
 func WithKeys(keys func(t *testing.T, b storage.Backend) []string) Option {
 	return func(s *suite) { s.keys = keys }
 }
 
-// WithSecond opens the place of a backend once more, as another process would.
+// WithSecond opens the place of a backend again, as another process would.
 func WithSecond(second func(t *testing.T, b storage.Backend) storage.Backend) Option {
 	return func(s *suite) { s.second = second }
 }
@@ -43,8 +43,8 @@ type suite struct {
 	leave     func(t *testing.T, b storage.Backend) []storage.Orphan
 }
 
-// Run checks the contract of what open returns: each time a fresh backend in an
-// empty place, which the suite closes.
+// Run tests the contract of the backends that open returns: each call returns a
+// new backend in an empty place; the suite closes it.
 func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Option) {
 	s := &suite{
 		threshold: 64 << 10,
@@ -54,8 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Optio
 		b := open(t)
 		held := b
 		t.Cleanup(func() {
-			// The testing package keeps this function until all of the suite has
-			// run; it must not keep the backend's buffers with it.
+			// The testing package keeps this function until the whole suite has run;
+			// it must not keep the backend's buffers alive.
 			defer func() { held = nil }()
 			if err := held.Close(); err != nil {
 				t.Errorf("Close: %v", err)
@@ -97,7 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Optio
 	}
 }
 
-// Bytes returns size bytes that look random and are the same for the same seed.
+// Bytes returns size pseudo-random bytes, which depend only on seed and size.
 func Bytes(seed uint64, size int64) []byte {
 	var key [32]byte
 	for i := range 8 {
@@ -108,8 +108,8 @@ func Bytes(seed uint64, size int64) []byte {
 	return data
 }
 
-// contents are what the suite puts, by seed and size, made and hashed once: it is put
-// some hundred times, and each server gets the same.
+// contents are the suite's blobs by seed and size, created and hashed once: each is
+// put several hundred times, the same on every server.
 var contents = struct {
 	sync.Mutex
 	data    map[content][]byte
@@ -121,7 +121,7 @@ type content struct {
 	size int64
 }
 
-// bytesOf is Bytes, for who does not change them.
+// bytesOf is Bytes for callers that do not modify the result.
 func bytesOf(seed uint64, size int64) []byte {
 	contents.Lock()
 	defer contents.Unlock()
@@ -137,7 +137,7 @@ func bytesOf(seed uint64, size int64) []byte {
 	return data
 }
 
-// digestsOf is digest.Of.
+// digestsOf is digest.Of, cached.
 func digestsOf(data []byte) digest.Dual {
 	if len(data) > 0 {
 		contents.Lock()
@@ -150,12 +150,12 @@ func digestsOf(data []byte) digest.Dual {
 	return digest.Of(data)
 }
 
-// known is a source that declares everything.
+// known is a source that declares size and digests.
 func known(data []byte) storage.Source {
 	return storage.Source{Reader: bytes.NewReader(data), Size: int64(len(data)), Want: digestsOf(data)}
 }
 
-// plain hides what else a reader can do: a network connection can only Read.
+// plain hides other methods of a reader: a network connection can only Read.
 type plain struct{ io.Reader }
 
 func mustPut(t *testing.T, b storage.Backend, src storage.Source) storage.Info {
@@ -167,7 +167,7 @@ func mustPut(t *testing.T, b storage.Backend, src storage.Source) storage.Info {
 	return info
 }
 
-// mustHold checks that the blob is there and reads back identical.
+// mustHold checks that the blob exists and reads back unchanged.
 func mustHold(t *testing.T, b storage.Backend, data []byte) {
 	t.Helper()
 	want := digestsOf(data)
@@ -201,8 +201,8 @@ func mustHold(t *testing.T, b storage.Backend, data []byte) {
 	}
 }
 
-// mustBeEmpty checks that nothing is visible and that nothing is left behind;
-// for the latter it waits, since a server may be tidying up.
+// mustBeEmpty checks that nothing is visible and nothing is left behind; for the
+// latter it waits, since a server may still be cleaning up.
 func (s *suite) mustBeEmpty(t *testing.T, b storage.Backend, gone digest.Digest) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())

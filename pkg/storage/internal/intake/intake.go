@@ -1,6 +1,6 @@
-// Package intake reads what a driver is given to store: into its buffers,
-// never more than was declared, and with every fault of the source told from
-// faults of the place.
+// Package intake reads the source of a Put into the driver's buffers. It never reads
+// more than was declared, and distinguishes faults of the source from faults of the
+// place.
 package intake
 
 import (
@@ -13,42 +13,42 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// hashInParallelFrom is the size from which two goroutines pay; below it one
-// does both digests.
+// hashInParallelFrom is the size from which two goroutines are worth their cost; below
+// it one computes both digests.
 const hashInParallelFrom = 512 << 10
 
-// headSize is how many bytes a source must have given, if it has so many, before
-// whoever reads it asks for memory that others wait for. It is little enough for
-// every client to hold: its connection takes more.
+// headSize is how many bytes a source must have sent (or all it has) before its reader
+// requests memory that others wait for. It is so little that every client may hold it:
+// its connection takes more.
 const headSize = 4 << 10
 
-// headRoom is how many bytes there is room for then. It is more, so that a read
-// that ends a source's burst can be told by what it leaves free, and no multiple of
-// what clients write at a time.
+// headRoom is the size of the buffer for them. It is larger, so that the free space
+// after a read shows the end of a source's burst, and not a multiple of what clients
+// write at a time.
 const headRoom = headSize + 1021
 
 // heads are buffers of headRoom bytes.
 var heads = sync.Pool{New: func() any { return new([headRoom]byte) }}
 
-// Intake reads one storage.Source. For one goroutine.
+// Intake reads one storage.Source. It is for one goroutine.
 type Intake struct {
 	src   storage.Source
 	read  int64
-	front []byte // read and not given yet
-	done  func() // nil, or gives back the memory of front
+	front []byte // read, but not returned yet
+	done  func() // nil, or releases the memory of front
 	ahead [1]byte
-	has   bool // ahead holds a byte that comes after front
+	has   bool // ahead holds the byte after front
 	ended bool
-	// paused: the last read of Await gave less than there was room for.
+	// paused: the last read of Await filled less than the available space.
 	paused bool
 }
 
-// New returns an Intake at the start of src. Close it.
+// New returns an Intake at the start of src. The caller closes it.
 func New(src storage.Source) *Intake { return &Intake{src: src} }
 
-// Await reads until 4 KiB have come or the source ends, for the next Fill or
-// Take to give. Whoever calls it before asking for memory that others wait for
-// holds none for a source that has sent next to nothing. Errors are those of Fill.
+// Await reads until 4 KiB have arrived or the source ends; the next Fill or Take
+// returns these bytes. A caller that calls it before it requests memory that others
+// wait for holds none for a source that has sent almost nothing. Errors are as of Fill.
 func (in *Intake) Await(ctx context.Context) error {
 	if len(in.front) > 0 || in.ended && !in.has {
 		return nil
@@ -70,11 +70,11 @@ func (in *Intake) Await(ctx context.Context) error {
 	return nil
 }
 
-// Unread makes the next Fill or Take give p first, which is the last that was
-// given. done is called when p is not needed any more.
+// Unread makes the next Fill or Take return p first, which must be the last bytes
+// returned. done is called when p is no longer needed.
 func (in *Intake) Unread(p []byte, done func()) { in.front, in.done = p, done }
 
-// Close gives back the memory of what was not given.
+// Close releases the memory of bytes that were not returned.
 func (in *Intake) Close() {
 	in.front = nil
 	if in.done != nil {
@@ -83,9 +83,9 @@ func (in *Intake) Close() {
 	}
 }
 
-// Fill reads until buf is full or the source ends, and says whether it ended:
-// there is no empty Fill after a full last one. buf must not be empty. More or
-// fewer bytes than declared is a *storage.MismatchError, a source that fails a
+// Fill reads until buf is full or the source ends, and reports whether it ended: the
+// last full buffer is recognized as the last. buf must not be empty. More or fewer
+// bytes than declared are a *storage.MismatchError, a failing source is a
 // storage.ErrSource, the end of ctx its error.
 func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err error) {
 	n, in.paused = in.given(buf), false
@@ -96,7 +96,7 @@ func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err er
 			return n, false, err
 		}
 	}
-	// So that the last buffer is known to be the last.
+	// So that the last buffer is recognized as the last.
 	if err := in.look(ctx); err != nil {
 		return n, false, err
 	}
@@ -104,11 +104,10 @@ func (in *Intake) Fill(ctx context.Context, buf []byte) (n int, end bool, err er
 	return n, end, err
 }
 
-// Take is Fill that does not wait for a source that pauses, as far as that can
-// be told: it also stops after a read that gave less than there was room for, of
-// the Await before it as well.
-// The last Take may give nothing. Where each Take comes after an Await, memory
-// for buf is needed only while bytes come.
+// Take is Fill, except that it does not wait for a source that pauses, as far as that
+// can be detected: it also stops after a read that filled less than the available
+// space, including the read of the Await before it. The last Take may return nothing.
+// If each Take follows an Await, memory for buf is needed only while bytes arrive.
 func (in *Intake) Take(ctx context.Context, buf []byte) (n int, end bool, err error) {
 	n = in.given(buf)
 	if in.paused {
@@ -136,7 +135,7 @@ func (in *Intake) Take(ctx context.Context, buf []byte) (n int, end bool, err er
 	return n, end, err
 }
 
-// given moves what was read before to buf.
+// given moves bytes read before to buf.
 func (in *Intake) given(buf []byte) (n int) {
 	n = copy(buf, in.front)
 	if in.front = in.front[n:]; len(in.front) > 0 {
@@ -150,7 +149,7 @@ func (in *Intake) given(buf []byte) (n int) {
 	return n
 }
 
-// look reads one byte ahead, unless something is there that was not given.
+// look reads one byte ahead, unless bytes are waiting to be returned.
 func (in *Intake) look(ctx context.Context) error {
 	for len(in.front) == 0 && !in.has && !in.ended {
 		got, err := in.once(ctx, in.ahead[:])
@@ -162,9 +161,9 @@ func (in *Intake) look(ctx context.Context) error {
 	return nil
 }
 
-// over reports whether everything was given, and whether it was what was declared.
+// over reports whether everything was returned, and whether it matches the declaration.
 func (in *Intake) over() (bool, error) {
-	// The byte ahead may have come together with the end.
+	// The byte ahead may have arrived together with the end.
 	if len(in.front) > 0 || in.has || !in.ended {
 		return false, nil
 	}
@@ -198,10 +197,10 @@ func (in *Intake) wrongSize() error {
 	return &storage.MismatchError{Want: in.src.Want, WantSize: in.src.Size, GotSize: in.read}
 }
 
-// Size returns how many bytes were read so far.
+// Size returns the number of bytes read so far.
 func (in *Intake) Size() int64 { return in.read }
 
-// Hash returns both digests of bytes that lie in several buffers.
+// Hash returns both digests of bytes in several buffers.
 func Hash(pieces ...[]byte) digest.Dual {
 	var size int
 	for _, piece := range pieces {

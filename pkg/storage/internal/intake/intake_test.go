@@ -11,8 +11,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// However the source cuts its reads and brings its end, every byte comes once,
-// in buffers of which only the last may be short.
+// However the source divides its reads and returns its end, every byte is returned
+// once, in buffers of which only the last may be short.
 func TestFillGivesEveryByte(t *testing.T) {
 	t.Parallel()
 	const buffer = 16
@@ -72,8 +72,8 @@ func TestFillRefusesOtherSizes(t *testing.T) {
 	}
 }
 
-// TestAwait: what was awaited is given first, before and between Fills and
-// Takes, into buffers that are smaller and larger than it.
+// TestAwait: awaited bytes are returned first, before and between Fills and Takes,
+// into buffers that are smaller and larger than they are.
 func TestAwait(t *testing.T) {
 	t.Parallel()
 	readers := map[string]func(io.Reader) io.Reader{
@@ -133,10 +133,10 @@ func TestAwaitTellsFaults(t *testing.T) {
 	}
 }
 
-// pausing gives one piece after another. A Read that would wait for the next is
-// noted, and an error.
+// pausing returns one piece after another. A Read that would have to wait for the next
+// is recorded and fails.
 type pausing struct {
-	pieces [][]byte // what has come, and what is to come
+	pieces [][]byte // pieces that have arrived, and pieces to come
 	waited bool
 }
 
@@ -152,7 +152,7 @@ func (p *pausing) Read(buf []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// TestTakeDoesNotWait: it ends with what has come, and knows the end of a declared size.
+// TestTakeDoesNotWait: it ends with the bytes that have arrived, and knows the end of a declared size.
 func TestTakeDoesNotWait(t *testing.T) {
 	t.Parallel()
 	for _, declared := range []int64{10000, storage.UnknownSize} {
@@ -174,7 +174,7 @@ func TestTakeDoesNotWait(t *testing.T) {
 	}
 }
 
-// TestTakeRefusesOtherSizes as Fill does.
+// TestTakeRefusesOtherSizes like Fill.
 func TestTakeRefusesOtherSizes(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, headSize - 1, headSize, headSize + 1, 3 * headSize} {
@@ -195,7 +195,7 @@ func TestTakeRefusesOtherSizes(t *testing.T) {
 	}
 }
 
-// TestUnread: what was put back comes first, once, and is let go when it was given.
+// TestUnread: bytes put back are returned first, once, and then released.
 func TestUnread(t *testing.T) {
 	t.Parallel()
 	want := make([]byte, 3000)

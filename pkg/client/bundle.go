@@ -14,8 +14,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// PutFiles implements registry.Bundles: a tar archive in one request. A file
-// of unknown size, which tar cannot carry, is sent by a PutFile of its own. next is
+// PutFiles implements registry.Bundles by a tar archive in one request. A file
+// of unknown size, which tar cannot carry, is sent by a separate PutFile. next is
 // called from another goroutine, which has ended when PutFiles returns.
 func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (registry.Bundled, error) {
 	if id == "" {
@@ -34,16 +34,16 @@ func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.
 		method: http.MethodPost, path: uploadPath(id, "/bundle"), header: http.Header{"Content-Type": {wire.TarMediaType}},
 		body: func() (io.Reader, error) { return from, nil }, length: -1,
 	}, nil, &answer)
-	from.Close() //nolint:errcheck // ends the packing, if the server has answered before its end
+	from.Close() //nolint:errcheck // ends the packing if the server has answered early
 	if failed := <-packed; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
-		err = failed // the cause of what became of the request
+		err = failed // the cause of the request's failure
 	}
 	return registry.Bundled{Files: answer.Files + alone.Files, Bytes: answer.Bytes + alone.Bytes}, err
 }
 
 // pack writes the archive.
 func (c *Client) pack(ctx context.Context, id string, into io.Writer, next func() (registry.NamedContent, error), alone *registry.Bundled) error {
-	buffered := bufio.NewWriterSize(into, 64<<10) // a tar header is 512 bytes, a pipe hands over one write at a time
+	buffered := bufio.NewWriterSize(into, 64<<10) // a tar header is 512 bytes, and a pipe passes on each write separately
 	archive := tar.NewWriter(buffered)
 	for {
 		file, err := next()
@@ -54,7 +54,7 @@ func (c *Client) pack(ctx context.Context, id string, into io.Writer, next func(
 			return err
 		}
 		var invalid *manifest.InvalidError
-		if errors.As(manifest.ValidatePath(file.Path), &invalid) { // tar would change or refuse some
+		if errors.As(manifest.ValidatePath(file.Path), &invalid) { // tar would change or refuse some paths
 			return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
 		}
 		if file.Size != storage.UnknownSize {

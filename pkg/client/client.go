@@ -100,10 +100,10 @@ import (
 )
 
 const (
-	// connectionsPerServer: what a push or pull keeps open between files.
+	// connectionsPerServer is how many connections a push or pull keeps open between files.
 	connectionsPerServer = 32
-	// idleTimeout is half of serving.IdleTimeout: an idle connection is closed
-	// here before the server closes it under a request.
+	// idleTimeout is half of the server's: the client closes an idle connection
+	// before the server closes it under a request.
 	idleTimeout = time.Minute
 	// attempts at a call that may be repeated.
 	attempts = 3
@@ -111,8 +111,8 @@ const (
 	maxAnswer = 128 << 20
 	// maxProblem bounds a problem, in bytes.
 	maxProblem = 1 << 20
-	// expectFrom is the body size, in bytes, from which the server is asked
-	// whether it wants the body at all.
+	// expectFrom is the size, in bytes, from which a body is sent only when the
+	// server asks for it (Expect: 100-continue).
 	expectFrom = 1 << 20
 )
 
@@ -123,21 +123,21 @@ var retries = backoff.Policy{First: 100 * time.Millisecond, Most: 5 * time.Secon
 type Options struct {
 	// UserAgent is sent along; "" is "artifact-store".
 	UserAgent string
-	// Token is asked before each request for the bearer token to send, "" for
-	// none; nil sends none. It is not sent in the clear, unless to this machine.
+	// Token is called before each request and returns the bearer token to send,
+	// "" for none; nil sends none. A token is sent unencrypted to this machine only.
 	Token func() (storage.Secret, error)
-	// InsecureToken sends it in the clear all the same: where the network is trusted.
+	// InsecureToken sends it unencrypted to other machines as well, where the network is trusted.
 	InsecureToken bool
 	// Transport makes the connections; nil is one of its own.
 	Transport http.RoundTripper
-	// RootCAs are whom to trust that the server is the one that it says, if Transport is nil; nil is the system's.
+	// RootCAs are the authorities to verify the server's certificate with, if Transport is nil; nil means the system's.
 	RootCAs *x509.CertPool
 }
 
 // Client is a registry over HTTP. All methods may be called concurrently.
 // Errors are those of the registry: a problem becomes the typed error that it
-// was made from, or a *RemoteError. Calls that may be repeated are, up to three times,
-// when the connection failed; an answer is never asked for again.
+// was made from, or a *RemoteError. If a connection fails, a call that may be
+// repeated is sent up to three times; a call that was answered is not repeated.
 type Client struct {
 	base      *url.URL // without a slash at the end
 	http      *http.Client
@@ -147,12 +147,12 @@ type Client struct {
 
 var _ registry.Registry = (*Client)(nil)
 
-// ErrTokenInClear: New was given a token for a server that it would
-// reach unencrypted over a network.
-var ErrTokenInClear = errors.New("server: must be https://…: over http the token would go in the clear")
+// ErrTokenInClear: New was given a token for a server that it would reach
+// unencrypted over a network.
+var ErrTokenInClear = errors.New("server: must be https://…: over http the token would be sent unencrypted")
 
-// New returns a Client of the server at baseURL (http or https, a host,
-// and the path that the server is mounted at, if any). It does not connect.
+// New returns a Client of the server at baseURL (http or https, a host, and the
+// path that the server is mounted at, if any). It does not connect.
 func New(baseURL string, opts Options) (*Client, error) {
 	base, err := url.Parse(baseURL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
@@ -173,7 +173,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	}
 	c.http = &http.Client{
 		Transport: transport,
-		// No address here redirects; a token must not follow one elsewhere.
+		// The server never redirects, and a token must not follow a redirect elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c, nil
@@ -188,7 +188,7 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 	transport.MaxIdleConns = 4 * connectionsPerServer
 	transport.MaxIdleConnsPerHost = connectionsPerServer
 	transport.IdleConnTimeout = idleTimeout
-	transport.DisableCompression = true // digests are of what is on the wire
+	transport.DisableCompression = true // digests are of the bytes on the wire
 	transport.WriteBufferSize = 64 << 10
 	transport.ReadBufferSize = 64 << 10
 	transport.ExpectContinueTimeout = 2 * time.Second
@@ -201,15 +201,15 @@ type call struct {
 	path   string // escaped, below the base
 	query  url.Values
 	header http.Header
-	// body makes the body, anew for each attempt; nil is none. length is in bytes, -1 if not known.
+	// body makes a new body for each attempt; nil means none. length is in bytes, -1 if not known.
 	body   func() (io.Reader, error)
 	length int64
 	// repeat: the call may be sent again after a failed connection.
 	repeat bool
 }
 
-// do sends the call until a server answers, and returns its answer if it is a
-// success. The caller closes the body.
+// do sends the call until a server answers, and returns the answer if it is a
+// success. The caller closes its body.
 func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		response, err := c.send(ctx, call)
@@ -220,7 +220,7 @@ func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
 			return response, nil
 		}
 		if !call.repeat || attempt == attempts || ctx.Err() != nil || !connectionFailed(err) {
-			return nil, fmt.Errorf("asking the registry: %w", err)
+			return nil, fmt.Errorf("calling the registry: %w", err)
 		}
 		if !retries.Wait(ctx, attempt) {
 			return nil, ctx.Err()
@@ -240,14 +240,14 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	request.URL = c.address(call) // parsing the text again would lose which escapes were meant
+	request.URL = c.address(call) // parsing its text again would lose the exact escapes
 	for name, values := range call.header {
 		request.Header[name] = values
 	}
 	request.Header.Set("User-Agent", c.userAgent)
 	if call.repeat {
-		// net/http then sends it again by itself where the server closed an
-		// idle connection meanwhile; an empty one is not sent along.
+		// net/http then repeats the request itself if the server has just closed
+		// the idle connection; an empty header is not sent.
 		request.Header["Idempotency-Key"] = []string{}
 	}
 	if c.token != nil {
@@ -262,14 +262,14 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	if call.body != nil {
 		request.ContentLength = call.length
 		if call.length == 0 {
-			request.Body = http.NoBody // sends Content-Length: 0, where an empty reader would be sent chunked
+			request.Body = http.NoBody // sends Content-Length: 0; an empty reader would be sent chunked
 		}
 		if call.length < 0 || call.length >= expectFrom {
 			request.Header.Set("Expect", "100-continue")
 		}
 		if call.repeat && call.length != 0 {
-			// HTTP/2: a proxy that is about to go refuses what it has not begun,
-			// and net/http then sends it elsewhere, if it can have the body again.
+			// HTTP/2: a proxy that shuts down refuses requests that it has not begun,
+			// and net/http repeats them elsewhere if it can get the body again.
 			request.GetBody = func() (io.ReadCloser, error) {
 				again, err := call.body()
 				return asCloser(again), err
@@ -290,7 +290,7 @@ func (c *Client) address(call call) *url.URL {
 	address := *c.base
 	decoded, err := url.PathUnescape(call.path)
 	if err != nil {
-		decoded = call.path // cannot be: every path is escaped here
+		decoded = call.path // never happens: every path is escaped here
 	}
 	address.RawPath = address.EscapedPath() + call.path
 	address.Path += decoded
@@ -324,9 +324,9 @@ func readJSON(body io.Reader, into any) error {
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(into); err != nil {
-		return fmt.Errorf("reading the registry's answer: %w", err)
+		return fmt.Errorf("reading the registry's response: %w", err)
 	}
-	io.Copy(io.Discard, io.LimitReader(body, 1<<10)) //nolint:errcheck // to its end, so that the connection is used again
+	io.Copy(io.Discard, io.LimitReader(body, 1<<10)) //nolint:errcheck // to its end, so that the connection can be reused
 	return nil
 }
 
@@ -339,19 +339,19 @@ func (c *call) setBytes(contentType string, data []byte) {
 	c.length = int64(len(data))
 }
 
-// connectionFailed lists the failures after which no server has answered: it
-// was not there, or closed before the first byte of an answer.
+// connectionFailed lists the failures where no server has answered: there was
+// no connection, or it was closed before the first byte of an answer.
 func connectionFailed(err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		return true
 	}
-	// HTTP/2 makes ErrUnexpectedEOF of a connection that was closed. net.ErrClosed:
-	// net/http saw that the server has closed it, and closed it under the request.
+	// HTTP/2 returns ErrUnexpectedEOF for a closed connection. net.ErrClosed:
+	// net/http noticed that the server closed it, and closed it under the request.
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EPIPE)
 }
 
-// isLoopback reports whether a host, without a port, says by itself that it is this machine's loopback.
+// isLoopback reports whether a host, without a port, is this machine's loopback without being resolved.
 func isLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()

@@ -15,15 +15,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// RemoteError is a refusal of the server for which there is no typed error. It
-// unwraps to the sentinel of the registry that it stands for, if there is one.
+// RemoteError is an error of the server that has no type of its own. It unwraps
+// to the error of the registry that it stands for, if there is one.
 type RemoteError struct {
 	Status int // of the HTTP answer
-	// Type is the URI of the problem's type (docs/api/http.md lists them), ""
-	// if the answer was none of a registry.
+	// Type is the URI of the problem's type (docs/api/http.md lists them), "" if
+	// the answer did not come from a registry.
 	Type          string
 	Title, Detail string
-	// RequestID finds the cause in the server's log, "" if there is none.
+	// RequestID identifies the request in the server's log, "" if there is none.
 	RequestID string
 	cause     error
 }
@@ -41,9 +41,9 @@ func (e *RemoteError) Error() string {
 
 func (e *RemoteError) Unwrap() error { return e.cause }
 
-// IsTemporary reports whether a call failed in a way that may soon be over: no
-// server answered, or one that cannot serve now. Whether the call took effect
-// is not known.
+// IsTemporary reports whether a call may succeed when it is repeated later: no
+// server answered, or it is temporarily unavailable. Whether the call took
+// effect is not known.
 func IsTemporary(err error) bool {
 	var remote *RemoteError
 	if errors.As(err, &remote) {
@@ -56,7 +56,7 @@ func IsTemporary(err error) bool {
 	return connectionFailed(err)
 }
 
-// remoteError reads an answer that is no success, and closes it.
+// remoteError reads and closes an answer that is not a success.
 func remoteError(response *http.Response) error {
 	defer response.Body.Close()
 	var p wire.Problem
@@ -65,15 +65,16 @@ func remoteError(response *http.Response) error {
 		err = json.Unmarshal(data, &p)
 	}
 	if err != nil || p.Type == "" {
-		// A HEAD, or something in between that is no registry: the status is all there is.
+		// The answer to a HEAD, or of a proxy: there is only the status.
 		return &RemoteError{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), cause: causeOfStatus(response)}
 	}
 	p.Status = response.StatusCode
 	return restore(&p)
 }
 
-// causeOfStatus: only what one of our statuses can mean, and only from one of
-// our servers (they all send this header), so that a proxy's 404 is not taken for an answer about a blob.
+// causeOfStatus is what a status means without a problem, as in the answer to a
+// HEAD. It must come from a registry, which always sends this header: a proxy's
+// 404 says nothing about a blob.
 func causeOfStatus(response *http.Response) error {
 	if response.Request.Method != http.MethodHead || response.Header.Get("X-Request-Id") == "" {
 		return nil
@@ -95,9 +96,8 @@ func causeOfStatus(response *http.Response) error {
 	return nil
 }
 
-// restore makes the error that p was made from. What has its data is the typed
-// error itself; anything else is a *RemoteError, so that its text says who
-// refused, and unwraps to what it stands for.
+// restore makes the error that p was made from: the typed error itself, or a
+// *RemoteError that unwraps to it, so that its text names the registry.
 func restore(p *wire.Problem) error {
 	kind, _ := wire.KindOf(p.Type)
 	if typed := typedError(p, kind.Target); typed != nil {
@@ -113,7 +113,7 @@ func restore(p *wire.Problem) error {
 	return e
 }
 
-// typedError returns nil if p lacks the data.
+// typedError returns nil if there is no type for p, or p lacks the data.
 func typedError(p *wire.Problem, target error) error {
 	var first wire.FieldError
 	if len(p.Errors) > 0 {

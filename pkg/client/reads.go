@@ -43,7 +43,7 @@ func (c *Client) GetPackage(ctx context.Context, ref registry.PackageRef) (answe
 	return answer, err
 }
 
-// GetManifest implements registry.Packages. The bytes are checked against the name.
+// GetManifest implements registry.Packages. It checks the bytes against the digest.
 func (c *Client) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
 	if name.IsZero() {
 		return nil, registry.Invalid("digest", "must not be empty")
@@ -85,7 +85,7 @@ func (c *Client) HeadBlob(ctx context.Context, name digest.Digest) (registry.Blo
 	return blobInfo(response.Header, response.ContentLength)
 }
 
-// holderQuery passes on whose package the blob is of.
+// holderQuery says whose package the blob belongs to.
 func holderQuery(ctx context.Context) url.Values {
 	if producer := registry.HolderOf(ctx); producer != "" {
 		return url.Values{"producer": {producer}}
@@ -96,12 +96,12 @@ func holderQuery(ctx context.Context) url.Values {
 func blobInfo(header http.Header, size int64) (registry.BlobInfo, error) {
 	digests, err := wire.DeclaredDigests(header)
 	if err != nil || digests.SHA256.IsZero() || digests.BLAKE3.IsZero() || size < 0 {
-		return registry.BlobInfo{}, fmt.Errorf("the answer does not describe a blob: %s %q, size %d", wire.ReprDigest, header.Get(wire.ReprDigest), size)
+		return registry.BlobInfo{}, fmt.Errorf("the response does not describe a blob: %s %q, size %d", wire.ReprDigest, header.Get(wire.ReprDigest), size)
 	}
 	return registry.BlobInfo{Digests: digests, Size: size}, nil
 }
 
-// OpenBlob implements registry.Blobs. A body that ends early is an error of its reader.
+// OpenBlob implements registry.Blobs. If the body ends early, its reader returns an error.
 func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
 	if name.IsZero() {
 		return nil, registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
@@ -128,7 +128,7 @@ func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 	return &exactBody{response.Body, response.ContentLength}, info, nil
 }
 
-// openNothing opens an empty range, which HTTP cannot ask for.
+// openNothing opens an empty range, which HTTP cannot request.
 func (c *Client) openNothing(ctx context.Context, name digest.Digest, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
 	info, err := c.HeadBlob(ctx, name)
 	if err == nil && offset > info.Size {
@@ -140,8 +140,8 @@ func (c *Client) openNothing(ctx context.Context, name digest.Digest, offset int
 	return io.NopCloser(bytes.NewReader(nil)), info, nil
 }
 
-// openedBlob checks that the answer is what was asked for: HTTP lets a server
-// shorten a range, and send the whole for one.
+// openedBlob checks that the answer is what was requested: HTTP lets a server
+// shorten a range, or send the whole instead.
 func openedBlob(response *http.Response, rng *storage.Range) (registry.BlobInfo, error) {
 	if rng == nil {
 		return blobInfo(response.Header, response.ContentLength)
@@ -149,7 +149,7 @@ func openedBlob(response *http.Response, rng *storage.Range) (registry.BlobInfo,
 	_, total, _ := strings.Cut(response.Header.Get("Content-Range"), "/")
 	size, err := strconv.ParseInt(total, 10, 64)
 	if err != nil || response.StatusCode != http.StatusPartialContent {
-		return registry.BlobInfo{}, fmt.Errorf("asked for a range, the answer is %s with Content-Range %q", response.Status, response.Header.Get("Content-Range"))
+		return registry.BlobInfo{}, fmt.Errorf("a range was requested, but the response is %s with Content-Range %q", response.Status, response.Header.Get("Content-Range"))
 	}
 	info, err := blobInfo(response.Header, size)
 	if err == nil && (response.Header.Get("Content-Range") != fmt.Sprintf("bytes %d-%d/%d", rng.Offset, rng.Offset+rng.Length-1, size) || response.ContentLength != rng.Length) {
@@ -158,8 +158,8 @@ func openedBlob(response *http.Response, rng *storage.Range) (registry.BlobInfo,
 	return info, err
 }
 
-// exactBody ends with an error if it ends before its length. net/http sees to
-// that for HTTP/1.1; this holds whatever carries the bytes.
+// exactBody returns an error if it ends before its length. net/http does so for
+// HTTP/1.1; this works for any transport.
 type exactBody struct {
 	io.ReadCloser
 	left int64
@@ -169,7 +169,7 @@ func (b *exactBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
 	if err == io.EOF && b.left > 0 {
-		err = fmt.Errorf("the blob's bytes ended %d early: %w", b.left, io.ErrUnexpectedEOF)
+		err = fmt.Errorf("the blob ended %d bytes early: %w", b.left, io.ErrUnexpectedEOF)
 	}
 	return n, err
 }

@@ -20,9 +20,9 @@ import (
 const (
 	// maxStreamLine bounds one line of a stream, in bytes: an event of 10,000 locations is about 3 MB.
 	maxStreamLine = 64 << 20
-	// streamSilence is when a stream without a byte is dead: three heartbeats were lost.
+	// streamSilence is how long a stream may be silent: three heartbeats were lost.
 	streamSilence = 3*wire.Heartbeat + wire.Heartbeat/2
-	// reconnects without a single event between them, until FollowEvents gives up.
+	// reconnects without an event in between, after which FollowEvents gives up.
 	reconnects = 5
 )
 
@@ -45,8 +45,8 @@ func (c *Client) LogHead(ctx context.Context) (registry.LogHead, error) {
 	return registry.LogHead{LogID: page.LogID, Position: page.Head}, err
 }
 
-// FollowEvents implements registry.Events. A stream that breaks is resumed
-// behind the last event, so yield sees each one once.
+// FollowEvents implements registry.Events. An interrupted stream is resumed
+// after the last event, so yield gets each event once.
 func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
 	stream := &eventStream{client: c, after: after, yield: yield}
 	for failures := 0; ; {
@@ -96,7 +96,7 @@ func (s *eventStream) run(ctx context.Context) error {
 		return err
 	}
 	defer response.Body.Close()
-	silence := time.AfterFunc(streamSilence, func() { cancel(errors.New("the stream fell silent")) })
+	silence := time.AfterFunc(streamSilence, func() { cancel(errors.New("the event stream timed out")) })
 	defer silence.Stop()
 
 	lines := bufio.NewReaderSize(response.Body, 64<<10)
@@ -156,7 +156,7 @@ func readLine(lines *bufio.Reader) ([]byte, error) {
 	}
 	if err != nil {
 		if err == io.EOF {
-			err = io.ErrUnexpectedEOF // a stream has no regular end
+			err = io.ErrUnexpectedEOF // a stream ends only by an interruption
 		}
 		return nil, err
 	}

@@ -20,10 +20,10 @@ func uploadPath(id, rest string) string { return "/v1/uploads/" + wire.Segment(i
 
 func filePath(id, path string) string { return uploadPath(id, "/files/"+wire.EscapePath(path)) }
 
-// OpenUpload implements registry.Uploads. It is repeated: a session that was
-// opened unseen holds nothing, and expires.
+// OpenUpload implements registry.Uploads. It is repeated: a session that nobody
+// knows of is empty, and expires.
 func (c *Client) OpenUpload(ctx context.Context, req registry.OpenUpload) (answer registry.Upload, err error) {
-	if err := req.Validate(); err != nil { // JSON would mend what is not UTF-8
+	if err := req.Validate(); err != nil { // JSON would replace invalid UTF-8
 		return answer, err
 	}
 	err = c.ask(ctx, call{method: http.MethodPost, path: "/v1/uploads", repeat: true}, req, &answer)
@@ -45,7 +45,7 @@ func (c *Client) DeclareFiles(ctx context.Context, id string, files []registry.F
 		return answer, registry.ErrNotFound
 	}
 	for i, f := range files {
-		if !utf8.ValidString(f.Path) { // JSON would turn it into another path
+		if !utf8.ValidString(f.Path) { // JSON would change it into another path
 			return answer, registry.Invalid(fmt.Sprintf("files[%d].path", i), "must be UTF-8")
 		}
 	}
@@ -74,7 +74,7 @@ func (c *Client) PutFile(ctx context.Context, id, path string, content registry.
 	return answer, err
 }
 
-// contentCall makes a request of a content.
+// contentCall makes a request that sends the content.
 func contentCall(method, path string, content registry.Content) (call, *sizedReader, error) {
 	if content.Size < storage.UnknownSize {
 		return call{}, nil, registry.Invalid("size", "must not be negative, is %d", content.Size)
@@ -89,7 +89,7 @@ func contentCall(method, path string, content registry.Content) (call, *sizedRea
 	if seekable {
 		var err error
 		if start, err = seeker.Seek(0, io.SeekCurrent); err != nil {
-			seekable = false // a pipe is an *os.File too
+			seekable = false // a pipe is also an *os.File
 		}
 	}
 	made.repeat = seekable
@@ -105,33 +105,33 @@ func contentCall(method, path string, content registry.Content) (call, *sizedRea
 		if file, isFile := content.Reader.(*os.File); isFile && content.Size > 0 && !content.Digests.SHA256.IsZero() {
 			return keptOpen{file}, nil
 		}
-		if content.Size == 0 { // sent without a body, so nobody else looks whether there is more
+		if content.Size == 0 { // it is sent without a body, so nothing else would notice further bytes
 			if _, err := body.Read(nil); err != io.EOF {
 				return nil, err
 			}
 		}
-		// Without Seek and Close: net/http must neither rewind nor close what is the caller's.
+		// Without Seek and Close: net/http must neither rewind nor close the caller's reader.
 		return io.NopCloser(body), nil
 	}
 	return made, body, nil
 }
 
-// keptOpen is a file whose bytes the kernel may send without a copy here
+// keptOpen is a file that the kernel may send without copying it here
 // (net.TCPConn.ReadFrom asks for SyscallConn), and that stays open when
-// net/http is done. Only where the digest is declared: then the server itself
-// sees if these are not the bytes.
+// net/http is done. It is used only if the digest is declared: then the server
+// notices wrong bytes.
 type keptOpen struct{ *os.File }
 
 // Close does nothing: the file is the caller's.
 func (keptOpen) Close() error { return nil }
 
-// sizedReader gives exactly size bytes, or an error before the last of them: a
-// server that has got as many bytes as announced takes the file for whole, and
-// must not if the reader has more. For one goroutine.
+// sizedReader gives exactly size bytes, or an error before the last of them. A
+// server that has got as many bytes as announced considers the file complete,
+// and must not if the reader has more. For one goroutine.
 type sizedReader struct {
 	from       io.Reader
-	size, left int64 // size is storage.UnknownSize for "to the end"
-	err        error // what the reader, or its length, did wrong
+	size, left int64 // size is storage.UnknownSize to read to the end
+	err        error // of the reader, or of its length
 }
 
 func (r *sizedReader) Read(p []byte) (int, error) {
@@ -144,7 +144,7 @@ func (r *sizedReader) Read(p []byte) (int, error) {
 	}
 	if r.left == 0 {
 		if r.size > 0 {
-			return 0, io.EOF // looked at below
+			return 0, io.EOF // the end was checked below
 		}
 		return 0, r.end()
 	}
@@ -173,7 +173,7 @@ func (r *sizedReader) end() error {
 		return io.EOF
 	}
 	var more [1]byte
-	for range 100 { // a reader may give nothing and no error, but not for ever
+	for range 100 { // a reader may return neither bytes nor an error, but not for ever
 		n, err := r.from.Read(more[:])
 		if n > 0 {
 			r.err = &storage.MismatchError{WantSize: r.size, GotSize: r.size + 1}
@@ -194,7 +194,7 @@ func (r *sizedReader) note(err error) error {
 	return err
 }
 
-// explain prefers what the reader did wrong to what became of the request then.
+// explain prefers the reader's error to the failure of the request that it caused.
 func (r *sizedReader) explain(err error) error {
 	var remote *RemoteError
 	if err == nil || errors.As(err, &remote) || r.err == nil {
@@ -216,8 +216,8 @@ func (c *Client) FileProgress(ctx context.Context, id, path string) (answer regi
 	return wire.ReadProgress(path, response.Header)
 }
 
-// AppendFile implements registry.Resumes. It is not repeated: the caller asks
-// FileProgress what arrived.
+// AppendFile implements registry.Resumes. It is not repeated: FileProgress tells
+// the caller what arrived.
 func (c *Client) AppendFile(ctx context.Context, id, path string, piece registry.Piece) (answer registry.FileProgress, err error) {
 	if id == "" {
 		return answer, registry.ErrNotFound

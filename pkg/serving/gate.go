@@ -11,23 +11,23 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Schemes by which a token is taken, as WWW-Authenticate names them (RFC 9110,
-// section 11.6.1). Basic is for clients that know no other: the password is
-// the token, and the user's name is ignored.
+// Challenges of the schemes that a token may be sent by (WWW-Authenticate, RFC
+// 9110, section 11.6.1). Basic is for clients that support no other: the
+// password is the token, and the user name is ignored.
 const (
 	BearerChallenge = `Bearer realm="artifact-store"`
 	BasicChallenge  = `Basic realm="artifact-store", charset="UTF-8"`
 )
 
-// Gate finds out who asks. What they may do is the registry's matter: see access.Guard.
+// Gate authenticates requests. Authorization is up to access.Guard.
 type Gate struct {
-	// Authenticator says who holds a token; nil lets everybody through, without a name.
+	// Authenticator says who holds a token; nil admits everybody, without a name.
 	Authenticator access.Authenticator
 	// Open are the addresses that need no token.
 	Open map[string]bool
 }
 
-// admit returns the request with the name of who asks in its context.
+// admit returns the request with the caller's identity in its context.
 func (g *Gate) admit(r *http.Request) (*http.Request, error) {
 	if g.Authenticator == nil || g.Open[r.URL.Path] {
 		return r, nil
@@ -46,7 +46,7 @@ func (g *Gate) admit(r *http.Request) (*http.Request, error) {
 
 type tokenKey struct{}
 
-// StillKnown asks again who holds the token that a long answer began with.
+// StillKnown authenticates again the token that a long answer began with.
 func (g *Gate) StillKnown(ctx context.Context) error {
 	if g.Authenticator == nil {
 		return nil
@@ -56,15 +56,15 @@ func (g *Gate) StillKnown(ctx context.Context) error {
 	return err
 }
 
-// tokenOf reads the one Authorization field. Nothing of it goes into an error.
+// tokenOf reads the Authorization header. No part of it goes into an error.
 func tokenOf(header http.Header) (storage.Secret, error) {
 	var none storage.Secret
 	fields := header.Values("Authorization")
 	if len(fields) == 0 {
-		return none, access.Unauthenticated("send a token: Authorization: Bearer <token>, or as the password of Basic")
+		return none, access.Unauthenticated("send a token, as Authorization: Bearer <token> or as the password of Basic authentication")
 	}
 	if len(fields) > 1 {
-		return none, access.Unauthenticated("there must be one Authorization field, not several")
+		return none, access.Unauthenticated("there must be one Authorization header, not several")
 	}
 	scheme, value, _ := strings.Cut(fields[0], " ")
 	value = strings.Trim(value, " ")
@@ -73,11 +73,11 @@ func tokenOf(header http.Header) (storage.Secret, error) {
 	case strings.EqualFold(scheme, "Basic"):
 		decoded, err := base64.StdEncoding.DecodeString(value)
 		if err != nil {
-			return none, access.Unauthenticated("what follows Basic is not base64")
+			return none, access.Unauthenticated("the Basic credentials are not base64")
 		}
 		var found bool
 		if _, value, found = strings.Cut(string(decoded), ":"); !found {
-			return none, access.Unauthenticated("what follows Basic is not user:password")
+			return none, access.Unauthenticated("the Basic credentials are not user:password")
 		}
 	default:
 		return none, access.Unauthenticated("the scheme must be Bearer or Basic")
@@ -89,7 +89,7 @@ func tokenOf(header http.Header) (storage.Secret, error) {
 		return none, access.Unauthenticated(fmt.Sprintf("the token is longer than %d bytes", access.MaxTokenLength))
 	}
 	if strings.ContainsFunc(value, func(c rune) bool { return c < '!' || c > '~' }) {
-		return none, access.Unauthenticated("the token has characters that no token has")
+		return none, access.Unauthenticated("the token contains invalid characters")
 	}
 	return storage.NewSecret(value), nil
 }

@@ -1,7 +1,7 @@
-// Package serving is what every API over HTTP of this program needs, whatever
-// its addresses and documents: connections and bodies that must not stand
-// still, refusals that arrive, ranges and conditions, tokens, metrics. An API
-// is a Face; it knows what its addresses mean and how its errors are written.
+// Package serving holds what every HTTP API of this program needs, whatever
+// its addresses and documents: time limits on connections and bodies, refusals
+// that reach the client, ranges and conditions, tokens, metrics. An API is a
+// Face: it knows its addresses and how it writes its errors.
 package serving
 
 import (
@@ -21,8 +21,8 @@ import (
 type Face interface {
 	// Serve answers r, or calls w.Fail.
 	Serve(w *Writer, r *http.Request)
-	// Refuse answers err: one of the errors of this package, or what the face
-	// called w.Fail with. Nothing of an answer was sent before.
+	// Refuse answers err: an error of this package, or the one that the face
+	// passed to w.Fail. No part of an answer has been sent before.
 	Refuse(w *Writer, r *http.Request, err error)
 }
 
@@ -30,22 +30,22 @@ type Face interface {
 type Options struct {
 	Logger  *slog.Logger
 	Metrics *Metrics
-	// Gate says who asks.
+	// Gate finds out who sends a request.
 	Gate Gate
 	// LoopbackOnly refuses requests whose Host is not this machine's loopback.
 	LoopbackOnly bool
-	// Stopping, once it has ended, has answers ask clients to leave their
-	// connections, which go on being served. nil never ends.
+	// Stopping: once it has ended, answers ask clients to close their
+	// connections, and requests are still served. nil never ends.
 	Stopping context.Context
-	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
+	// StallTimeout ends a request or an answer that has not moved a byte for this long; 0 means the constant.
 	StallTimeout time.Duration
 }
 
 // Errors that a face is asked to answer.
 var (
-	// ErrStalled: the request's body stopped coming, or came too slowly. A body
-	// that broke off is storage.ErrSource.
-	ErrStalled = errors.New("the body stopped coming")
+	// ErrStalled: the request's body stopped arriving, or arrived too slowly. A
+	// body that was interrupted is storage.ErrSource.
+	ErrStalled = errors.New("the body stopped arriving")
 	// ErrHost: the request is for another host than this machine's loopback.
 	ErrHost = errors.New("the request is for another host")
 )
@@ -74,15 +74,15 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	header.Set("Cache-Control", "no-store") // what may be kept says so
+	header.Set("Cache-Control", "no-store") // answers that may be cached replace it
 	if h.opts.Stopping != nil && h.opts.Stopping.Err() != nil {
 		header.Set("Connection", "close") // over HTTP/2 net/http sends GOAWAY
 	}
 
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		body := &bodyReader{body: r.Body, control: control, handler: h}
-		// In a copy: net/http looks at its own request's body to see whether it
-		// was asked for (100-continue) and how much of it is left.
+		// In a copy: net/http uses its own request's body to see whether it was
+		// read (100-continue) and how much of it is left.
 		r = r.WithContext(r.Context())
 		r.Body, w.body = body, body
 	}
@@ -99,21 +99,21 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	h.face.Serve(w, r)
 }
 
-// Fail answers err. If the answer has begun, the connection is broken off, so
-// that the client does not take a part for the whole.
+// Fail answers err. If an answer has begun, it closes the connection, so that
+// the client does not take a part for the whole.
 func (w *Writer) Fail(r *http.Request, err error) {
 	defer w.finishRefusal(r)()
 	h := w.handler
 	switch {
 	case w.status != 0:
-		h.opts.Logger.WarnContext(r.Context(), "answer broken off", "route", r.Pattern, "sent", w.sent, "error", err)
+		h.opts.Logger.WarnContext(r.Context(), "response interrupted", "route", r.Pattern, "sent", w.sent, "error", err)
 		panic(http.ErrAbortHandler)
 	case w.body != nil && w.body.err != nil:
-		// First: a body that broke off also ends the context, and the client
+		// First: an interrupted body also ends the context, although the client
 		// may have closed only its half of the connection.
 		w.Header().Set("Connection", "close")
 		h.face.Refuse(w, r, bodyError(w.body.err))
-	case errors.Is(err, context.Canceled) && r.Context().Err() != nil: // nobody is left to answer
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil: // the client is gone
 		w.status = statusClientGone
 		panic(http.ErrAbortHandler) // a return would send an empty 200
 	default:
@@ -143,5 +143,5 @@ func (h *handler) recover(w *Writer, r *http.Request, cause any) {
 	h.face.Refuse(w, r, errors.New("panic"))
 }
 
-// statusClientGone is seen by the metrics only (nginx calls it so).
+// statusClientGone appears only in the metrics (nginx uses the same number).
 const statusClientGone = 499

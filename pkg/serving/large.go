@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// LargeBodies bounds how many requests hold a large body in memory at a time,
-// so that memory is bounded by configuration and not by the number of clients.
-// A request whose body is read as it comes needs no place. Safe for concurrent use.
+// LargeBodies limits how many requests hold a large body in memory at a time,
+// so that memory depends on configuration and not on the number of clients. A
+// request that streams its body needs no place. Safe for concurrent use.
 type LargeBodies struct {
 	places  chan struct{}
 	small   int64
 	timeout time.Duration
 }
 
-// NewLargeBodies has so many places. Bodies of at most small bytes need none;
-// a body that has a place must be read within the timeout, or no one else
-// would ever get it.
+// NewLargeBodies returns one with that many places. A body of at most small
+// bytes needs none. A body with a place must arrive within the timeout, so that
+// a slow client does not block the others for good.
 func NewLargeBodies(places int, small int64, timeout time.Duration) *LargeBodies {
 	return &LargeBodies{make(chan struct{}, places), small, timeout}
 }
 
-// Enter waits for a place until the request's context ends. Call leave when
-// the memory that the body takes is free again.
+// Enter waits for a place, at most until the request's context ends. Call
+// leave when the memory that the body takes is free again.
 func (l *LargeBodies) Enter(w *Writer, r *http.Request) (leave func(), err error) {
 	if r.ContentLength >= 0 && r.ContentLength <= l.small {
 		return func() {}, nil

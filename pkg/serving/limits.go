@@ -11,14 +11,14 @@ const (
 	ReadHeaderTimeout = 10 * time.Second
 	IdleTimeout       = 2 * time.Minute
 	// StallTimeout ends a request whose body, or an answer whose reader, has
-	// not moved a byte for so long. There is no limit on the whole: 10 GiB over a slow line may take a day.
+	// not moved a byte for this long. The whole has no limit: 10 GiB over a slow line may take a day.
 	StallTimeout = time.Minute
 
 	// writeChunk is how much of a file is handed to sendfile before its
 	// deadline is renewed: it asks 17 KiB/s of a client, and costs one
 	// system call in a few hundred microseconds of sending.
 	writeChunk = 1 << 20
-	// smallBody is what net/http itself reads of a refused body, in bytes.
+	// smallBody is how much of a refused body net/http itself reads, in bytes.
 	smallBody = 256 << 10
 	// drainTimeout is how long the rest of a refused body is read.
 	drainTimeout = 2 * time.Second

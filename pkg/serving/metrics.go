@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics of the handler. Labels are bounded: routes are the patterns of the
-// route table, methods the known ones.
+// Metrics of all requests. Labels are bounded: a route is a pattern of the
+// route table, a method one of the standard ones.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -25,12 +25,12 @@ func NewMetrics(into *prometheus.Registry) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
 			Name: "requests_total", Help: "Requests answered."}, []string{"route", "method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Subsystem: subsystem,
-			Name: "request_duration_seconds", Help: "Time from the end of the request's header to the end of its answer.",
+			Name: "request_duration_seconds", Help: "Time from the end of the request header to the end of the response.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 2, 10, 60, 600}}, []string{"route", "method"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem,
-			Name: "in_flight_requests", Help: "Requests that are not answered yet."}),
+			Name: "in_flight_requests", Help: "Requests in progress."}),
 		incoming: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem,
-			Name: "in_flight_bytes", Help: "Sum of the Content-Length of the requests that are not answered yet."}),
+			Name: "in_flight_bytes", Help: "Sum of the Content-Length of the requests in progress."}),
 		received: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
 			Name: "received_bytes_total", Help: "Body bytes read from clients."}),
 		sent: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,

@@ -11,8 +11,8 @@ import (
 )
 
 // parseRange reads a Range header (RFC 9110, section 14.2) for a blob of size
-// bytes. nil means the whole: there is none, it is of another unit, or it asks
-// for several parts. A range that lies outside, or is not one, is storage.ErrRange.
+// bytes. nil means the whole blob: the header has another unit, or several
+// ranges. A range that is invalid or outside the blob is storage.ErrRange.
 func parseRange(header string, size int64) (*storage.Range, error) {
 	unit, spec, found := strings.Cut(header, "=")
 	if !found || !strings.EqualFold(strings.TrimSpace(unit), "bytes") || strings.Contains(spec, ",") {
@@ -22,7 +22,7 @@ func parseRange(header string, size int64) (*storage.Range, error) {
 	if !dash {
 		return nil, storage.ErrRange
 	}
-	if first == "" { // the last so many bytes
+	if first == "" { // a suffix: the last bytes
 		length, ok := parsePosition(last)
 		if !ok || length == 0 || size == 0 {
 			return nil, storage.ErrRange
@@ -45,7 +45,7 @@ func parseRange(header string, size int64) (*storage.Range, error) {
 	return &storage.Range{Offset: offset, Length: end - offset + 1}, nil
 }
 
-// parsePosition reads digits only; what is larger than any blob is the largest int64.
+// parsePosition reads digits only; a number larger than any blob is the largest int64.
 func parsePosition(text string) (int64, bool) {
 	if text == "" || strings.Trim(text, "0123456789") != "" {
 		return 0, false
@@ -57,7 +57,7 @@ func parsePosition(text string) (int64, bool) {
 	return n, true
 }
 
-// contentRange says which part is sent, or with rng nil that none can be.
+// contentRange is the Content-Range of the part that is sent, or of a refusal if rng is nil.
 func contentRange(rng *storage.Range, size int64) string {
 	total := strconv.FormatInt(size, 10)
 	if rng == nil {
@@ -83,9 +83,9 @@ func notModified(header http.Header, tag string) bool {
 	return false
 }
 
-// rangeApplies reports whether a Range header is to be looked at: If-Range
-// must be absent or name exactly this representation (section 13.1.5; a date
-// never does, we send none).
+// rangeApplies reports whether a Range header takes effect: If-Range must be
+// absent or the tag of this representation (section 13.1.5; a date never
+// matches, since no Last-Modified is sent).
 func rangeApplies(header http.Header, tag string) bool {
 	condition := header.Get("If-Range")
 	return condition == "" || condition == tag

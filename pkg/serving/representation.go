@@ -17,11 +17,11 @@ type Representation struct {
 	// needs. Open with a nil range opens the whole.
 	Head func(context.Context) (Info, error)
 	Open func(context.Context, *storage.Range) (io.ReadCloser, Info, error)
-	// Describe sets the header fields of the answer but those of its length and range.
+	// Describe sets the header fields of the answer, except those of its length and range.
 	Describe func(http.Header, Info)
 }
 
-// Info is what the header of an answer tells of the bytes. Size is in bytes.
+// Info describes the bytes. Size is their number.
 type Info struct {
 	Digests digest.Dual
 	Size    int64
@@ -70,8 +70,8 @@ func Send(w *Writer, r *http.Request, what Representation) error {
 	return what.sendBody(w, body, info, rng)
 }
 
-// sendBody copies without a layer between: the reader's WriteTo and the
-// writer's ReadFrom find each other, and a file goes out by sendfile.
+// sendBody copies without a wrapper: the reader's WriteTo meets the writer's
+// ReadFrom, and a file is sent by sendfile.
 func (what *Representation) sendBody(w *Writer, body io.ReadCloser, info Info, rng *storage.Range) error {
 	defer body.Close()
 	length, status := info.Size, http.StatusOK
@@ -84,7 +84,7 @@ func (what *Representation) sendBody(w *Writer, body io.ReadCloser, info Info, r
 	w.WriteHeader(status)
 	sent, err := io.Copy(w, body)
 	if err == nil && sent != length {
-		err = fmt.Errorf("the backend gave %d bytes of %d", sent, length)
+		err = fmt.Errorf("the backend returned %d of %d bytes", sent, length)
 	}
 	return err
 }

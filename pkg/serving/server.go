@@ -3,14 +3,14 @@ package serving
 import "net/http"
 
 // NewServer returns a server for the handler with this package's limits. It
-// has no ReadTimeout and no WriteTimeout, which bound whole requests: the
-// handler ends a body or an answer that has stood still for StallTimeout. The
-// caller sets Addr, TLSConfig and ErrorLog, and owns its life; end Options.Context
-// before Shutdown, which waits for event streams otherwise.
+// has no ReadTimeout and no WriteTimeout, which limit whole requests: the
+// handler ends a body or an answer that has not moved for StallTimeout. The
+// caller sets Addr, TLSConfig and ErrorLog, and starts and stops it. Streams
+// must be ended before Shutdown, which waits for them.
 //
-// It speaks HTTP/1.1 only. What a client has sent of a body that nobody reads yet
-// then waits in the kernel, and not, as up to 1 MiB for each connection of
-// HTTP/2, in the process; and whoever bounds connections bounds requests.
+// It speaks HTTP/1.1 only. The bytes of a body that is not read yet then wait
+// in the kernel; with HTTP/2 they would take up to 1 MiB of the process for
+// each connection. And a limit on connections is a limit on requests.
 func NewServer(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -6,14 +6,14 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNotUTF8: a text has bytes that are no character.
+// ErrNotUTF8: a text is not valid UTF-8.
 var ErrNotUTF8 = errors.New("the text is not UTF-8")
 
-// UTF8Reader fails where its text is not UTF-8: encoding/json would put
-// U+FFFD there, and a path would become another path.
+// UTF8Reader fails if its text is not UTF-8: encoding/json would replace
+// invalid bytes by U+FFFD, and a path would become another path.
 type UTF8Reader struct {
 	From io.Reader
-	tail []byte // the begin of a character that the next bytes end; at most 3
+	tail []byte // the start of an incomplete character; at most 3 bytes
 }
 
 func (r *UTF8Reader) Read(p []byte) (int, error) {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Writer counts what is sent and ends an answer that nobody reads. It
-// hands files through to net/http's ReadFrom, so that sendfile stays possible.
-// For one goroutine at a time.
+// Writer counts the bytes sent and ends an answer whose reader has stopped. It
+// passes files on to net/http's ReadFrom, so that sendfile stays possible. It
+// is for one goroutine at a time.
 type Writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -37,9 +37,9 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom sends src, in pieces whose deadline is renewed in between. A
-// LimitedReader is opened up, because the kernel's fast path looks through one
-// of them only, and the pieces are made of one.
+// ReadFrom sends src in pieces and renews the deadline for each. It unwraps a
+// LimitedReader: each piece is one, and the kernel's fast path looks through
+// only one.
 func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	from, outer := src, (*io.LimitedReader)(nil)
 	left := int64(math.MaxInt64)
@@ -64,7 +64,7 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	return total, nil
 }
 
-// begin notes that the header goes out, and renews the deadline (a wish: not every writer has one).
+// begin notes that the header is sent, and renews the deadline (best effort: not every writer has one).
 func (w *Writer) begin() {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -83,19 +83,19 @@ func (w *Writer) count(n int64) {
 	w.handler.opts.Metrics.sent.Add(float64(n))
 }
 
-// Flush sends what is buffered.
+// Flush sends buffered bytes.
 func (w *Writer) Flush() {
 	w.begin()
-	w.control.Flush() //nolint:errcheck // the next write says so
+	w.control.Flush() //nolint:errcheck // the next write returns the error
 }
 
-// finishRefusal prepares an answer that comes before the end of a large body,
-// and returns what to do after it: to read on for a moment. A server that
-// closes while bytes are coming makes the kernel reset the connection, and the client loses the answer.
+// finishRefusal prepares an answer that is sent before the end of a large body,
+// and returns what to do after it: read on for a moment. If a server closes
+// while bytes arrive, the kernel resets the connection and the client loses the answer.
 func (w *Writer) finishRefusal(r *http.Request) func() {
 	refused := w.status == 0 && w.body != nil && !w.body.ended && (r.ContentLength < 0 || r.ContentLength > smallBody)
 	if !refused || w.body.renewed.IsZero() && r.Header.Get("Expect") != "" {
-		return func() {} // net/http handles these: nothing is coming, or little
+		return func() {} // net/http handles these: few bytes arrive, or none
 	}
 	if w.control.EnableFullDuplex() != nil {
 		return func() {}
@@ -116,15 +116,15 @@ var (
 	_ http.Flusher  = (*Writer)(nil)
 )
 
-// bodyReader counts what comes in, ends a body that stops coming, and
-// remembers why reading ended: that is the client's doing, whatever the layers
-// below make of it.
+// bodyReader counts the bytes received, ends a body that stops arriving, and
+// remembers why reading ended: the client is the cause, whatever error the
+// callers make of it.
 type bodyReader struct {
 	body    io.ReadCloser
 	control *http.ResponseController
 	handler *handler
 	renewed time.Time
-	until   time.Time // when the whole must be there, zero if it may take any time
+	until   time.Time // when the whole body must have arrived, zero if there is no limit
 	ended   bool
 	err     error // why reading ended, nil at the regular end
 }
@@ -136,7 +136,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		if !b.until.IsZero() && b.until.Before(deadline) {
 			deadline = b.until
 		}
-		b.control.SetReadDeadline(deadline) //nolint:errcheck // a wish, as above
+		b.control.SetReadDeadline(deadline) //nolint:errcheck // best effort, as above
 	}
 	n, err := b.body.Read(p)
 	b.handler.opts.Metrics.received.Add(float64(n))
@@ -151,20 +151,20 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// release takes the deadline back: net/http goes on reading the connection to
-// learn that the client left, and must not take a slow answer for that.
+// release removes the deadline: net/http continues to read the connection to
+// notice that the client left, and must not mistake a slow answer for that.
 func (b *bodyReader) release() {
 	if !b.renewed.IsZero() {
-		b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a wish, as above
+		b.control.SetReadDeadline(time.Time{}) //nolint:errcheck // best effort, as above
 		b.renewed = time.Time{}
 	}
 }
 
-// left is called when the answer begins. net/http then reads on a little, to
-// keep the connection: a client that has stopped must not hold it.
+// left is called when the answer begins. net/http then reads on a little to
+// keep the connection: a client that has stopped sending must not block it.
 func (b *bodyReader) left() {
 	if !b.ended {
-		b.control.SetReadDeadline(time.Now().Add(drainTimeout)) //nolint:errcheck // a wish, as above
+		b.control.SetReadDeadline(time.Now().Add(drainTimeout)) //nolint:errcheck // best effort, as above
 	}
 }
 

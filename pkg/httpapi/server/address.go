@@ -12,8 +12,8 @@ const (
 	packageFilePattern = "/v1/packages/{producer}/{name}/{version}/files/{path...}"
 )
 
-// fileAddresses are the addresses that end in a file's path: what stands
-// before it, and the fields between that and "/files/".
+// fileAddresses are the addresses that end in a file's path: their prefix, and
+// the fields between it and "/files/".
 var fileAddresses = map[string]struct {
 	prefix string
 	fields []string
@@ -22,15 +22,15 @@ var fileAddresses = map[string]struct {
 	packageFilePattern: {"/v1/packages/", []string{"producer", "name", "version"}},
 }
 
-// fileAddress is one of them, taken apart.
+// fileAddress is one of them, parsed.
 type fileAddress struct {
 	pattern string
 	values  map[string]string // decoded; "path" among them
 	err     error             // an *InvalidError on "path"
 }
 
-// splitFileAddress reads an escaped path. What follows "/files/" is the
-// file's path, each percent escape decoded once and nothing cleaned, so that
+// splitFileAddress parses an escaped path. The file's path follows "/files/":
+// each percent escape is decoded once and nothing is cleaned, so that
 // validation sees what was sent.
 func splitFileAddress(escaped string) (fileAddress, bool) {
 	for pattern, shape := range fileAddresses {
@@ -52,17 +52,17 @@ func splitFileAddress(escaped string) (fileAddress, bool) {
 		decoded, err := url.PathUnescape(rest)
 		address.values["path"] = decoded
 		if err != nil {
-			address.err = registry.Invalid("path", "has a percent escape that cannot be read")
+			address.err = registry.Invalid("path", "has an invalid percent escape")
 		} else if strings.Contains(strings.ToUpper(rest), "%2F") {
-			// One file, one address: "a%2Fb" would be a second for "a/b".
-			address.err = registry.Invalid("path", `must have "/" written as itself, not as %%2F`)
+			// One file has one address: "a%2Fb" would be a second one of "a/b".
+			address.err = registry.Invalid("path", `must contain "/" unescaped, not as %%2F`)
 		}
 		return address, true
 	}
 	return fileAddress{}, false
 }
 
-// isClean reports whether ServeMux would leave the path alone.
+// isClean reports whether ServeMux would not redirect the path.
 func isClean(escaped string) bool {
 	if !strings.HasPrefix(escaped, "/") {
 		return false

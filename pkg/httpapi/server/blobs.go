@@ -17,8 +17,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// immutable: the address has a digest, or a version, in it. Private, because
-// who may read is decided per request.
+// immutable: the address contains a digest or a version. It is private because
+// each request is authorized.
 const immutable = "private, max-age=31536000, immutable"
 
 func (h *handler) getBlob(w *serving.Writer, r *http.Request) error {
@@ -32,7 +32,7 @@ func (h *handler) getBlob(w *serving.Writer, r *http.Request) error {
 	return serving.Send(w, r, h.blob(name))
 }
 
-// withHolder takes up whose package the blob is said to be of.
+// withHolder puts into the context whose package the blob belongs to, if the request says so.
 func withHolder(r *http.Request) (*http.Request, error) {
 	producer := r.URL.Query().Get("producer")
 	if producer == "" {
@@ -58,9 +58,9 @@ func (h *handler) blob(name digest.Digest) serving.Representation {
 	}
 }
 
-// getPackageFile serves a file's bytes as a blob's, or its FileInfo. The media
-// type that a producer declared is told in the FileInfo and never served as
-// Content-Type: a browser must not run on this origin what somebody stored.
+// getPackageFile serves a file's bytes as those of a blob, or its FileInfo. The
+// media type that a producer declared is in the FileInfo only, never in
+// Content-Type: a browser must not run stored content on this origin.
 func (h *handler) getPackageFile(w *serving.Writer, r *http.Request) error {
 	describe, err := wire.QueryBool(r.URL.Query(), "describe")
 	if err != nil {
@@ -82,7 +82,7 @@ func (h *handler) getPackageFile(w *serving.Writer, r *http.Request) error {
 	return serving.Send(w, r, found)
 }
 
-// getManifest serves the canonical CBOR, or what it says as JSON.
+// getManifest serves a manifest as canonical CBOR, or as JSON.
 func (h *handler) getManifest(w *serving.Writer, r *http.Request) error {
 	name, err := digest.Parse(r.PathValue("digest"))
 	if err != nil || name.Algorithm() != digest.SHA256 {
@@ -112,7 +112,7 @@ func (h *handler) getManifest(w *serving.Writer, r *http.Request) error {
 func manifestJSON(data []byte) ([]byte, error) {
 	decoded, err := manifest.Decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("what is stored is not a manifest: %v", err) // a fault of ours, not of the input
+		return nil, fmt.Errorf("the stored blob is not a manifest: %v", err) // not the caller's fault, so not wrapped
 	}
 	return json.Marshal(decoded)
 }
@@ -131,7 +131,7 @@ func inMemory(contentType string, data []byte) serving.Representation {
 	}
 }
 
-// describe sets what every answer with bytes has.
+// describe sets the headers of every answer with bytes.
 func describe(contentType string) func(http.Header, serving.Info) {
 	return func(header http.Header, info serving.Info) {
 		header.Set("Content-Type", contentType)

@@ -20,29 +20,29 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 	if !isMediaType(r.Header.Get("Content-Type"), wire.TarMediaType) {
 		return problemMedia.problem("", wire.At("Content-Type", "must be "+wire.TarMediaType))
 	}
-	if _, err := contentOf(r); err != nil { // no coding, no range
+	if _, err := contentOf(r); err != nil { // neither a coding nor a range
 		return err
 	}
 	body := &endReader{from: r.Body}
 	archive := tar.NewReader(body)
 	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), func() (registry.NamedContent, error) {
 		file, err := nextFile(archive)
-		if err == io.EOF && body.ended { // package tar takes one that was cut between two files for whole
-			err = registry.Invalid("body", "is not a whole tar archive: its end is missing")
+		if err == io.EOF && body.ended { // archive/tar accepts an archive that was cut between two files
+			err = registry.Invalid("body", "is an incomplete tar archive: its end is missing")
 		}
 		return file, err
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(io.Discard, r.Body); err != nil { // tar fills its last record with zeros
+	if _, err := io.Copy(io.Discard, r.Body); err != nil { // the last record is padded with zeros
 		return err
 	}
 	return sendJSON(w, http.StatusOK, bundled)
 }
 
-// endReader notes that more was asked for than there is: a whole archive ends
-// with two records of zeros, after which nothing is asked for.
+// endReader notes a read at the end of the body. A complete archive ends with
+// two records of zeros, after which archive/tar reads nothing.
 type endReader struct {
 	from  io.Reader
 	ended bool
@@ -54,8 +54,8 @@ func (e *endReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextFile returns the archive's next file. Folders are passed over: a package
-// has none. Anything else that is no file is refused.
+// nextFile returns the archive's next file. Folders are skipped: a package has
+// none. Anything else that is not a regular file is refused.
 func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 	for {
 		header, err := archive.Next()
@@ -63,17 +63,17 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 		case err == io.EOF:
 			return registry.NamedContent{}, io.EOF
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return registry.NamedContent{}, registry.Invalid("body", "is not a whole tar archive")
+			return registry.NamedContent{}, registry.Invalid("body", "is an incomplete tar archive")
 		case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
 			return registry.NamedContent{}, registry.Invalid("body", "is not a tar archive")
-		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // which the registry will say better
+		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // the registry validates paths
 			return registry.NamedContent{}, err
 		case header.Typeflag == tar.TypeDir:
 			continue
-		case isSparse(header): // a few bytes would become as many zeros as they say
-			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not taken: pack it without its holes", header.Name)
+		case isSparse(header): // a few bytes would expand to any number of zeros
+			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not supported: pack it without --sparse", header.Name)
 		case header.Typeflag != tar.TypeReg:
-			return registry.NamedContent{}, registry.Invalid("path", "%.200q is no regular file: send what it points to", header.Name)
+			return registry.NamedContent{}, registry.Invalid("path", "%.200q is not a regular file: send the file that it points to", header.Name)
 		}
 		// "tar -c ." names every file "./…".
 		file := registry.NamedContent{Path: strings.TrimPrefix(header.Name, "./"), Content: registry.Content{

@@ -13,7 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Problems that no error of the registry stands for.
+// Problems that are not errors of the registry.
 var (
 	problemHost     = kind{Code: "misdirected", Status: http.StatusMisdirectedRequest, Title: "The request is for another host"}
 	problemStalled  = kind{Code: "stalled", Status: http.StatusRequestTimeout, Title: "The request body stopped arriving"}
@@ -34,8 +34,8 @@ func (k kind) problem(detail string, fields ...wire.FieldError) *problem {
 	return (*problem)(wire.Kind(k).Problem(detail, fields...))
 }
 
-// problemOf is the one place where an error becomes an answer. Only the typed
-// errors' own words go out, never err.Error(): what wraps them may name paths,
+// problemOf is the one place where an error becomes an answer. Only texts of
+// typed errors are sent, never err.Error(): what wraps them may name paths,
 // hosts and queries. An error that is not in the table is problemInternal.
 func problemOf(err error) *problem {
 	var (
@@ -132,8 +132,9 @@ func problemOf(err error) *problem {
 	return p
 }
 
-// placeProblem is problemOf with words of the driver, the marker or the state,
-// which hold no secret, for those who tend a backend: others need not know its bucket and host.
+// placeProblem is problemOf with the text of the driver, the marker or the
+// state as its detail. It holds no secret, but names buckets and hosts: it is
+// for those who operate a backend, not for every client.
 func placeProblem(err error) *problem {
 	var (
 		p           = problemOf(err)
@@ -153,7 +154,7 @@ func placeProblem(err error) *problem {
 	return p
 }
 
-// ofPlace has err answered by placeProblem; nil stays nil.
+// ofPlace returns an error that is answered as placeProblem; nil stays nil.
 func ofPlace(err error) error {
 	if err == nil {
 		return nil

@@ -19,7 +19,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
-// getEvents answers a page, or with Accept: text/event-stream a live stream.
+// getEvents answers with a page, or with a live stream if Accept is text/event-stream.
 func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 	after, err := wire.QueryUint(r.URL.Query(), "after", 0, math.MaxInt64)
 	if err != nil {
@@ -43,9 +43,9 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, page)
 }
 
-// streamEvents is server-sent events (WHATWG HTML, section 9.2): id is the
-// cursor, event the kind, data the Event as JSON. Everything that can be
-// refused is refused before the stream begins, because after that there is no status.
+// streamEvents sends server-sent events (WHATWG HTML, section 9.2): id is the
+// cursor, event the kind, data the Event as JSON. A request is refused before
+// the stream begins, since there is no status afterwards.
 func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64) error {
 	head, err := h.registry.LogHead(r.Context())
 	if err != nil {
@@ -59,7 +59,7 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 		}
 	}
 	if after > head.Position {
-		return registry.Invalid(field, "position %d lies past the head of the log, %d", after, head.Position)
+		return registry.Invalid(field, "position %d is past the head of the log, %d", after, head.Position)
 	}
 	if h.opts.Context.Err() != nil {
 		return problemStopping.problem("")
@@ -85,12 +85,12 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 	err = h.writeEvents(ctx, w, head.LogID, events, done)
 	cancel()
 	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) || accessEnded(err) {
-		return nil // the client left or lost his right, or the server stops: the regular ends of a stream
+		return nil // the regular ends of a stream: the client left or lost its access, or the server stops
 	}
 	return err
 }
 
-// accessEnded reports whether a stream's reader may not go on. He learns why when he asks again.
+// accessEnded reports whether a stream's client has lost its access. Its next request tells it why.
 func accessEnded(err error) bool {
 	return errors.Is(err, access.ErrUnauthenticated) || errors.Is(err, access.ErrForbidden) || errors.Is(err, access.ErrUnavailable)
 }
@@ -121,7 +121,7 @@ func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID stri
 }
 
 func writeEvent(w io.Writer, logID string, event registry.Event) error {
-	data, err := json.Marshal(event) // on one line: JSON escapes line ends in strings, Marshal writes none
+	data, err := json.Marshal(event) // on one line: JSON escapes line ends in strings, and Marshal adds none
 	if err != nil {
 		return fmt.Errorf("encoding event %d: %w", event.Position, err)
 	}
@@ -131,7 +131,7 @@ func writeEvent(w io.Writer, logID string, event registry.Event) error {
 	return err
 }
 
-// A cursor is <log id>:<position>, so that one of another log is not taken for one of this.
+// A cursor is <log id>:<position>, so that a cursor of another log is refused.
 func formatCursor(logID string, position uint64) string {
 	return logID + ":" + strconv.FormatUint(position, 10)
 }
@@ -147,7 +147,7 @@ func parseCursor(cursor, logID string) (uint64, error) {
 		return 0, registry.Invalid(field, "%.80q is not <log id>:<position>", cursor)
 	}
 	if cursor[:colon] != logID {
-		return 0, registry.Invalid(field, "is a cursor of another log than %s", logID)
+		return 0, registry.Invalid(field, "is a cursor of another log, not of %s", logID)
 	}
 	return position, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// formats of the JSON operations, which speak CBOR as well (Content-Type and
-// Accept: application/cbor): same field names, digests and times as text.
+// formats of the JSON operations, which also support CBOR (Content-Type and
+// Accept: application/cbor), with the same field names, and digests and times as text.
 var formats = map[string]huma.Format{
 	"application/json": huma.DefaultJSONFormat,
 	"json":             huma.DefaultJSONFormat,
@@ -22,7 +22,7 @@ var cborFormat = huma.Format{
 	Unmarshal: func(data []byte, into any) error { return cborDecoder.Unmarshal(data, into) },
 }
 
-// stringMap is what an object decodes to where no type says otherwise.
+// stringMap is what an object without a type decodes to.
 var stringMap = reflect.TypeFor[map[string]any]()
 
 var cborEncoder = must(cbor.EncOptions{
@@ -41,7 +41,7 @@ var cborDecoder = must(cbor.DecOptions{
 
 func must[T any](mode T, err error) T {
 	if err != nil {
-		panic(err) // constants above, and a test that runs this
+		panic(err) // the options are constants, and a test runs this
 	}
 	return mode
 }

@@ -1,5 +1,5 @@
 // Package server serves a registry.Registry at /v1. docs/api/http.md is the
-// reference of what it answers, /openapi.json its machine form.
+// reference, /openapi.json its machine-readable form.
 package server
 
 import (
@@ -19,33 +19,33 @@ import (
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
-// Options of NewHandler; the zero value serves.
+// Options of NewHandler; the zero value works.
 type Options struct {
-	// Logger takes what clients are not told; nil is slog.Default().
+	// Logger records what clients are not told; nil is slog.Default().
 	Logger *slog.Logger
-	// Metrics is served at /metrics and gets the handler's own; nil is a new one.
+	// Metrics is served at /metrics; the handler adds its own. nil is a new registry.
 	Metrics *prometheus.Registry
 	// MetricsApart leaves /metrics to NewHealthHandler.
 	MetricsApart bool
-	// Ready answers /readyz; its error's text is shown to whoever asks. nil is always ready.
+	// Ready answers /readyz; the text of its error is sent to the client. nil is always ready.
 	Ready func(context.Context) error
-	// Context ends the streams (events, verifications) when the server is to
-	// stop: http.Server.Shutdown would wait for them. nil never does.
+	// Context ends the streams (events, verifications, sweeps) when the server
+	// stops: http.Server.Shutdown would wait for them. nil never ends.
 	Context context.Context
-	// Stopping, once it has ended, says that the server will be gone soon:
-	// /readyz is 503 and answers ask clients to leave their connections, which
-	// go on being served. nil never ends.
+	// Stopping: once it has ended, the server will be gone soon. /readyz is 503
+	// and answers ask clients to close their connections, and requests are still
+	// served. nil never ends.
 	Stopping context.Context
-	// StallTimeout ends a request or an answer that has not moved a byte for so long; 0 is the constant.
+	// StallTimeout ends a request or an answer that has not moved a byte for this long; 0 means serving.StallTimeout.
 	StallTimeout time.Duration
-	// LargeBodyTimeout ends a large declaration or manifest that is not there so long after its turn came; 0 is the constant.
+	// LargeBodyTimeout is how long a large declaration or manifest may take to arrive, once it is its turn; 0 means the constant.
 	LargeBodyTimeout time.Duration
 	// Version of the program, shown in /openapi.json.
 	Version string
 	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
 	LoopbackOnly bool
-	// Authenticator finds out who asks; nil takes everybody for registry.Anonymous.
-	// What he may do is the registry's matter: see access.Guard.
+	// Authenticator says who holds a token; nil disables authentication: every
+	// caller is registry.Anonymous. Authorization is up to access.Guard.
 	Authenticator access.Authenticator
 }
 
@@ -80,7 +80,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	})
 }
 
-// byteHandler answers by itself or returns an error, which is answered for it.
+// byteHandler answers a request, or returns an error that is answered for it.
 type byteHandler func(w *serving.Writer, r *http.Request) error
 
 // route is one address that is served without huma, and its documentation.
@@ -89,8 +89,8 @@ type route struct {
 	serve     byteHandler
 }
 
-// open are the addresses that are answered to everybody: what a kubelet, a
-// Prometheus or a client that does not know the API yet asks.
+// open are the addresses that need no token: those for the kubelet, Prometheus,
+// and a client that does not know the API yet.
 var open = map[string]bool{"/livez": true, "/readyz": true, "/metrics": true, "/openapi.json": true}
 
 // handler is the serving.Face of /v1.
@@ -105,8 +105,8 @@ type handler struct {
 	openapi  []byte
 }
 
-// byteRoutes lists what moves bytes or streams: a framework's limits on bodies
-// and time do not fit them.
+// byteRoutes lists the operations that move bytes or streams, which huma's
+// limits on bodies and time do not fit.
 func (h *handler) byteRoutes() []route {
 	routes := []route{
 		{declareOperation, h.declareFiles},
@@ -153,9 +153,9 @@ func (h *handler) add(api huma.API, route route) {
 	})
 }
 
-// Serve sends a request to its handler. A file's path is taken from the
-// address as it was sent: ServeMux would clean "a//b" and "a/../b" by a
-// redirect, and turn what must be refused into the address of another file.
+// Serve sends a request to its handler. It takes a file's path from the address
+// as it was sent: ServeMux would redirect "a//b" and "a/../b" to a clean path,
+// which is the address of another file, where they must be refused.
 func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 	escaped := r.URL.EscapedPath()
 	if address, ok := splitFileAddress(escaped); ok {
@@ -193,7 +193,7 @@ func (h *handler) Refuse(w *serving.Writer, r *http.Request, err error) {
 	h.explain(r, problemOf(err), err).write(w)
 }
 
-// explain gives a problem its request id, and logs the detail of a fault of ours under it.
+// explain gives a problem its request ID, and logs the cause of a 5xx under it.
 func (h *handler) explain(r *http.Request, p *problem, err error) *problem {
 	answer := *p
 	answer.RequestID = newRequestID()
@@ -204,7 +204,7 @@ func (h *handler) explain(r *http.Request, p *problem, err error) *problem {
 	return &answer
 }
 
-// faultLevel: a 503 is what a server is to answer while something is away.
+// faultLevel: a 503 is expected while something that the server needs is unavailable.
 func faultLevel(status int) slog.Level {
 	if status == http.StatusServiceUnavailable {
 		return slog.LevelWarn
@@ -212,7 +212,7 @@ func faultLevel(status int) slog.Level {
 	return slog.LevelError
 }
 
-// noRoute tells a wrong method from a wrong address.
+// noRoute distinguishes a wrong method from a wrong address.
 func (h *handler) noRoute(inner http.ResponseWriter, r *http.Request) {
 	w := inner.(*serving.Writer)
 	r.Pattern = ""

@@ -9,19 +9,19 @@ const (
 	// two below, in bytes: the largest, an opened upload, has 64 annotations of at most 4 KiB.
 	MaxJSONBody = 1 << 20
 	// MaxDeclareBody bounds one declaration, in bytes: 100,000 files of about
-	// 300 bytes each are 30 MB, twice that for long paths.
+	// 300 bytes each are 30 MB, and twice that with long paths.
 	MaxDeclareBody = 64 << 20
 	// MaxLargeBodies is how many declarations and manifests of more than
-	// smallDeclaration are worked on at a time; others wait. 100,000 files are
+	// smallDeclaration are processed at a time; others wait. 100,000 files are
 	// 37 MB of JSON and take about 70 MB of memory until they are declared.
 	MaxLargeBodies = 1
-	// LargeBodyTimeout is how long such a body may take to come, once it is its
+	// LargeBodyTimeout is how long such a body may take to arrive, once it is its
 	// turn: the largest needs 220 KiB/s.
 	LargeBodyTimeout = 5 * time.Minute
 
-	// smallDeclaration is up to what size, in bytes, bodies are worked on without waiting.
+	// smallDeclaration is the size, in bytes, up to which bodies are processed without waiting.
 	smallDeclaration = 1 << 20
-	// progressInterval is the least time between two lines of a verification.
+	// progressInterval is the least time between two progress lines of a run.
 	progressInterval = 200 * time.Millisecond
 	// retryAfter is what a 503 suggests, in seconds: about one probe of a backend.
 	retryAfter = "5"

@@ -8,8 +8,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// sweepMetrics are of the sweeps that this process made. Labels are bounded:
-// backends are those that are declared, kinds those of a report.
+// sweepMetrics are of the sweeps that this process ran. Labels are bounded:
+// backends are the declared ones, kinds those of a report.
 type sweepMetrics struct {
 	ended        *prometheus.GaugeVec
 	found        *prometheus.GaugeVec
@@ -28,19 +28,19 @@ func newSweepMetrics(into *prometheus.Registry) *sweepMetrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}, []string{"backend", "kind"})
 	}
 	m := &sweepMetrics{
-		ended:        gauge("last_completed_timestamp_seconds", "When a sweep of the backend that removes came to its end last.", "backend"),
-		found:        gauge("found", "Orphans that the last sweep to come to its end found, dry ones included, those too young or claimed as well.", "backend", "kind"),
-		foundBytes:   gauge("found_bytes", "Their size.", "backend", "kind"),
+		ended:        gauge("last_completed_timestamp_seconds", "When a sweep of the backend, other than a dry run, last completed.", "backend"),
+		found:        gauge("found", "Orphans found by the last completed sweep, dry runs included, also those too young or claimed.", "backend", "kind"),
+		foundBytes:   gauge("found_bytes", "Size of these orphans in bytes.", "backend", "kind"),
 		removed:      counter("removed_total", "Orphans removed."),
-		removedBytes: counter("removed_bytes_total", "Their size."),
+		removedBytes: counter("removed_bytes_total", "Size of these orphans in bytes."),
 		failed:       counter("failed_total", "Orphans that could not be removed."),
 	}
 	into.MustRegister(m.ended, m.found, m.foundBytes, m.removed, m.removedBytes, m.failed)
 	return m
 }
 
-// swept counts the last report of a sweep. What one that broke off has removed
-// is gone as well; what it found is not all.
+// swept counts the last report of a sweep. An interrupted one counts what it
+// removed, but not what it found, which is incomplete.
 func (m *sweepMetrics) swept(r registry.SweepReport, now time.Time) {
 	for _, counts := range r.Kinds {
 		if r.Done {

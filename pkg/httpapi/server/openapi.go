@@ -14,74 +14,74 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// The operations that are served without huma, documented beside those that
-// are. Method and Path are the route itself: what is not here is not served.
+// The operations that are served without huma, and their documentation. Method
+// and Path are the route itself.
 var (
-	declareOperation = plain(http.MethodPost, "/v1/uploads/{id}/files", "declareFiles", "Declare files; answers which of them need their bytes sent", "uploads",
-		parameter("path", "id", "of the upload session"),
+	declareOperation = plain(http.MethodPost, "/v1/uploads/{id}/files", "declareFiles", "Declare files; the answer lists those whose bytes must be sent", "uploads",
+		parameter("path", "id", "ID of the upload session"),
 		takes[declaration]("application/json", true), answers[registry.Declared](200, "application/json"))
-	putFileOperation = plain(http.MethodPut, uploadFilePattern, "putFile", "Stream one file's bytes; they are durable when this is answered", "uploads",
-		parameter("path", "id", "of the upload session"),
-		parameter("path", "path", "of the file in the package, slashes as themselves"),
-		parameter("query", "executable", "true or false; for a file that was not declared"),
+	putFileOperation = plain(http.MethodPut, uploadFilePattern, "putFile", "Send one file's bytes; they are durable once the request is answered", "uploads",
+		parameter("path", "id", "ID of the upload session"),
+		parameter("path", "path", "path of the file in the package; slashes are not escaped"),
+		parameter("query", "executable", "true or false; used only if the file was not declared"),
 		parameter("header", wire.ReprDigest, "RFC 9530: sha-256=:…: and blake3=:…:"),
 		takesBytes("application/octet-stream", true), answers[registry.UploadedFile](200, "application/json"))
 	bundleOperation = plain(http.MethodPost, "/v1/uploads/{id}/bundle", "putFiles", "Send many files as one tar archive", "uploads",
-		parameter("path", "id", "of the upload session"),
+		parameter("path", "id", "ID of the upload session"),
 		takesBytes(wire.TarMediaType, true), answers[registry.Bundled](200, "application/json"))
-	progressOperation = plain(http.MethodHead, uploadFilePattern, "fileProgress", "How much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
-		parameter("path", "id", "of the upload session"), parameter("path", "path", "of the file in the package, slashes as themselves"),
+	progressOperation = plain(http.MethodHead, uploadFilePattern, "fileProgress", "Get how much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
+		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
 		answersNothing(wire.UploadOffset, wire.UploadComplete, wire.UploadLength))
 	appendOperation = plain(http.MethodPatch, uploadFilePattern, "appendFile", "Send the next bytes of a file (draft-ietf-httpbis-resumable-upload-15)", "uploads",
-		parameter("path", "id", "of the upload session"), parameter("path", "path", "of the file in the package, slashes as themselves"),
-		parameter("header", wire.UploadOffset, "where these bytes begin"), parameter("header", wire.UploadComplete, "?1: they are the last, ?0: more will come"),
-		parameter("header", wire.ReprDigest, "of the whole file"),
+		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
+		parameter("header", wire.UploadOffset, "offset of the first byte sent"), parameter("header", wire.UploadComplete, "?1 if these are the last bytes, ?0 if more follow"),
+		parameter("header", wire.ReprDigest, "digests of the whole file"),
 		takesBytes(wire.PartialUpload, true), answers[registry.FileProgress](200, "application/json"))
-	publishOperation = plain(http.MethodPost, "/v1/uploads/{id}/publish", "publishUpload", "Seal the session; again, the same answer", "uploads",
-		parameter("path", "id", "of the upload session"),
+	publishOperation = plain(http.MethodPost, "/v1/uploads/{id}/publish", "publishUpload", "Publish the session as a package; a repeated request gets the same answer", "uploads",
+		parameter("path", "id", "ID of the upload session"),
 		takesBytes("application/cbor", false), answers[registry.Publication](201, "application/json"))
-	getFileOperation = plain(http.MethodGet, packageFilePattern, "getPackageFile", "One file of a package, by its path", "packages",
-		append(fileParameters, parameter("query", "describe", "true: what the package says of the file, as JSON"), answersBlob(true))...)
-	headFileOperation    = plain(http.MethodHead, packageFilePattern, "headPackageFile", "Size and digests of a file of a package", "packages", append(fileParameters, answersBlob(false))...)
-	getManifestOperation = plain(http.MethodGet, "/v1/manifests/{digest}", "getManifest", "A manifest's canonical CBOR, or with Accept: application/json what it says", "packages",
+	getFileOperation = plain(http.MethodGet, packageFilePattern, "getPackageFile", "Get one file of a package by its path", "packages",
+		append(fileParameters, parameter("query", "describe", "true: return the file's description as JSON instead of its bytes"), answersBlob(true))...)
+	headFileOperation    = plain(http.MethodHead, packageFilePattern, "headPackageFile", "Get the size and digests of one file of a package", "packages", append(fileParameters, answersBlob(false))...)
+	getManifestOperation = plain(http.MethodGet, "/v1/manifests/{digest}", "getManifest", "Get a manifest as canonical CBOR, or as JSON with Accept: application/json", "packages",
 		parameter("path", "digest", "sha256:…"), holderParameter, answersBytes(200, "application/cbor"), answers[manifest.Manifest](200, "application/json"))
-	getBlobOperation = plain(http.MethodGet, "/v1/blobs/{digest}", "getBlob", "A blob's bytes", "blobs",
-		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, parameter("header", "Range", "one range of bytes"),
+	getBlobOperation = plain(http.MethodGet, "/v1/blobs/{digest}", "getBlob", "Get a blob's bytes", "blobs",
+		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, parameter("header", "Range", "a single byte range"),
 		parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"), answersBlob(true))
-	headBlobOperation = plain(http.MethodHead, "/v1/blobs/{digest}", "headBlob", "A blob's size and digests", "blobs",
+	headBlobOperation = plain(http.MethodHead, "/v1/blobs/{digest}", "headBlob", "Get a blob's size and digests", "blobs",
 		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, answersBlob(false))
-	eventsOperation = plain(http.MethodGet, "/v1/events", "readEvents", "A page of the log, or with Accept: text/event-stream a live stream", "events",
-		parameter("query", "after", "position; events behind it"), parameter("query", "limit", "events in a page, at most 1000; 0 is 100"),
-		parameter("header", "Last-Event-ID", "<log id>:<position>, resumes a stream"),
+	eventsOperation = plain(http.MethodGet, "/v1/events", "readEvents", "Get a page of the log, or a live stream with Accept: text/event-stream", "events",
+		parameter("query", "after", "position; only later events are returned"), parameter("query", "limit", "events per page, at most 1000; 0 means 100"),
+		parameter("header", "Last-Event-ID", "<log id>:<position>; resumes a stream after that position"),
 		answers[registry.EventPage](200, "application/json"), answersBytes(200, "text/event-stream"))
-	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Re-read the objects of a backend; a line of progress at most five times a second", "backends",
-		parameter("path", "id", "the backend's name or its id"),
-		parameter("query", "mode", "full (usual), rolling or failed"), parameter("query", "rollingPeriod", "in what time all is read once, as 720h"),
-		parameter("query", "rollingInterval", "the time until the next run, as 24h"), parameter("query", "concurrency", "objects read at once, 1 to 64"),
-		parameter("query", "bandwidth", "bounds what is read, from 65536 on"), parameter("query", "timeLimit", "after what time nothing more is begun, as 6h"),
+	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Read the objects of a backend again and check them; sends up to five progress lines a second", "backends",
+		parameter("path", "id", "name or ID of the backend"),
+		parameter("query", "mode", "full (default), rolling or failed"), parameter("query", "rollingPeriod", "period within which every object is read once, for example 720h"),
+		parameter("query", "rollingInterval", "time until the next run, for example 24h"), parameter("query", "concurrency", "number of objects read concurrently, 1 to 64"),
+		parameter("query", "bandwidth", "limit in bytes per second, at least 65536"), parameter("query", "timeLimit", "time after which no further object is read, for example 6h"),
 		answers[wire.VerifyLine](200, "application/x-ndjson"), marked)
-	sweepOperation = plain(http.MethodPost, "/v1/backends/{id}/sweeps", "sweepBackend", "Remove what was left behind in a backend; a line of progress at most five times a second", "backends",
-		parameter("path", "id", "the backend's name or its id"), parameter("query", "dryRun", "true: only list it"), answers[wire.SweepLine](200, "application/x-ndjson"), marked)
-	livezOperation   = plain(http.MethodGet, "/livez", "livez", "200 while the process serves", "server", answersBytes(200, "text/plain"))
-	readyzOperation  = plain(http.MethodGet, "/readyz", "readyz", "200 when requests may be sent here, else a 503 with the reason", "server", answersBytes(200, "text/plain"))
-	metricsOperation = plain(http.MethodGet, "/metrics", "metrics", "Prometheus metrics", "server", answersBytes(200, "text/plain"))
-	openapiOperation = plain(http.MethodGet, "/openapi.json", "openapi", "This document", "server", answersBytes(200, "application/openapi+json"))
+	sweepOperation = plain(http.MethodPost, "/v1/backends/{id}/sweeps", "sweepBackend", "Remove orphaned objects from a backend; sends up to five progress lines a second", "backends",
+		parameter("path", "id", "name or ID of the backend"), parameter("query", "dryRun", "true: list orphans without removing them"), answers[wire.SweepLine](200, "application/x-ndjson"), marked)
+	livezOperation   = plain(http.MethodGet, "/livez", "livez", "Liveness: 200 while the process runs", "server", answersBytes(200, "text/plain"))
+	readyzOperation  = plain(http.MethodGet, "/readyz", "readyz", "Readiness: 200 if this server accepts requests, otherwise 503 with the reason", "server", answersBytes(200, "text/plain"))
+	metricsOperation = plain(http.MethodGet, "/metrics", "metrics", "Get Prometheus metrics", "server", answersBytes(200, "text/plain"))
+	openapiOperation = plain(http.MethodGet, "/openapi.json", "openapi", "Get this document", "server", answersBytes(200, "application/openapi+json"))
 
-	holderParameter = parameter("query", "producer", "one whose package has the blob: quicker, and sure where many have it")
+	holderParameter = parameter("query", "producer", "a producer whose package contains the blob: makes the permission check faster and, if many packages contain it, reliable")
 
 	fileParameters = []detail{
 		parameter("path", "producer", ""), parameter("path", "name", ""), parameter("path", "version", ""),
-		parameter("path", "path", "of the file in the package, slashes as themselves"),
-		parameter("header", "Range", "one range of bytes"), parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"),
+		parameter("path", "path", "path of the file in the package; slashes are not escaped"),
+		parameter("header", "Range", "a single byte range"), parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"),
 	}
 )
 
 var securitySchemes = map[string]*huma.SecurityScheme{
-	"bearer": {Type: "http", Scheme: "bearer", Description: "a ServiceAccount's token with the server's audience, or a static token of its token file"},
-	"basic":  {Type: "http", Scheme: "basic", Description: "the same token as the password; the user's name is of no account"},
+	"bearer": {Type: "http", Scheme: "bearer", Description: "a ServiceAccount token with the server's audience, or a static token from the server's token file"},
+	"basic":  {Type: "http", Scheme: "basic", Description: "the same token as the password; the user name is ignored"},
 }
 
-// security lists what every operation asks for that is not open to everybody.
+// security is what every operation requires, unless its address is open.
 func (h *handler) security() []map[string][]string {
 	if h.opts.Authenticator == nil {
 		return nil
@@ -156,21 +156,21 @@ func answersBlob(withBody bool) detail {
 	return func(op *huma.Operation) {
 		text := &huma.Schema{Type: huma.TypeString}
 		headers := map[string]*huma.Param{"ETag": {Schema: text}, wire.ReprDigest: {Schema: text}, "Accept-Ranges": {Schema: text}, "Cache-Control": {Schema: text}}
-		ok := &huma.Response{Description: "the whole", Headers: headers}
-		op.Responses["200"], op.Responses["304"] = ok, &huma.Response{Description: "If-None-Match names it"}
+		ok := &huma.Response{Description: "the whole content", Headers: headers}
+		op.Responses["200"], op.Responses["304"] = ok, &huma.Response{Description: "not modified: If-None-Match lists its ETag"}
 		if withBody {
 			ok.Content = map[string]*huma.MediaType{"application/octet-stream": {}}
-			op.Responses["206"] = &huma.Response{Description: "the range that was asked for", Headers: headers, Content: ok.Content}
-			op.Responses["416"] = &huma.Response{Description: "the range lies outside", Content: problemContent}
+			op.Responses["206"] = &huma.Response{Description: "the requested range", Headers: headers, Content: ok.Content}
+			op.Responses["416"] = &huma.Response{Description: "the range is outside the content", Content: problemContent}
 		}
 	}
 }
 
-// marked documents the answer to who would have a place looked through that is
-// busy, or not the backend's.
+// marked documents the answer to a run on a backend that is busy, or whose
+// bucket or folder belongs to another.
 func marked(op *huma.Operation) {
 	op.Responses["409"] = &huma.Response{Content: problemContent,
-		Description: "conflict: one is running, or the backend is ReadOnly. foreign-marker, no-marker: the identity object in the place is not this backend's, or is not there; detail says which place and whose it is"}
+		Description: "conflict: a run is in progress, or the backend is ReadOnly. foreign-marker, no-marker: the bucket or folder has another backend's identity object, or none; detail names it and its owner"}
 }
 
 var problemContent = map[string]*huma.MediaType{"application/problem+json": {Schema: schemaOf[wire.Problem]()}}
@@ -181,8 +181,8 @@ func document(api huma.API, op huma.Operation) {
 	api.OpenAPI().AddOperation(&op)
 }
 
-// specification encodes the document. huma has described its own error type
-// where ours is sent, and schemaOf left types where schemas belong.
+// specification encodes the document. It puts our error type where huma
+// describes its own, and schemas where schemaOf has left types.
 func specification(api huma.API) []byte {
 	document := api.OpenAPI()
 	schemas := document.Components.Schemas
@@ -221,7 +221,7 @@ func specification(api huma.API) []byte {
 	delete(schemas.Map(), "ErrorDetail")
 	encoded, err := json.Marshal(document)
 	if err != nil {
-		panic(err) // made of the tables above only; the tests build it
+		panic(err) // it depends on the tables above only; the tests build it
 	}
 	return encoded
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
-// newAPI sets huma up. It reads and writes the bodies and documents them;
-// which values are right is said in one place, the registry, so no field is
-// required and none is bounded here.
+// newAPI sets huma up, which reads, writes and documents the bodies. The
+// registry alone decides which values are valid, so no field is required and
+// none is bounded here.
 func (h *handler) newAPI() huma.API {
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -25,7 +25,7 @@ func (h *handler) newAPI() huma.API {
 			Info: &huma.Info{
 				Title:       "artifact-store",
 				Version:     h.opts.Version,
-				Description: "Packages: immutable sets of files, each byte of them checked. Errors are problems (RFC 9457).",
+				Description: "Packages are immutable sets of files, verified by their digests. Errors are problem details (RFC 9457).",
 			},
 			Components: &huma.Components{SecuritySchemes: securitySchemes},
 			Security:   h.security(),
@@ -40,8 +40,8 @@ func (h *handler) newAPI() huma.API {
 	return api
 }
 
-// statusContext answers what huma finds wrong in a request as everything else
-// that is wrong in one: 400, where huma says 422.
+// statusContext answers 400 where huma answers 422, as for every other invalid
+// request.
 type statusContext struct{ anyContext }
 
 type anyContext huma.Context
@@ -95,7 +95,7 @@ func ownProblems(ctx huma.Context, _ string, body any) (any, error) {
 type (
 	none     struct{}
 	uploadID struct {
-		ID string `path:"id" doc:"of the upload session"`
+		ID string `path:"id" doc:"ID of the upload session"`
 	}
 	packageRef struct {
 		Producer string `path:"producer"`
@@ -104,8 +104,8 @@ type (
 	}
 	// Page is exported because huma looks into no other embedded struct.
 	Page struct {
-		After string `query:"after" doc:"the next of an earlier page"`
-		Limit int    `query:"limit" minimum:"0" maximum:"1000" doc:"packages in a page; 0 is 100"`
+		After string `query:"after" doc:"value of next in the previous page"`
+		Limit int    `query:"limit" minimum:"0" maximum:"1000" doc:"packages per page; 0 means 100"`
 	}
 	listPackages struct {
 		Page
@@ -119,7 +119,7 @@ type (
 		Name     string `path:"name"`
 	}
 	backendID struct {
-		ID string `path:"id" doc:"the backend's name or its id"`
+		ID string `path:"id" doc:"name or ID of the backend"`
 	}
 	body[T any] struct{ Body T }
 	created     struct {
@@ -128,8 +128,8 @@ type (
 	}
 )
 
-// operation documents one huma operation. Its body's time is bounded by the
-// handler around it, so huma sets no deadline of its own (it would leave it standing).
+// operation documents one huma operation. The handler around it limits the time
+// of its body, so huma sets no deadline (it would not remove it).
 func operation(method, path, id, summary, tag string, status int) huma.Operation {
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
@@ -159,7 +159,7 @@ func (h *handler) operationProblem(ctx context.Context, op huma.Operation, err e
 }
 
 func (h *handler) registerOperations(api huma.API) {
-	register(h, api, operation(http.MethodPost, "/v1/uploads", "openUpload", "Open an upload session; its placement is fixed here", "uploads", 201),
+	register(h, api, operation(http.MethodPost, "/v1/uploads", "openUpload", "Open an upload session; this decides where its files are stored", "uploads", 201),
 		func(ctx context.Context, in *body[registry.OpenUpload]) (*created, error) {
 			upload, err := h.registry.OpenUpload(ctx, in.Body)
 			return &created{"/v1/uploads/" + upload.ID, upload}, err
@@ -169,7 +169,7 @@ func (h *handler) registerOperations(api huma.API) {
 			upload, err := h.registry.GetUpload(ctx, in.ID)
 			return &body[registry.Upload]{upload}, err
 		})
-	register(h, api, operation(http.MethodDelete, "/v1/uploads/{id}", "abandonUpload", "End a session that is not published", "uploads", 204),
+	register(h, api, operation(http.MethodDelete, "/v1/uploads/{id}", "abandonUpload", "Abandon an upload session that is not published", "uploads", 204),
 		func(ctx context.Context, in *uploadID) (*none, error) {
 			return nil, h.registry.AbandonUpload(ctx, in.ID)
 		})
@@ -177,7 +177,7 @@ func (h *handler) registerOperations(api huma.API) {
 		func(ctx context.Context, in *listPackages) (*body[registry.PackagePage], error) {
 			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, RetentionClass: in.RetentionClass, After: in.After, Limit: in.Limit})
 		})
-	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}", "listVersions", "List the versions of a package; an unknown one has none", "packages", 200),
+	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}", "listVersions", "List the versions of a package; the list is empty if the package does not exist", "packages", 200),
 		func(ctx context.Context, in *listVersions) (*body[registry.PackagePage], error) {
 			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, After: in.After, Limit: in.Limit})
 		})
@@ -186,12 +186,12 @@ func (h *handler) registerOperations(api huma.API) {
 			found, err := h.registry.GetPackage(ctx, registry.PackageRef(*in))
 			return &body[registry.Package]{found}, err
 		})
-	register(h, api, operation(http.MethodPost, "/v1/routing/explain", "explainRouting", "Which rule takes a new package, which backend, and why", "backends", 200),
+	register(h, api, operation(http.MethodPost, "/v1/routing/explain", "explainRouting", "Explain which rule and backend a new package would get, and why", "backends", 200),
 		func(ctx context.Context, in *body[placement.Request]) (*body[placement.Explanation], error) {
 			explanation, err := h.registry.Explain(ctx, in.Body)
 			return &body[placement.Explanation]{explanation}, err
 		})
-	register(h, api, operation(http.MethodGet, "/v1/backends", "listBackends", "List the declared backends", "backends", 200),
+	register(h, api, operation(http.MethodGet, "/v1/backends", "listBackends", "List all declared backends", "backends", 200),
 		func(ctx context.Context, _ *none) (*body[wire.BackendList], error) {
 			backends, err := h.registry.ListBackends(ctx)
 			if backends == nil {
@@ -199,18 +199,18 @@ func (h *handler) registerOperations(api huma.API) {
 			}
 			return &body[wire.BackendList]{wire.BackendList{Backends: backends}}, err
 		})
-	register(h, api, operation(http.MethodGet, "/v1/backends/{id}", "getBackend", "Describe one backend: state, last probe, failed locations, verification age", "backends", 200),
+	register(h, api, operation(http.MethodGet, "/v1/backends/{id}", "getBackend", "Describe one backend: state, last probe, failed locations, age of the last verification", "backends", 200),
 		func(ctx context.Context, in *backendID) (*body[registry.BackendStatus], error) {
 			backend, err := h.registry.GetBackend(ctx, in.ID)
 			return &body[registry.BackendStatus]{backend}, err
 		})
-	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/probe", "probeBackend", "Try every verb and feature of a backend apart; one probe of it at a time", "backends", 200),
+	register(h, api, operation(http.MethodPost, "/v1/backends/{id}/probe", "probeBackend", "Test every operation and feature of a backend separately; one probe per backend at a time", "backends", 200),
 		func(ctx context.Context, in *backendID) (*body[registrar.ProbeReport], error) {
 			report, err := h.registry.ProbeBackend(ctx, in.ID)
 			return &body[registrar.ProbeReport]{report}, ofPlace(err)
 		})
 	h.registerVerifications(api)
-	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the whole; always 200, status is ok or degraded", "server", 200),
+	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the health of the registry; always 200, status is ok or degraded", "server", 200),
 		func(ctx context.Context, _ *none) (*body[registry.Health], error) {
 			health, err := h.registry.Health(ctx)
 			if health.Reasons == nil {

@@ -30,8 +30,8 @@ func (p *problem) ContentType(format string) string {
 	return format
 }
 
-// GetHeaders returns what goes with the problem. huma adds them to those that
-// every answer has, so none of these may be here.
+// GetHeaders returns the headers of the problem. huma adds them to those of
+// every answer, so it must return none of those.
 func (p *problem) GetHeaders() http.Header {
 	headers := http.Header{}
 	if p.RequestID != "" {
@@ -56,7 +56,7 @@ func (p *problem) GetHeaders() http.Header {
 func (p *problem) write(w http.ResponseWriter) {
 	header := w.Header()
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", wire.ReprDigest, "Accept-Ranges"} {
-		header.Del(name) // of the answer that did not come to be
+		header.Del(name) // set for the answer that failed
 	}
 	for name, values := range p.GetHeaders() {
 		header[name] = values
@@ -64,7 +64,7 @@ func (p *problem) write(w http.ResponseWriter) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	json.NewEncoder(w).Encode(p) //nolint:errcheck // the client is gone: nobody is left to tell
+	json.NewEncoder(w).Encode(p) //nolint:errcheck // the client is gone
 }
 
 // newRequestID returns 16 random hex digits.

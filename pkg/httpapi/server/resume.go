@@ -33,13 +33,13 @@ func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// The connection's end ends the body, and must not end the storing of what
-	// came before: that is what resuming is for. A body without an end ends by StallTimeout.
+	// If the connection ends, the bytes that arrived before must still be stored:
+	// the client resumes after them. A body that stops arriving ends by StallTimeout.
 	ctx := context.WithoutCancel(r.Context())
 	progress, err := h.registry.AppendFile(ctx, r.PathValue("id"), r.PathValue("path"), piece)
 	if err != nil {
 		if piece.Complete && errors.Is(err, storage.ErrMismatch) {
-			// The whole was judged: going on from an offset does not mend it.
+			// The whole file was checked: resuming from an offset would not help.
 			w.Header().Set(wire.UploadComplete, wire.FormatBool(true))
 		}
 		return err
@@ -48,7 +48,7 @@ func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, progress)
 }
 
-// pieceOf reads what a PATCH says of its bytes.
+// pieceOf reads what a PATCH says about its bytes.
 func pieceOf(r *http.Request) (piece registry.Piece, err error) {
 	if piece.Offset, err = strconv.ParseInt(r.Header.Get(wire.UploadOffset), 10, 64); err != nil || piece.Offset < 0 {
 		return piece, registry.Invalid(wire.UploadOffset, "must be the number of bytes that have arrived")
@@ -59,7 +59,7 @@ func pieceOf(r *http.Request) (piece registry.Piece, err error) {
 	piece.Length = storage.UnknownSize
 	if text := r.Header.Get(wire.UploadLength); text != "" {
 		if piece.Length, err = strconv.ParseInt(text, 10, 64); err != nil || piece.Length < 0 {
-			return piece, registry.Invalid(wire.UploadLength, "must be the number of bytes of the whole file")
+			return piece, registry.Invalid(wire.UploadLength, "must be the size of the whole file in bytes")
 		}
 	}
 	if piece.Content, err = contentOf(r); err != nil {

@@ -32,17 +32,17 @@ func (h *handler) putFile(w *serving.Writer, r *http.Request) error {
 	return sendJSON(w, http.StatusOK, file)
 }
 
-// contentOf reads what the request says of its body.
+// contentOf reads what the request says about its body.
 func contentOf(r *http.Request) (registry.Content, error) {
 	content := registry.Content{Reader: r.Body, Size: r.ContentLength}
 	if r.ContentLength < 0 {
 		content.Size = storage.UnknownSize
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return content, problemMedia.problem("bytes are kept as they are sent", wire.At("Content-Encoding", "must be absent: no coding is undone here"))
+		return content, problemMedia.problem("bytes are stored as they are sent", wire.At("Content-Encoding", "must be absent: content codings are not decoded"))
 	}
 	if r.Header.Get("Content-Range") != "" {
-		return content, registry.Invalid("Content-Range", "a file is sent whole (RFC 9110, section 14.5)")
+		return content, registry.Invalid("Content-Range", "must be absent: a file is sent whole (RFC 9110, section 14.5)")
 	}
 	var err error
 	if content.Digests, err = wire.DeclaredDigests(r.Header); err != nil {
@@ -67,7 +67,7 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	if len(sent) == 0 {
 		sent = nil
 	} else if !isMediaType(r.Header.Get("Content-Type"), "application/cbor", manifest.MediaType) {
-		return problemMedia.problem("", wire.At("Content-Type", "of a manifest must be application/cbor"))
+		return problemMedia.problem("", wire.At("Content-Type", "must be application/cbor for a manifest"))
 	}
 	publication, err := h.registry.Publish(r.Context(), r.PathValue("id"), sent)
 	if err != nil {
@@ -77,8 +77,8 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	return sendJSON(w, http.StatusCreated, publication)
 }
 
-// declaration is the body of a declaration as it is sent: digests are text
-// here, so that one that cannot be read is told with its place.
+// declaration is the body of a declaration as it is sent. Digests are text
+// here, so that an error names the field of a malformed one.
 type declaration struct {
 	Files []declaredFile `json:"files"`
 }
@@ -94,8 +94,8 @@ type declaredFile struct {
 	MediaType  string `json:"mediaType,omitempty"`
 }
 
-// declareFiles reads the list one by one: 100,000 files never stand in memory
-// as text, as generic values and as structs at once.
+// declareFiles reads the files one by one, so that 100,000 of them are never in
+// memory as text, as generic values and as structs at once.
 func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" && !isMediaType(contentType, "application/json") {
 		return problemMedia.problem("", wire.At("Content-Type", "must be application/json"))
@@ -191,7 +191,7 @@ func expectToken(decoder *json.Decoder, want json.Token, field, words string) er
 	return nil
 }
 
-// jsonError names the field that a JSON body breaks at.
+// jsonError names the field at which a JSON body is invalid.
 func jsonError(field string, err error) error {
 	var (
 		tooLarge *http.MaxBytesError
@@ -237,7 +237,7 @@ func isMediaType(header string, wanted ...string) bool {
 func sendJSON(w *serving.Writer, status int, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
-		return fmt.Errorf("encoding the answer: %w", err)
+		return fmt.Errorf("encoding the response: %w", err)
 	}
 	header := w.Header()
 	header.Set("Content-Type", "application/json")

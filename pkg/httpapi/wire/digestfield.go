@@ -11,9 +11,9 @@ import (
 )
 
 // Digest fields, RFC 9530: dictionaries (RFC 8941) of algorithm to byte
-// sequence. "sha-256" is registered there, "blake3" is ours. No content coding
-// is used here, so that Repr-Digest and Content-Digest mean the same, except
-// where a request carries a piece of a file.
+// sequence. "sha-256" is registered there, "blake3" is our own. There are no
+// content codings here, so Repr-Digest and Content-Digest mean the same, unless
+// a request carries a piece of a file.
 const (
 	ReprDigest    = "Repr-Digest"
 	ContentDigest = "Content-Digest"
@@ -33,13 +33,14 @@ func FormatDigests(d digest.Dual) string {
 	return strings.Join(members, ", ")
 }
 
-// DeclaredDigests reads both fields of a request. Algorithms that we do not
-// know are ignored, as RFC 9530 asks; a known one that cannot be read, or two
-// that disagree, are an *InvalidError on the field.
+// DeclaredDigests reads both fields of a message. Unknown algorithms are
+// ignored, as RFC 9530 requires. A known one that is malformed, or two that
+// disagree, are an *InvalidError on the field.
 func DeclaredDigests(header http.Header) (digest.Dual, error) {
 	return DigestsIn(header, ReprDigest, ContentDigest)
 }
 
+// DigestsIn reads the given fields, as DeclaredDigests.
 func DigestsIn(header http.Header, fields ...string) (digest.Dual, error) {
 	var declared digest.Dual
 	for _, field := range fields {
@@ -52,6 +53,7 @@ func DigestsIn(header http.Header, fields ...string) (digest.Dual, error) {
 	return declared, nil
 }
 
+// ParseDigests adds the digests of one field's value.
 func ParseDigests(value string, into *digest.Dual) error {
 	for member := range strings.SplitSeq(value, ",") {
 		key, item, found := strings.Cut(strings.Trim(member, " \t"), "=")
@@ -59,7 +61,7 @@ func ParseDigests(value string, into *digest.Dual) error {
 		if !known {
 			continue
 		}
-		item, _, _ = strings.Cut(item, ";") // parameters say nothing to us
+		item, _, _ = strings.Cut(item, ";") // parameters are ignored
 		encoded, opened := strings.CutPrefix(strings.TrimRight(item, " \t"), ":")
 		encoded, closed := strings.CutSuffix(encoded, ":")
 		sum, err := base64.StdEncoding.Strict().DecodeString(encoded)
@@ -75,7 +77,7 @@ func ParseDigests(value string, into *digest.Dual) error {
 			declared = &into.BLAKE3
 		}
 		if !declared.IsZero() && *declared != got {
-			return fmt.Errorf("%s is declared twice, and differs", key)
+			return fmt.Errorf("%s is declared twice with different values", key)
 		}
 		*declared = got
 	}

@@ -1,6 +1,6 @@
-// Package wire is what client and server of the HTTP API both know: problems,
-// names of header fields, addresses, formats. docs/api/http.md is its
-// reference. What is here may get more members; what it says keeps its meaning.
+// Package wire holds what client and server of the HTTP API have in common:
+// problems, header fields, addresses, formats. docs/api/http.md is its
+// reference. Members may be added; what exists keeps its meaning.
 package wire
 
 import (
@@ -9,16 +9,16 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// How many small files are sent in one request.
+// The tar archive that carries many small files in one request.
 const (
 	TarMediaType = "application/x-tar"
 	// DigestRecord is the PAX record (POSIX.1-2017, pax, vendor namespace) that
-	// declares a file's digests, in the words of Repr-Digest.
+	// declares a file's digests, in the format of Repr-Digest.
 	DigestRecord = "ARTIFACTSTORE.repr-digest"
 )
 
-// Heartbeat is how often a quiet event stream shows that it is alive, so that
-// neither proxies nor clients take it for a dead one.
+// Heartbeat is how often an idle event stream shows that it is alive, so that
+// neither proxies nor clients consider it dead.
 const Heartbeat = 15 * time.Second
 
 // BackendList is the answer to a list of backends.

@@ -18,11 +18,11 @@ const problemBase = "https://artifactstore.dev/problems/"
 type Kind struct {
 	Code   string
 	Status int
-	Target error // nil if no error of the registry stands for it
+	Target error // nil if it is not an error of the registry
 	Title  string
 }
 
-// Kinds in order of precedence: an error that is two of them is the first.
+// Kinds in order of precedence: an error that matches two of them is the first.
 var Kinds = []Kind{
 	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The request is invalid"},
 	{"conflict", http.StatusConflict, registry.ErrConflict, "The request conflicts with what exists"},
@@ -56,13 +56,13 @@ var Kinds = []Kind{
 	{"truncated", http.StatusBadRequest, storage.ErrSource, "The request body was interrupted"},
 }
 
-// OffsetKind is the draft's problem type for an offset that is not the next byte.
+// OffsetKind is the upload draft's problem type for an offset that is not the next byte.
 var OffsetKind = Kind{
 	Code: "https://iana.org/assignments/http-problem-types#mismatching-upload-offset", Status: http.StatusConflict,
 	Title: "The bytes do not begin where the file ends",
 }
 
-// LengthKind is the draft's problem type for two lengths that differ.
+// LengthKind is the upload draft's problem type for two lengths that differ.
 var LengthKind = Kind{
 	Code: "https://iana.org/assignments/http-problem-types#inconsistent-upload-length", Status: http.StatusBadRequest,
 	Title: "The file was declared with another length",
@@ -71,7 +71,7 @@ var LengthKind = Kind{
 // Type is the "type" of a problem of this kind.
 func (k Kind) Type() string {
 	if strings.Contains(k.Code, ":") {
-		return k.Code // one that is registered elsewhere
+		return k.Code // registered elsewhere
 	}
 	return problemBase + k.Code
 }

@@ -5,16 +5,16 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
-// Problem is every error's body: RFC 9457, application/problem+json. Members
-// may be added, and a client ignores those that it does not know; a type, once
-// published, keeps its meaning.
+// Problem is the body of every error: RFC 9457, application/problem+json.
+// Members may be added, and a client ignores those that it does not know. A
+// published type keeps its meaning.
 type Problem struct {
 	// Type is problemBase and a code of the table in kinds.go.
 	Type   string `json:"type" format:"uri"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
-	// Errors names the fields that are wrong.
+	// Errors lists the invalid fields.
 	Errors []FieldError `json:"errors,omitempty"`
 	// RequestID finds the detail of a 500 in the server's log.
 	RequestID string `json:"requestId,omitempty"`
@@ -23,16 +23,16 @@ type Problem struct {
 	Existing digest.Digest `json:"existing,omitzero"`
 	// Incomplete says which files have no bytes yet (type incomplete).
 	Incomplete *IncompleteFiles `json:"incomplete,omitempty"`
-	// Mismatch says what came and what was declared (type mismatch).
+	// Mismatch says what was declared and what arrived (type mismatch).
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
-	// Denied says what right is missing (type forbidden).
+	// Denied says which permission is missing (type forbidden).
 	Denied *Denied `json:"denied,omitempty"`
-	// Abandoned says which backend was given up (type abandoned).
+	// Abandoned says which backend was abandoned (type abandoned).
 	Abandoned *Abandoned `json:"abandoned,omitempty"`
-	// Explanation says what became of each backend (types no-ready-backend and no-rule).
+	// Explanation says why each backend was not chosen (types no-ready-backend and no-rule).
 	Explanation *placement.Explanation `json:"explanation,omitempty"`
-	// ExpectedOffset and ProvidedOffset, in bytes, belong to the resumable
-	// upload draft's type, and are spelt as it spells them.
+	// ExpectedOffset and ProvidedOffset, in bytes, belong to the type of the
+	// resumable upload draft, which spells them so.
 	ExpectedOffset *int64 `json:"expected-offset,omitempty"`
 	ProvidedOffset *int64 `json:"provided-offset,omitempty"`
 	// ExpectedLength and ProvidedLength, in bytes, say how the lengths of a
@@ -41,14 +41,14 @@ type Problem struct {
 	ProvidedLength *int64 `json:"providedLength,omitempty"`
 }
 
-// FieldError is one wrong field: of the JSON body ("files[3].path"), a part of
+// FieldError is one invalid field: of the JSON body ("files[3].path"), a part of
 // the address ("path", "digest"), a query parameter ("after") or a header ("Range").
 type FieldError struct {
 	Location string `json:"location"`
 	Message  string `json:"message"`
 }
 
-// At says what is wrong with a field.
+// At makes a FieldError.
 func At(location, message string) FieldError {
 	return FieldError{Location: location, Message: message}
 }
@@ -59,7 +59,7 @@ type IncompleteFiles struct {
 	Paths []string `json:"paths"` // the first 10
 }
 
-// Denied says what right is missing. Name is that of a producer or a backend, "" for all of them.
+// Denied is an access.ForbiddenError. Name is that of a producer or a backend, "" for all of them.
 type Denied struct {
 	Who      string `json:"who"`
 	Verb     string `json:"verb"`

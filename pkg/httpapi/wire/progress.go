@@ -11,8 +11,8 @@ import (
 
 // Header fields and media type of draft-ietf-httpbis-resumable-upload (interop
 // version 8). The upload resource is the file's own address, which exists from
-// its declaration, so a client need not ask for one. Left out of what the draft
-// wishes: interim answers (104).
+// its declaration, so a client need not create one. Of what the draft
+// recommends, interim responses (104) are not sent.
 const (
 	UploadOffset   = "Upload-Offset"
 	UploadComplete = "Upload-Complete"
@@ -21,7 +21,7 @@ const (
 	PartialUpload  = "application/partial-upload"
 )
 
-// WriteProgress says in a header how much of a file has arrived.
+// WriteProgress writes into a header how much of a file has arrived.
 func WriteProgress(header http.Header, progress registry.FileProgress) {
 	header.Set(UploadOffset, strconv.FormatInt(progress.Offset, 10))
 	header.Set(UploadComplete, FormatBool(progress.Complete))
@@ -38,12 +38,12 @@ func WriteProgress(header http.Header, progress registry.FileProgress) {
 	}
 }
 
-// ReadProgress is its inverse.
+// ReadProgress is the inverse of WriteProgress.
 func ReadProgress(path string, header http.Header) (registry.FileProgress, error) {
 	progress := registry.FileProgress{Path: path}
 	var err error
 	if progress.Offset, err = strconv.ParseInt(header.Get(UploadOffset), 10, 64); err != nil {
-		return progress, registry.Invalid(UploadOffset, "of the answer is not a number")
+		return progress, registry.Invalid(UploadOffset, "in the response is not a number")
 	}
 	if progress.Complete, err = ParseBool(UploadComplete, header.Get(UploadComplete)); err != nil {
 		return progress, err
@@ -51,7 +51,7 @@ func ReadProgress(path string, header http.Header) (registry.FileProgress, error
 	if text := header.Get(UploadLength); text != "" {
 		size, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return progress, registry.Invalid(UploadLength, "of the answer is not a number")
+			return progress, registry.Invalid(UploadLength, "in the response is not a number")
 		}
 		progress.Size = &size
 	}
@@ -59,7 +59,7 @@ func ReadProgress(path string, header http.Header) (registry.FileProgress, error
 	return progress, err
 }
 
-// FormatBool and ParseBool: booleans of structured fields (RFC 8941, section 3.3.6).
+// FormatBool writes a boolean of a structured field (RFC 8941, section 3.3.6).
 func FormatBool(value bool) string {
 	if value {
 		return "?1"
@@ -67,6 +67,7 @@ func FormatBool(value bool) string {
 	return "?0"
 }
 
+// ParseBool is the inverse of FormatBool.
 func ParseBool(field, text string) (bool, error) {
 	switch text {
 	case "?1":

@@ -10,7 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
-// VerifyQuery says options as query parameters, those that are set.
+// VerifyQuery returns the options that are set as query parameters.
 func VerifyQuery(o registry.VerifyOptions) url.Values {
 	query := url.Values{}
 	set := func(name, value string, is bool) {
@@ -33,7 +33,7 @@ func ParseVerifyQuery(query url.Values) (o registry.VerifyOptions, err error) {
 	for name, into := range map[string]*time.Duration{"rollingPeriod": &o.RollingPeriod, "rollingInterval": &o.RollingInterval, "timeLimit": &o.TimeLimit} {
 		if text := query.Get(name); text != "" {
 			if *into, err = time.ParseDuration(text); err != nil {
-				return o, registry.Invalid(name, "%.40q must be a duration, as 90m or 720h", text)
+				return o, registry.Invalid(name, "%.40q must be a duration such as 90m or 720h", text)
 			}
 		}
 	}
@@ -46,7 +46,7 @@ func ParseVerifyQuery(query url.Values) (o registry.VerifyOptions, err error) {
 	return o, err
 }
 
-// QueryBool reads true or false, false if it is absent.
+// QueryBool reads true or false; an absent parameter is false.
 func QueryBool(query url.Values, name string) (bool, error) {
 	switch query.Get(name) {
 	case "":
@@ -62,7 +62,7 @@ func QueryBool(query url.Values, name string) (bool, error) {
 	return false, registry.Invalid(name, "must be true or false")
 }
 
-// QueryUint reads a decimal number of at most limit, fallback if it is absent.
+// QueryUint reads a decimal number of at most limit; an absent parameter is fallback.
 func QueryUint(query url.Values, name string, fallback, limit uint64) (uint64, error) {
 	text := query.Get(name)
 	if text == "" {

@@ -1,7 +1,7 @@
-// Package access says who may do what. Authenticator and Authorizer are its
-// two questions, with an implementation each in tokenfile (a file of static
-// tokens) and kubernetes (ServiceAccounts and RBAC). Guard asks the second one
-// before every call of a registry.
+// Package access decides who may do what. An Authenticator says who holds a
+// token, an Authorizer what the holder may do. tokenfile (a file of static
+// tokens) and kubernetes (ServiceAccounts and RBAC) implement both. Guard asks
+// the Authorizer before every call of a registry.
 package access
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Identity is who asks.
+// Identity is the caller.
 type Identity struct {
-	// Name is unique, and what events are logged under.
+	// Name is unique. Events are logged under it.
 	Name string
-	// Groups in order, each once.
+	// Groups are sorted and unique.
 	Groups []string
 }
 
@@ -25,18 +25,18 @@ func (i Identity) Equal(other Identity) bool {
 	return i.Name == other.Name && slices.Equal(i.Groups, other.Groups)
 }
 
-// Action is what one wants to do: a verb, the kind of thing that it is done
-// to, and the one thing of that kind, "" for all of them. Whoever may do
-// something to all may do it to each.
+// Action is what a caller wants to do: a verb, the kind of resource, and the
+// name of one resource of that kind, "" for all of them. A permission for all
+// includes each of them.
 type Action struct{ Verb, Resource, Name string }
 
 // Group is the API group of the resources.
 const Group = "artifactstore.dev"
 
-// Resources, with what Name is.
+// Resources. The comment says what Name is.
 const (
 	Packages      = "packages"      // a producer
-	Events        = "events"        // none: the log is one
+	Events        = "events"        // none: there is one log
 	Backends      = "backends"      // a backend
 	Verifications = "verifications" // a backend
 	Sweeps        = "sweeps"        // a backend
@@ -51,7 +51,7 @@ const (
 	Delete = "delete"
 )
 
-// Rules lists the verbs that each resource knows.
+// Rules lists the verbs of each resource.
 var Rules = map[string][]string{
 	Packages:      {Create, Get, List, Delete},
 	Events:        {Get},
@@ -61,32 +61,32 @@ var Rules = map[string][]string{
 	Probes:        {Create},
 }
 
-// Authenticator finds out who holds a token. All methods may be called concurrently.
+// Authenticator says who holds a token. All methods may be called concurrently.
 type Authenticator interface {
-	// Authenticate returns whose token it is. An *UnauthenticatedError if it is
-	// nobody's, ErrUnavailable if that cannot be found out now.
+	// Authenticate returns the holder of the token: an *UnauthenticatedError if
+	// the token is not valid, ErrUnavailable if this is not known at the moment.
 	Authenticate(ctx context.Context, token storage.Secret) (Identity, error)
 }
 
 // Authorizer decides. All methods may be called concurrently.
 type Authorizer interface {
 	// Authorize returns nil if the action is allowed, a *ForbiddenError if it is
-	// not, and ErrUnavailable if that cannot be found out now.
+	// not, and ErrUnavailable if this is not known at the moment.
 	Authorize(ctx context.Context, who Identity, what Action) error
 }
 
-// The sentinels that callers tell apart: the contract's, which a client gives back, too.
+// The errors that callers distinguish. They are those of the contract, which a client returns as well.
 var (
-	// ErrUnauthenticated: nobody knows who asks. Always an *UnauthenticatedError.
+	// ErrUnauthenticated: the caller is not known. Always an *UnauthenticatedError.
 	ErrUnauthenticated = registry.ErrUnauthenticated
-	// ErrForbidden: who asks may not do it. Always a *ForbiddenError.
+	// ErrForbidden: the caller may not do this. Always a *ForbiddenError.
 	ErrForbidden = registry.ErrForbidden
-	// ErrUnavailable: who asks, or what he may do, cannot be found out now.
+	// ErrUnavailable: authentication or authorization is temporarily unavailable.
 	ErrUnavailable = registry.ErrAccessUnknown
 )
 
-// UnauthenticatedError says what is wrong with the credentials, in words that
-// may be shown to whoever sent them.
+// UnauthenticatedError says what is wrong with the credentials. Its message is
+// sent to the caller.
 type UnauthenticatedError struct{ Message string }
 
 func (e *UnauthenticatedError) Error() string { return e.Message }
@@ -101,14 +101,14 @@ func Unauthenticated(message string) error { return &UnauthenticatedError{messag
 type ForbiddenError struct {
 	Who  string
 	What Action
-	// Grant says how it is allowed, "" if nobody can say.
+	// Grant says how to allow it, "" if that is not known.
 	Grant string
 }
 
 func (e *ForbiddenError) Error() string {
 	text := e.Who + " may not " + e.What.Verb + " " + e.What.Resource + "." + Group
 	if e.What.Name != "" {
-		text += " of the name " + e.What.Name
+		text += " named " + e.What.Name
 	}
 	if e.Grant != "" {
 		text += ". To allow it: " + e.Grant
@@ -121,12 +121,12 @@ func (e *ForbiddenError) Is(target error) bool { return target == ErrForbidden }
 
 type identityKey struct{}
 
-// WithIdentity says who asks, and under which name events are logged.
+// WithIdentity sets the caller, whose name events are logged under.
 func WithIdentity(ctx context.Context, who Identity) context.Context {
 	return context.WithValue(registry.WithActor(ctx, who.Name), identityKey{}, who)
 }
 
-// IdentityOf returns who asks, and whether anybody has said so.
+// IdentityOf returns the caller, and whether there is one.
 func IdentityOf(ctx context.Context) (Identity, bool) {
 	who, ok := ctx.Value(identityKey{}).(Identity)
 	return who, ok

@@ -10,12 +10,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// blob decides whether a blob or manifest may be read by its digest: if the
-// caller may get packages of a producer one of whose packages has it. Else there is no such blob.
+// blob decides whether a blob or manifest may be read by its digest: the caller
+// must be allowed to get packages of a producer that has the blob in one of its
+// packages. Otherwise the blob is not found.
 //
-// It costs one decision and one look-up where the caller says whose package it
-// is of (registry.WithHolder) or may get every package. Otherwise producers are
-// asked about one after the other, maxHolders of them at most.
+// It costs one decision and one look-up if the caller names the producer
+// (registry.WithHolder) or may get every package. Otherwise the permissions for
+// up to maxHolders producers are checked one after the other.
 func (g *guard) blob(ctx context.Context, name digest.Digest) error {
 	if name.IsZero() {
 		return registry.Invalid("digest", "must not be empty")
@@ -31,8 +32,8 @@ func (g *guard) blob(ctx context.Context, name digest.Digest) error {
 			return err
 		}
 	}
-	// Asked first, and of blobs that nobody has too: while nothing can be found
-	// out, the answer must not tell which blobs there are.
+	// This comes first, also for blobs that do not exist: while authorization is
+	// unavailable, the answer must not tell which blobs there are.
 	unknown := g.may(ctx, Get, Packages, "")
 	if !errors.Is(unknown, ErrForbidden) && !errors.Is(unknown, ErrUnavailable) {
 		return unknown // nil: every package
@@ -58,8 +59,8 @@ func (g *guard) blob(ctx context.Context, name digest.Digest) error {
 }
 
 // ListPackages implements registry.Packages. Without a producer in the filter,
-// packages of producers that the caller may not list are left out, and a page
-// may have fewer packages than it could, even none, before the last one.
+// packages of producers that the caller may not list are left out. A page may
+// then be incomplete or empty although it is not the last one.
 func (g *guard) ListPackages(ctx context.Context, filter registry.PackageFilter) (registry.PackagePage, error) {
 	if filter.Producer != "" {
 		if err := registry.ValidateName("producer", filter.Producer); err != nil {
@@ -80,8 +81,8 @@ func (g *guard) ListPackages(ctx context.Context, filter registry.PackageFilter)
 	return g.listSome(ctx, filter)
 }
 
-// listSome makes a page of the producers that may be listed. It looks at
-// maxProducersPerPage of them at most, wherever that leaves the page.
+// listSome makes a page of the producers that the caller may list. It looks at
+// up to maxProducersPerPage of them, even if the page is not full then.
 func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (page registry.PackagePage, err error) {
 	page.Packages = []registry.Package{}
 	first, err := registry.CursorProducer(filter.After)
@@ -100,7 +101,7 @@ func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (pa
 			page.Next = registry.CursorAt(producer)
 			break
 		}
-		// Left out while nobody can say, packages would look as if they were gone.
+		// While authorization is unavailable, leaving packages out would look as if they were gone.
 		if err := g.may(ctx, List, Packages, producer); errors.Is(err, ErrForbidden) {
 			continue
 		} else if err != nil {
@@ -124,8 +125,8 @@ func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (pa
 	return page, nil
 }
 
-// backend asks for a right to a backend that is called by its name or its id.
-// Rights are given to names.
+// backend checks a permission for a backend that is given by its name or ID.
+// Permissions are for names.
 func (g *guard) backend(ctx context.Context, verb, resource, nameOrID string) error {
 	refused := g.may(ctx, verb, resource, nameOrID)
 	if refused == nil || uuid.Validate(nameOrID) != nil {
@@ -135,5 +136,5 @@ func (g *guard) backend(ctx context.Context, verb, resource, nameOrID string) er
 	if err == nil && g.may(ctx, verb, resource, name) == nil {
 		return nil
 	}
-	return refused // in the words of what was asked for, whether it is there or not
+	return refused // it names what the caller asked for, whether that exists or not
 }

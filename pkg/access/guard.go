@@ -14,18 +14,18 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Index tells what must be known of sessions and blobs to decide about them.
+// Index says to whom sessions and blobs belong, which a decision depends on.
 // service.Service is one. All methods may be called concurrently.
 type Index interface {
-	// UploadProducer returns whose package a session is to become, whatever
-	// state it is in. registry.ErrNotFound.
+	// UploadProducer returns the producer of a session in any state.
+	// registry.ErrNotFound.
 	UploadProducer(ctx context.Context, id string) (string, error)
 	// Holds reports whether a published package of the producer has the blob.
 	Holds(ctx context.Context, producer string, name digest.Digest) (bool, error)
 	// Holders returns producers whose published packages have the blob, at most limit.
 	Holders(ctx context.Context, name digest.Digest, limit int) ([]string, error)
-	// Producers returns those that have published, in the order of listings,
-	// from the given one on ("": from the first), at most limit.
+	// Producers returns producers that have published packages, in the order of
+	// listings, starting at the given one ("": at the first), at most limit.
 	Producers(ctx context.Context, from string, limit int) ([]string, error)
 	// BackendName returns the name of a declared backend by its name or id.
 	// registry.ErrNotFound.
@@ -33,12 +33,12 @@ type Index interface {
 }
 
 // Guard returns a registry that asks the authorizer before each call whether
-// the identity in the context may make it. Without one nothing is allowed.
+// the identity in the context may make it. Without an identity nothing is allowed.
 //
-// What a stranger is told: an upload session of a producer that he may not
-// write is not found, and so is a blob or a manifest that only packages have
-// that he may not read. Everything that he names himself (a package, a
-// producer, a backend) is an ErrForbidden, whether it is there or not.
+// A caller without permission gets ErrNotFound for an upload session of a
+// producer, and for a blob or manifest that is only in packages that the caller
+// may not read. For everything that the caller names (a package, a producer, a
+// backend) it gets ErrForbidden, whether it exists or not.
 func Guard(reg registry.Registry, authorizer Authorizer, index Index) registry.Registry {
 	sessions, err := lru.New[string, string](maxSessions)
 	if err != nil {
@@ -56,17 +56,17 @@ type guard struct {
 
 var _ registry.Registry = (*guard)(nil)
 
-// may asks for one action.
+// may checks the permission for one action.
 func (g *guard) may(ctx context.Context, verb, resource, name string) error {
 	who, ok := IdentityOf(ctx)
 	if !ok {
-		return Unauthenticated("nobody said who asks")
+		return Unauthenticated("the caller is not authenticated")
 	}
 	return g.authorizer.Authorize(ctx, who, Action{verb, resource, name})
 }
 
-// session asks for the right to write the session's producer. To whoever has
-// it not, there is no such session.
+// session checks the permission to create packages of the session's producer.
+// Without it, the session is not found.
 func (g *guard) session(ctx context.Context, id string) error {
 	producer, known := g.sessions.Get(id)
 	if !known {
@@ -130,8 +130,8 @@ func (g *guard) Publish(ctx context.Context, id string, manifest []byte) (regist
 	return g.inner.Publish(ctx, id, manifest)
 }
 
-// AbandonUpload implements registry.Uploads. A session that is not his is to a
-// stranger what a missing one is: success, and nothing happens.
+// AbandonUpload implements registry.Uploads. For a caller without permission
+// the session is missing: the result is success, and nothing happens.
 func (g *guard) AbandonUpload(ctx context.Context, id string) error {
 	err := g.session(ctx, id)
 	if errors.Is(err, registry.ErrNotFound) {
@@ -222,7 +222,7 @@ func (g *guard) ReadEvents(ctx context.Context, after uint64, limit int) (regist
 	return g.inner.ReadEvents(ctx, after, limit)
 }
 
-// FollowEvents implements registry.Events. The right is asked for anew before
+// FollowEvents implements registry.Events. It checks the permission again before
 // each event: a stream may last for days.
 func (g *guard) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
 	if err := g.may(ctx, Get, Events, ""); err != nil {
@@ -260,8 +260,8 @@ func (g *guard) GetBackend(ctx context.Context, nameOrID string) (registry.Backe
 	return g.inner.GetBackend(ctx, nameOrID)
 }
 
-// Explain implements registry.Backends. It tells no more than opening an
-// upload does, and as much of backends as listing them.
+// Explain implements registry.Backends. It needs the permission to open an
+// upload or to list backends: it tells no more than these do.
 func (g *guard) Explain(ctx context.Context, req placement.Request) (placement.Explanation, error) {
 	if err := registry.ValidateName("producer", req.Producer); err != nil {
 		return placement.Explanation{}, err

@@ -2,14 +2,14 @@ package access
 
 // Limits.
 const (
-	// MaxTokenLength bounds a token, in bytes: a ServiceAccount's has about
-	// 1,200, one of an identity provider with many groups a few thousand.
+	// MaxTokenLength bounds a token, in bytes: that of a ServiceAccount has about
+	// 1,200, that of an identity provider with many groups a few thousand.
 	MaxTokenLength = 16 << 10
-	// maxHolders is how many producers that have a blob are asked about, one
-	// after the other, when a read by digest does not say whose package it is of.
+	// maxHolders is for how many producers of a blob the permission is checked,
+	// one after the other, when a read by digest does not name a producer.
 	maxHolders = 32
 	// maxProducersPerPage is how many producers a page of a listing looks at.
 	maxProducersPerPage = 100
-	// maxSessions whose producers are remembered: about 150 bytes each.
+	// maxSessions is how many sessions' producers are cached: about 150 bytes each.
 	maxSessions = 10_000
 )

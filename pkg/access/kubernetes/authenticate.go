@@ -15,15 +15,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// holder is whose token it is, and until when that is not asked again.
+// holder is who holds a token, and until when this is used.
 type holder struct {
 	who   access.Identity
 	until time.Time
-	// reviewed is when the API server said so last; zero where keys did.
+	// reviewed is when the API server last confirmed it; zero if only keys did.
 	reviewed time.Time
 }
 
-// refusal is why a token is nobody's, and until when that is not asked again.
+// refusal is why a token is not valid, and until when this is used.
 type refusal struct {
 	err   error
 	until time.Time
@@ -42,16 +42,16 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 	}
 	parsed, c, err := k.parse(text)
 	if err != nil {
-		return access.Identity{}, err // as quick as a look-up
+		return access.Identity{}, err // costs no more than a look-up
 	}
-	// Those who come with the same token meanwhile wait for the one answer.
+	// Concurrent calls with the same token wait for one answer.
 	answer := k.asking.DoChan("token "+string(hash[:]), func() (any, error) {
 		if h, ok := k.known.Get(hash); ok && k.now().Before(h.until) {
-			return h.who, nil // answered between the look-up and here
+			return h.who, nil // answered since the look-up
 		}
 		who, err := k.authenticate(ctx, text, hash, c)
 		if err == nil && !k.hasKey(parsed) {
-			k.reach.nudge() // the API server has a new key: be able to verify by it
+			k.reach.nudge() // the API server has a new key: read it
 		}
 		return who, err
 	})
@@ -64,11 +64,12 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 	}
 }
 
-// authenticate asks the API server, or while it is away its keys, and keeps the answer.
+// authenticate asks the API server, or verifies by its keys while it is away,
+// and caches the answer.
 func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash, c *claims) (access.Identity, error) {
 	asked := k.now()
-	// A signature that does not hold needs no asking, and one whose key is not
-	// at hand has a limit of its own: anybody can make those.
+	// An invalid signature needs no question. A token that is signed by an unknown
+	// key has a limit of its own: anybody can make one.
 	_, signed := k.verify(text)
 	limit := k.reviews
 	switch {
@@ -97,11 +98,11 @@ func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash,
 		}
 		return access.Identity{}, err
 	case errors.Is(err, errCrowded) && k.recentlyReviewed(hash, asked):
-		// Bad tokens in numbers must not lock out good ones.
+		// A flood of invalid tokens must not lock out valid ones.
 		return k.authenticateOffline(text, hash, c)
 	case !errors.Is(err, errAway):
 		k.metrics.tokens.WithLabelValues(byNobody).Inc()
-		k.complaints.Do(func() { k.logger.WarnContext(ctx, "asking the API server who holds a token", "error", err) })
+		k.complaints.Do(func() { k.logger.WarnContext(ctx, "the API server cannot be asked who holds a token", "error", err) })
 		return access.Identity{}, access.ErrUnavailable
 	}
 	return k.authenticateOffline(text, hash, c)
@@ -126,15 +127,15 @@ func (k *Cluster) authenticateOffline(text string, hash tokenHash, c *claims) (a
 	return access.Identity{}, err
 }
 
-// recentlyReviewed reports whether the API server knew the token not long ago.
+// recentlyReviewed reports whether the API server has recently confirmed the token.
 func (k *Cluster) recentlyReviewed(hash tokenHash, now time.Time) bool {
 	before, ok := k.known.Peek(hash)
 	return ok && now.Sub(before.reviewed) < knownCrowded
 }
 
-// errRefused says no more than the API server does: it does not tell a token
-// that it never issued from one whose ServiceAccount is gone.
-var errRefused = access.Unauthenticated("Kubernetes does not know the token, or what it was bound to is gone")
+// errRefused says no more than the API server does: it does not distinguish a
+// token that it never issued from one whose ServiceAccount is gone.
+var errRefused = access.Unauthenticated("Kubernetes rejects the token: it is unknown, or the object that it was bound to is gone")
 
 // review is one TokenReview.
 func (k *Cluster) review(ctx context.Context, text string, limit *rate.Limiter) (access.Identity, error) {
@@ -154,7 +155,7 @@ func (k *Cluster) review(ctx context.Context, text string, limit *rate.Limiter) 
 	case !status.Authenticated || status.User.Username == "":
 		return access.Identity{}, errRefused
 	case !slices.Contains(status.Audiences, k.audience):
-		// What authenticated it knows nothing of audiences: anybody's token would do.
+		// The authenticator does not support audiences: any token would be accepted.
 		return access.Identity{}, access.Unauthenticated("the token is not for the audience " + k.audience)
 	}
 	return identity(status.User.Username, status.User.Groups), nil

@@ -14,8 +14,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/access"
 )
 
-// question is who wants to do what. Not by which token: one that was never
-// seen before is of somebody who was.
+// question is who wants to do what. The token is not part of it: a holder may
+// come with a new one.
 type question struct {
 	name, groups string
 	what         access.Action
@@ -34,7 +34,7 @@ func (k *Cluster) Authorize(ctx context.Context, who access.Identity, what acces
 	key := strings.Join([]string{"action", q.name, q.groups, what.Verb, what.Resource, what.Name}, "\x00\x00")
 	answer := k.asking.DoChan(key, func() (any, error) {
 		if asked, ok := k.denied.Get(q); ok && k.now().Sub(asked) < deniedFor {
-			return nil, k.forbidden(who, what) // answered between the look-up and here
+			return nil, k.forbidden(who, what) // answered since the look-up
 		}
 		if asked, ok := k.allowed.Get(q); ok && k.now().Sub(asked) < allowedFor {
 			return nil, nil
@@ -49,7 +49,7 @@ func (k *Cluster) Authorize(ctx context.Context, who access.Identity, what acces
 	}
 }
 
-// authorize asks the API server and keeps the answer. It fails closed: without
+// authorize asks the API server and caches the answer. It fails closed: without
 // an answer only an earlier "yes" counts, and only for a time.
 func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question) error {
 	asked := k.now()
@@ -68,7 +68,7 @@ func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question
 	case err != nil:
 		k.metrics.decisions.WithLabelValues(byNobody).Inc()
 		k.complaints.Do(func() {
-			k.logger.WarnContext(ctx, "asking the API server what somebody may do", "who", who.Name, "error", err)
+			k.logger.WarnContext(ctx, "the API server cannot be asked what a caller may do", "who", who.Name, "error", err)
 		})
 		return access.ErrUnavailable
 	}
@@ -80,15 +80,15 @@ func (k *Cluster) authorize(ctx context.Context, who access.Identity, q question
 	}
 	k.denied.Add(q, asked)
 	k.allowed.Remove(q)
-	// Who may not do it to one may not do it to all, whatever was said before.
+	// A caller that may not do it to one may not do it to all, whatever the answer was before.
 	all := q
 	all.what.Name = ""
 	k.allowed.Remove(all)
 	return k.forbidden(who, q.what)
 }
 
-// earlier reports whether the action, or the same of all, was allowed within
-// the time for which that holds.
+// earlier reports whether the action, or the same action on all, was allowed
+// within allowedHeld.
 func (k *Cluster) earlier(q question, now time.Time) bool {
 	all := q
 	all.what.Name = ""
@@ -100,14 +100,14 @@ func (k *Cluster) earlier(q question, now time.Time) bool {
 	return false
 }
 
-// decide is one SubjectAccessReview, within the limit of who asks and of all.
+// decide is one SubjectAccessReview, within the limits for the caller and for all.
 func (k *Cluster) decide(ctx context.Context, who access.Identity, what access.Action) (allowed bool, err error) {
 	own, known := k.askers.Get(who.Name)
 	if !known {
 		own = rate.NewLimiter(askerPerSecond, askerAtOnce)
 		k.askers.Add(who.Name, own)
 	}
-	if !k.reach.away.Load() { // then nobody is asked
+	if !k.reach.away.Load() { // otherwise the server is not asked
 		if err := askOnce(ctx, own, func(context.Context) error { return nil }); err != nil {
 			return false, err
 		}
@@ -131,7 +131,7 @@ func (k *Cluster) subjectAccessReview(ctx context.Context, who access.Identity, 
 	return err == nil && review.Status.Allowed && !review.Status.Denied, err
 }
 
-// forbidden says how the right is given.
+// forbidden makes an error that says how to grant the permission.
 func (k *Cluster) forbidden(who access.Identity, what access.Action) error {
 	var grant strings.Builder
 	if what.Resource == access.Packages {
@@ -140,7 +140,7 @@ func (k *Cluster) forbidden(who access.Identity, what access.Action) error {
 			fmt.Fprintf(&grant, " --resource-name=%s", what.Name)
 		}
 	} else {
-		fmt.Fprintf(&grant, "make a Role in the namespace %s with {apiGroups: [%s], resources: [%s], verbs: [%s]", k.namespace, access.Group, what.Resource, what.Verb)
+		fmt.Fprintf(&grant, "create a Role in the namespace %s with {apiGroups: [%s], resources: [%s], verbs: [%s]", k.namespace, access.Group, what.Resource, what.Verb)
 		if what.Name != "" {
 			fmt.Fprintf(&grant, ", resourceNames: [%s]", what.Name)
 		}

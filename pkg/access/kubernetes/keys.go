@@ -17,22 +17,22 @@ import (
 )
 
 // algorithms that an API server signs with. None is symmetric: a published key
-// must never be taken for a shared secret.
+// must never be used as a shared secret.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512}
 
-// keyset is what the API server publishes of how it signs tokens.
+// keyset is what the API server publishes for verifying tokens.
 type keyset struct {
 	issuer string
 	keys   jose.JSONWebKeySet
 }
 
-// keyring holds the keyset that was read last.
+// keyring holds the latest keyset.
 type keyring struct{ current atomic.Pointer[keyset] }
 
 func (r *keyring) set(s *keyset) { r.current.Store(s) }
 
-// fetchKeys reads issuer and keys. From the API server itself: the document's
-// jwks_uri may be an address that only the outside reaches.
+// fetchKeys reads issuer and keys from the API server itself: the document's
+// jwks_uri may be an address that is reachable only from outside.
 func (k *Cluster) fetchKeys(ctx context.Context) (*keyset, error) {
 	var discovery struct {
 		Issuer string `json:"issuer"`
@@ -61,7 +61,7 @@ func (k *Cluster) fetchKeys(ctx context.Context) (*keyset, error) {
 	return &s, nil
 }
 
-// claims are what is read of a token.
+// claims are the parts of a token that are used.
 type claims struct {
 	jwt.Claims
 	Kubernetes *struct {
@@ -73,36 +73,36 @@ type claims struct {
 }
 
 // parse reads a token without verifying it, and refuses one that cannot be
-// good whoever signed it, so that the API server is not asked about it.
+// valid whoever signed it, so that the API server is not asked about it.
 func (k *Cluster) parse(text string) (*jwt.JSONWebToken, *claims, error) {
 	token, err := jwt.ParseSigned(text, algorithms)
 	if err != nil {
-		return nil, nil, access.Unauthenticated("the token is none that Kubernetes issues")
+		return nil, nil, access.Unauthenticated("the token is not a Kubernetes token")
 	}
 	var c claims
 	if err := token.UnsafeClaimsWithoutVerification(&c); err != nil {
-		return nil, nil, access.Unauthenticated("the token is none that Kubernetes issues")
+		return nil, nil, access.Unauthenticated("the token is not a Kubernetes token")
 	}
 	switch {
 	case !c.Audience.Contains(k.audience):
 		return nil, nil, access.Unauthenticated("the token is not for the audience " + k.audience)
 	case c.Expiry == nil:
-		return nil, nil, access.Unauthenticated("the token has no end: it is not one that was asked for with an audience")
+		return nil, nil, access.Unauthenticated("the token has no expiry: request one with an audience")
 	case !k.now().Before(c.Expiry.Time()):
-		return nil, nil, access.Unauthenticated("the token has ended")
+		return nil, nil, access.Unauthenticated("the token has expired")
 	}
 	return token, &c, nil
 }
 
-// errNoKey: the token may be good, but the key that would tell is not known here.
+// errNoKey: the token may be valid, but the key that signed it is not known here.
 var errNoKey = errors.New("the key that signed the token is not known here")
 
-// errSignature: the key is known, and did not sign this.
-var errSignature = access.Unauthenticated("the token's signature does not hold")
+// errSignature: the key is known, but did not sign this.
+var errSignature = access.Unauthenticated("the token's signature is invalid")
 
-// verify finds out by keys alone whose token it is: signature, issuer,
-// audience, times, and the form of a ServiceAccount's name. errNoKey; any other
-// error is an *access.UnauthenticatedError.
+// verify finds the holder of a token by keys alone: it checks signature, issuer,
+// audience, times, and the form of a ServiceAccount's name. Errors are errNoKey
+// or an *access.UnauthenticatedError.
 func (k *Cluster) verify(text string) (access.Identity, error) {
 	token, unverified, err := k.parse(text)
 	if err != nil {
@@ -121,7 +121,7 @@ func (k *Cluster) verify(text string) (access.Identity, error) {
 		return access.Identity{}, errSignature
 	}
 	if c.NotBefore != nil && k.now().Add(jwt.DefaultLeeway).Before(c.NotBefore.Time()) {
-		return access.Identity{}, access.Unauthenticated("the token is not good yet")
+		return access.Identity{}, access.Unauthenticated("the token is not valid yet")
 	}
 	return serviceAccount(&c)
 }
@@ -131,27 +131,27 @@ func serviceAccount(c *claims) (access.Identity, error) {
 	namespace, name, found := strings.Cut(strings.TrimPrefix(c.Subject, serviceAccountPrefix), ":")
 	if !strings.HasPrefix(c.Subject, serviceAccountPrefix) || !found || namespace == "" || name == "" || strings.Contains(name, ":") ||
 		c.Kubernetes == nil || c.Kubernetes.Namespace != namespace || c.Kubernetes.ServiceAccount.Name != name {
-		return access.Identity{}, access.Unauthenticated("the token is none of a ServiceAccount")
+		return access.Identity{}, access.Unauthenticated("the token does not belong to a ServiceAccount")
 	}
 	return identity(c.Subject, []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:" + namespace}), nil
 }
 
 const serviceAccountPrefix = "system:serviceaccount:"
 
-// identity has its groups in order, each once.
+// identity sorts the groups and removes duplicates.
 func identity(name string, groups []string) access.Identity {
 	groups = slices.Clone(groups)
 	slices.Sort(groups)
 	return access.Identity{Name: name, Groups: slices.Compact(groups)}
 }
 
-// hasKey reports whether the key of a token is at hand.
+// hasKey reports whether the key that signed a token is known.
 func (k *Cluster) hasKey(token *jwt.JSONWebToken) bool {
 	s := k.keys.current.Load()
 	return s != nil && len(s.keys.Key(token.Headers[0].KeyID)) > 0
 }
 
-// until is when what is known of a token has to be found out again.
+// until is when the result for a token must be renewed.
 func (k *Cluster) until(c *claims, keep time.Duration) time.Time {
 	until := k.now().Add(keep)
 	if end := c.Expiry.Time(); end.Before(until) {

@@ -1,7 +1,12 @@
 // Package kubernetes asks an API server who holds a token (TokenReview) and
-// what he may do (SubjectAccessReview on resources of our group, of which the
-// API server keeps none). While it does not answer, tokens of ServiceAccounts
-// are verified by its published keys, and what was allowed before holds for a time.
+// what the holder may do (SubjectAccessReview on resources of our group, which
+// the API server does not store). While it does not answer, the package verifies
+// tokens of ServiceAccounts by the server's published keys, and what was allowed
+// before stays allowed for a time.
+//
+// Its words: the API server is away while it does not answer; it is starting
+// while it answers but is not ready, having read only some of its accounts and
+// rules. A question is a review or a decision that is asked of it.
 package kubernetes
 
 import (
@@ -21,30 +26,30 @@ import (
 	"github.com/coulomb/artifact-store/pkg/access"
 )
 
-// The only rights that the manager needs outside its namespace. Issuer and keys
-// are read by system:service-account-issuer-discovery, which every
-// ServiceAccount is bound to.
+// The only permissions that the manager needs outside its namespace. It reads
+// issuer and keys by system:service-account-issuer-discovery, to which every
+// ServiceAccount is bound.
 // +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
 
 // Config of Open.
 type Config struct {
-	// Rest says how the API server is reached.
+	// Rest says how to connect to the API server.
 	Rest *rest.Config
-	// Namespace that Roles for our resources stand in: the manager's.
+	// Namespace contains the Roles for our resources: the manager's.
 	Namespace string
 	// Audience that tokens must have.
 	Audience string
-	// Logger gets what no client is told; nil is slog.Default().
+	// Logger records what clients are not told; nil is slog.Default().
 	Logger *slog.Logger
-	// Metrics takes those of this package; nil keeps them to itself.
+	// Metrics registers those of this package; nil means nowhere.
 	Metrics prometheus.Registerer
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Cluster is an API server's word on who may do what. All methods may be
-// called concurrently.
+// Cluster decides by an API server who may do what. All methods may be called
+// concurrently.
 type Cluster struct {
 	client    kubernetes.Interface
 	namespace string
@@ -55,22 +60,23 @@ type Cluster struct {
 	reach     reach
 	keys      keyring
 	asking    singleflight.Group
-	// Limits on questions, one for each kind: a flood of tokens whose key is
-	// not at hand (of others nobody is asked unless the signature holds) must not
-	// keep those who are known from being asked about, nor may one holder's
-	// questions those of others.
+	// Limits on questions, one for each kind. A flood of tokens that are signed by
+	// an unknown key must not delay questions about known holders, and the
+	// questions about one holder must not delay those about others. (A token with
+	// an invalid signature of a known key is never a question.)
 	reviews, unknown, decisions *rate.Limiter
-	askers                      *lru.Cache[string, *rate.Limiter] // each one's share of the decisions, by name
-	complaints                  rate.Sometimes                    // about what only an administrator can mend
+	askers                      *lru.Cache[string, *rate.Limiter] // each holder's share of the decisions, by name
+	complaints                  rate.Sometimes                    // logs what only an administrator can fix
 
-	// By the hash of a token: whose it is; and those that are nobody's.
+	// By the hash of a token: its holder; and the tokens that are not valid.
 	known   *lru.Cache[tokenHash, holder]
 	refused *lru.Cache[tokenHash, refusal]
-	// revoked are well signed tokens that the API server refused: what they
-	// were bound to is gone. Only these can be told from others offline.
+	// revoked are tokens with a valid signature that the API server refused: the
+	// object that they were bound to is gone. Without the API server this cannot
+	// be noticed otherwise.
 	revoked *lru.Cache[tokenHash, time.Time]
-	// By question: when it was asked. In caches of their own, so that nobody
-	// can drive out what is allowed by asking for what is not.
+	// By question: when it was asked. There are two caches, so that denied
+	// questions cannot evict allowed ones.
 	allowed *lru.Cache[question, time.Time]
 	denied  *lru.Cache[question, time.Time]
 }
@@ -82,13 +88,13 @@ var (
 	_ access.Authorizer    = (*Cluster)(nil)
 )
 
-// New returns a Cluster. It does not connect; Run has to run beside it.
+// New returns a Cluster. It does not connect; Run must run at the same time.
 func New(c Config) (*Cluster, error) {
 	config := rest.CopyConfig(c.Rest)
-	config.QPS = -1 // there are limits of our own, on each kind of question
+	config.QPS = -1 // the Cluster limits each kind of question itself
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("set up access by Kubernetes: %w", err)
+		return nil, fmt.Errorf("setting up access by Kubernetes: %w", err)
 	}
 	k := &Cluster{
 		client: client, namespace: c.Namespace, audience: c.Audience, logger: c.Logger, now: c.Now,
@@ -118,18 +124,18 @@ func newCache[K comparable, V any](size int) *lru.Cache[K, V] {
 	return cache
 }
 
-// Run keeps the API server's keys at hand until ctx ends, and finds out when it
-// answers again.
+// Run keeps the API server's keys up to date until ctx ends, and notices when
+// the server answers again.
 func (k *Cluster) Run(ctx context.Context) {
 	var said string
-	unanswering := 0 // looks in a row
+	unanswering := 0 // looks in a row without an answer
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-k.reach.wake: // it was found away, or has keys that are not known here
+		case <-k.reach.wake: // it does not answer, or has keys that are not known here
 			unanswering = 0
 		case <-timer.C:
 		}
@@ -147,20 +153,20 @@ func (k *Cluster) Run(ctx context.Context) {
 			unanswering++
 			wait = probes.Delay(unanswering, 1)
 		default:
-			// It answers, and refuses this: tokens can be reviewed all the same.
+			// It answers but refuses this: it can still review tokens.
 			k.answers()
 			unanswering = 0
 			if wait = retryKeys; err.Error() != said {
 				said = err.Error()
-				k.logger.Warn("the API server's keys cannot be read; while it is away no token will be known", "error", err)
+				k.logger.Warn("the API server's keys cannot be read: tokens cannot be verified while it does not answer", "error", err)
 			}
 		}
 		timer.Reset(wait)
 	}
 }
 
-// look reads the keys. While the API server is away it also finds out whether
-// it is there again for all that it is asked, which its keys alone do not say.
+// look reads the keys. While the API server is away it also checks whether the
+// server answers every kind of question again, which its keys alone do not show.
 func (k *Cluster) look(ctx context.Context) (*keyset, error) {
 	keys, err := k.fetchKeys(ctx)
 	if unanswered(err) {
@@ -172,7 +178,7 @@ func (k *Cluster) look(ctx context.Context) (*keyset, error) {
 	}
 	if k.reach.away.Load() {
 		if undecided := k.decides(ctx); unanswered(undecided) {
-			return nil, fmt.Errorf("trying a decision: %w", undecided)
+			return nil, fmt.Errorf("testing a decision: %w", undecided)
 		}
 	}
 	return keys, err
@@ -180,14 +186,14 @@ func (k *Cluster) look(ctx context.Context) (*keyset, error) {
 
 func (k *Cluster) answers() {
 	if k.reach.away.Swap(false) {
-		k.logger.Info("the API server answers again: tokens are reviewed by it")
+		k.logger.Info("the API server answers again and reviews tokens")
 	}
 	k.metrics.away.Set(0)
 }
 
 func (k *Cluster) doesNotAnswer(err error) {
 	if !k.reach.away.Swap(true) {
-		k.logger.Warn("the API server does not answer: tokens are verified by its keys, and what it allowed within the hour holds", "error", err)
+		k.logger.Warn("the API server does not answer: tokens are verified by its keys, and what it allowed within the last hour stays allowed", "error", err)
 		k.reach.nudge()
 	}
 	k.metrics.away.Set(1)

@@ -2,7 +2,7 @@ package kubernetes
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Who answered a question that no cache did.
+// Who answered a question that was not cached.
 const (
 	byServer  = "api-server"
 	byKeys    = "keys"          // a token was verified without the API server
@@ -23,7 +23,7 @@ func newMetrics(into prometheus.Registerer) *metrics {
 		away: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem,
 			Name: "api_server_away", Help: "1 while the API server does not answer and access is decided without it."}),
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
-			Name: "tokens_total", Help: "Tokens that were not in the cache, by who said whose they are."}, []string{"by"}),
+			Name: "tokens_total", Help: "Tokens that were not in the cache, by who identified the holder."}, []string{"by"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem,
 			Name: "decisions_total", Help: "Decisions that were not in the cache, by who made them."}, []string{"by"}),
 	}

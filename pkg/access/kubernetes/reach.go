@@ -18,19 +18,19 @@ import (
 )
 
 // reach remembers that the API server does not answer, so that not every
-// request has to wait for that to be seen.
+// request waits for a time-out.
 type reach struct {
 	away atomic.Bool
 	wake chan struct{} // has room for one
-	// tellsReady: it has told this manager once that it is ready, so that it
-	// may be expected to.
+	// tellsReady: the server has said once that it is ready, so this manager is
+	// allowed to ask.
 	tellsReady atomic.Bool
-	// unready is since when it answers questions and does not say that it is
-	// ready, in nanoseconds; 0: it is ready, or does not answer.
+	// unready is since when the server answers questions without being ready, in
+	// nanoseconds; 0: it is ready, or does not answer.
 	unready atomic.Int64
 }
 
-// nudge makes Run look now.
+// nudge makes Run look at once.
 func (r *reach) nudge() {
 	select {
 	case r.wake <- struct{}{}:
@@ -41,17 +41,17 @@ func (r *reach) nudge() {
 var (
 	// errAway: the API server does not answer.
 	errAway = errors.New("the API server does not answer")
-	// errStarting: it answers, by what it has read of its rules so far.
+	// errStarting: it answers, but has read only some of its rules.
 	errStarting = errors.New("the API server is not ready yet")
-	// errCrowded: so many questions wait that this one was not put. That says
-	// nothing of the server: whoever floods it must not make it look away, for
-	// then what it allowed earlier would hold.
-	errCrowded = errors.New("too many questions wait for the API server")
+	// errCrowded: too many questions wait, so this one was not asked. It does not
+	// mean that the server is away: otherwise a flood of questions would keep
+	// earlier permissions in force.
+	errCrowded = errors.New("too many requests wait for the API server")
 )
 
-// ask puts a question to the API server, within a limit on how many are put
-// to it; errAway if it does not answer, errCrowded if there is no room. A
-// caller that leaves does not break it off: the answer is kept for the next.
+// ask asks the API server a question, within a rate limit: errAway if the
+// server does not answer, errCrowded if the limit is reached. A caller that
+// leaves does not cancel the question: the answer is cached for the next one.
 func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ctx context.Context) error) error {
 	if k.reach.away.Load() {
 		return errAway
@@ -62,7 +62,7 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 		err = askOnce(ctx, limit, question)
 	}
 	if err != nil && !unanswered(err) && !errors.Is(err, errCrowded) {
-		// Refused. One that is starting refuses everybody.
+		// Refused. A server that is starting refuses everybody.
 		if starting := k.starting(ctx); starting != nil {
 			err = starting
 		}
@@ -77,9 +77,9 @@ func (k *Cluster) ask(ctx context.Context, limit *rate.Limiter, question func(ct
 	return err
 }
 
-// believed reports whether a "no" of the API server counts that is against
-// what was known: it does not while it is starting, before it has read all
-// accounts and rules. Then it is as good as away, for startingFor at most.
+// believed reports whether a "no" of the API server counts although the answer
+// was "yes" before. It does not count while the server is starting: then the
+// server is treated as away, for startingFor at most.
 func (k *Cluster) believed(ctx context.Context) bool {
 	err := k.starting(ctx)
 	if err != nil {
@@ -88,11 +88,11 @@ func (k *Cluster) believed(ctx context.Context) bool {
 	return err == nil
 }
 
-// starting is nil if the API server says that it is ready, or has never told
-// this manager so, which everybody may ask unless a cluster took that away; also
-// if it answers for longer than a start takes, and still is not ready: something
-// else is wrong with it then, and what it says counts. It is asked where the API
-// server has just answered something else.
+// starting returns nil if the API server is ready. It also returns nil if the
+// server has never said so to this manager (usually everybody may ask, but a
+// cluster can forbid it), or has answered for longer than a start takes: then
+// something else is wrong with it, and its answers count. It is called when the
+// API server has just answered something else.
 func (k *Cluster) starting(ctx context.Context) error {
 	err := askOnce(ctx, nil, func(ctx context.Context) error {
 		return k.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
@@ -102,27 +102,27 @@ func (k *Cluster) starting(ctx context.Context) error {
 		k.reach.tellsReady.Store(true)
 		k.reach.unready.Store(0)
 	case !unanswered(err) && !k.reach.tellsReady.Load():
-		// Nobody may ask it.
+		// This manager may not ask.
 	case !k.mayStart():
-		// It goes on without being ready.
+		// It has not become ready within the time of a start.
 	case unanswered(err):
 		return fmt.Errorf("%w: %w", errStarting, err)
 	default:
-		return fmt.Errorf("%w: it refuses what it told before: %w", errStarting, err)
+		return fmt.Errorf("%w: it refuses what it answered before: %w", errStarting, err)
 	}
 	return nil
 }
 
-// mayStart reports whether an API server that answers and is not ready may be
-// one that has just been started.
+// mayStart reports whether an API server that answers but is not ready may have
+// just been started.
 func (k *Cluster) mayStart() bool {
 	now := k.now().UnixNano()
 	k.reach.unready.CompareAndSwap(0, now)
 	return now-k.reach.unready.Load() < int64(startingFor)
 }
 
-// decides puts a question to the API server whose answer does not matter: one
-// that serves its keys may all the same be unable to decide.
+// decides asks the API server a question whose answer does not matter: a server
+// that serves its keys may still be unable to decide.
 func (k *Cluster) decides(ctx context.Context) error {
 	return askOnce(ctx, nil, func(ctx context.Context) error {
 		_, err := k.subjectAccessReview(ctx, access.Identity{Name: "artifact-store"}, access.Action{Verb: access.Get, Resource: access.Packages})
@@ -139,9 +139,9 @@ func askOnce(ctx context.Context, limit *rate.Limiter, question func(ctx context
 	return question(ctx)
 }
 
-// unanswered lists the errors after which nothing is known of the answer:
-// there was no connection, it broke, time ran out, or the server says that it
-// cannot (5xx), not now (429) or not yet. Everything else is an answer.
+// unanswered reports whether an error is not an answer: there was no
+// connection, it was interrupted, the time ran out, or the server says that it
+// cannot answer (5xx), not now (429) or not yet. Any other error is an answer.
 func unanswered(err error) bool {
 	if err == nil {
 		return false

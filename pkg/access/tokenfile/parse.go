@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	// maxTokens and what each may have.
+	// maxTokens, and how many rules and names each may have.
 	maxTokens = 1000
 	maxRules  = 64
 	maxNames  = 256
-	// minToken in bytes: what is shorter can be guessed from its SHA-256, and
-	// over the network.
+	// minToken in bytes: a shorter token can be guessed from its SHA-256, or over
+	// the network.
 	minToken = 16
 	// anything matches every resource, verb or name.
 	anything = "*"
 )
 
-// document is the file as it is written.
+// document is the content of the file.
 type document struct {
 	Tokens []struct {
 		Name   string         `json:"name"`
@@ -63,17 +63,17 @@ func (r rule) allows(what access.Action) bool {
 		return true
 	}
 	return slices.ContainsFunc(r.names, func(name routing.Glob) bool {
-		// What is about all needs the right to all, which no other glob gives.
+		// An action on all needs the permission for all, which no other glob gives.
 		return name == anything || what.Name != "" && name.Match(what.Name)
 	})
 }
 
 var (
-	// holderName: no spaces, nothing that has a meaning in a log or a shell, and
-	// not what Kubernetes calls its own.
+	// holderName: no spaces, no characters with a meaning in a log or a shell, and
+	// no colon, as in the names that Kubernetes gives.
 	holderName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$`)
 	nameGlob   = regexp.MustCompile(`^[A-Za-z0-9_.*?+-]{1,128}$`)
-	// tokenText is what fits a header: visible ASCII.
+	// tokenText is what a header can carry: visible ASCII.
 	tokenText = regexp.MustCompile(`^[!-~]+$`)
 )
 
@@ -89,7 +89,7 @@ func parse(content []byte) (*table, error) {
 		return nil, err
 	}
 	if len(d.Tokens) > maxTokens {
-		return nil, fmt.Errorf("tokens: must be at most %d, are %d", maxTokens, len(d.Tokens))
+		return nil, fmt.Errorf("tokens: must be at most %d, not %d", maxTokens, len(d.Tokens))
 	}
 	t := &table{byHash: map[[sha256.Size]byte]*entry{}, byName: map[string]*entry{}}
 	for i, written := range d.Tokens {
@@ -99,7 +99,7 @@ func parse(content []byte) (*table, error) {
 			return nil, fmt.Errorf("%s.name: %.80q must be 1 to 128 letters, digits and \"._@-\", beginning with a letter or digit", field, e.name)
 		}
 		if t.byName[e.name] != nil {
-			return nil, fmt.Errorf("%s.name: %q stands twice", field, e.name)
+			return nil, fmt.Errorf("%s.name: %q is used twice", field, e.name)
 		}
 		if e.hash, err = hashOf(written.SHA256, written.Token); err != nil {
 			return nil, fmt.Errorf("%s.%w", field, err)
@@ -115,13 +115,13 @@ func parse(content []byte) (*table, error) {
 	return t, nil
 }
 
-// withoutContent keeps of a YAML error what says where it is. Some of them
-// quote the line, which may be the one with the token.
+// withoutContent keeps only the line number of a YAML error. Some errors quote
+// the line, which may be the one with the token.
 func withoutContent(err error) error {
 	if line := regexp.MustCompile(`line \d+`).FindString(err.Error()); line != "" {
-		return fmt.Errorf("%s: is not YAML, or has a key twice", line)
+		return fmt.Errorf("%s: is not valid YAML, or has a duplicate key", line)
 	}
-	return errors.New("is not YAML, or has a key twice")
+	return errors.New("is not valid YAML, or has a duplicate key")
 }
 
 func hashOf(sum, token string) (hash [sha256.Size]byte, err error) {
@@ -144,7 +144,7 @@ func hashOf(sum, token string) (hash [sha256.Size]byte, err error) {
 
 func rulesOf(written []documentRule) ([]rule, error) {
 	if len(written) > maxRules {
-		return nil, fmt.Errorf("allow: must be at most %d, are %d", maxRules, len(written))
+		return nil, fmt.Errorf("allow: must be at most %d, not %d", maxRules, len(written))
 	}
 	rules := make([]rule, len(written))
 	for i, w := range written {
@@ -162,12 +162,12 @@ func rulesOf(written []documentRule) ([]rule, error) {
 			}
 		}
 		if len(w.Names) > maxNames {
-			return nil, fmt.Errorf("%s.names: must be at most %d, are %d", field, maxNames, len(w.Names))
+			return nil, fmt.Errorf("%s.names: must be at most %d, not %d", field, maxNames, len(w.Names))
 		}
 		rules[i] = rule{resource: w.Resource, verbs: w.Verbs}
 		for j, name := range w.Names {
 			if !nameGlob.MatchString(name) {
-				return nil, fmt.Errorf("%s.names[%d]: %.130q is not a name with '*' and '?'", field, j, name)
+				return nil, fmt.Errorf("%s.names[%d]: %.130q is not a name, or a pattern with '*' and '?'", field, j, name)
 			}
 			rules[i].names = append(rules[i].names, routing.Glob(name))
 		}

@@ -1,5 +1,5 @@
-// Package tokenfile knows holders of static tokens, and what each may do, from
-// a YAML or JSON file:
+// Package tokenfile implements access by static tokens. A YAML or JSON file
+// lists their holders and what each may do:
 //
 //	tokens:
 //	- name: ci                # what events are logged under
@@ -31,7 +31,7 @@ import (
 // maxFile bounds the file, in bytes: 1,000 tokens with long rules.
 const maxFile = 1 << 20
 
-// File is the file as it was last found valid. All methods may be called concurrently.
+// File is the last valid content of the file. All methods may be called concurrently.
 type File struct {
 	path   string
 	logger *slog.Logger
@@ -57,7 +57,7 @@ var (
 	_ access.Authorizer    = (*File)(nil)
 )
 
-// Open reads the file. Its error names the field.
+// Open reads the file. An error names the invalid field.
 func Open(path string, logger *slog.Logger) (*File, error) {
 	f := &File{path: path, logger: logger}
 	files, err := filewatch.Open(func() []string { return []string{path} }, f.take)
@@ -68,11 +68,11 @@ func Open(path string, logger *slog.Logger) (*File, error) {
 	return f, nil
 }
 
-// Run takes edits up until ctx ends. An invalid one is logged, and the tokens
-// read before it stay in force.
+// Run applies edits of the file until ctx ends. An invalid one is logged, and
+// the previous tokens stay valid.
 func (f *File) Run(ctx context.Context) {
 	f.files.Run(ctx, func(err error) {
-		f.logger.Error("the edited token file does not hold; what stood in it before stays in force", "error", err)
+		f.logger.Error("the edited token file is invalid: the previous tokens stay valid", "error", err)
 	})
 }
 
@@ -86,7 +86,7 @@ func (f *File) take() error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	if f.now.Swap(t) != nil {
-		f.logger.Info("token file taken up", "file", f.path, "tokens", len(t.byHash))
+		f.logger.Info("token file loaded", "file", f.path, "tokens", len(t.byHash))
 	}
 	return nil
 }
@@ -104,13 +104,13 @@ func read(path string) ([]byte, error) {
 	return content, err
 }
 
-// Authenticate implements access.Authenticator. Only hashes are compared: how
-// long that takes tells nothing of a token.
+// Authenticate implements access.Authenticator. It compares only hashes, so
+// that its duration tells nothing about a token.
 func (f *File) Authenticate(_ context.Context, token storage.Secret) (access.Identity, error) {
 	hash := sha256.Sum256([]byte(token.Reveal()))
 	e := f.now.Load().byHash[hash]
 	if e == nil || subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
-		return access.Identity{}, access.Unauthenticated("the token is none of those that are known here")
+		return access.Identity{}, access.Unauthenticated("the token is unknown")
 	}
 	return access.Identity{Name: e.name}, nil
 }

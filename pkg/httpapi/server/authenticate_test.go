@@ -174,7 +174,7 @@ func TestForbidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if response.StatusCode != http.StatusForbidden || p.Type != "https://artifactstore.dev/problems/forbidden" ||
-		p.Detail != "pusher may not create packages.artifactstore.dev of the name other. To allow it: ask somebody" ||
+		p.Detail != "pusher may not create packages.artifactstore.dev named other. To allow it: ask somebody" ||
 		p.Denied == nil || *p.Denied != (wire.Denied{Who: "pusher", Verb: "create", Resource: "packages.artifactstore.dev", Name: "other"}) {
 		t.Errorf("%s %s", response.Status, body)
 	}

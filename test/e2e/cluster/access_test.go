@@ -22,7 +22,7 @@ func whoMayDoWhat(t *testing.T, w *world) {
 		return []string{"push", content, "--producer", producer, "--name", "certificates", "--version", "1", "--retention-class", "release"}
 	}
 	who := "system:serviceaccount:" + users + ":"
-	refused("stranger", "answered 403: The holder of the token may not do this: "+who+"stranger may not create packages.artifactstore.dev of the name e2e", push("e2e")...)
+	refused("stranger", "answered 403: The holder of the token may not do this: "+who+"stranger may not create packages.artifactstore.dev named e2e", push("e2e")...)
 	refused("producer", "create role ROLE --verb=create --resource=packages.artifactstore.dev --resource-name=other", push("other")...)
 	refused("stranger", "answered 403", "pull", "e2e/certificates-release@1", "-d", "/tmp/pulled")
 	refused("producer", "answered 403", "events")

@@ -73,17 +73,19 @@ func ParsePackageCursor(text string) (*PackageRef, error) {
 // LocationCursor is where a listing of locations continues. It is opaque to
 // clients: base64url of JSON.
 type LocationCursor struct {
-	// UpTo is the log's position when the listing began: what is found later does not come again.
+	// UpTo and AsOf are the log's position and the last finding (microseconds since
+	// 1970, 0 if there was none) when the listing began: what is found later does not come again.
 	UpTo uint64 `json:"u"`
-	// Checked and SHA256 are of the last location of the page.
-	Checked uint64        `json:"c"`
+	AsOf *int64 `json:"t"` // nil in a cursor of an earlier version
+	// Checked, in microseconds since 1970, and SHA256 are of the last location of the page.
+	Checked int64         `json:"m"`
 	SHA256  digest.Digest `json:"d"`
 }
 
 func (c LocationCursor) String() string {
 	text, err := json.Marshal(c)
 	if err != nil {
-		panic(err) // of two numbers and a digest
+		panic(err) // of numbers and a digest
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
 }

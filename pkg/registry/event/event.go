@@ -16,6 +16,7 @@ package event
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/canonical"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -94,10 +95,40 @@ type LocationAdded struct {
 	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxDigests
 }
 
-// LocationVerified: these blobs were re-read from the backend and both digests were right.
+// LocationVerified: blobs were re-read from the backend and both digests were right.
+//
+// Version 1 names them. It is written where a state changes: they had failed, and
+// are live again. (Until there was version 2 it named every blob that was right.)
+// Version 2 has a Run: one such event is the record of a whole run, which names
+// only those of its last report that are live again.
 type LocationVerified struct {
-	BackendID string   `cbor:"backendId"`
-	SHA256    [][]byte `cbor:"sha256"` // 1 to MaxDigests, in the order of reading
+	BackendID string       `cbor:"backendId"`
+	SHA256    [][]byte     `cbor:"sha256,omitempty"` // at most MaxDigests, in the order of reading; in version 1 at least one
+	Run       *VerifiedRun `cbor:"run,omitempty"`
+}
+
+// VerifiedRun is what one run found in one backend. A run that was interrupted has one, too.
+type VerifiedRun struct {
+	ID    string `cbor:"id"`    // chosen by who ran it; "" where one report was the whole run
+	Began int64  `cbor:"began"` // microseconds since 1970: its first report. It ended at the time of the event
+	// From and To are the log's positions at which its locations were listed, the
+	// first and the last: what was stored after To it has not seen.
+	From uint64 `cbor:"from"`
+	To   uint64 `cbor:"to"`
+	// Verified, Corrupt and Missing are how many it found so, whether or not that was new.
+	Verified int64 `cbor:"verified"`
+	Corrupt  int64 `cbor:"corrupt"`
+	Missing  int64 `cbor:"missing"`
+	// List is the SHA-256 over the 32-byte SHA-256 of all that were right, in the order of reporting.
+	List []byte `cbor:"list"`
+}
+
+// Version implements versioned.
+func (e LocationVerified) Version() int {
+	if e.Run != nil {
+		return 2
+	}
+	return 1
 }
 
 // LocationFailed: the blob was re-read from the backend, and is corrupt or missing.
@@ -215,7 +246,14 @@ func Describe(payload Payload) (any, error) {
 	case LocationAdded:
 		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil
 	case LocationVerified:
-		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil
+		described := map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}
+		if r := p.Run; r != nil {
+			described["run"] = map[string]any{
+				"id": r.ID, "began": time.UnixMicro(r.Began).UTC(), "from": r.From, "to": r.To,
+				"verified": r.Verified, "corrupt": r.Corrupt, "missing": r.Missing, "list": text(r.List),
+			}
+		}
+		return described, nil
 	case LocationFailed:
 		return map[string]any{"backendId": p.BackendID, "digest": text(p.SHA256), "reason": p.Reason, "detail": p.Detail}, nil
 	}

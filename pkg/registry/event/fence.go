@@ -30,6 +30,7 @@ var levels = map[form]int{
 	{KindPackagePublished, 1}:  0,
 	{KindLocationAdded, 1}:     0,
 	{KindLocationVerified, 1}:  0,
+	{KindLocationVerified, 2}:  1, // a run in one record
 	{KindLocationFailed, 1}:    0,
 	{formManifest, 1}:          0,
 }

@@ -25,6 +25,7 @@ var fieldsOf = map[form]string{
 	{KindPackagePublished, 1}:  "backends manifest name producer retentionClass tier version",
 	{KindLocationAdded, 1}:     "backendId sha256",
 	{KindLocationVerified, 1}:  "backendId sha256",
+	{KindLocationVerified, 2}:  "run",
 	{KindLocationFailed, 1}:    "backendId detail reason sha256",
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -107,9 +108,13 @@ func rebuildBesideEverything(t *testing.T, url string) {
 			t.Fatal(err)
 		}
 		t.Logf("rebuilt in %s", time.Since(began))
+		if n == 0 {
+			b.until(b.verify) // not before what is damaged is right again
+		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	b.end()
+	b.checkedSurvives(views)
 	report, err := views.Check(ctx, view.Progress{})
 	if err != nil {
 		t.Errorf("after the rebuild: %v", err)
@@ -178,6 +183,7 @@ type besides struct {
 	other *database.DB
 	first registry.PackageRef
 
+	ctx               context.Context
 	stop              context.CancelFunc
 	running           sync.WaitGroup
 	reads, followed   int
@@ -187,25 +193,14 @@ type besides struct {
 func (b *besides) backendID() string { return b.w.tables[0].Backends()[0].ID }
 
 func (b *besides) start() {
-	ctx, stop := context.WithCancel(context.Background())
-	b.stop = stop
-	until := func(step func(ctx context.Context) error) {
-		b.running.Go(func() {
-			for ctx.Err() == nil {
-				if err := step(context.Background()); err != nil {
-					b.t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	until(b.push)
-	until(b.read)
-	until(b.look)
-	until(b.look)
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.until(b.push)
+	b.until(b.read)
+	b.until(b.look)
+	b.until(b.look)
 	b.running.Go(func() {
 		last := uint64(0)
-		err := b.w.services[1].FollowEvents(ctx, 0, func(e registry.Event) error {
+		err := b.w.services[1].FollowEvents(b.ctx, 0, func(e registry.Event) error {
 			if e.Position != last+1 {
 				return fmt.Errorf("after event %d came %d", last, e.Position)
 			}
@@ -216,6 +211,54 @@ func (b *besides) start() {
 			b.t.Error(err)
 		}
 	})
+}
+
+func (b *besides) until(step func(ctx context.Context) error) {
+	b.running.Go(func() {
+		for b.ctx.Err() == nil {
+			if err := step(context.Background()); err != nil {
+				b.t.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func (b *besides) verify(ctx context.Context) error {
+	report, err := b.w.services[1].VerifyBackend(ctx, "one", registry.VerifyOptions{}, nil)
+	if err == nil && report.Verified != report.CheckedObjects {
+		err = fmt.Errorf("a verification found %+v", report)
+	}
+	return err
+}
+
+// checkedSurvives: when each blob was last found right is in no event, and yet the same after a rebuild.
+func (b *besides) checkedSurvives(views *view.Views) {
+	b.t.Helper()
+	ctx := context.Background()
+	if err := b.verify(ctx); err != nil {
+		b.t.Error(err)
+	}
+	list := func() map[digest.Digest]time.Time {
+		page, err := b.w.services[0].ListLocations(ctx, "one", registry.LocationQuery{})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all := map[digest.Digest]time.Time{}
+		for _, l := range page.Locations {
+			if all[l.Digests.SHA256] = l.Verified; l.Verified.IsZero() {
+				b.t.Errorf("%s was never looked at", l.Digests.SHA256)
+			}
+		}
+		return all
+	}
+	before := list()
+	if _, err := views.Rebuild(ctx, view.Progress{}); err != nil {
+		b.t.Fatal(err)
+	}
+	if after := list(); !maps.Equal(before, after) || len(before) < 20 {
+		b.t.Errorf("%d blobs were checked at other times than before the rebuild:\n%v\n%v", len(before), before, after)
+	}
 }
 
 func (b *besides) end() {

@@ -83,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
-	if err := errors.Join(views.Open(ctx), upload.Migrate(ctx, o.Database)); err != nil {
+	if err := errors.Join(views.Open(ctx), upload.Migrate(ctx, o.Database), custody.Migrate(ctx, o.Database)); err != nil {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", errors.Join(err, log.Close()))
 	}
 	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)
@@ -93,6 +93,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.janitor.Go(func() { s.Janitor(ctx) })
+	s.janitor.Go(func() { s.EndSilentRuns(ctx) })
 	s.janitor.Go(func() { upgradeViews(ctx, views, o.Logger) })
 	return s, nil
 }

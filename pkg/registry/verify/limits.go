@@ -21,6 +21,8 @@ const (
 	// all that was right, and for each failure.
 	MaxVerified = 1000
 	MaxFailed   = 100
+	// MaxRun of the name of a run, in bytes; a UUID has 36.
+	MaxRun = 64
 	// MaxDetail of a failure, in bytes.
 	MaxDetail = 1024
 	// MaxPage is how many locations are listed at once.

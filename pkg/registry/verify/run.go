@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -30,6 +32,8 @@ type Ledger interface {
 type Page struct {
 	// Position of the log when it was listed.
 	Position uint64 `json:"position"`
+	// AsOf is the time of the last finding then, of any location of the backend.
+	AsOf time.Time `json:"asOf,omitzero"`
 	// Objects and Bytes of all locations of the listing; on the first page only.
 	Objects   int64      `json:"objects,omitempty"`
 	Bytes     int64      `json:"bytes,omitempty"`
@@ -47,9 +51,17 @@ type Location struct {
 // Found are what was found of some locations. What could not be read is not
 // among them.
 type Found struct {
+	// Run names the run that they are part of: the registry makes one event of
+	// it. "" if they are a run of their own.
+	Run string `json:"run,omitempty"`
+	// End: these are the run's last, or there are no more. A run that is
+	// interrupted without it is ended by the registry, after a while.
+	End bool `json:"end,omitempty"`
 	// Position of the page on which the locations were listed; of several
 	// pages, the least.
 	Position uint64 `json:"position"`
+	// AsOf is that page's, if it had one: what was found after it supersedes these.
+	AsOf time.Time `json:"asOf,omitempty,omitzero"`
 	// Verified are the SHA-256 of blobs found right, at most MaxVerified.
 	Verified []digest.Digest `json:"verified,omitempty"`
 	// Failed are at most MaxFailed.
@@ -120,7 +132,7 @@ func Run(ctx context.Context, t Task) (Report, error) {
 		t.Now = time.Now
 	}
 	t.Options = t.Options.withDefaults()
-	r := &run{Task: t, report: t.Report, began: t.Now()}
+	r := &run{Task: t, report: t.Report, began: t.Now(), id: uuid.NewString()}
 	r.report.Mode = t.Options.Mode
 	err := t.Options.Validate()
 	if err == nil {
@@ -130,7 +142,7 @@ func Run(ctx context.Context, t Task) (Report, error) {
 		err = r.all(ctx)
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
-		err = errors.Join(err, r.flush(last))
+		err = errors.Join(err, r.end(last))
 	}
 	if err != nil {
 		r.report.Error = err.Error()
@@ -145,20 +157,27 @@ func Run(ctx context.Context, t Task) (Report, error) {
 // the Task, which does not change.
 type run struct {
 	Task
-	began   time.Time
-	report  Report
-	pending Found // not recorded yet
+	began    time.Time
+	id       string
+	report   Report
+	pending  Found // not recorded yet
+	recorded bool  // something was
 }
 
-// item is a location on its way, with the position of its page.
+// item is a location on its way, with when its page was listed.
 type item struct {
 	Location
+	listed
+}
+
+type listed struct {
 	position uint64
+	asOf     time.Time
 }
 
 type outcome struct {
 	Result
-	position uint64
+	listed
 }
 
 // all has everything read that the plan takes.
@@ -206,7 +225,7 @@ func (r *run) feed(ctx context.Context, page Page, work chan<- item) (limited bo
 				return false, nil
 			}
 			select {
-			case work <- item{l, page.Position}:
+			case work <- item{l, listed{page.Position, page.AsOf}}:
 			case <-limit:
 				return true, nil
 			case <-ctx.Done():
@@ -230,7 +249,7 @@ func (r *run) read(ctx context.Context, work <-chan item) <-chan outcome {
 	for range r.Options.Concurrency {
 		readers.Go(func() {
 			for next := range work {
-				results <- outcome{Object(ctx, r.Source, next.Want, limiter), next.position}
+				results <- outcome{Object(ctx, r.Source, next.Want, limiter), next.listed}
 			}
 		})
 	}
@@ -285,8 +304,12 @@ func (r *run) found(ctx context.Context, result outcome) error {
 	r.report.CheckedObjects++
 	r.report.CheckedBytes += result.Size
 	defer r.tell()
-	if len(r.pending.Verified)+len(r.pending.Failed) == 0 || result.position < r.pending.Position {
+	none := len(r.pending.Verified)+len(r.pending.Failed) == 0
+	if none || result.position < r.pending.Position {
 		r.pending.Position = result.position
+	}
+	if none || result.asOf.Before(r.pending.AsOf) {
+		r.pending.AsOf = result.asOf
 	}
 	switch result.Finding {
 	case Intact:
@@ -319,10 +342,24 @@ func (r *run) flush(ctx context.Context) error {
 	if len(r.pending.Verified)+len(r.pending.Failed) == 0 {
 		return nil
 	}
+	r.pending.Run = r.id
 	if err := r.Ledger.Record(ctx, r.pending); err != nil {
 		return fmt.Errorf("record what was found: %w", err)
 	}
-	r.pending = Found{}
+	r.pending, r.recorded = Found{}, true
+	return nil
+}
+
+// end records the last of what was found, and that it is the last.
+func (r *run) end(ctx context.Context) error {
+	if len(r.pending.Verified)+len(r.pending.Failed) > 0 {
+		r.pending.End = true
+		return r.flush(ctx)
+	}
+	if r.recorded {
+		// All findings are recorded. If this is not, the registry ends the run by itself.
+		_ = r.Ledger.Record(ctx, Found{Run: r.id, End: true})
+	}
 	return nil
 }
 

@@ -154,6 +154,9 @@ func (f fold) applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Recor
 }
 
 func (f fold) applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationVerified) error {
+	if len(p.SHA256) == 0 {
+		return nil // the record of a run: no state has changed
+	}
 	args := []any{rec.Position, rec.Time.UnixMicro(), p.BackendID}
 	for _, sum := range p.SHA256 {
 		args = append(args, sum)

@@ -19,6 +19,11 @@ const (
 	// itself, so that half of the time belongs to those who push.
 	maxPause = time.Second
 
+	// carryRows of storage_locations are looked at in one transaction.
+	carryRows = 5000
+	// clockSkew is how much later than now an observation may say that it was made.
+	clockSkew = time.Hour
+
 	// swapPause is how long readers have for themselves between two attempts to exchange the tables.
 	swapPause = 3 * time.Second
 	// restPages of the log are replayed under the head's lock at most; more is caught up with before.

@@ -268,11 +268,12 @@ func onlyFailed(failed bool) string {
 	return ""
 }
 
-// Standing is what the log last said of a location: the positions of the event
-// that set its state, and of the last finding (0 if none).
+// Standing is what the log last said of a location, the positions of the event
+// that set its state and of the log at the last finding (0 if none), and the time of that.
 type Standing struct {
 	State, Reason    string
 	Changed, Checked uint64
+	CheckedAt        time.Time // zero if never
 }
 
 // FindStandings returns those of the digests that have a location in the backend.
@@ -283,16 +284,18 @@ func FindStandings(ctx context.Context, tx database.Tx, backendID string, digest
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256, state, reason, changed, checked FROM storage_locations
+		rows, err := tx.QueryContext(ctx, `SELECT sha256, state, reason, changed, checked, checked_us FROM storage_locations
 			WHERE backend_id = $1 AND sha256 IN (`+placeholders(2, len(chunk))+`)`, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
 				sum []byte
 				s   Standing
+				at  int64
 			)
-			if err := rows.Scan(&sum, &s.State, &s.Reason, &s.Changed, &s.Checked); err != nil {
+			if err := rows.Scan(&sum, &s.State, &s.Reason, &s.Changed, &s.Checked, &at); err != nil {
 				return struct{}{}, err
 			}
+			s.CheckedAt = timeOf(at)
 			d, err := digest.FromBytes(digest.SHA256, sum)
 			all[d] = s
 			return struct{}{}, err
@@ -305,36 +308,38 @@ func FindStandings(ctx context.Context, tx database.Tx, backendID string, digest
 // ToCheck is a location to re-read.
 type ToCheck struct {
 	Blob
-	// Checked is the position of the last finding; with the SHA-256 it is the cursor.
-	Checked uint64
-	// CheckedAt is its time, zero if there was none.
+	// CheckedAt is the time of the last finding, zero if there was none; with the SHA-256 it is the cursor.
 	CheckedAt time.Time
 }
 
-// ListToCheck returns at most limit locations of a backend whose last finding
-// is not newer than upTo, oldest first (never checked: before all), behind the
+// UpTo is when a listing began: the log's position, and the last finding of the backend.
+type UpTo struct {
+	Position uint64
+	Checked  time.Time
+}
+
+// ListToCheck returns at most limit locations of a backend of which nothing was
+// found after upTo, oldest finding first (never checked: before all), behind the
 // cursor (nil: from the start); only failed ones if failed.
-func ListToCheck(ctx context.Context, tx database.Tx, backendID string, failed bool, upTo uint64, after *ToCheck, limit int) ([]ToCheck, error) {
-	query := `SELECT b.sha256, b.blake3, b.size, l.checked, l.checked_us FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
-		WHERE l.backend_id = $1 AND l.checked <= $2` + onlyFailed(failed)
-	args := []any{backendID, upTo, limit}
+func ListToCheck(ctx context.Context, tx database.Tx, backendID string, failed bool, upTo UpTo, after *ToCheck, limit int) ([]ToCheck, error) {
+	query := `SELECT b.sha256, b.blake3, b.size, l.checked_us FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
+		WHERE l.backend_id = $1 AND l.checked <= $2 AND l.checked_us <= $3` + onlyFailed(failed)
+	args := []any{backendID, upTo.Position, micros(upTo.Checked), limit}
 	if after != nil {
-		query += ` AND (l.checked, l.sha256) > ($4, $5)`
-		args = append(args, after.Checked, after.Digests.SHA256.Bytes())
+		query += ` AND (l.checked_us, l.sha256) > ($5, $6)`
+		args = append(args, micros(after.CheckedAt), after.Digests.SHA256.Bytes())
 	}
-	rows, err := tx.QueryContext(ctx, query+` ORDER BY l.checked, l.sha256 LIMIT $3`, args...)
+	rows, err := tx.QueryContext(ctx, query+` ORDER BY l.checked_us, l.sha256 LIMIT $4`, args...)
 	return collect(rows, err, func(rows *sql.Rows) (ToCheck, error) {
 		var (
 			c       ToCheck
 			sha, b3 []byte
 			at      int64
 		)
-		if err := rows.Scan(&sha, &b3, &c.Size, &c.Checked, &at); err != nil {
+		if err := rows.Scan(&sha, &b3, &c.Size, &at); err != nil {
 			return c, err
 		}
-		if at != 0 {
-			c.CheckedAt = time.UnixMicro(at).UTC()
-		}
+		c.CheckedAt = timeOf(at)
 		var err error
 		c.Digests, err = dual(sha, b3)
 		return c, err

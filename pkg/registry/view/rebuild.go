@@ -64,6 +64,9 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 	if err := r.catchUp(ctx, 0); err != nil {
 		return report, err
 	}
+	if err := r.carryAll(ctx); err != nil {
+		return report, err
+	}
 	for _, t := range tables { // before they serve: a planner that knows nothing of a table reads all of it
 		if err := v.db.Analyze(ctx, r.into.of(t.name)); err != nil {
 			return report, err
@@ -152,6 +155,9 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 			return errBehind
 		}
 		if err := r.chain.End(ctx, tx, head); err != nil {
+			return err
+		}
+		if err := r.carryRest(ctx, tx, head.Position); err != nil {
 			return err
 		}
 		if err := r.db.HoldReads(ctx, tx); err != nil {

@@ -13,8 +13,9 @@ import (
 // checks the chain of the records as it goes.
 type replay struct {
 	*claim
-	into  fold
-	chain eventlog.Chain
+	into    fold
+	chain   eventlog.Chain
+	carried carried
 	// told is called with how far it has come, after each page; may be nil.
 	told func(position, head uint64)
 }

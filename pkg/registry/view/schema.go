@@ -180,8 +180,8 @@ CREATE TABLE ` + n.of("storage_locations") + ` (
 	reason     TEXT   NOT NULL, -- why it failed: corrupt, missing or abandoned
 	detail     TEXT   NOT NULL,
 	changed    BIGINT NOT NULL, -- position of the event that set the state
-	checked    BIGINT NOT NULL, -- position of the last verification finding, 0 if never
-	checked_us BIGINT NOT NULL, -- and its time
+	checked    BIGINT NOT NULL, -- position of the log at the last verification finding, 0 if never
+	checked_us BIGINT NOT NULL, -- and its time; both are more than a fold: see observe.go
 	PRIMARY KEY (sha256, backend_id)
 );
 CREATE INDEX ` + n.of("storage_locations_checked") + ` ON ` + n.of("storage_locations") + ` (backend_id, checked_us, sha256);

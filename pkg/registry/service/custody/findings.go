@@ -3,6 +3,8 @@ package custody
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -41,8 +43,12 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 		if err != nil {
 			return err
 		}
-		page.Position = head.Position
-		var last *view.ToCheck
+		last, err := view.LastChecked(ctx, tx, backend.ID)
+		if err != nil {
+			return err
+		}
+		page.Position, page.AsOf = head.Position, asOf(last)
+		var behind *view.ToCheck
 		if after == nil {
 			// What is found from here on does not come again, so the listing ends.
 			after = &registry.LocationCursor{UpTo: head.Position}
@@ -50,9 +56,13 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 				return err
 			}
 		} else {
-			last = &view.ToCheck{Checked: after.Checked, Blob: view.Blob{Digests: digest.Dual{SHA256: after.SHA256}}}
+			behind = &view.ToCheck{CheckedAt: timeOf(after.Checked), Blob: view.Blob{Digests: digest.Dual{SHA256: after.SHA256}}}
 		}
-		found, err := view.ListToCheck(ctx, tx, backend.ID, query.Failed, after.UpTo, last, limit+1)
+		if after.AsOf == nil {
+			us := micros(last)
+			after.AsOf = &us
+		}
+		found, err := view.ListToCheck(ctx, tx, backend.ID, query.Failed, view.UpTo{Position: after.UpTo, Checked: timeOf(*after.AsOf)}, behind, limit+1)
 		if err != nil {
 			return err
 		}
@@ -60,7 +70,7 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 		for i, f := range found {
 			if i == limit {
 				end := found[limit-1]
-				page.Next = registry.LocationCursor{UpTo: after.UpTo, Checked: end.Checked, SHA256: end.Digests.SHA256}.String()
+				page.Next = registry.LocationCursor{UpTo: after.UpTo, AsOf: after.AsOf, Checked: micros(end.CheckedAt), SHA256: end.Digests.SHA256}.String()
 				break
 			}
 			page.Locations = append(page.Locations, verify.Location{Want: verify.Want{Digests: f.Digests, Size: f.Size}, Verified: f.CheckedAt})
@@ -68,6 +78,30 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 		return nil
 	})
 	return page, err
+}
+
+// asOf is what a page says of the last finding: never nothing, so that whoever
+// sends it back has said it.
+func asOf(last time.Time) time.Time {
+	if last.IsZero() {
+		return time.UnixMicro(0).UTC()
+	}
+	return last
+}
+
+// timeOf and micros turn the microseconds of a cursor, in which 0 is never, into times and back.
+func timeOf(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+func micros(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMicro()
 }
 
 // RecordFindings implements Verifications. Who reports is trusted with what he
@@ -98,11 +132,18 @@ func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found regi
 		if err != nil {
 			return nil, err
 		}
-		payloads, holding, err := eventsOf(found, backend.ID, standings)
+		news, err := judge(found, standings)
 		if err != nil {
 			return nil, err
 		}
-		recorded = registry.RecordedFindings{Recorded: holding, Superseded: len(digests) - holding}
+		recorded = registry.RecordedFindings{Recorded: len(news.holding), Superseded: len(digests) - len(news.holding)}
+		payloads, err := k.account(ctx, tx, backend.ID, found, news)
+		if err != nil {
+			return nil, err
+		}
+		if err := k.observe(ctx, tx, backend.ID, news.holding, head, len(payloads) > 0); err != nil {
+			return nil, err
+		}
 		return event.NewAll(registry.ActorOf(ctx), payloads)
 	})
 	if err != nil {
@@ -111,33 +152,75 @@ func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found regi
 	return recorded, nil
 }
 
-// eventsOf turns findings into events, but for those that hold no longer: bytes
-// that were stored after the location was listed are not those that were read,
-// and what someone found after it is newer than this, or the same report again.
-func eventsOf(found registry.VerifyFindings, backendID string, standings map[digest.Digest]view.Standing) (payloads []event.Payload, holding int, err error) {
-	holds := func(field string, i int, d digest.Digest) bool {
+// observe notes that something was found of these locations: later than anything before.
+func (k *Keeper) observe(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest, head eventlog.Head, logged bool) error {
+	if len(digests) == 0 {
+		return nil
+	}
+	last, err := view.LastChecked(ctx, tx, backendID)
+	if err != nil {
+		return err
+	}
+	at := k.core.Now()
+	if next := last.Add(time.Microsecond); !last.IsZero() && at.Before(next) {
+		at = next // clocks differ between replicas, and step back
+	}
+	position := head.Position
+	if logged {
+		position++ // these findings are an event, so they are known from it on
+	}
+	return view.Observe(ctx, tx, backendID, digests, position, at)
+}
+
+// news are findings that still hold, and which of them say something new.
+type news struct {
+	holding  []digest.Digest
+	right    []digest.Digest // found right
+	restored [][]byte        // of these, those that were not live
+	corrupt  int64
+	missing  int64
+	failed   []verify.FailedLocation // which the log does not say yet
+}
+
+// judge leaves out what holds no longer: bytes that were stored after the
+// location was listed are not those that were read, and what someone found
+// after it is newer than this, or the same report again.
+func judge(found registry.VerifyFindings, standings map[digest.Digest]view.Standing) (n news, err error) {
+	holds := func(field string, i int, d digest.Digest) (view.Standing, bool) {
 		standing, there := standings[d]
 		if !there && err == nil {
 			err = registry.Invalid(fmt.Sprintf("%s[%d]", field, i), "%s has no location in this backend", d)
 		}
-		return there && max(standing.Changed, standing.Checked) <= found.Position
-	}
-	intact := event.LocationVerified{BackendID: backendID}
-	for i, d := range found.Verified {
-		if holds("verified", i, d) {
-			intact.SHA256 = append(intact.SHA256, d.Bytes())
+		holding := there && max(standing.Changed, standing.Checked) <= found.Position &&
+			(found.AsOf.IsZero() || !standing.CheckedAt.After(found.AsOf))
+		if holding {
+			n.holding = append(n.holding, d)
 		}
+		return standing, holding
 	}
-	if holding = len(intact.SHA256); holding > 0 {
-		payloads = append(payloads, intact)
+	for i, d := range found.Verified {
+		if standing, holding := holds("verified", i, d); holding {
+			n.right = append(n.right, d)
+			if standing.State != view.StateLive {
+				n.restored = append(n.restored, d.Bytes())
+			}
+		}
 	}
 	for i, f := range found.Failed {
-		if holds("failed", i, f.SHA256) {
-			holding++
-			payloads = append(payloads, event.LocationFailed{BackendID: backendID, SHA256: f.SHA256.Bytes(), Reason: f.Reason, Detail: f.Detail})
+		standing, holding := holds("failed", i, f.SHA256)
+		if !holding {
+			continue
+		}
+		if f.Reason == event.ReasonMissing {
+			n.missing++
+		} else {
+			n.corrupt++
+		}
+		if standing.State != view.StateFailed || standing.Reason != f.Reason {
+			n.failed = append(n.failed, f)
 		}
 	}
-	return payloads, holding, err
+	return n, err
 }
 
 // validateFindings checks what can be checked without the log, and lists the digests.
@@ -147,8 +230,12 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 		return nil, registry.Invalid("verified", "must be at most %d, are %d", verify.MaxVerified, n)
 	case m > verify.MaxFailed:
 		return nil, registry.Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
-	case n+m == 0:
+	case n+m == 0 && !(found.End && found.Run != ""):
 		return nil, registry.Invalid("verified", "must not be empty where failed is: nothing is no finding")
+	case len(found.Run) > verify.MaxRun || !utf8.ValidString(found.Run) || strings.ContainsRune(found.Run, 0):
+		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8", verify.MaxRun)
+	case found.End && found.Run == "":
+		return nil, registry.Invalid("end", "is of a run that has a name")
 	}
 	var digests []digest.Digest
 	seen := make(map[digest.Digest]bool, len(found.Verified)+len(found.Failed))

@@ -3,6 +3,7 @@ package reading
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
@@ -19,7 +20,8 @@ type counted struct {
 // when is a state of the views.
 type when struct {
 	head       eventlog.Head
-	generation int64 // a rebuild may mend rows, and logs nothing
+	generation int64     // a rebuild may mend rows, and logs nothing
+	checked    time.Time // a location that is found as it was is no event
 }
 
 // Findings implements registrar.Registrar. Counting reads every location of the
@@ -35,6 +37,9 @@ func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, e
 			return err
 		}
 		if now.generation, err = view.Generation(ctx, tx); err != nil {
+			return err
+		}
+		if now.checked, err = view.LastChecked(ctx, tx, id); err != nil {
 			return err
 		}
 		if last, found := r.counted.Load(id); found && last.(counted).when == now.when {

@@ -31,7 +31,7 @@ func (a *app) manifestShowCommand() *cobra.Command {
 		ValidArgsFunction: a.completePackages,
 		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.manifestShow(ctx, args[0], raw) }),
 	}
-	command.Flags().BoolVar(&raw, "raw", false, "write the canonical CBOR bytes, for example to save them in a file")
+	command.Flags().BoolVar(&raw, "raw", false, "write the canonical CBOR bytes, for example to a file")
 	return command
 }
 

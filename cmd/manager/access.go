@@ -15,15 +15,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/service"
 )
 
-// accessControl is who may do what; its zero value asks nobody.
+// accessControl is authentication and authorization; its zero value disables both.
 type accessControl struct {
 	authenticator access.Authenticator
 	authorizer    access.Authorizer
-	// keep keeps what it knows up to date until its context ends; nil has nothing to keep.
+	// keep refreshes the rules until its context ends; nil if there is nothing to refresh.
 	keep func(ctx context.Context)
 }
 
-// openAccess takes the tokens' word from a file or, in a cluster, from the API server.
+// openAccess authenticates tokens by a file or, in a cluster, by the API server.
 func openAccess(o options, cluster *rest.Config, metrics prometheus.Registerer, logger *slog.Logger) (accessControl, error) {
 	switch {
 	case o.anonymous():
@@ -48,7 +48,7 @@ func (a accessControl) run(ctx context.Context) {
 	}
 }
 
-// guard is the registry that requests see.
+// guard returns the registry that serves requests.
 func (a accessControl) guard(service *service.Service) registry.Registry {
 	if a.authorizer == nil {
 		return service

@@ -13,7 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/filewatch"
 )
 
-// certificate is the one that --tls-cert-file and --tls-key-file hold now.
+// certificate is the current content of --tls-cert-file and --tls-key-file.
 type certificate struct {
 	config *tls.Config // nil without the flags
 	close  func()

@@ -138,7 +138,7 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 }
 
 // sqliteWarning is for those alone who may have several replicas.
-const sqliteWarning = `level=WARN msg="SQLite serves this one replica: two or more need PostgreSQL, and --leader-elect"`
+const sqliteWarning = `level=WARN msg="SQLite serves only this replica: several replicas need PostgreSQL and --leader-elect"`
 
 // pusher makes a ServiceAccount that may push packages of the producer p, and
 // returns a token of it.

@@ -17,7 +17,7 @@ const databaseEnv = "ARTIFACTSTORE_DATABASE"
 // databaseFlag declares the flag of verbs that work on the database itself.
 // Call the result after the flags are parsed.
 func databaseFlag(set *flag.FlagSet, env environment) (open func(ctx context.Context) (*database.DB, error)) {
-	address := set.String("database", "", "sqlite:///path or postgres://… `URL`; "+databaseEnv+" sets the default and keeps a password out of the list of processes")
+	address := set.String("database", "", "sqlite:///path or postgres://… `URL`; "+databaseEnv+" sets the default and keeps a password out of the process list")
 	return func(ctx context.Context) (*database.DB, error) {
 		if *address == "" {
 			*address = env.getenv(databaseEnv)
@@ -26,12 +26,11 @@ func databaseFlag(set *flag.FlagSet, env environment) (open func(ctx context.Con
 	}
 }
 
-// openExisting opens a database that is there already. Opening SQLite makes the
-// file: a check of a mistyped path must not leave an empty database behind and
-// call it right.
+// openExisting opens a database only if it exists. Opening SQLite creates a missing
+// file, and a mistyped path must not leave an empty database behind.
 func openExisting(ctx context.Context, address string) (*database.DB, error) {
 	if address == "" {
-		return nil, &usageError{errors.New("database: must be given, by --database or " + databaseEnv)}
+		return nil, &usageError{errors.New("database: set --database or " + databaseEnv)}
 	}
 	if escaped, ok := strings.CutPrefix(address, "sqlite://"); ok {
 		if path, err := url.PathUnescape(escaped); err == nil {

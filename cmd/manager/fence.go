@@ -9,12 +9,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// fenceInterval is how often a replica looks whether a newer one has written
-// what it does not know. Whoever appends learns of it at once.
+// fenceInterval is how often a replica checks whether a newer one has written events
+// that it does not know. A replica that appends finds out immediately.
 const fenceInterval = 5 * time.Second
 
-// standDown calls stop once this replica is fenced: one that must be upgraded
-// must not lead and write status either. It returns when ctx ends or after that.
+// standDown calls stop once this replica is fenced, because a replica that must be
+// upgraded must not lead or write status either. It returns then, or when ctx ends.
 func standDown(ctx context.Context, check func(context.Context) error, logger *slog.Logger, stop func()) {
 	ticker := time.NewTicker(fenceInterval)
 	defer ticker.Stop()

@@ -1,10 +1,10 @@
-// Command manager is the operator and the registry server in one. Without
-// --config-dir it follows the StorageBackends and RoutingPolicies of a
-// Kubernetes namespace; with it, those in YAML files. Verbs look after its
-// database: "manager views check".
+// Command manager is the operator and the registry server in one program. Without
+// --config-dir it follows the StorageBackends and RoutingPolicies of a Kubernetes
+// namespace; with it, those in YAML files. Verbs work on its database: "manager views
+// check".
 //
-// It ends with code 0 after SIGTERM or SIGINT, 2 for wrong flags and arguments,
-// 3 if a verb finds that the database is not what it should be, and 1 otherwise.
+// Exit codes: 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 if a verb finds that the
+// database is damaged, 1 for any other failure.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"syscall"
 )
 
-// environment is what a process is given, so that a test can give another.
+// environment is what the process gets from outside; tests substitute it.
 type environment struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
@@ -26,7 +26,7 @@ type environment struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	env := environment{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	err := execute(ctx, os.Args[1:], env)
 	if err != nil {
@@ -35,7 +35,7 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// execute runs a verb, or serves if there is none.
+// execute runs a verb, or serves without one.
 func execute(ctx context.Context, args []string, env environment) error {
 	if verb, rest, found := findVerb(args); found {
 		return verb.execute(ctx, rest, env)

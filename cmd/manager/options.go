@@ -20,7 +20,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
-// options are the flags, checked and completed.
+// options are the flags, validated and completed.
 type options struct {
 	configDir, dataDir, localRoot string
 	listen, metricsListen         string
@@ -42,48 +42,48 @@ type options struct {
 }
 
 const (
-	// podNamespaceFile is where Kubernetes tells a pod its namespace.
+	// podNamespaceFile is where Kubernetes stores a pod's namespace.
 	podNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-	// leastBuffer is what one upload of the largest part (64 MiB) needs.
+	// leastBuffer is the memory for one upload of the largest part (64 MiB).
 	leastBuffer = 2 * buffer.DefaultEach
-	// defaultConnections: each takes up to 64 KiB beside --buffer-bytes while it
-	// uploads, so all of them together 64 MiB.
+	// defaultConnections: each uses up to 64 KiB in addition to --buffer-bytes
+	// during an upload, 64 MiB in total.
 	defaultConnections = 1024
 	// defaultAudience of ServiceAccount tokens.
 	defaultAudience = "artifact-store"
 )
 
-// parse reads flags; getenv gives the values of those that are not set.
+// parse reads the flags; getenv supplies the defaults that come from the environment.
 func parse(args []string, getenv func(string) string, output io.Writer) (options, error) {
 	var o options
 	set := flag.NewFlagSet("manager", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&o.configDir, "config-dir", "", "read StorageBackends and RoutingPolicies from the YAML files of this `folder` and not from Kubernetes")
+	set.StringVar(&o.configDir, "config-dir", "", "read StorageBackends and RoutingPolicies from the YAML files in this `folder` instead of from Kubernetes")
 	set.StringVar(&o.dataDir, "data-dir", "data", "`folder` of the SQLite database and of local backends with relative paths")
-	set.StringVar(&o.localRoot, "local-root", "", "`folder` that every local backend must lie beneath (default: the data folder with --config-dir, else local backends are refused)")
+	set.StringVar(&o.localRoot, "local-root", "", "`folder` that must contain every local backend (default: the data folder with --config-dir; in a cluster local backends are refused without it)")
 	set.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to serve at; port 0 takes a free one")
-	set.StringVar(&o.metricsListen, "metrics-listen", "", "second `address`, plain http, for /livez, /readyz and /metrics; then the last is not at --listen")
-	set.StringVar(&o.tlsCertFile, "tls-cert-file", "", "PEM `file` of the certificate and its chain: serve https with it; read again when it changes")
-	set.StringVar(&o.tlsKeyFile, "tls-key-file", "", "PEM `file` of the certificate's key")
-	set.StringVar(&o.database, "database", "", "sqlite:///path or postgres://… `URL`; better given as ARTIFACTSTORE_DATABASE, which no process list shows (default: registry.db in the data folder)")
+	set.StringVar(&o.metricsListen, "metrics-listen", "", "second `address`, plain http, for /livez, /readyz and /metrics; /metrics is then not at --listen")
+	set.StringVar(&o.tlsCertFile, "tls-cert-file", "", "PEM `file` of the certificate and its chain; enables https; reread when it changes")
+	set.StringVar(&o.tlsKeyFile, "tls-key-file", "", "PEM `file` of the certificate's private key")
+	set.StringVar(&o.database, "database", "", "sqlite:///path or postgres://… `URL`; prefer ARTIFACTSTORE_DATABASE, which does not appear in the process list (default: registry.db in the data folder)")
 	set.StringVar(&o.namespace, "namespace", "", "Kubernetes `namespace` to follow (default: POD_NAMESPACE, or the pod's own)")
-	set.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach Kubernetes by (default: KUBECONFIG, or the pod's own account)")
-	set.BoolVar(&o.leaderElect, "leader-elect", false, "let only one of several replicas write statuses; needs PostgreSQL")
-	set.StringVar(&o.tokenFile, "token-file", "", "`file` of static tokens and what their holders may do, with --config-dir")
-	set.StringVar(&o.tokenAudience, "token-audience", defaultAudience, "`audience` that ServiceAccount tokens must have, in a cluster")
-	set.BoolVar(&o.allowAnonymous, "allow-anonymous", false, "ask nobody who he is, and let everybody do everything, on whatever address")
-	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "let S3 backends without credentials use the manager's own (environment, web identity)")
-	set.StringVar(&o.image, "image", "", "`image` of the pods that verify, which has /usr/local/bin/artifactstore (default: ARTIFACTSTORE_IMAGE; without one none are begun)")
-	set.StringVar(&o.verifyServer, "verify-server", "", "`URL` of the registry for the pods that verify (default: the Service artifact-store of the namespace, https with --tls-cert-file)")
-	set.Func("verify-ca", "`secret/NAME/KEY` or configmap/NAME/KEY with the certificates that those pods trust there; empty for the image's", func(text string) (err error) {
+	set.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: KUBECONFIG, or the pod's own account)")
+	set.BoolVar(&o.leaderElect, "leader-elect", false, "only one of several replicas probes and writes statuses; requires PostgreSQL")
+	set.StringVar(&o.tokenFile, "token-file", "", "`file` of static tokens and their permissions; only with --config-dir")
+	set.StringVar(&o.tokenAudience, "token-audience", defaultAudience, "required `audience` of ServiceAccount tokens, in a cluster")
+	set.BoolVar(&o.allowAnonymous, "allow-anonymous", false, "disable authentication and authorization, on any address")
+	set.BoolVar(&o.allowAmbient, "allow-ambient-credentials", false, "S3 backends without keys use the manager's own credentials (environment, web identity)")
+	set.StringVar(&o.image, "image", "", "`image` of the pods that verify; contains /usr/local/bin/artifactstore (default: ARTIFACTSTORE_IMAGE; without an image no pod is started)")
+	set.StringVar(&o.verifyServer, "verify-server", "", "`URL` of the registry for the pods that verify (default: the Service artifact-store in the namespace, https with --tls-cert-file)")
+	set.Func("verify-ca", "`secret/NAME/KEY` or configmap/NAME/KEY with the certificates that these pods trust; empty: those in the image", func(text string) (err error) {
 		o.verifyCA, err = cronjobs.ParseCASource(text)
 		return err
 	})
-	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for the `bytes` of uploads under way; beyond it uploads wait")
-	set.IntVar(&o.maxConnections, "max-connections", defaultConnections, "how many connections at --listen are served at a time; beyond it they wait")
+	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for uploads in progress, in `bytes`; further uploads wait")
+	set.IntVar(&o.maxConnections, "max-connections", defaultConnections, "maximum number of connections served at --listen; further ones wait")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
-	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still taken after SIGTERM, while /readyz is 503 already: what sends them here learns of it only after a while")
-	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long requests under way may go on after SIGTERM and --shutdown-delay")
+	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still accepted after SIGTERM, while /readyz already answers 503; load balancers need time to notice")
+	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long running requests may continue after SIGTERM and --shutdown-delay")
 	set.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	set.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	err := set.Parse(args)
@@ -98,7 +98,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 		err = fmt.Errorf("unexpected argument %q", set.Arg(0))
 	}
 	if err == nil {
-		// Not as defaults of the flags, which --help prints.
+		// Not as defaults of the flags, because --help prints those.
 		o.database = cmp.Or(o.database, getenv(databaseEnv))
 		o.namespace = cmp.Or(o.namespace, getenv("POD_NAMESPACE"))
 		o.image = cmp.Or(o.image, getenv("ARTIFACTSTORE_IMAGE"))
@@ -107,7 +107,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	return o, err
 }
 
-// complete checks each flag and fills those that depend on others.
+// complete validates the flags and fills in those that depend on others.
 func (o *options) complete() error {
 	var err error
 	for _, dir := range []struct {
@@ -140,7 +140,7 @@ func (o *options) complete() error {
 	}
 	if o.metricsListen != "" {
 		if _, _, err := net.SplitHostPort(o.metricsListen); err != nil {
-			return fmt.Errorf("--metrics-listen: %q is not an address of the form host:port", o.metricsListen)
+			return fmt.Errorf("--metrics-listen: %q must be host:port", o.metricsListen)
 		}
 	}
 	if err := o.checkAccess(); err != nil {
@@ -157,10 +157,10 @@ func (o *options) complete() error {
 
 func (o *options) completeEmbedded() error {
 	if info, err := os.Stat(o.configDir); err != nil || !info.IsDir() {
-		return fmt.Errorf("--config-dir: %s is not a folder", o.configDir)
+		return fmt.Errorf("--config-dir: %s: not a folder", o.configDir)
 	}
 	if o.leaderElect {
-		return errors.New("--leader-elect: there is nobody to elect with --config-dir")
+		return errors.New("--leader-elect: cannot be used with --config-dir, which has a single replica")
 	}
 	if o.localRoot == "" {
 		o.localRoot = o.dataDir
@@ -170,12 +170,12 @@ func (o *options) completeEmbedded() error {
 
 func (o *options) completeCluster() error {
 	if o.leaderElect && o.sqlite() {
-		return errors.New("--leader-elect: several replicas need one database, and SQLite serves one process: set --database to a PostgreSQL URL")
+		return errors.New("--leader-elect: SQLite serves only one process: set --database to a postgres:// URL")
 	}
 	if o.namespace == "" {
 		content, err := os.ReadFile(podNamespaceFile)
 		if o.namespace = strings.TrimSpace(string(content)); err != nil || o.namespace == "" {
-			return errors.New("--namespace: must be set outside a pod (or --config-dir, to run without Kubernetes)")
+			return errors.New("--namespace: required outside a pod (or set --config-dir to run without Kubernetes)")
 		}
 	}
 	if o.verifyServer == "" {
@@ -191,28 +191,28 @@ func (o *options) completeCluster() error {
 	return nil
 }
 
-// checkAccess refuses to serve strangers by accident.
+// checkAccess prevents serving everyone by accident.
 func (o *options) checkAccess() error {
 	host, _, err := net.SplitHostPort(o.listen)
 	switch {
 	case err != nil:
-		return fmt.Errorf("--listen: %q is not an address of the form host:port", o.listen)
+		return fmt.Errorf("--listen: %q must be host:port", o.listen)
 	case o.tokenFile != "" && o.configDir == "":
-		return errors.New("--token-file: static tokens are for --config-dir; in a cluster ServiceAccounts have tokens")
+		return errors.New("--token-file: requires --config-dir; in a cluster use ServiceAccount tokens")
 	case o.tokenFile != "" && o.allowAnonymous:
-		return errors.New("--allow-anonymous: nobody is asked for the tokens of --token-file then: set one of the two")
+		return errors.New("--allow-anonymous: cannot be combined with --token-file")
 	case o.tokenAudience == "":
 		return errors.New("--token-audience: must not be empty")
 	case o.anonymous() && !o.allowAnonymous && !isLoopback(host):
-		return fmt.Errorf("--listen: %s can be reached by others and nobody is asked who he is; listen on 127.0.0.1, or set --token-file, or --allow-anonymous", o.listen)
+		return fmt.Errorf("--listen: %s is reachable from other machines without authentication: listen on 127.0.0.1, or set --token-file or --allow-anonymous", o.listen)
 	}
 	return nil
 }
 
-// sqlite: the database is a file, which one process serves.
+// sqlite reports whether the database is a file, which only one process can serve.
 func (o *options) sqlite() bool { return strings.HasPrefix(o.database, "sqlite:") }
 
-// anonymous: nobody is asked who he is. In a cluster that needs the flag.
+// anonymous reports whether authentication is disabled. In a cluster that needs the flag.
 func (o *options) anonymous() bool {
 	return o.allowAnonymous || o.configDir != "" && o.tokenFile == ""
 }

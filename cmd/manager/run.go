@@ -30,15 +30,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
-// besidesBuffers is what the process needs beside the buffers of uploads, in
-// bytes: the garbage collector works harder rather than let the heap outgrow
-// both, and a container of 256 MiB holds them with the default buffers (96 MiB).
+// besidesBuffers is the memory that the process needs in addition to the buffers of
+// uploads, in bytes. The garbage collector works harder before the heap exceeds both
+// together; with the default buffers (96 MiB) they fit a container of 256 MiB.
 const besidesBuffers = 112 << 20
 
-// pingTimeout is how long the database may take to be called ready.
+// pingTimeout is how long the database may take to answer a readiness check.
 const pingTimeout = 2 * time.Second
 
-// run serves until ctx ends, then drains. What it opens it closes in the reverse order.
+// run serves until ctx ends, then drains. It closes what it opened, in reverse order.
 func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	logger := newLogger(o, logOutput)
 	if os.Getenv("GOMEMLIMIT") == "" {
@@ -59,7 +59,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	}
 	defer unlock()
 	if kubernetes != nil && o.sqlite() {
-		logger.Warn("SQLite serves this one replica: two or more need PostgreSQL, and --leader-elect")
+		logger.Warn("SQLite serves only this replica: several replicas need PostgreSQL and --leader-elect")
 	}
 	db, err := database.Open(ctx, o.database)
 	if err != nil {
@@ -87,7 +87,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		return err
 	}
 
-	// The control plane ends after the drain: requests under way keep a table that follows the declarations.
+	// The control plane ends after the drain, so that the routing table stays current for running requests.
 	control, stopControl := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -124,7 +124,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	api := httpapi.Options{
 		Logger: logger, Metrics: metrics, MetricsApart: o.metricsListen != "", Ready: ready,
 		Context: streams, Stopping: ctx, Version: version(),
-		// Where tokens are asked for, a page in somebody's browser has none.
+		// With authentication a page in a user's browser has no token.
 		Authenticator: who.authenticator, LoopbackOnly: o.anonymous() && !o.allowAnonymous,
 	}
 	s := server{options: o, logger: logger, registry: httpapi.NewHandler(who.guard(service), api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
@@ -146,19 +146,19 @@ func newLogger(o options, output io.Writer) *slog.Logger {
 	}
 	logger := slog.New(handler)
 	slog.SetDefault(logger)
-	// client-go and controller-runtime have loggers of their own for the whole process.
+	// client-go and controller-runtime use global loggers.
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(logger)
 	return logger
 }
 
-// kubernetesConfig finds the API server as kubectl does, or as a pod does.
+// kubernetesConfig finds the API server like kubectl, or like a pod.
 func kubernetesConfig(file string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = file
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: no Kubernetes to follow (--config-dir runs without): %w", err)
+		return nil, fmt.Errorf("--kubeconfig: cannot connect to Kubernetes (--config-dir runs without it): %w", err)
 	}
 	return config, nil
 }

@@ -16,20 +16,20 @@ import (
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
-// server answers requests at one address, or two.
+// server answers requests at one or two addresses.
 type server struct {
 	options  options
 	logger   *slog.Logger
 	registry http.Handler // at --listen
 	health   http.Handler // at --metrics-listen
-	// endStreams ends answers that would go on for ever.
+	// endStreams ends answers without an end of their own.
 	endStreams func()
 }
 
-// run answers requests until ctx ends or the control plane fails, and then
-// lets those under way end. The order at the end: not ready, and connections
-// are asked to leave (both by ctx); after --shutdown-delay no new requests;
-// after --drain-timeout, none at all; the second address goes last.
+// run answers requests until ctx ends or the control plane fails, and then lets running
+// requests finish. The order of shutdown: not ready, and connections are asked to close
+// (both by ctx); after --shutdown-delay no new requests; after --drain-timeout none at
+// all; the second address closes last.
 func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed <-chan error) error {
 	o, logger := s.options, s.logger
 	certificate, err := openCertificate(o, logger, metrics)
@@ -43,7 +43,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 	}
 	ended := make(chan error, 2)
 	main := s.start(netutil.LimitListener(listener, o.maxConnections), s.registry, certificate.config, ended)
-	defer main.Close() //nolint:errcheck // an error is of the listener, which is gone
+	defer main.Close() //nolint:errcheck // an error is about the listener, which is closed
 	logger.Info("serving", "url", scheme(o)+listener.Addr().String(), "mode", mode(o))
 	if o.metricsListen != "" {
 		listener, err := net.Listen("tcp", o.metricsListen)
@@ -69,7 +69,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 	defer cancel()
 	s.endStreams()
 	if main.Shutdown(drain) != nil {
-		logger.Warn("requests under way were cut off; their clients can resume them")
+		logger.Warn("running requests were interrupted; their clients can resume them")
 	}
 	logger.Info("stopped")
 	return err
@@ -93,12 +93,12 @@ func (s *server) start(listener net.Listener, handler http.Handler, config *tls.
 	return started
 }
 
-// linger goes on serving for --shutdown-delay.
+// linger keeps serving for --shutdown-delay.
 func (s *server) linger(ended <-chan error) error {
 	if s.options.shutdownDelay == 0 {
 		return nil
 	}
-	s.logger.Info("not ready any more; new requests are taken for a while", "delay", s.options.shutdownDelay.String())
+	s.logger.Info("not ready; new requests are still accepted for a while", "delay", s.options.shutdownDelay.String())
 	select {
 	case err := <-ended:
 		return err

@@ -13,10 +13,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// verb is something that the manager does instead of serving. Each has a file of
-// its own, named for it.
+// verb is a command that the manager runs instead of serving. Each has a file of its
+// own, with its name.
 type verb struct {
-	name string // its words, which come before all flags
+	name string // one or more words, before all flags
 	does string // one line of --help
 	// prepare declares the flags and returns what runs after they are parsed.
 	prepare func(set *flag.FlagSet, env environment) func(ctx context.Context) error
@@ -27,7 +27,7 @@ var verbs = []verb{
 	viewsCheck,
 }
 
-// findVerb returns the verb that the arguments begin with, and the others.
+// findVerb returns the verb at the start of the arguments, and the other arguments.
 func findVerb(args []string) (found verb, rest []string, ok bool) {
 	for _, v := range verbs {
 		words := strings.Fields(v.name)
@@ -66,7 +66,7 @@ func printVerbs(output io.Writer) {
 	}
 }
 
-// usageError is what the caller of the program got wrong.
+// usageError is a mistake on the command line.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }

@@ -35,7 +35,7 @@ func TestVerbs(t *testing.T) {
 	}{
 		{"views", 2, `unexpected argument "views"`},
 		{"views mend", 2, `unexpected argument "views"`},
-		{"views check", 2, "database: must be given, by --database or ARTIFACTSTORE_DATABASE"},
+		{"views check", 2, "database: set --database or ARTIFACTSTORE_DATABASE"},
 		{"views check --database sqlite://" + none, 1, "none.db: no such file or directory"},
 		{"views check --database", 2, "needs an argument: -database"},
 		{"views check here", 2, `unexpected argument "here"`},

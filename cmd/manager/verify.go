@@ -12,8 +12,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
-// verifier makes the runs of spec.verification in this process, as it is asked
-// to where no pods can.
+// verifier runs spec.verification in this process, for backends that pods cannot read
+// and without a cluster.
 func verifier(service *service.Service, logger *slog.Logger) controllers.Verify {
 	return func(ctx context.Context, backend string, run declared.Verification) error {
 		report, err := service.VerifyBackend(ctx, backend, verifyOptions(run), nil)
@@ -27,7 +27,7 @@ func verifier(service *service.Service, logger *slog.Logger) controllers.Verify 
 	}
 }
 
-// verificationPods are those that verify in a cluster: their tokens are for whom this manager takes them.
+// verificationPods configures the pods that verify in a cluster. Their tokens have the audience that this manager requires.
 func verificationPods(o options) cronjobs.PodSettings {
 	return cronjobs.PodSettings{Image: o.image, Server: o.verifyServer, CA: o.verifyCA, Audience: o.tokenAudience}
 }

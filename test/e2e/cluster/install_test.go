@@ -102,7 +102,7 @@ func restricted(t *testing.T, w *world) {
 // sqliteForSeveral: the manager says at its start that several replicas need PostgreSQL.
 func sqliteForSeveral(t *testing.T, w *world) {
 	pod := w.pod("stranger", w.image, "/usr/local/bin/manager", "--namespace=x", "--leader-elect", "--data-dir=/tmp", "--database=sqlite:///tmp/registry.db")
-	if done := w.finish(t, pod); done.code != 2 || !strings.Contains(done.output, "SQLite serves one process: set --database to a PostgreSQL URL") {
+	if done := w.finish(t, pod); done.code != 2 || !strings.Contains(done.output, "SQLite serves only one process: set --database to a postgres:// URL") {
 		t.Errorf("exit %d: %s", done.code, done.output)
 	}
 }

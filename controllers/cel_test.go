@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,8 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/yaml"
+
+	"github.com/coulomb/artifact-store/controllers/declared"
 )
 
 // celCase shows one CEL rule of a CRD at work: a bad object that the API server
@@ -203,6 +206,50 @@ func TestEveryCELRule(t *testing.T) {
 	for _, rule := range slices.Sorted(maps.Keys(untested)) {
 		t.Errorf("the rule %q has no bad object: add a case", rule)
 	}
+}
+
+// TestEveryCELRuleInFiles: files are held to the same rules, those about changes too.
+func TestEveryCELRuleInFiles(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	for _, tt := range celCases() {
+		if tt.kind == "Package" {
+			continue // which no file declares
+		}
+		tried++
+		if tt.name == "" {
+			if err := fromFile(tt.kind, "a", tt.from, tt.good); err != nil {
+				t.Errorf("%s: the good file %s is refused: %v", tt.field, tt.good, err)
+			}
+		}
+		err := fromFile(tt.kind, cmp.Or(tt.name, "a"), tt.from, tt.bad)
+		said := fileCauses(err)
+		if len(said) != 1 || !strings.HasSuffix(said[0], tt.message) || !strings.HasPrefix(strings.TrimPrefix(item.ReplaceAllString(said[0], "[]"), "<nil>"), tt.field+": ") {
+			t.Errorf("%s: of the bad file %s is said %q; want %q", tt.field, tt.bad, said, tt.message)
+		}
+		if !strings.Contains(fmt.Sprint(err), tt.message) {
+			t.Errorf("%s: the message %v does not say %q", tt.field, err, tt.message)
+		}
+	}
+	if tried < 20 {
+		t.Errorf("only %d rules were tried", tried)
+	}
+}
+
+// fromFile is what is said of an object in a file, after the one before it was
+// accepted; "" for none before.
+func fromFile(kind, name, before, spec string) error {
+	document := func(spec string) []byte {
+		return fmt.Appendf(nil, "apiVersion: artifactstore.dev/v1alpha1\nkind: %s\nmetadata: {name: %s}\nspec: %s\n", kind, name, spec)
+	}
+	var accepted declared.Declaration
+	if before != "" {
+		if err := accepted.Read("a.yaml", document(before)); err != nil {
+			return err
+		}
+	}
+	next := accepted.Next()
+	return next.Read("a.yaml", document(spec))
 }
 
 var item = regexp.MustCompile(`\[\d+\]`)

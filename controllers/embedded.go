@@ -34,6 +34,9 @@ type Embedded struct {
 
 	now func() time.Time // nil is time.Now
 
+	// accepted is what the files declared when they were last valid. Only Run uses it.
+	accepted declared.Declaration
+
 	mu       sync.Mutex
 	policies []v1alpha1.RoutingPolicy
 	kept     map[string]*kept
@@ -86,19 +89,13 @@ func (e *Embedded) Run(ctx context.Context) error {
 
 // reload reads the files and takes them up, all or none.
 func (e *Embedded) reload(ctx context.Context) error {
-	next, err := declared.LoadDir(e.Dir)
+	next, err := declared.LoadDir(e.Dir, e.accepted)
 	if err != nil {
 		return err
 	}
+	e.accepted = next
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i := range next.Backends {
-		if old := e.kept[next.Backends[i].Name]; old != nil {
-			if err := declared.SamePlace(old.sb, &next.Backends[i]); err != nil {
-				return err
-			}
-		}
-	}
 	e.policies = next.Policies
 	for name, k := range e.kept {
 		if !slices.ContainsFunc(next.Backends, func(sb v1alpha1.StorageBackend) bool { return sb.Name == name }) {

@@ -193,7 +193,7 @@ func TestEmbeddedKeepsTheLastGoodTable(t *testing.T) {
 		{"no YAML", "policy.yaml", "a: [", "policy.yaml, document 1"},
 		{"another kind", "more.yaml", "apiVersion: v1\nkind: Secret\n", "apiVersion"},
 		{"a second of the name", "more.yaml", localYAML("one", "elsewhere"), "metadata.name"},
-		{"bytes cannot be moved by an edit", "backends.yaml", localYAML("one", "moved"), "spec.local.path: is immutable"},
+		{"bytes cannot be moved by an edit", "backends.yaml", localYAML("one", "moved"), "spec.local.path: path is immutable"},
 		{"a path that climbs", "more.yaml", localYAML("out", "../out"), "spec.local.path: path must not contain '..'"},
 		{"an empty match", "policy.yaml", strings.Replace(policyYAML("x", "one", "one"), "{retentionClasses: [x]}", "{}", 1), "spec.rules[0].match"},
 		{"a backend that cannot be", "policy.yaml", strings.Replace(policyYAML("x", "one", "one"), "backends: [one", "backends: [Not a name!", 1), `spec.rules[0].backends[0]: `},

@@ -62,7 +62,7 @@ func TestManifests(t *testing.T) {
 // TestEmbeddedSamples: the samples that make run serves are two backends and a policy between them.
 func TestEmbeddedSamples(t *testing.T) {
 	t.Parallel()
-	declared, err := declared.LoadDir(filepath.Join("..", "config", "samples", "embedded"))
+	declared, err := declared.LoadDir(filepath.Join("..", "config", "samples", "embedded"), declared.Declaration{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,8 +28,39 @@ func inFiles(spec string) error {
 	return nil
 }
 
+// causes lists what an API server says against an object, in order. What it
+// adds where it did not evaluate rules is left out.
+func causes(err error) []string {
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) || status.ErrStatus.Details == nil {
+		return []string{fmt.Sprint(err)}
+	}
+	var all []string
+	for _, cause := range status.ErrStatus.Details.Causes {
+		if !strings.Contains(cause.Message, "some validation rules were not checked") {
+			all = append(all, cause.Field+": "+cause.Message)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// fileCauses lists the same of a file.
+func fileCauses(err error) []string {
+	var invalid *declared.Invalid
+	if !errors.As(err, &invalid) {
+		return []string{fmt.Sprint(err)}
+	}
+	var all []string
+	for _, cause := range invalid.Errors {
+		all = append(all, cause.Field+": "+cause.ErrorBody())
+	}
+	slices.Sort(all)
+	return all
+}
+
 // TestBothModesRefuse sends the same bad objects to a real API server and
-// through a file: both name the field as it was written.
+// through a file: both name the field as it was written, and give the same causes.
 func TestBothModesRefuse(t *testing.T) {
 	t.Parallel()
 	c, ns := apiClient(t)
@@ -130,10 +163,14 @@ func TestBothModesRefuse(t *testing.T) {
 		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), field) {
 			t.Errorf("%.200s: the API server says %.300v; want an Invalid that names %s", spec, err, field)
 		}
-		if err := inFiles(spec); err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("%.200s: of a file is said %.300v; want an error that names %s", spec, err, field)
-		} else if strings.Contains(err.Error(), "user:pass") {
+		said := inFiles(spec)
+		if said == nil || !strings.Contains(said.Error(), field) {
+			t.Errorf("%.200s: of a file is said %.300v; want an error that names %s", spec, said, field)
+		} else if strings.Contains(said.Error(), "user:pass") {
 			t.Errorf("%.200s: the error holds a password", spec)
+		}
+		if api, file := causes(err), fileCauses(said); !slices.Equal(api, file) {
+			t.Errorf("%.200s: the API server says %q, a file %q", spec, api, file)
 		}
 	}
 	for i, spec := range []string{

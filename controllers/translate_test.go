@@ -189,12 +189,12 @@ func (in *golden) addDocument(document []byte) error {
 		return err
 	case "StorageBackend":
 		var sb v1alpha1.StorageBackend
-		err := declared.DecodeStrictly(document, &sb)
+		err := yaml.UnmarshalStrict(document, &sb)
 		in.Backends = append(in.Backends, sb)
 		return err
 	default:
 		var p v1alpha1.RoutingPolicy
-		err := declared.DecodeStrictly(document, &p)
+		err := yaml.UnmarshalStrict(document, &p)
 		in.Policies = append(in.Policies, p)
 		return err
 	}

@@ -6,15 +6,14 @@ import (
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 )
 
-// The defaults and bounds of spec.probe, as the schema has them: files have no schema.
+// The defaults of spec.probe, as the schema has them.
 const (
 	DefaultInterval         = time.Minute
 	DefaultTimeout          = 15 * time.Second
 	DefaultFailureThreshold = 3
 
-	minInterval, maxInterval = 5 * time.Second, 24 * time.Hour
-	minTimeout, MaxTimeout   = time.Second, 5 * time.Minute
-	maxFailureThreshold      = 20
+	// MaxProbeTimeout is the schema's bound of spec.probe.timeout.
+	MaxProbeTimeout = 5 * time.Minute
 )
 
 // ProbeInterval is spec.probe.interval.
@@ -27,7 +26,7 @@ func ProbeTimeout(sb *v1alpha1.StorageBackend) time.Duration {
 	return duration(sb.Spec.Probe.Timeout, DefaultTimeout)
 }
 
-// FailureThreshold is spec.probe.FailureThreshold.
+// FailureThreshold is spec.probe.failureThreshold.
 func FailureThreshold(sb *v1alpha1.StorageBackend) int {
 	if sb.Spec.Probe.FailureThreshold == 0 {
 		return DefaultFailureThreshold

@@ -2,9 +2,7 @@ package declared
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,26 +11,16 @@ import (
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 )
 
-// The defaults and bounds of spec.verification, as the schema has them: files have no schema.
+// The defaults of spec.verification, as the schema has them.
 const (
 	defaultRollingPeriod           = 720 * time.Hour
 	DefaultVerificationConcurrency = 4
 	DefaultDeadline                = 6 * time.Hour
-
-	minRollingPeriod, maxRollingPeriod = time.Hour, 87600 * time.Hour
-	maxVerificationConcurrency         = 64
-	minBandwidth                       = 64 << 10
-	minDeadline, maxDeadline           = time.Minute, 168 * time.Hour
 )
 
 // DeadlineGrace is how long what is under way at a run's deadline may go on:
 // 90 GB at 100 MB/s.
 const DeadlineGrace = 15 * time.Minute
-
-var (
-	resourcesOfPods   = []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
-	verificationModes = []v1alpha1.VerificationMode{"", v1alpha1.VerificationFull, v1alpha1.VerificationRolling}
-)
 
 // Verification is one run as a backend declares it.
 type Verification struct {
@@ -101,39 +89,6 @@ func (p Plan) Promise() time.Duration {
 		within = max(within, p.RollingPeriod)
 	}
 	return within + p.Schedule.gap + p.Deadline
-}
-
-// validateVerification checks what the schema checks in a cluster.
-func validateVerification(sb *v1alpha1.StorageBackend) error {
-	spec := sb.Spec.Verification
-	if spec == nil {
-		return nil
-	}
-	const field = "spec.verification."
-	if !slices.Contains(verificationModes, spec.Mode) {
-		return fmt.Errorf(field+"mode: %.40q must be Full or Rolling", string(spec.Mode))
-	}
-	if d := duration(spec.RollingPeriod, defaultRollingPeriod); d < minRollingPeriod || d > maxRollingPeriod {
-		return errors.New(field + "rollingPeriod: must be from 1h to 87600h")
-	}
-	if spec.Concurrency < 0 || spec.Concurrency > maxVerificationConcurrency {
-		return errors.New(field + "concurrency: must be from 1 to 64")
-	}
-	if spec.Bandwidth != nil && spec.Bandwidth.Cmp(*resource.NewQuantity(minBandwidth, resource.BinarySI)) < 0 {
-		return errors.New(field + "bandwidth: must be at least 64Ki bytes per second")
-	}
-	if d := duration(spec.Deadline, DefaultDeadline); d < minDeadline || d > maxDeadline {
-		return errors.New(field + "deadline: must be from 1m to 168h")
-	}
-	for name, list := range map[string]corev1.ResourceList{"requests": spec.Resources.Requests, "limits": spec.Resources.Limits} {
-		for resource := range list {
-			if !slices.Contains(resourcesOfPods, resource) {
-				return fmt.Errorf(field+"resources.%s: %.40q must be of cpu, memory and ephemeral-storage", name, string(resource))
-			}
-		}
-	}
-	_, err := PlanVerification(sb)
-	return err
 }
 
 // The defaults of spec.verification.resources, as the schema has them.

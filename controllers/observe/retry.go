@@ -15,7 +15,7 @@ import (
 )
 
 // LookTime bounds one look: two drivers may be tried, each for the longest spec.probe.timeout.
-const LookTime = 2*declared.MaxTimeout + time.Minute
+const LookTime = 2*declared.MaxProbeTimeout + time.Minute
 
 const (
 	// retryLost is the longest wait before a place that gave no answer is looked

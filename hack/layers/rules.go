@@ -85,7 +85,8 @@ var imports = map[string][]string{
 	"api/...": {},
 	// What is declared and what is said of it are pure: no I/O, and no library
 	// that does some.
-	"controllers/declared": {"api/v1alpha1", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
+	"config/crd":           {},
+	"controllers/declared": {"api/v1alpha1", "config/crd", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
 	"controllers/status":   {"api/v1alpha1", "controllers/declared", "pkg/registry/placement", "pkg/registry/registrar", "pkg/routing", "pkg/storage"},
 	"controllers/observe": {
 		"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/backoff", "pkg/registry/registrar",

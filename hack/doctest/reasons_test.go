@@ -17,7 +17,7 @@ import (
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	declared := map[string]bool{}
-	for _, folder := range []string{"controllers/declared", "controllers/status", "pkg/storage", "pkg/storage/probe"} {
+	for _, folder := range []string{"controllers", "controllers/cronjobs", "controllers/declared", "controllers/status", "pkg/storage", "pkg/storage/probe"} {
 		for _, value := range reasonsIn(t, filepath.Join(root(t), folder)) {
 			declared[value] = true
 		}

@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/test/programs"
@@ -80,16 +81,10 @@ func TestVerificationWithoutKubernetes(t *testing.T) {
 	damaged := fileDigests(t, w, tree)["large/0.bin"]
 	flip(t, where, damaged)
 	programs.EventuallyWithin(t, nextMinute, func() error {
-		for name := range stored {
-			kind := event.KindLocationVerified
-			if name == damaged {
-				kind = event.KindLocationFailed
-			}
-			if !w.told(t, kind, name.String()) {
-				return fmt.Errorf("no %s of %s", kind, name)
-			}
+		if !w.told(t, event.KindLocationFailed, damaged.String()) {
+			return fmt.Errorf("no event says that %s failed", damaged)
 		}
-		return nil
+		return w.wasVerified(t, stored, 1)
 	})
 	w.waitCondition(t, "objects", v1alpha1.ConditionVerified, metav1.ConditionFalse, "CorruptLocations")
 	if health := w.health(t); health.Status != registry.HealthDegraded {
@@ -128,10 +123,8 @@ func fromScheduleToCollection(t *testing.T) {
 	n.jobIs(t, job, batchv1.JobComplete, "")
 	w.waitCondition(t, "objects", v1alpha1.ConditionVerified, metav1.ConditionTrue, "Intact")
 	w.waitCondition(t, "objects", v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
-	for name := range stored {
-		if !w.told(t, event.KindLocationVerified, name.String()) {
-			t.Errorf("no event says that %s was verified", name)
-		}
+	if err := w.wasVerified(t, stored, 0); err != nil {
+		t.Error(err)
 	}
 	if health := w.health(t); health.Status != registry.HealthOK {
 		t.Errorf("%+v", health)
@@ -290,6 +283,31 @@ func (n *namespace) restrict(t *testing.T) {
 	if err := n.admin.Patch(background, object, client.RawPatch("application/merge-patch+json", patch)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wasVerified fails unless there is an event of a run that found all blobs of the
+// backend "objects" right but for those that are corrupt, and each of them was looked at.
+func (w *world) wasVerified(t *testing.T, stored map[digest.Digest]int64, corrupt int) error {
+	t.Helper()
+	if counts := fmt.Sprintf(`"corrupt":%d,`, corrupt); !w.told(t, event.KindLocationVerified, counts) {
+		return fmt.Errorf("no event says that a run found %d corrupt", corrupt)
+	}
+	if counts := fmt.Sprintf(`"verified":%d}`, len(stored)-corrupt); !w.told(t, event.KindLocationVerified, counts) {
+		return fmt.Errorf("no event says that a run found %d right", len(stored)-corrupt)
+	}
+	page, err := w.manager.Client(t).ListLocations(background, "objects", registry.LocationQuery{})
+	if err != nil {
+		return err
+	}
+	for _, l := range page.Locations {
+		if _, there := stored[l.Digests.SHA256]; !there || l.Verified.IsZero() {
+			return fmt.Errorf("%s was not looked at", l.Digests.SHA256)
+		}
+	}
+	if len(page.Locations) != len(stored) {
+		return fmt.Errorf("%d locations, want %d", len(page.Locations), len(stored))
+	}
+	return nil
 }
 
 // told reports whether an event of the kind names the digest.

@@ -92,8 +92,8 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		core: c, log: log,
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.janitor.Go(func() { s.Janitor(ctx) })
-	s.janitor.Go(func() { s.EndSilentRuns(ctx) })
+	s.janitor.Go(func() { s.Intake.Janitor(ctx) })
+	s.janitor.Go(func() { s.Keeper.Janitor(ctx) })
 	s.janitor.Go(func() { upgradeViews(ctx, views, o.Logger) })
 	return s, nil
 }

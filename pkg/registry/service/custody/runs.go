@@ -151,12 +151,12 @@ func (r *run) remove(ctx context.Context, tx database.Tx) error {
 	return err
 }
 
-// EndSilentRuns logs runs that were interrupted, until ctx ends.
-func (k *Keeper) EndSilentRuns(ctx context.Context) {
+// Janitor logs runs that were interrupted, until ctx ends.
+func (k *Keeper) Janitor(ctx context.Context) {
 	ticker := time.NewTicker(silentInterval)
 	defer ticker.Stop()
 	for {
-		if err := k.endSilentRuns(ctx); err != nil && ctx.Err() == nil {
+		if err := k.EndSilentRuns(ctx); err != nil && ctx.Err() == nil {
 			k.core.Logger.Warn("recording verifications that were interrupted", "error", err)
 		}
 		select {
@@ -167,7 +167,8 @@ func (k *Keeper) EndSilentRuns(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) endSilentRuns(ctx context.Context) error {
+// EndSilentRuns logs runs that were interrupted.
+func (k *Keeper) EndSilentRuns(ctx context.Context) error {
 	for {
 		silent, err := k.listSilent(ctx)
 		if err != nil || len(silent) == 0 {

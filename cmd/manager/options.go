@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/coulomb/artifact-store/controllers/cronjobs"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/serving"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
@@ -203,7 +203,7 @@ func (o *options) checkAccess() error {
 		return errors.New("--allow-anonymous: cannot be combined with --token-file")
 	case o.tokenAudience == "":
 		return errors.New("--token-audience: must not be empty")
-	case o.anonymous() && !o.allowAnonymous && !isLoopback(host):
+	case o.anonymous() && !o.allowAnonymous && !serving.IsLoopback(host):
 		return fmt.Errorf("--listen: %s is reachable from other machines without authentication: listen on 127.0.0.1, or set --token-file or --allow-anonymous", o.listen)
 	}
 	return nil
@@ -215,9 +215,4 @@ func (o *options) sqlite() bool { return strings.HasPrefix(o.database, "sqlite:"
 // anonymous reports whether authentication is disabled. In a cluster that needs the flag.
 func (o *options) anonymous() bool {
 	return o.allowAnonymous || o.configDir != "" && o.tokenFile == ""
-}
-
-func isLoopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }

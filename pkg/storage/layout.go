@@ -11,6 +11,7 @@ import (
 const (
 	ReservedPrefix = ".artifactstore"
 	MarkerKey      = ReservedPrefix + "/identity"
+	HeadMarkKey    = ReservedPrefix + "/head"
 	StagingPrefix  = ReservedPrefix + "/staging"
 	ProbePrefix    = ReservedPrefix + "/probe"
 )

@@ -4,7 +4,8 @@
 // Every driver writes this layout below its key prefix (or folder):
 //
 //	<algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>   a blob, complete and verified
-//	.artifactstore/identity                   whose backend this is (JSON, see Marker)
+//	.artifactstore/identity                   whose backend this is (see Marked)
+//	.artifactstore/head                       how far the log had come (see Marked)
 //	.artifactstore/staging/…                  unverified bytes
 //	.artifactstore/probe/…                    objects of the health check
 package storage
@@ -90,14 +91,21 @@ type Range struct {
 	Offset, Length int64
 }
 
-// Marked is a place that records its owner. Every driver implements it beside
-// Store.
+// Marked is a place that records its owner, and how far the log that names its
+// blobs had come. Every driver implements it beside Store. Both objects have at
+// most MaxMarkerSize bytes; the caller defines their content.
 type Marked interface {
 	// ReadMarker returns the marker object's bytes, or ErrNotFound if there is none.
 	ReadMarker(ctx context.Context) ([]byte, error)
 	// CreateMarker writes the marker if there is none. It returns the bytes
 	// stored afterwards, which are those of the writer that came first.
 	CreateMarker(ctx context.Context, marker []byte) ([]byte, error)
+	// ReadHeadMark returns the head mark's bytes, or ErrNotFound if there is none.
+	ReadHeadMark(ctx context.Context) ([]byte, error)
+	// WriteHeadMark replaces the head mark, which the caller has read before. The
+	// last of several writers wins, and a reader sees the old or the new one. If
+	// the place keeps versions, the old one is removed where that is allowed.
+	WriteHeadMark(ctx context.Context, mark []byte) error
 }
 
 // Backend is what every driver implements: a Store in a place that records its

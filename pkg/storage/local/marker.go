@@ -12,16 +12,25 @@ import (
 
 // ReadMarker implements storage.Marked.
 func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
+	return b.readSmall(ctx, storage.MarkerKey)
+}
+
+// ReadHeadMark implements storage.Marked.
+func (b *Backend) ReadHeadMark(ctx context.Context) ([]byte, error) {
+	return b.readSmall(ctx, storage.HeadMarkKey)
+}
+
+func (b *Backend) readSmall(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	file, err := b.root.Open(storage.MarkerKey)
+	file, err := b.root.Open(key)
 	if err != nil {
-		return nil, b.readError("open", storage.MarkerKey, err)
+		return nil, b.readError("open", key, err)
 	}
 	defer file.Close() //nolint:errcheck // opened for reading only
-	marker, err := io.ReadAll(io.LimitReader(file, storage.MaxMarkerSize))
-	return marker, placeError("read "+storage.MarkerKey+" in", b.config.Place(), err)
+	content, err := io.ReadAll(io.LimitReader(file, storage.MaxMarkerSize))
+	return content, placeError("read "+key+" in", b.config.Place(), err)
 }
 
 // CreateMarker implements storage.Marked. A hard link fails if the name exists, so the
@@ -30,17 +39,11 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
 	}
-	staged, err := b.stage()
+	staged, err := b.stageSmall(marker)
 	if err != nil {
 		return nil, err
 	}
 	defer staged.discard()
-	if err := staged.write(marker, b); err != nil {
-		return nil, err
-	}
-	if err := staged.file.Sync(); err != nil {
-		return nil, placeError("sync a file in staging in", b.config.Place(), err)
-	}
 	err = b.root.Link(path.Join(storage.StagingPrefix, staged.name), storage.MarkerKey)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, placeError("store "+storage.MarkerKey+" in", b.config.Place(), err)
@@ -49,4 +52,41 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 		return nil, placeError("sync "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
 	return b.ReadMarker(ctx)
+}
+
+// WriteHeadMark implements storage.Marked.
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	staged, err := b.stageSmall(mark)
+	if err != nil {
+		return err
+	}
+	defer staged.discard()
+	if err := b.root.Rename(path.Join(storage.StagingPrefix, staged.name), storage.HeadMarkKey); err != nil {
+		return placeError("store "+storage.HeadMarkKey+" in", b.config.Place(), err)
+	}
+	staged.gone = true
+	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
+		return placeError("sync "+storage.HeadMarkKey+" in", b.config.Place(), err)
+	}
+	return nil
+}
+
+// stageSmall writes a durable file in staging, which the caller discards.
+func (b *Backend) stageSmall(content []byte) (*staged, error) {
+	file, err := b.stage()
+	if err != nil {
+		return nil, err
+	}
+	if err := file.write(content, b); err != nil {
+		file.discard()
+		return nil, err
+	}
+	if err := file.file.Sync(); err != nil {
+		file.discard()
+		return nil, placeError("sync a file in staging in", b.config.Place(), err)
+	}
+	return file, nil
 }

@@ -19,10 +19,11 @@ import (
 
 // Backend is a map that implements storage.Backend. Its zero value is empty and ready.
 type Backend struct {
-	mu     sync.RWMutex
-	blobs  map[digest.Digest]blob
-	marker []byte
-	closed bool
+	mu       sync.RWMutex
+	blobs    map[digest.Digest]blob
+	marker   []byte
+	headMark []byte
+	closed   bool
 }
 
 type blob struct {
@@ -192,6 +193,30 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 		b.marker = append([]byte{}, marker...)
 	}
 	return bytes.Clone(b.marker), nil
+}
+
+// ReadHeadMark implements storage.Marked.
+func (b *Backend) ReadHeadMark(ctx context.Context) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.headMark == nil {
+		return nil, fmt.Errorf("%s: %w", storage.HeadMarkKey, storage.ErrNotFound)
+	}
+	return bytes.Clone(b.headMark), nil
+}
+
+// WriteHeadMark implements storage.Marked.
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.headMark = append([]byte{}, mark...)
+	return nil
 }
 
 // Close makes every later call fail.

@@ -19,16 +19,29 @@ import (
 
 // ReadMarker implements storage.Marked.
 func (b *Backend) ReadMarker(ctx context.Context) ([]byte, error) {
-	answer, err := call(ctx, b, b.client.GetObject, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey)})
+	marker, _, err := b.readMark(ctx, storage.MarkerKey, "get the marker")
+	return marker, err
+}
+
+// ReadHeadMark implements storage.Marked.
+func (b *Backend) ReadHeadMark(ctx context.Context) ([]byte, error) {
+	mark, version, err := b.readMark(ctx, storage.HeadMarkKey, "get the head mark")
+	b.headVersion.Store(version)
+	return mark, err
+}
+
+// readMark also returns which version it is, where the bucket keeps them, else nil.
+func (b *Backend) readMark(ctx context.Context, key, what string) (content []byte, version *string, err error) {
+	answer, err := call(ctx, b, b.client.GetObject, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(key)})
 	if err != nil {
 		if find(err).kind == storage.ErrNotFound && ctx.Err() == nil {
-			return nil, fmt.Errorf("%s: %w", storage.MarkerKey, storage.ErrNotFound)
+			return nil, nil, fmt.Errorf("%s: %w", key, storage.ErrNotFound)
 		}
-		return nil, b.failed(ctx, "get the marker", err)
+		return nil, nil, b.failed(ctx, what, err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // read to its end
-	marker, err := io.ReadAll(io.LimitReader(answer.Body, storage.MaxMarkerSize))
-	return marker, b.failed(ctx, "get the marker", err)
+	content, err = io.ReadAll(io.LimitReader(answer.Body, storage.MaxMarkerSize))
+	return content, answer.VersionId, b.failed(ctx, what, err)
 }
 
 // CreateMarker implements storage.Marked. With the conditional write the first of
@@ -39,9 +52,9 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
 	}
-	err := b.putMarker(ctx, marker, aws.String("*"))
+	_, err := b.putMark(ctx, storage.MarkerKey, marker, aws.String("*"))
 	if statusOf(err) == http.StatusNotImplemented {
-		err = b.putMarker(ctx, marker, nil)
+		_, err = b.putMark(ctx, storage.MarkerKey, marker, nil)
 	}
 	taken := isCode(err, "PreconditionFailed", "ConditionalRequestConflict")
 	if err != nil && !taken {
@@ -50,16 +63,36 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	return b.ReadMarker(ctx)
 }
 
-// putMarker may be retried without looking first: our own write whose answer was
-// lost then counts as one by another writer, and is read back.
-func (b *Backend) putMarker(ctx context.Context, marker []byte, unless *string) error {
-	sum := sha256.Sum256(marker)
-	return b.try(ctx, func(ctx context.Context) error {
-		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &b.config.Bucket, Key: b.key(storage.MarkerKey), IfNoneMatch: unless,
-			Body: bytes.NewReader(marker), ContentType: aws.String("application/json"),
+// WriteHeadMark implements storage.Marked. In a bucket that keeps versions the
+// one that was read before is removed, where s3:DeleteObjectVersion is allowed.
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+	before := b.headVersion.Load()
+	version, err := b.putMark(ctx, storage.HeadMarkKey, mark, nil)
+	if err != nil {
+		return b.failed(ctx, "put the head mark", err)
+	}
+	b.headVersion.Store(version)
+	if old := aws.ToString(before); old != "" && old != "null" && old != aws.ToString(version) {
+		//nolint:errcheck // what stays is for a rule of the bucket
+		call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.HeadMarkKey), VersionId: before})
+	}
+	return nil
+}
+
+// putMark may be repeated without looking first: a marker of our own whose
+// answer got lost then counts as that of someone else, and is read back.
+func (b *Backend) putMark(ctx context.Context, key string, content []byte, unless *string) (version *string, err error) {
+	sum := sha256.Sum256(content)
+	err = b.try(ctx, func(ctx context.Context) error {
+		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &b.config.Bucket, Key: b.key(key), IfNoneMatch: unless,
+			Body: bytes.NewReader(content), ContentType: aws.String("application/json"),
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(hex.EncodeToString(sum[:])).option)
+		if err == nil {
+			version = answer.VersionId
+		}
 		return err
 	}, nil)
+	return version, err
 }

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -47,6 +48,8 @@ type Backend struct {
 	retries  budget
 	checks   checksumCheck
 	versions sync.Map // key to the versions created of it: see noteVersion
+	// headVersion of the head mark that was read or written last; nil where the bucket keeps none.
+	headVersion atomic.Pointer[string]
 
 	// The service's limits; tests lower them.
 	maxCopy, copyPart, maxParts int64

@@ -93,6 +93,27 @@ func TestBucketWithVersions(t *testing.T) {
 				if seen := keys(t, &placed{Backend: b, server: server, config: config}); len(seen) != 1 {
 					t.Errorf("there is %q", seen)
 				}
+				// The head mark is written again and again, and has one version.
+				for i := range 3 {
+					if _, err := b.ReadHeadMark(t.Context()); (i == 0) != errors.Is(err, storage.ErrNotFound) {
+						t.Errorf("reading the head mark: %v", err)
+					}
+					if err := b.WriteHeadMark(t.Context(), fmt.Append(nil, i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if listed, err = server.Client().ListObjectVersions(t.Context(), &sdk.ListObjectVersionsInput{Bucket: &server.Bucket}); err != nil {
+					t.Fatal(err)
+				}
+				marks := 0
+				for _, version := range listed.Versions {
+					if strings.HasSuffix(*version.Key, storage.HeadMarkKey) {
+						marks++
+					}
+				}
+				if want := map[bool]int{false: 1, true: 3}[denied]; marks != want {
+					t.Errorf("the head mark has %d versions, expected %d", marks, want)
+				}
 			})
 		}
 	}

@@ -229,6 +229,35 @@ func (s *suite) marker(t *testing.T) {
 	}
 }
 
+func (s *suite) headMark(t *testing.T) {
+	b := s.open(t)
+	if _, err := b.ReadHeadMark(t.Context()); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("ReadHeadMark of an empty place: %v", err)
+	}
+	other := s.second(t, b)
+	for i, mark := range []string{"first", "second, which is longer", "third"} {
+		writer, reader := b, other
+		if i%2 == 1 {
+			writer, reader = other, b
+		}
+		if err := writer.WriteHeadMark(t.Context(), []byte(mark)); err != nil {
+			t.Fatalf("WriteHeadMark(%s): %v", mark, err)
+		}
+		if there, err := reader.ReadHeadMark(t.Context()); err != nil || string(there) != mark {
+			t.Errorf("ReadHeadMark: %q, expected %q: %v", there, mark, err)
+		}
+	}
+	if _, err := b.ReadMarker(t.Context()); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("it is taken for the identity: %v", err)
+	}
+	s.mustList(t, b, nil)
+	if s.keys != nil {
+		if keys := s.keys(t, b); len(keys) != 1 || keys[0] != storage.HeadMarkKey {
+			t.Errorf("the place holds %q", keys)
+		}
+	}
+}
+
 func (s *suite) markerRace(t *testing.T) {
 	b := s.open(t)
 	backends := []storage.Backend{b, s.second(t, b)}

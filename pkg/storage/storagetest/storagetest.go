@@ -87,6 +87,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend, options ...Optio
 		{"Keys", s.layout},
 		{"Marker", s.marker},
 		{"MarkerRace", s.markerRace},
+		{"HeadMark", s.headMark},
 		{"Health", s.health},
 		{"Orphans", s.orphans},
 	} {

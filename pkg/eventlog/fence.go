@@ -59,7 +59,7 @@ func (l *Log) CheckFence(ctx context.Context) error {
 // RaiseFence stops the appends of programs that know a lower level, for a reason other
 // than an event. It locks the head, like LockHead.
 func RaiseFence(ctx context.Context, tx database.Tx, level int) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET fence = $1 WHERE id = 1 AND fence < $1", level); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE log_head SET fence = $1, fenced_position = position WHERE id = 1 AND fence < $1", level); err != nil {
 		return fmt.Errorf("raising the fence of the event log: %w", err)
 	}
 	return nil

@@ -46,6 +46,23 @@ func TimeTx(ctx context.Context, tx database.Tx, position uint64) (time.Time, er
 	return time.UnixMicro(micros).UTC(), nil
 }
 
+// HashTx returns the hash of the record at a position; zeros for 0. ErrPastHead.
+func HashTx(ctx context.Context, tx database.Tx, position uint64) (hash [32]byte, err error) {
+	if position == 0 {
+		return hash, nil
+	}
+	var found []byte
+	err = tx.QueryRowContext(ctx, "SELECT hash FROM events WHERE position = $1", int64(position)).Scan(&found)
+	if errors.Is(err, sql.ErrNoRows) {
+		return hash, fmt.Errorf("%w: %d", ErrPastHead, position)
+	}
+	if err != nil {
+		return hash, fmt.Errorf("reading the event log: %w", err)
+	}
+	copy(hash[:], found)
+	return hash, nil
+}
+
 // Read returns records after the position, in order: at most limit (1 to MaxPage; larger
 // limits are cut), and fewer if their payloads exceed MaxPageBytes, but at least one if
 // there is any. ErrPastHead, and ErrFenced once that is known.

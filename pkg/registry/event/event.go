@@ -32,6 +32,7 @@ const (
 	KindLocationAdded     = "v1.storage.location_added"
 	KindLocationVerified  = "v1.storage.location_verified"
 	KindLocationFailed    = "v1.storage.location_failed"
+	KindLogRecovered      = "v1.log.recovered"
 )
 
 // MaxDigests is how many digests one LocationVerified or LocationAdded carries at most.
@@ -215,6 +216,8 @@ func Decode(e eventlog.Event) (Payload, error) {
 		return decode[LocationVerified](e)
 	case KindLocationFailed:
 		return decode[LocationFailed](e)
+	case KindLogRecovered:
+		return decode[LogRecovered](e)
 	}
 	return nil, fmt.Errorf("%q: %w", e.Kind, ErrUnknown)
 }
@@ -254,6 +257,8 @@ func Describe(payload Payload) (any, error) {
 			}
 		}
 		return described, nil
+	case LogRecovered:
+		return p.describe(), nil
 	case LocationFailed:
 		return map[string]any{"backendId": p.BackendID, "digest": text(p.SHA256), "reason": p.Reason, "detail": p.Detail}, nil
 	}

@@ -33,6 +33,7 @@ var levels = map[form]int{
 	{KindLocationVerified, 2}:  1, // a run in one record
 	{KindLocationFailed, 1}:    0,
 	{formManifest, 1}:          0,
+	{KindLogRecovered, 1}:      1,
 }
 
 // Level is the highest that this program knows.

@@ -27,6 +27,7 @@ var fieldsOf = map[form]string{
 	{KindLocationVerified, 1}:  "backendId sha256",
 	{KindLocationVerified, 2}:  "run",
 	{KindLocationFailed, 1}:    "backendId detail reason sha256",
+	{KindLogRecovered, 1}:      "holdSeconds logId marks reason",
 }
 
 // Whoever adds a kind, a field or a version of the manifest gives it a fence level.

@@ -56,6 +56,8 @@ func (f fold) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) er
 			    state = 'failed', reason = $1, detail = $3, checked = $2, checked_us = $4
 			WHERE backend_id = $5 AND sha256 = $6`,
 			p.Reason, rec.Position, p.Detail, rec.Time.UnixMicro(), p.BackendID, p.SHA256)
+	case event.LogRecovered:
+		err = f.applyRecovered(ctx, tx, rec, p)
 	default:
 		err = fmt.Errorf("%s has no fold", rec.Kind)
 	}

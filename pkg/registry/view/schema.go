@@ -18,7 +18,8 @@
 //     did while that is lower. Nothing else may be assumed of old tables.
 //
 // The steps in schema are how version 1 came about. They end: what comes later
-// comes by a rebuild, and only what is no fold of the log gets a step.
+// comes by a rebuild. Only what no record of an existing log fills gets a step: what
+// is no fold of the log, and the table of a new kind of event.
 package view
 
 // schema are the steps by which databases came to version 1 of the tables.
@@ -103,6 +104,16 @@ CREATE TABLE view_state (
 	until_us   BIGINT NOT NULL  -- the holder's claim ends then, unless it is renewed
 );
 INSERT INTO view_state VALUES (1, 1, 0, 0, '', 0);
+`, `
+-- No record of before fills it, so it needs no rebuild.
+CREATE TABLE recoveries (
+	position      BIGINT NOT NULL, -- of v1.log.recovered
+	backend_id    TEXT   NOT NULL,
+	mark_position BIGINT NOT NULL, -- of the head mark that was found there and accepted
+	mark_hash     BYTEA  NOT NULL,
+	held_until_us BIGINT NOT NULL, -- nothing is removed anywhere before
+	PRIMARY KEY (backend_id, position)
+);
 `}
 
 // names are what a set of tables is called: the suffix is "" for those that serve.
@@ -199,6 +210,15 @@ CREATE TABLE ` + n.of("abandoned") + ` (
 	backend_id TEXT PRIMARY KEY,
 	position   BIGINT NOT NULL -- of v1.backend.abandoned
 );
+
+CREATE TABLE ` + n.of("recoveries") + ` (
+	position      BIGINT NOT NULL, -- of v1.log.recovered
+	backend_id    TEXT   NOT NULL,
+	mark_position BIGINT NOT NULL, -- of the head mark that was found there and accepted
+	mark_hash     BYTEA  NOT NULL,
+	held_until_us BIGINT NOT NULL, -- nothing is removed anywhere before
+	PRIMARY KEY (backend_id, position)
+);
 `
 }
 
@@ -215,4 +235,5 @@ var tables = []struct {
 	{"storage_locations", "sha256, backend_id", []string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}},
 	{"backends", "registered", []string{"id", "name", "driver", "place", "registered"}},
 	{"abandoned", "position", []string{"backend_id", "position"}},
+	{"recoveries", "position, backend_id", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}},
 }

@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	// The service composes its rooms. They know core and no other room; none knows
 	// a driver, a routing table or Kubernetes.
 	"pkg/registry/service": {
-		"pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading",
 		"pkg/registry/upload", "pkg/registry/view",
 	},
@@ -51,12 +51,14 @@ var imports = map[string][]string{
 	},
 	"pkg/registry/service/custody": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/registry/event", "pkg/registry/headmark", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
 	},
 	"pkg/registry/service/reading": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/event", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
+	// How far the log had come, as each backend remembers it.
+	"pkg/registry/headmark": {"pkg/database", "pkg/eventlog", "pkg/registry/view"},
 	// How bytes leave. It knows the sessions' tables, and not who decides.
 	"pkg/registry/removal": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
 	"pkg/registry/event":   {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},

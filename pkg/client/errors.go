@@ -107,7 +107,9 @@ func restore(p *wire.Problem) error {
 	switch target := kind.Target; {
 	case target == registry.ErrAbandoned && p.Abandoned != nil:
 		e.cause = &registry.AbandonedError{Backend: p.Abandoned.Backend, BackendID: p.Abandoned.BackendID, Position: p.Abandoned.Position}
-	case target == registrar.ErrForeignMarker || target == registrar.ErrNoMarker:
+	case target == registry.ErrRemovalsHeld && p.Until != nil:
+		e.cause = &registry.RemovalsHeldError{Until: *p.Until}
+	case target == registrar.ErrForeignMarker || target == registrar.ErrNoMarker || target == registrar.ErrOlderLog:
 		e.cause = &registrar.MarkerError{Kind: target, Message: p.Detail}
 	}
 	return e

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/client"
@@ -47,7 +48,7 @@ var sentinels = map[string]error{
 	"ErrNoReadyBackend": registry.ErrNoReadyBackend, "ErrNoRule": registry.ErrNoRule, "ErrDatabase": registry.ErrDatabase,
 	"ErrUnknownOutcome": registry.ErrUnknownOutcome, "ErrFailedLocation": registry.ErrFailedLocation, "ErrAbandoned": registry.ErrAbandoned,
 	"ErrUnavailable": registry.ErrUnavailable, "ErrUnauthenticated": registry.ErrUnauthenticated, "ErrForbidden": registry.ErrForbidden,
-	"ErrAccessUnknown": registry.ErrAccessUnknown, "ErrFenced": registry.ErrFenced,
+	"ErrAccessUnknown": registry.ErrAccessUnknown, "ErrFenced": registry.ErrFenced, "ErrRemovalsHeld": registry.ErrRemovalsHeld,
 }
 
 // TestEverySentinel: what the contract lists, and what the table of the wire
@@ -106,6 +107,7 @@ func TestEveryTypedError(t *testing.T) {
 	as(t, &registry.LengthError{Want: 7, Got: 3}, registry.ErrInvalid)
 	as(t, &registry.AbandonedError{Backend: "b", BackendID: "id", Position: 12}, registry.ErrAbandoned)
 	as(t, &registry.AbandonedError{Backend: "b", BackendID: "id"}, registry.ErrAbandoned)
+	as(t, &registry.RemovalsHeldError{Until: time.Date(2026, 12, 13, 0, 0, 0, 0, time.UTC)}, registry.ErrRemovalsHeld)
 	as(t, &storage.MismatchError{Want: digest.Dual{SHA256: one.SHA256}, Got: other, WantSize: storage.UnknownSize, GotSize: 1}, storage.ErrMismatch)
 	as(t, &storage.MismatchError{WantSize: 3, GotSize: 1, Got: other}, storage.ErrMismatch)
 	as(t, &placement.NotReadyError{Explanation: explanation}, registry.ErrNoReadyBackend)
@@ -114,6 +116,7 @@ func TestEveryTypedError(t *testing.T) {
 	for _, err := range []error{
 		&registrar.MarkerError{Kind: registrar.ErrForeignMarker, Message: "bucket b"},
 		&registrar.MarkerError{Kind: registrar.ErrNoMarker, Message: "bucket b"},
+		&registrar.MarkerError{Kind: registrar.ErrOlderLog, Message: "bucket b"},
 	} {
 		var marker *registrar.MarkerError
 		if got := through(t, err); !errors.As(got, &marker) || marker.Message != "" || !errors.Is(got, errors.Unwrap(err)) {

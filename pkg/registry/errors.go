@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -34,6 +35,9 @@ var (
 	// ErrFenced: a newer replica has written what this one does not know. It
 	// serves nothing until it is upgraded; others do.
 	ErrFenced = errors.New("a newer version has written to the registry: this replica must be upgraded")
+	// ErrRemovalsHeld: the log was recovered from an older copy, and nothing is
+	// removed for a while. Always a *RemovalsHeldError.
+	ErrRemovalsHeld = errors.New("removals are held back")
 	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
 	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
 	// ErrAbandoned: the log names the blob, and every backend that held it was given up.
@@ -140,3 +144,13 @@ func (e *OffsetError) Error() string {
 
 // Is makes it an ErrConflict.
 func (e *OffsetError) Is(target error) bool { return target == ErrConflict }
+
+// RemovalsHeldError says until when nothing is removed.
+type RemovalsHeldError struct{ Until time.Time }
+
+func (e *RemovalsHeldError) Error() string {
+	return "the event log was recovered from an older copy, so nothing is removed before " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// Is makes it an ErrRemovalsHeld.
+func (e *RemovalsHeldError) Is(target error) bool { return target == ErrRemovalsHeld }

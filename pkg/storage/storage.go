@@ -104,8 +104,9 @@ type Marked interface {
 	ReadHeadMark(ctx context.Context) ([]byte, error)
 	// WriteHeadMark replaces the head mark, which the caller has read before. The
 	// last of several writers wins, and a reader sees the old or the new one. If
-	// the place keeps versions, the old one is removed where that is allowed.
-	WriteHeadMark(ctx context.Context, mark []byte) error
+	// the place keeps versions, the old one is removed; kept says that this is
+	// not allowed, so that each write leaves one more.
+	WriteHeadMark(ctx context.Context, mark []byte) (kept bool, err error)
 }
 
 // Backend is what every driver implements: a Store in a place that records its

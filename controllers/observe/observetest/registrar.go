@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -22,11 +23,12 @@ type Registrar struct {
 	places    map[string]string // id -> name
 	findings  map[string]registrar.Findings
 	abandoned []string // ids
+	older     map[string]bool
 }
 
 // NewRegistrar returns one that has seen no place.
 func NewRegistrar() *Registrar {
-	return &Registrar{log: uuid.NewString(), places: map[string]string{}, findings: map[string]registrar.Findings{}}
+	return &Registrar{log: uuid.NewString(), places: map[string]string{}, findings: map[string]registrar.Findings{}, older: map[string]bool{}}
 }
 
 // RegisterBackend implements registrar.Registrar.
@@ -46,6 +48,31 @@ func (r *Registrar) RegisterBackend(ctx context.Context, name, _, place string, 
 	}
 	r.places[id] = name
 	return id, nil
+}
+
+// MarkHead implements registrar.Registrar. It writes what it is given in place of a mark.
+func (r *Registrar) MarkHead(ctx context.Context, owner registrar.Owner, b storage.Marked, every time.Duration) error {
+	if _, err := b.ReadHeadMark(ctx); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	r.mu.Lock()
+	older := r.older[owner.BackendID]
+	r.mu.Unlock()
+	if older || every == registrar.CompareOnly {
+		if older {
+			return &registrar.MarkerError{Kind: registrar.ErrOlderLog, Message: owner.Name + ": the log had come to event 7"}
+		}
+		return nil
+	}
+	_, err := b.WriteHeadMark(ctx, []byte(every.String()))
+	return err
+}
+
+// Age says whether the log is older than the backend's head mark.
+func (r *Registrar) Age(id string, older bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.older[id] = older
 }
 
 // Findings implements registrar.Registrar.

@@ -50,6 +50,7 @@ func problemOf(err error) *problem {
 		offset    *registry.OffsetError
 		length    *registry.LengthError
 		abandoned *registry.AbandonedError
+		held      *registry.RemovalsHeldError
 		unknown   *access.UnauthenticatedError
 		denied    *access.ForbiddenError
 		matching  = problemInternal
@@ -115,6 +116,10 @@ func problemOf(err error) *problem {
 		if errors.As(err, &abandoned) {
 			p.Detail = abandoned.Error()
 			p.Abandoned = &wire.Abandoned{Backend: abandoned.Backend, BackendID: abandoned.BackendID, Position: abandoned.Position}
+		}
+	case registry.ErrRemovalsHeld:
+		if errors.As(err, &held) {
+			p.Detail, p.Until = held.Error(), &held.Until
 		}
 	case storage.ErrRange:
 		p.Errors = []wire.FieldError{wire.At("Range", "is outside the blob")}

@@ -48,7 +48,7 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 		status int
 	}{
 		{invalid, 400}, {conflict, 409}, {missing, 409}, {mismatch, 400}, {notReady, 503}, {offset, 409},
-		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {registrar.ErrForeignMarker, 409}, {registrar.ErrNoMarker, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503}, {registry.ErrFenced, 503},
+		{registry.ErrNotFound, 404}, {registry.ErrPublished, 409}, {registrar.ErrForeignMarker, 409}, {registrar.ErrNoMarker, 409}, {registrar.ErrOlderLog, 409}, {registry.ErrExpired, 410}, {registry.ErrNoRule, 503}, {registry.ErrNoReadyBackend, 503}, {registry.ErrFenced, 503},
 		{registry.ErrFailedLocation, 500}, {registry.ErrAbandoned, 410}, {registry.ErrUnavailable, 503}, {placement.ErrUnknownBackend, 503}, {storage.ErrRange, 416}, {storage.ErrSource, 400},
 		{storage.ErrTooLarge, 413}, {storage.ErrFull, 507}, {storage.ErrThrottled, 503}, {storage.ErrUnreachable, 503}, {storage.ErrDenied, 503}, {storage.ErrNoPlace, 503}, {storage.ErrClass, 503},
 	} {

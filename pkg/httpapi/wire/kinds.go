@@ -28,6 +28,8 @@ var Kinds = []Kind{
 	{"conflict", http.StatusConflict, registry.ErrConflict, "The request conflicts with what exists"},
 	{"foreign-marker", http.StatusConflict, registrar.ErrForeignMarker, "The bucket or folder belongs to another log or backend"},
 	{"no-marker", http.StatusConflict, registrar.ErrNoMarker, "The bucket or folder has no identity object"},
+	{"older-log", http.StatusConflict, registrar.ErrOlderLog, "The event log is older than what the bucket or folder holds"},
+	{"removals-held", http.StatusConflict, registry.ErrRemovalsHeld, "Removals are held back after the log was recovered"},
 	{"incomplete", http.StatusConflict, registry.ErrIncomplete, "Bytes of declared files are missing"},
 	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is already published"},
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
@@ -29,6 +31,8 @@ type Problem struct {
 	Denied *Denied `json:"denied,omitempty"`
 	// Abandoned says which backend was abandoned (type abandoned).
 	Abandoned *Abandoned `json:"abandoned,omitempty"`
+	// Until says until when nothing is removed (type removals-held).
+	Until *time.Time `json:"until,omitempty"`
 	// Explanation says why each backend was not chosen (types no-ready-backend and no-rule).
 	Explanation *placement.Explanation `json:"explanation,omitempty"`
 	// ExpectedOffset and ProvidedOffset, in bytes, belong to the type of the

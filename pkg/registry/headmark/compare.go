@@ -37,8 +37,8 @@ func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (strin
 	case m.LogID != head.LogID:
 		return fmt.Sprintf("the head mark is of the log %s, this one is %s", m.LogID, head.LogID), nil
 	case m.Position > head.Position:
-		return fmt.Sprintf("the log had come to event %d when the head mark was written (%s), and now ends at %d",
-			m.Position, m.Time.UTC().Format(time.RFC3339), head.Position), nil
+		return fmt.Sprintf("the log had come to event %d when the head mark was written (%s), and now ends before it",
+			m.Position, m.Time.UTC().Format(time.RFC3339)), nil
 	}
 	return fmt.Sprintf("event %d is not the one that the log had when the head mark was written (%s)", m.Position, m.Time.UTC().Format(time.RFC3339)), nil
 }

@@ -16,7 +16,7 @@ CREATE TABLE older_logs (
 	mark_position BIGINT NOT NULL,
 	mark_hash     BYTEA  NOT NULL,
 	message       TEXT   NOT NULL,
-	found_us      BIGINT NOT NULL
+	mark_us       BIGINT NOT NULL
 );
 `}
 
@@ -32,9 +32,9 @@ type Row struct {
 
 // Note writes a row, in place of one of the same backend.
 func Note(ctx context.Context, tx database.Tx, r Row) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO older_logs (backend_id, backend_name, mark_position, mark_hash, message, found_us)
+	_, err := tx.ExecContext(ctx, `INSERT INTO older_logs (backend_id, backend_name, mark_position, mark_hash, message, mark_us)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (backend_id) DO UPDATE SET backend_name = excluded.backend_name,
-		mark_position = excluded.mark_position, mark_hash = excluded.mark_hash, message = excluded.message, found_us = excluded.found_us`,
+		mark_position = excluded.mark_position, mark_hash = excluded.mark_hash, message = excluded.message, mark_us = excluded.mark_us`,
 		r.BackendID, r.BackendName, int64(r.Mark.Position), r.Mark.Hash[:], r.Message, r.Mark.Time.UnixMicro())
 	return err
 }

@@ -16,10 +16,13 @@ var (
 	ErrForeignMarker = errors.New("the place belongs to another log or backend")
 	// ErrNoMarker: the place answered, and the marker that should be there is not.
 	ErrNoMarker = errors.New("the place has no identity object")
+	// ErrOlderLog: the place's head mark says that the log had come further, or another way.
+	ErrOlderLog = errors.New("the event log is older than the place")
 )
 
 // MarkerError says which place it is, what its marker says and what should be
-// there, without secrets. It unwraps to Kind, ErrForeignMarker or ErrNoMarker.
+// there, without secrets. It unwraps to Kind: ErrForeignMarker, ErrNoMarker or
+// ErrOlderLog.
 type MarkerError struct {
 	Kind    error
 	Message string

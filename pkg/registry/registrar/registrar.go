@@ -3,11 +3,13 @@
 // demand, and their leaving. Both sides import it.
 //
 // A marker is the object that stands in each place and says which log and
-// which backend the place belongs to.
+// which backend the place belongs to. The head mark beside it says how far the
+// log had come: a log that has not come so far is an older copy.
 package registrar
 
 import (
 	"context"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -20,6 +22,12 @@ type Registrar interface {
 	// place, or a lost one, is a *MarkerError: nothing may be written there. place describes
 	// where the bytes are in words without secrets (s3://bucket/prefix at endpoint; a folder).
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
+	// MarkHead compares the head mark of a place with the log. Where the log does
+	// not have what the mark says, it is an ErrOlderLog (a *MarkerError), and the
+	// mark stays. Else the mark is moved to the head if it is elsewhere and at
+	// least every has passed since it was written (HeadMarkIntervalKept where each
+	// one stays); with CompareOnly it never is.
+	MarkHead(ctx context.Context, owner Owner, b storage.Marked, every time.Duration) error
 	// Findings returns what verification last found in the backend.
 	Findings(ctx context.Context, id string) (Findings, error)
 	// ReleaseBackend lets a backend go whose declaration is being deleted, unless
@@ -29,6 +37,18 @@ type Registrar interface {
 	// no place. Once more, or of a backend that was never registered, it does nothing.
 	ReleaseBackend(ctx context.Context, leaving Leaving) (Released, error)
 }
+
+// CompareOnly has MarkHead write nothing.
+const CompareOnly time.Duration = -1
+
+// How often a head mark is moved at most.
+const (
+	// HeadMarkInterval: what was published since is not covered.
+	HeadMarkInterval = 5 * time.Minute
+	// HeadMarkIntervalKept is for places where each write stays and is paid for:
+	// a bucket with a lock, or one in which nothing may be deleted.
+	HeadMarkIntervalKept = 24 * time.Hour
+)
 
 // Leaving is a backend that is no longer to be one.
 type Leaving struct {

@@ -55,23 +55,23 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 }
 
 // WriteHeadMark implements storage.Marked.
-func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) (kept bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	staged, err := b.stageSmall(mark)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer staged.discard()
 	if err := b.root.Rename(path.Join(storage.StagingPrefix, staged.name), storage.HeadMarkKey); err != nil {
-		return placeError("store "+storage.HeadMarkKey+" in", b.config.Place(), err)
+		return false, placeError("store "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
 	staged.gone = true
 	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
-		return placeError("sync "+storage.HeadMarkKey+" in", b.config.Place(), err)
+		return false, placeError("sync "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
-	return nil
+	return false, nil
 }
 
 // stageSmall writes a durable file in staging, which the caller discards.

@@ -209,14 +209,14 @@ func (b *Backend) ReadHeadMark(ctx context.Context) ([]byte, error) {
 }
 
 // WriteHeadMark implements storage.Marked.
-func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) (kept bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.headMark = append([]byte{}, mark...)
-	return nil
+	return false, nil
 }
 
 // Close makes every later call fail.

@@ -65,18 +65,18 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 
 // WriteHeadMark implements storage.Marked. In a bucket that keeps versions the
 // one that was read before is removed, where s3:DeleteObjectVersion is allowed.
-func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) error {
+func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) (kept bool, err error) {
 	before := b.headVersion.Load()
 	version, err := b.putMark(ctx, storage.HeadMarkKey, mark, nil)
 	if err != nil {
-		return b.failed(ctx, "put the head mark", err)
+		return false, b.failed(ctx, "put the head mark", err)
 	}
 	b.headVersion.Store(version)
 	if old := aws.ToString(before); old != "" && old != "null" && old != aws.ToString(version) {
-		//nolint:errcheck // what stays is for a rule of the bucket
-		call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.HeadMarkKey), VersionId: before})
+		_, err := call(ctx, b, b.client.DeleteObject, &s3.DeleteObjectInput{Bucket: &b.config.Bucket, Key: b.key(storage.HeadMarkKey), VersionId: before})
+		return err != nil, nil // a rule of the bucket may remove it
 	}
-	return nil
+	return false, nil
 }
 
 // putMark may be repeated without looking first: a marker of our own whose

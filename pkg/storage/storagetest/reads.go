@@ -240,7 +240,7 @@ func (s *suite) headMark(t *testing.T) {
 		if i%2 == 1 {
 			writer, reader = other, b
 		}
-		if err := writer.WriteHeadMark(t.Context(), []byte(mark)); err != nil {
+		if _, err := writer.WriteHeadMark(t.Context(), []byte(mark)); err != nil {
 			t.Fatalf("WriteHeadMark(%s): %v", mark, err)
 		}
 		if there, err := reader.ReadHeadMark(t.Context()); err != nil || string(there) != mark {

@@ -18,6 +18,7 @@ type Keeper struct {
 
 	verifying sync.Map // backend id -> struct{}, of runs in this process
 	sweeping  sync.Map // likewise
+	kept      sync.Map // backend id -> struct{}, where each head mark that is written stays
 }
 
 var (

@@ -94,7 +94,9 @@ type sweep struct {
 }
 
 // Same implements removal.Policy. It is asked before each batch that is removed.
-func (w *sweep) Same(ctx context.Context) error { return w.keeper.core.CheckMarker(ctx, w.backend) }
+func (w *sweep) Same(ctx context.Context) error {
+	return w.keeper.mayRemove(ctx, w.backend, w.store, w.dryRun)
+}
 
 // IsYoung reports whether something may be of an upload that is under way. What
 // has no time may be, too.

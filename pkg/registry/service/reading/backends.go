@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/headmark"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
@@ -99,6 +102,18 @@ func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 		if b.Findings.Failed > 0 {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d locations failed verification (%d corrupt, %d missing)",
 				b.Name, b.Findings.Failed, b.Findings.Corrupt, b.Findings.Missing))
+		}
+	}
+	var older []headmark.Row
+	if err := r.core.Read(ctx, func(tx database.Tx) (err error) {
+		older, err = headmark.List(ctx, tx)
+		return err
+	}); err != nil {
+		return registry.Health{}, err
+	}
+	for _, row := range older {
+		if slices.ContainsFunc(backends, func(b registry.BackendStatus) bool { return b.ID == row.BackendID }) {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: the event log is older than what it holds, and nothing is removed: %s", row.BackendName, row.Message))
 		}
 	}
 	if len(health.Reasons) > 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ type translated struct {
 }
 
 type translatedBackend struct {
-	Config  *backends.Config  `json:"config,omitempty"`
+	Config  map[string]any    `json:"config,omitempty"`
 	Place   string            `json:"place,omitempty"`
 	Problem *declared.Problem `json:"problem,omitempty"`
 }
@@ -126,7 +127,7 @@ func translate(t *testing.T, in golden) translated {
 			opened[sb.Name] = status.Opened{Problem: wrong}
 			continue
 		}
-		out.Backends[sb.Name] = translatedBackend{Config: &config, Place: config.Place()}
+		out.Backends[sb.Name] = translatedBackend{Config: fieldsOf(config), Place: config.Place()}
 		if words := declared.Place(sb, in.settings); words != config.Place() {
 			t.Errorf("%s: the place is %q in words and %q of the driver", sb.Name, words, config.Place())
 		}
@@ -198,4 +199,21 @@ func (in *golden) addDocument(document []byte) error {
 		in.Policies = append(in.Policies, p)
 		return err
 	}
+}
+
+// fieldsOf lists all fields of a config, secrets too, which print masked.
+func fieldsOf(config backends.Config) map[string]any {
+	all := map[string]any{"S3": nil, "Local": nil}
+	for name, value := range map[string]any{"S3": config.S3, "Local": config.Local} {
+		if v := reflect.ValueOf(value); !v.IsNil() {
+			fields := map[string]any{}
+			for _, field := range reflect.VisibleFields(v.Elem().Type()) {
+				if field.IsExported() {
+					fields[field.Name] = v.Elem().FieldByIndex(field.Index).Interface()
+				}
+			}
+			all[name] = fields
+		}
+	}
+	return all
 }

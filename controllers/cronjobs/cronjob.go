@@ -274,16 +274,10 @@ func podConfig(spec *v1alpha1.S3Spec, settings declared.Settings) (document []by
 	if err != nil {
 		return nil, nil, declared.Problemf(v1alpha1.ConditionVerificationScheduled, declared.ReasonInvalidSpec, "spec.s3: %s", err)
 	}
-	for _, value := range []struct {
-		file string
-		ref  *v1alpha1.ValueRef
-	}{{"accessKey", spec.AccessKeyRef}, {"secretKey", spec.SecretKeyRef}, {"sessionToken", spec.SessionTokenRef}, {"caBundle", spec.CABundleRef}} {
-		if value.ref == nil {
-			continue
-		}
+	for _, ref := range declared.Refs(spec) {
 		secrets = append(secrets, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: value.ref.Name},
-			Items:                []corev1.KeyToPath{{Key: value.ref.Key, Path: value.file}},
+			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
+			Items:                []corev1.KeyToPath{{Key: ref.Key, Path: ref.Value()}},
 		}})
 	}
 	return document, slices.Clip(secrets), nil

@@ -1,7 +1,7 @@
 package declared
 
 import (
-	"maps"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"time"
@@ -82,70 +82,39 @@ func Beneath(root, path string) bool {
 	return err == nil && rel != "." && filepath.IsLocal(rel)
 }
 
-// sseModes are the driver's words for those of spec.s3.sse.
-var sseModes = map[string]s3.SSE{"": s3.SSENone, "None": s3.SSENone, "SSE-S3": s3.SSEAES256}
-
-// classesOf returns the classes by tier, as the registry spells tiers; nil for none.
-func classesOf(spec *v1alpha1.StorageClasses) map[string]string {
-	if spec == nil {
-		return nil
-	}
-	classes := map[string]string{"hot": spec.Hot, "warm": spec.Warm, "cold": spec.Cold}
-	maps.DeleteFunc(classes, func(_, class string) bool { return class == "" })
-	return classes
-}
-
+// S3Config turns spec.s3 into the driver's Config: its fields by their names,
+// and for each reference the value that lookup returns.
 func S3Config(spec *v1alpha1.S3Spec, lookup Lookup, settings Settings) (backends.Config, *Problem) {
-	sse, known := sseModes[spec.SSE]
-	if !known {
-		return backends.Config{}, Problemf(v1alpha1.ConditionReachable, ReasonInvalidSpec, "spec.s3.sse: %.40q must be None or SSE-S3", spec.SSE)
+	ambient := spec.AccessKeyRef == nil && spec.SecretKeyRef == nil
+	if ambient && !settings.AllowAmbient {
+		return backends.Config{}, Problemf(v1alpha1.ConditionCredentialsResolved, ReasonAmbientRefused,
+			"spec.s3.accessKeyRef: is missing, and the manager was started without --allow-ambient-credentials")
 	}
-	c := s3.Config{
-		EndpointURL:             spec.EndpointURL,
-		Region:                  spec.Region,
-		Bucket:                  spec.Bucket,
-		KeyPrefix:               spec.KeyPrefix,
-		StorageClass:            spec.StorageClass,
-		StorageClasses:          classesOf(spec.StorageClasses),
-		SSE:                     sse,
-		MultipartThresholdBytes: spec.MultipartThresholdBytes,
-		MultipartChunkBytes:     spec.MultipartChunkBytes,
-		ForcePathStyle:          spec.ForcePathStyle,
-		Checksums:               s3.Checksums(spec.Checksums),
-		RequestTimeout:          duration(spec.RequestTimeout, 0),
-		MaxConnections:          int(spec.MaxConnections),
+	c, err := byName(withoutRefs(spec))
+	if err != nil {
+		return backends.Config{}, Problemf(v1alpha1.ConditionReachable, ReasonInvalidSpec, "spec.s3.%s", err)
 	}
-	if spec.AccessKeyRef == nil && spec.SecretKeyRef == nil {
-		if !settings.AllowAmbient {
-			return backends.Config{}, Problemf(v1alpha1.ConditionCredentialsResolved, ReasonAmbientRefused,
-				"spec.s3.accessKeyRef: is missing, and the manager was started without --allow-ambient-credentials")
-		}
-		c.AllowAmbientCredentials = true
-	}
-	var bundle storage.Secret
-	for _, value := range []struct {
-		field string
-		ref   *v1alpha1.ValueRef
-		into  *storage.Secret
-	}{
-		{"accessKeyRef", spec.AccessKeyRef, &c.AccessKey},
-		{"secretKeyRef", spec.SecretKeyRef, &c.SecretKey},
-		{"sessionTokenRef", spec.SessionTokenRef, &c.SessionToken},
-		{"caBundleRef", spec.CABundleRef, &bundle},
-	} {
-		if value.ref == nil {
-			continue
-		}
-		found, wrong := lookup(*value.ref)
+	c.AllowAmbientCredentials = ambient
+	for _, ref := range Refs(spec) {
+		value, wrong := lookup(ref.ValueRef)
 		if wrong != nil {
 			wrong.Condition = v1alpha1.ConditionCredentialsResolved
-			wrong.Message = "spec.s3." + value.field + ": " + wrong.Message
+			wrong.Message = "spec.s3." + ref.Field + ": " + wrong.Message
 			return backends.Config{}, wrong
 		}
-		*value.into = found
+		c.SetSecret(ref.Value(), value)
 	}
-	c.CABundle = []byte(bundle.Reveal()) // certificates are public
 	return checked(backends.Config{S3: &c})
+}
+
+// byName copies each field that is set to the one of the same name. A field that
+// a Config does not have is an error.
+func byName(spec *v1alpha1.S3Spec) (c s3.Config, err error) {
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(text, &c)
 }
 
 // checked lets the driver judge its config.
@@ -155,10 +124,10 @@ func checked(c backends.Config) (backends.Config, *Problem) {
 		return c, nil
 	}
 	message := "spec." + err.Error()
-	for _, value := range []string{"accessKey", "secretKey", "sessionToken", "caBundle"} {
-		// What the driver judges is the value that a reference gave.
-		if rest, is := strings.CutPrefix(message, "spec.s3."+value+": "); is {
-			return backends.Config{}, Problemf(v1alpha1.ConditionCredentialsResolved, ReasonInvalidValue, "spec.s3.%sRef: %s", value, rest)
+	for _, ref := range refFields {
+		// The driver judges the value that a reference gave.
+		if rest, is := strings.CutPrefix(message, "spec.s3."+ref.Value()+": "); is {
+			return backends.Config{}, Problemf(v1alpha1.ConditionCredentialsResolved, ReasonInvalidValue, "spec.s3.%s: %s", ref.Field, rest)
 		}
 	}
 	if strings.HasPrefix(message, "spec.s3.endpointURL") {

@@ -106,18 +106,7 @@ func (d *driver) declare(config backends.Config) {
 // differsInCredentials reports whether the serving driver is of a declaration
 // that says the same but for where credentials come from, and how to probe.
 func (d *driver) differsInCredentials(spec v1alpha1.StorageBackendSpec) bool {
-	return d.store != nil && reflect.DeepEqual(withoutCredentials(d.spec), withoutCredentials(spec))
-}
-
-// withoutCredentials leaves of a spec where bytes are and how they are kept.
-func withoutCredentials(spec v1alpha1.StorageBackendSpec) v1alpha1.StorageBackendSpec {
-	left := v1alpha1.StorageBackendSpec{Local: spec.Local, Access: spec.Access}
-	if spec.S3 != nil {
-		s3 := *spec.S3
-		s3.AccessKeyRef, s3.SecretKeyRef, s3.SessionTokenRef, s3.CABundleRef = nil, nil, nil, nil
-		left.S3 = &s3
-	}
-	return left
+	return d.store != nil && reflect.DeepEqual(declared.WithoutCredentials(d.spec), declared.WithoutCredentials(spec))
 }
 
 // state publishes what is known now, returns it, and reports whether the table

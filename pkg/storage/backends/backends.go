@@ -21,8 +21,8 @@ const (
 
 // Config is the config of exactly one driver.
 type Config struct {
-	S3    *s3.Config
-	Local *local.Config
+	S3    *s3.Config    `json:"s3,omitempty"`
+	Local *local.Config `json:"local,omitempty"`
 }
 
 // Validate checks that exactly one driver is configured and its fields are valid.

@@ -12,10 +12,10 @@ import (
 // Config says which folder holds the blobs.
 type Config struct {
 	// Path of the folder: absolute and clean. It must exist, unless Create.
-	Path string
+	Path string `json:"path"`
 	// Create creates Path if it is missing. A volume that failed to mount would
 	// then be an empty folder, so set it only for a disk of your own.
-	Create bool
+	Create bool `json:"-"`
 
 	// below is a folder within Path that is created as needed.
 	below string

@@ -25,54 +25,58 @@ const (
 	SSEAES256 SSE = "AES256"
 )
 
-// Config says which bucket holds the blobs, and how to access it.
+// Config says which bucket holds the blobs, and how to access it. As JSON it is a
+// document without the secrets. Its fields are named as in spec.s3 of a
+// StorageBackend, which becomes a Config by these names alone. Fields may be
+// added, but never changed: writer and reader of a document may be of different
+// versions.
 type Config struct {
 	// EndpointURL is http(s)://host[:port]; "" is Amazon's in the region.
-	EndpointURL string
+	EndpointURL string `json:"endpointURL,omitempty"`
 	// Region for signatures; "" is DefaultRegion.
-	Region string
+	Region string `json:"region,omitempty"`
 	// Bucket must exist.
-	Bucket string
+	Bucket string `json:"bucket"`
 	// KeyPrefix is prepended to every key, without slashes at its ends.
-	KeyPrefix string
+	KeyPrefix string `json:"keyPrefix,omitempty"`
 
 	// The credentials. SessionToken is optional.
-	AccessKey, SecretKey, SessionToken storage.Secret
+	AccessKey, SecretKey, SessionToken storage.Secret `json:"-"`
 	// AllowAmbientCredentials lets missing keys come from the SDK's credential
 	// chain (environment, shared files, the cloud role of the pod or machine).
 	// Set it only if EndpointURL is trusted with them.
-	AllowAmbientCredentials bool
+	AllowAmbientCredentials bool `json:"allowAmbientCredentials,omitempty"`
 
 	// StorageClass of new objects, as the service spells it; "" is its default.
-	StorageClass string
+	StorageClass string `json:"storageClass,omitempty"`
 	// StorageClasses are the classes by tier (see storage.Source); a tier without
 	// an entry uses StorageClass.
-	StorageClasses map[string]string
+	StorageClasses map[string]string `json:"storageClasses,omitempty"`
 	// SSE for new objects.
-	SSE SSE
+	SSE SSE `json:"sse,omitempty"`
 
 	// MultipartThresholdBytes is the size from which a blob is uploaded in parts;
 	// 0 is DefaultMultipartThresholdBytes.
-	MultipartThresholdBytes int64
+	MultipartThresholdBytes int64 `json:"multipartThresholdBytes,omitempty"`
 	// MultipartChunkBytes is the size of a part, which is held in memory; 0 is
 	// DefaultMultipartChunkBytes. The largest blob of unknown size is MaxParts
 	// times this; a blob of known size gets larger parts, up to the memory for
 	// uploads.
-	MultipartChunkBytes int64
+	MultipartChunkBytes int64 `json:"multipartChunkBytes,omitempty"`
 
 	// ForcePathStyle uses http://host/bucket/key instead of
 	// http://bucket.host/key; nil is true if EndpointURL is set.
-	ForcePathStyle *bool
+	ForcePathStyle *bool `json:"forcePathStyle,omitempty"`
 	// CABundle is PEM: the certificates to trust instead of the system's.
-	CABundle []byte
+	CABundle []byte `json:"-"`
 	// Checksums mode; "" is ChecksumsAuto.
-	Checksums Checksums
+	Checksums Checksums `json:"checksums,omitempty"`
 	// RequestTimeout is how long a connection may stay without progress; 0 is
 	// DefaultRequestTimeout. A request that makes progress has no limit.
-	RequestTimeout time.Duration
+	RequestTimeout time.Duration `json:"requestTimeout,omitempty"`
 	// MaxConnections is the maximum number of connections to the endpoint; further
 	// requests wait. 0 is DefaultMaxConnections. A download holds one until it ends.
-	MaxConnections int
+	MaxConnections int `json:"maxConnections,omitempty"`
 
 	// probes is set by ForProbe.
 	probes bool

@@ -57,7 +57,7 @@ func (c *crowd) add(t *testing.T, n int, size int64, sent int) {
 		}
 		c.ended.Go(func() {
 			if _, err := c.store.Put(t.Context(), source); !errors.Is(err, storage.ErrSource) {
-				t.Errorf("a source that broke off: %v", err)
+				t.Errorf("an interrupted source: %v", err)
 			}
 		})
 	}

@@ -123,7 +123,7 @@ func TestAwaitTellsFaults(t *testing.T) {
 	}
 	in = New(storage.Source{Reader: iotest.ErrReader(io.ErrUnexpectedEOF), Size: 8})
 	if err := in.Await(t.Context()); !errors.Is(err, storage.ErrSource) {
-		t.Errorf("a source that broke off: %v", err)
+		t.Errorf("an interrupted source: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -46,26 +46,26 @@ func celCases() []celCase {
 	}
 	const (
 		keys      = "accessKeyRef: {name: keys, key: a}, secretKeyRef: {name: keys, key: s}"
-		classes   = "must be at most 64 upper-case letters, digits and underscores, with no underscore first"
-		aDuration = "must be a duration, as 30s or 5m"
+		classes   = "must be at most 64 upper-case letters, digits and underscores, not starting with an underscore"
+		aDuration = "must be a duration such as 30s or 5m"
 		oneRef    = "exactly one of name with key, env and file must be set"
 	)
 	cases := []celCase{
 		{kind: "StorageBackend", field: "", message: "metadata.name must be at most 63 characters", name: strings.Repeat("n", 64), good: "{local: {path: /a}}", bad: "{local: {path: /a}}"},
 		backend("spec", "exactly one of s3 and local must be set", "{s3: {bucket: bbb}}", "{s3: {bucket: bbb}, local: {path: /a}}"),
 		changed("spec", "the kind of storage"+immutable, "{local: {path: /a}}", "{local: {path: /a}, access: ReadOnly}", "{s3: {bucket: bbb}}"),
-		backend("spec.probe", "timeout must not be longer than interval; unset, they are 15s and 1m", "{local: {path: /a}, probe: {interval: 10s, timeout: 10s}}", "{local: {path: /a}, probe: {interval: 10s, timeout: 11s}}"),
+		backend("spec.probe", "timeout must not be longer than interval; the defaults are 15s and 1m", "{local: {path: /a}, probe: {interval: 10s, timeout: 10s}}", "{local: {path: /a}, probe: {interval: 10s, timeout: 11s}}"),
 		backend("spec.probe.interval", "must be from 5s to 24h", "{local: {path: /a}, probe: {interval: 24h}}", "{local: {path: /a}, probe: {interval: 24h1s}}"),
 		backend("spec.probe.timeout", "must be from 1s to 5m", "{local: {path: /a}, probe: {interval: 1h, timeout: 5m}}", "{local: {path: /a}, probe: {interval: 1h, timeout: 301s}}"),
 		backend("spec.local.path", "path must not contain '..'", "{local: {path: /a/..b}}", "{local: {path: /a/../b}}"),
 		changed("spec.local.path", "path"+immutable, "{local: {path: /a}}", "{local: {path: /a}, access: ReadOnly}", "{local: {path: /b}}"),
 		backend("spec.s3", "accessKeyRef and secretKeyRef must be set together", "{s3: {bucket: bbb, "+keys+"}}", "{s3: {bucket: bbb, accessKeyRef: {name: keys, key: a}}}"),
-		backend("spec.s3", "sessionTokenRef needs accessKeyRef and secretKeyRef", "{s3: {bucket: bbb, "+keys+", sessionTokenRef: {name: keys, key: t}}}", "{s3: {bucket: bbb, sessionTokenRef: {name: keys, key: t}}}"),
+		backend("spec.s3", "sessionTokenRef requires accessKeyRef and secretKeyRef", "{s3: {bucket: bbb, "+keys+", sessionTokenRef: {name: keys, key: t}}}", "{s3: {bucket: bbb, sessionTokenRef: {name: keys, key: t}}}"),
 		changed("spec.s3", "keyPrefix"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, region: eu}}", "{s3: {bucket: bbb, keyPrefix: p}}"),
 		changed("spec.s3.keyPrefix", "keyPrefix"+immutable, "{s3: {bucket: bbb, keyPrefix: p}}", "{s3: {bucket: bbb, keyPrefix: p, region: eu}}", "{s3: {bucket: bbb, keyPrefix: q}}"),
-		backend("spec.s3.bucket", "must be 3 to 63 letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends", "{s3: {bucket: My_Bucket.a}}", "{s3: {bucket: 'My_Bucket!'}}"),
-		backend("spec.s3.region", "must be at most 64 lower-case letters, digits and hyphens, with no hyphen first", "{s3: {bucket: bbb, region: eu-1}}", "{s3: {bucket: bbb, region: EU-1}}"),
-		backend("spec.s3.keyPrefix", "must be segments of at most 255 letters, digits, '.', '_' and '-', none of which begins with a dot, with one slash between them and none at the ends",
+		backend("spec.s3.bucket", "must be 3 to 63 letters, digits, hyphens, underscores and single dots, starting and ending with a letter or digit", "{s3: {bucket: My_Bucket.a}}", "{s3: {bucket: 'My_Bucket!'}}"),
+		backend("spec.s3.region", "must be at most 64 lower-case letters, digits and hyphens, not starting with a hyphen", "{s3: {bucket: bbb, region: eu-1}}", "{s3: {bucket: bbb, region: EU-1}}"),
+		backend("spec.s3.keyPrefix", "must be segments of at most 255 letters, digits, '.', '_' and '-', separated by single slashes; no segment starts with a dot",
 			"{s3: {bucket: bbb, keyPrefix: a/b}}", "{s3: {bucket: bbb, keyPrefix: a/b/}}"),
 		backend("spec.s3.storageClass", classes, "{s3: {bucket: bbb, storageClass: STANDARD_IA}}", "{s3: {bucket: bbb, storageClass: Standard_IA}}"),
 		backend("spec.s3.storageClasses.hot", classes, "{s3: {bucket: bbb, storageClasses: {hot: A}}}", "{s3: {bucket: bbb, storageClasses: {hot: A-B}}}"),
@@ -82,24 +82,24 @@ func celCases() []celCase {
 		scheduled("the month must be from 1 to 12 or JAN to DEC", "0 0 * 1,10-12,feb *", "0 0 * 1-13 *"),
 		scheduled("the day of the week must be from 0 (Sunday) to 6 or SUN to SAT", "0 0 * * 0,1-6,SAT", "0 0 * * 7"),
 		changed("spec.s3.bucket", "bucket"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, endpointURL: 'http://a'}}", "{s3: {bucket: ccc}}"),
-		backend("spec.s3.endpointURL", "must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more", "{s3: {bucket: bbb, endpointURL: 'https://a:65535/'}}", "{s3: {bucket: bbb, endpointURL: 'https://a:65536/'}}"),
-		backend("spec.s3.endpointURL", "brackets must hold an IPv6 address", "{s3: {bucket: bbb, endpointURL: 'https://[2001:db8::1]:9000'}}", "{s3: {bucket: bbb, endpointURL: 'https://[1.2.3.4]:9000'}}"),
+		backend("spec.s3.endpointURL", "must be an http or https URL with only a host or address and an optional port from 1 to 65535", "{s3: {bucket: bbb, endpointURL: 'https://a:65535/'}}", "{s3: {bucket: bbb, endpointURL: 'https://a:65536/'}}"),
+		backend("spec.s3.endpointURL", "brackets must contain an IPv6 address", "{s3: {bucket: bbb, endpointURL: 'https://[2001:db8::1]:9000'}}", "{s3: {bucket: bbb, endpointURL: 'https://[1.2.3.4]:9000'}}"),
 		backend("spec.s3.requestTimeout", "must be from 1s to 10m", "{s3: {bucket: bbb, requestTimeout: 1s}}", "{s3: {bucket: bbb, requestTimeout: 999ms}}"),
-		backend("spec.verification.schedule", "must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)",
+		backend("spec.verification.schedule", "must be five cron fields separated by single spaces: minute, hour, day of the month, month, day of the week; minute and hour may be H or a range such as H(0-5)",
 			"{local: {path: /a}, verification: {schedule: H H(0-5) * JAN-DEC MON-FRI}}", "{local: {path: /a}, verification: {schedule: H H(0-5) H JAN-DEC MON-FRI}}"),
-		backend("spec.verification.timeZone", "must be the name of a time zone, as Europe/Berlin, and not Local", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: America/Argentina/Buenos_Aires}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: Local}}"),
+		backend("spec.verification.timeZone", "must be the name of a time zone such as Europe/Berlin, but not Local", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: America/Argentina/Buenos_Aires}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: Local}}"),
 		backend("spec.verification.rollingPeriod", "must be from 1h to 87600h", "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 87600h}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, rollingPeriod: 87600h1s}}"),
 		backend("spec.verification.bandwidth", "must be at least 64Ki bytes per second", "{local: {path: /a}, verification: {schedule: 0 3 * * *, bandwidth: 64Ki}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, bandwidth: 64k}}"),
 		backend("spec.verification.deadline", "must be from 1m to 168h", "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 1m}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, deadline: 59s}}"),
-		backend("spec.verification.resources.requests", "must be of cpu, memory and ephemeral-storage", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {requests: {cpu: 1, memory: 1Gi, ephemeral-storage: 1Gi}}}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {requests: {example.com/gpu: 1}}}}"),
-		backend("spec.verification.resources.limits", "must be of cpu, memory and ephemeral-storage", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {cpu: 1500m}}}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {hugepages-2Mi: 1Gi}}}}"),
-		{kind: "RoutingPolicy", field: "spec.rules[].match", message: "match must name producers or retentionClasses; leave match out to take everything",
+		backend("spec.verification.resources.requests", "must be limited to cpu, memory and ephemeral-storage", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {requests: {cpu: 1, memory: 1Gi, ephemeral-storage: 1Gi}}}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {requests: {example.com/gpu: 1}}}}"),
+		backend("spec.verification.resources.limits", "must be limited to cpu, memory and ephemeral-storage", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {cpu: 1500m}}}}", "{local: {path: /a}, verification: {schedule: 0 3 * * *, resources: {limits: {hugepages-2Mi: 1Gi}}}}"),
+		{kind: "RoutingPolicy", field: "spec.rules[].match", message: "match must name producers or retentionClasses; omit match to match everything",
 			good: "{rules: [{match: {producers: [a]}, backends: [b]}]}", bad: "{rules: [{match: {}, backends: [b]}]}"},
-		{kind: "RoutingPolicy", field: "spec.rules[].backends[]", message: "must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends",
+		{kind: "RoutingPolicy", field: "spec.rules[].backends[]", message: "must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', starting and ending with a letter or digit",
 			good: "{rules: [{backends: [a.b-1]}]}", bad: "{rules: [{backends: ['Not A Name!']}]}"},
-		{kind: "RoutingPolicy", field: "spec.rules[].match.producers[]", message: "must be 1 to 128 letters, digits, '_', '.' and '-', and '*' and '?' for any",
+		{kind: "RoutingPolicy", field: "spec.rules[].match.producers[]", message: "must be 1 to 128 letters, digits, '_', '.', '-' and the wildcards '*' and '?'",
 			good: "{rules: [{match: {producers: ['a-*.b_?']}, backends: [b]}]}", bad: "{rules: [{match: {producers: ['']}, backends: [b]}]}"},
-		{kind: "RoutingPolicy", field: "spec.rules[].match.retentionClasses[]", message: "must be 1 to 128 letters, digits, '_', '.' and '-', with a letter or digit first",
+		{kind: "RoutingPolicy", field: "spec.rules[].match.retentionClasses[]", message: "must be 1 to 128 letters, digits, '_', '.' and '-', starting with a letter or digit",
 			good: "{rules: [{match: {retentionClasses: [a-b_c.1]}, backends: [b]}]}", bad: "{rules: [{match: {retentionClasses: ['a*']}, backends: [b]}]}"},
 		{kind: "Package", field: "", message: "packages are kept by the registry: push one with artifactstore push", bad: "{}"},
 	}

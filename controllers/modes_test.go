@@ -117,16 +117,16 @@ func TestBothModesRefuse(t *testing.T) {
 		}
 	}
 	bad["{s3: {bucket: bbb, accessKeyRef: {env: A}}}"] = "accessKeyRef and secretKeyRef must be set together"
-	bad["{s3: {bucket: bbb, sessionTokenRef: {env: A}}}"] = "sessionTokenRef needs accessKeyRef and secretKeyRef"
+	bad["{s3: {bucket: bbb, sessionTokenRef: {env: A}}}"] = "sessionTokenRef requires accessKeyRef and secretKeyRef"
 	for _, rest := range []string{"interval: 4s", "interval: 25h", "interval: often", "timeout: 999ms", "timeout: 6m", "failureThreshold: 0", "failureThreshold: 21"} {
 		field, _, _ := strings.Cut(rest, ":")
 		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "spec.probe." + field
 	}
 	for _, both := range []string{"interval: 10s", "timeout: 61s", "interval: 10s, timeout: 11s"} {
-		bad["{s3: {bucket: bbb}, probe: {"+both+"}}"] = "timeout must not be longer than interval; unset, they are 15s and 1m"
+		bad["{s3: {bucket: bbb}, probe: {"+both+"}}"] = "timeout must not be longer than interval; the defaults are 15s and 1m"
 	}
 	for _, rest := range []string{"interval: 1d", "interval: -5s", "timeout: '1'", "interval: 9999999h", "timeout: 1m 30s", "timeout: 1us"} {
-		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "must be a duration, as 30s or 5m"
+		bad["{s3: {bucket: bbb}, probe: {"+rest+"}}"] = "must be a duration such as 30s or 5m"
 	}
 	verification := func(field, rest string) {
 		bad["{local: {path: a}, verification: {schedule: 0 3 * * *, "+rest+"}}"] = "spec.verification." + field

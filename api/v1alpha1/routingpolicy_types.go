@@ -53,20 +53,20 @@ type RoutingRule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=63
-	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', with a letter or digit at its ends"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="must be the name of a StorageBackend: at most 63 lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"
 	// +listType=atomic
 	// +required
 	Backends []string `json:"backends"`
 }
 
 // RoutingMatch matches if all parts that are set match.
-// +kubebuilder:validation:XValidation:rule="has(self.producers) || has(self.retentionClasses)",message="match must name producers or retentionClasses; leave match out to take everything"
+// +kubebuilder:validation:XValidation:rule="has(self.producers) || has(self.retentionClasses)",message="match must name producers or retentionClasses; omit match to match everything"
 type RoutingMatch struct {
 	// Producers are globs: "*" matches any run of characters, "?" one character.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9_.*?-]+$')",message="must be 1 to 128 letters, digits, '_', '.' and '-', and '*' and '?' for any"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9_.*?-]+$')",message="must be 1 to 128 letters, digits, '_', '.', '-' and the wildcards '*' and '?'"
 	// +listType=atomic
 	// +optional
 	Producers []string `json:"producers,omitempty"`
@@ -74,7 +74,7 @@ type RoutingMatch struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')",message="must be 1 to 128 letters, digits, '_', '.' and '-', with a letter or digit first"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9_.-]*$')",message="must be 1 to 128 letters, digits, '_', '.' and '-', starting with a letter or digit"
 	// +listType=atomic
 	// +optional
 	RetentionClasses []string `json:"retentionClasses,omitempty"`

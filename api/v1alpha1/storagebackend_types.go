@@ -89,13 +89,13 @@ type StorageBackendSpec struct {
 }
 
 // ProbeSpec configures the probe, which puts, reads, heads and deletes one object of 1 KiB.
-// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || [self.timeout, self.interval].exists(d, !d.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval; unset, they are 15s and 1m"
+// +kubebuilder:validation:XValidation:rule="!has(self.timeout) || !has(self.interval) || [self.timeout, self.interval].exists(d, !d.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')) || duration(self.timeout) <= duration(self.interval)",message="timeout must not be longer than interval; the defaults are 15s and 1m"
 type ProbeSpec struct {
 	// Interval between two probes, 5s to 24h. A jitter of up to 10 % is added.
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration such as 30s or 5m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="must be from 5s to 24h"
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
@@ -103,7 +103,7 @@ type ProbeSpec struct {
 	// +kubebuilder:default="15s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration such as 30s or 5m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
@@ -137,31 +137,31 @@ type LocalSpec struct {
 // change as long as they lead to the same place; bucket and keyPrefix are immutable.
 // +kubebuilder:validation:XValidation:rule="has(self.keyPrefix) == has(oldSelf.keyPrefix)",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
 // +kubebuilder:validation:XValidation:rule="has(self.accessKeyRef) == has(self.secretKeyRef)",message="accessKeyRef and secretKeyRef must be set together"
-// +kubebuilder:validation:XValidation:rule="!has(self.sessionTokenRef) || has(self.accessKeyRef)",message="sessionTokenRef needs accessKeyRef and secretKeyRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTokenRef) || has(self.accessKeyRef)",message="sessionTokenRef requires accessKeyRef and secretKeyRef"
 type S3Spec struct {
 	// EndpointURL of the server, http or https, without path. Default: Amazon S3 in the region.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$')",message="must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('[') || isIP(self.split('[')[1].split(']')[0]) && ip(self.split('[')[1].split(']')[0]).family() == 6",message="brackets must hold an IPv6 address"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$')",message="must be an http or https URL with only a host or address and an optional port from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('[') || isIP(self.split('[')[1].split(']')[0]) && ip(self.split('[')[1].split(']')[0]).family() == 6",message="brackets must contain an IPv6 address"
 	// +optional
 	EndpointURL string `json:"endpointURL,omitempty"`
 	// Region used in signatures.
 	// +kubebuilder:default=us-east-1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[a-z0-9][a-z0-9-]*$')",message="must be at most 64 lower-case letters, digits and hyphens, with no hyphen first"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[a-z0-9][a-z0-9-]*$')",message="must be at most 64 lower-case letters, digits and hyphens, not starting with a hyphen"
 	// +optional
 	Region string `json:"region,omitempty"`
 	// Bucket must exist; it is never created.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$') && !self.contains('..')",message="must be 3 to 63 letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$') && !self.contains('..')",message="must be 3 to 63 letters, digits, hyphens, underscores and single dots, starting and ending with a letter or digit"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +required
 	Bucket string `json:"bucket"`
 	// KeyPrefix is prepended to every key. It has no slash at either end.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$')",message="must be segments of at most 255 letters, digits, '.', '_' and '-', none of which begins with a dot, with one slash between them and none at the ends"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$')",message="must be segments of at most 255 letters, digits, '.', '_' and '-', separated by single slashes; no segment starts with a dot"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +optional
 	KeyPrefix string `json:"keyPrefix,omitempty"`
@@ -176,7 +176,7 @@ type S3Spec struct {
 	SessionTokenRef *ValueRef `json:"sessionTokenRef,omitempty"`
 	// StorageClass of new objects. Default: the server's default.
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, not starting with an underscore"
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
 	// StorageClasses of new objects by the retrieval tier of their package. A
@@ -222,7 +222,7 @@ type S3Spec struct {
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration such as 30s or 5m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="must be from 1s to 10m"
 	// +optional
 	RequestTimeout *metav1.Duration `json:"requestTimeout,omitempty"`
@@ -237,15 +237,15 @@ type S3Spec struct {
 // StorageClasses maps each retrieval tier to a storage class of the server.
 type StorageClasses struct {
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, not starting with an underscore"
 	// +optional
 	Hot string `json:"hot,omitempty"`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, not starting with an underscore"
 	// +optional
 	Warm string `json:"warm,omitempty"`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, with no underscore first"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Z0-9][A-Z0-9_]*$')",message="must be at most 64 upper-case letters, digits and underscores, not starting with an underscore"
 	// +optional
 	Cold string `json:"cold,omitempty"`
 }

@@ -32,7 +32,7 @@ type VerificationSpec struct {
 	// name, H(0-5) for one in that range, so that backends start at different times.
 	// +kubebuilder:validation:MinLength=9
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^((H|H\\([0-9]{1,2}-[0-9]{1,2}\\)|[0-9*,/-]+) ){2}[0-9*,/?-]+ [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/?-]+$')",message="must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^((H|H\\([0-9]{1,2}-[0-9]{1,2}\\)|[0-9*,/-]+) ){2}[0-9*,/?-]+ [0-9A-Za-z*,/-]+ [0-9A-Za-z*,/?-]+$')",message="must be five cron fields separated by single spaces: minute, hour, day of the month, month, day of the week; minute and hour may be H or a range such as H(0-5)"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]*[,(-])?([6-9][0-9]|[0-9]{3})')",message="the minute must be from 0 to 59"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^[^ ]+ ([^ ]*[,(-])?(2[4-9]|[3-9][0-9]|[0-9]{3})')",message="the hour must be from 0 to 23"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){2}([^ ]*[,(-])?(0+([^0-9]|$)|3[2-9]|[4-9][0-9]|[0-9]{3})')",message="the day of the month must be from 1 to 31"
@@ -44,7 +44,7 @@ type VerificationSpec struct {
 	// +kubebuilder:default="Etc/UTC"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self != 'Local' && self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')",message="must be the name of a time zone, as Europe/Berlin, and not Local"
+	// +kubebuilder:validation:XValidation:rule="self != 'Local' && self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')",message="must be the name of a time zone such as Europe/Berlin, but not Local"
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
 	// Mode: Full reads every object in each run. Rolling reads objects never
@@ -58,7 +58,7 @@ type VerificationSpec struct {
 	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration such as 30s or 5m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
 	// +optional
 	RollingPeriod *metav1.Duration `json:"rollingPeriod,omitempty"`
@@ -77,7 +77,7 @@ type VerificationSpec struct {
 	// +kubebuilder:default="6h"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration, as 30s or 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$')",message="must be a duration such as 30s or 5m"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([0-9]{1,5}([.][0-9]+)?[hm]|[0-9]{1,9}([.][0-9]+)?m?s){1,3}$') || duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="must be from 1m to 168h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -97,13 +97,13 @@ type VerificationResources struct {
 	// Requests of the pod.
 	// +kubebuilder:default={cpu: "100m", memory: "64Mi"}
 	// +kubebuilder:validation:MaxProperties=3
-	// +kubebuilder:validation:XValidation:rule="self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",message="must be of cpu, memory and ephemeral-storage"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",message="must be limited to cpu, memory and ephemeral-storage"
 	// +optional
 	Requests corev1.ResourceList `json:"requests,omitempty"`
 	// Limits of the pod.
 	// +kubebuilder:default={memory: "256Mi"}
 	// +kubebuilder:validation:MaxProperties=3
-	// +kubebuilder:validation:XValidation:rule="self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",message="must be of cpu, memory and ephemeral-storage"
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",message="must be limited to cpu, memory and ephemeral-storage"
 	// +optional
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 }

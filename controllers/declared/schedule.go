@@ -54,11 +54,11 @@ const (
 // belongs to: H is always the same number for it. Errors name the field.
 func parseSchedule(text, zone, key string) (Schedule, error) {
 	if len(text) < minSchedule || len(text) > maxSchedule || !scheduleShape.MatchString(text) {
-		return Schedule{}, fmt.Errorf("schedule: %.40q must be five fields of cron with one space between them: minute, hour, day of the month, month, day of the week; minute and hour may be H or as H(0-5)", text)
+		return Schedule{}, fmt.Errorf("schedule: %.40q must be five cron fields separated by single spaces: minute, hour, day of the month, month, day of the week; minute and hour may be H or a range such as H(0-5)", text)
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil || zone == "" || zone == "Local" {
-		return Schedule{}, fmt.Errorf("timeZone: %.70q must be the name of a time zone, as Europe/Berlin, and not Local", zone)
+		return Schedule{}, fmt.Errorf("timeZone: %.70q must be the name of a time zone such as Europe/Berlin, but not Local", zone)
 	}
 	fields := strings.Split(text, " ")
 	for i, field := range cronFields {

@@ -9,20 +9,20 @@ import (
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	for document, want := range map[string]string{
-		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://user:pass@host'}}":                                    "spec.s3.endpointURL: must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more",
+		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://user:pass@host'}}":                                    "spec.s3.endpointURL: must be an http or https URL with only a host or address and an optional port from 1 to 65535",
 		"StorageBackend a {s3: {bucket: ab}}":                                                                           `spec.s3.bucket: "ab" must be at least 3 characters`,
 		"StorageBackend a {s3: {region: a}}":                                                                            "spec.s3.bucket: must be set",
 		"StorageBackend a {s3: {bucket: bbb, maxConnections: 1025}}":                                                    "spec.s3.maxConnections: 1025 must be at most 1024",
 		"StorageBackend a {s3: {bucket: bbb, multipartChunkBytes: 100}}":                                                "spec.s3.multipartChunkBytes: 100 must be at least 5242880",
 		"StorageBackend a {s3: {bucket: bbb, maxConnections: many}}":                                                    "spec.s3.maxConnections: must be of type integer, is string",
-		"StorageBackend a {s3: {bucket: bbb, requestTimeout: soon}}":                                                    `spec.s3.requestTimeout: "soon" must be a duration, as 30s or 5m`,
+		"StorageBackend a {s3: {bucket: bbb, requestTimeout: soon}}":                                                    `spec.s3.requestTimeout: "soon" must be a duration such as 30s or 5m`,
 		"StorageBackend a {s3: {bucket: bbb, sse: none}}":                                                               `spec.s3.sse: "none" must be one of "None", "SSE-S3"`,
 		"StorageBackend a {local: {path: ''}}":                                                                          "spec.local.path: must not be empty",
 		"StorageBackend a {local: {path: a, color: red}}":                                                               "spec.local.color: unknown field",
 		"StorageBackend a {access: ReadWrite}":                                                                          "spec: exactly one of s3 and local must be set",
 		"StorageBackend a {local: {path: a}, probe: {failureThreshold: 0}}":                                             "spec.probe.failureThreshold: 0 must be at least 1",
 		"StorageBackend a {local: {path: a}, verification: {mode: Full}}":                                               "spec.verification.schedule: must be set",
-		"StorageBackend a {local: {path: a}, verification: {schedule: 0 3 * * *, timeZone: A}}":                         `spec.verification.timeZone: "A" must be the name of a time zone, as Europe/Berlin, and not Local`,
+		"StorageBackend a {local: {path: a}, verification: {schedule: 0 3 * * *, timeZone: A}}":                         `spec.verification.timeZone: "A" must be the name of a time zone such as Europe/Berlin, but not Local`,
 		"StorageBackend a {local: {path: a}, verification: {schedule: 0 3 * * *, resources: {limits: {memory: much}}}}": `spec.verification.resources.limits.memory: "much" must be a quantity, for example 500m or 64Mi`,
 		"StorageBackend Not_A_Name {local: {path: a}}":                                                                  "metadata.name: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
 		"RoutingPolicy a {rules: []}":                                                                                   "spec.rules: at least 1 must be given",

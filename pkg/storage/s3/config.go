@@ -125,13 +125,13 @@ func (c Config) Validate() error {
 		return err
 	}
 	if len(d.Region) > MaxRegion || !regionRegexp.MatchString(d.Region) {
-		return fmt.Errorf("region: %.70q must be at most %d lower-case letters, digits and hyphens, with no hyphen first", d.Region, MaxRegion)
+		return fmt.Errorf("region: %.70q must be at most %d lower-case letters, digits and hyphens, not starting with a hyphen", d.Region, MaxRegion)
 	}
 	if d.Bucket == "" {
 		return errors.New("bucket: must not be empty")
 	}
 	if len(d.Bucket) < MinBucket || len(d.Bucket) > MaxBucket || !bucketRegexp.MatchString(d.Bucket) || strings.Contains(d.Bucket, "..") {
-		return fmt.Errorf("bucket: %.70q must be %d to %d letters, digits, hyphens, underscores and single dots, with a letter or digit at its ends", d.Bucket, MinBucket, MaxBucket)
+		return fmt.Errorf("bucket: %.70q must be %d to %d letters, digits, hyphens, underscores and single dots, starting and ending with a letter or digit", d.Bucket, MinBucket, MaxBucket)
 	}
 	if err := validateKeyPrefix(d.ownPrefix()); err != nil {
 		return err
@@ -161,7 +161,7 @@ func validateEndpoint(endpoint string) error {
 	case len(endpoint) > MaxEndpoint:
 		return fmt.Errorf("endpointURL: must be at most %d characters, is %d", MaxEndpoint, len(endpoint))
 	case !bracketsHoldIPv6(endpoint):
-		return errors.New("endpointURL: brackets must hold an IPv6 address")
+		return errors.New("endpointURL: brackets must contain an IPv6 address")
 	case err != nil:
 		return errors.New("endpointURL: is not a URL")
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
@@ -175,7 +175,7 @@ func validateEndpoint(endpoint string) error {
 	case parsed.Path != "" && parsed.Path != "/":
 		return errors.New("endpointURL: must not contain a path: the bucket and keyPrefix have fields of their own")
 	case !endpointRegexp.MatchString(endpoint):
-		return errors.New("endpointURL: must be an http or https URL of a host or address, with a port from 1 to 65535 or without, and nothing more")
+		return errors.New("endpointURL: must be an http or https URL with only a host or address and an optional port from 1 to 65535")
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func validateKeyPrefix(prefix string) error {
 		return fmt.Errorf("keyPrefix: must be at most %d characters, is %d", MaxKeyPrefix, len(prefix))
 	case !keyPrefixRegexp.MatchString(prefix):
 		return fmt.Errorf("keyPrefix: %.80q must be segments of at most 255 letters, digits, '.', '_' and '-', "+
-			"none of which begins with a dot, with one slash between them and none at the ends", prefix)
+			"separated by single slashes; no segment starts with a dot", prefix)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (c Config) ownPrefix() string {
 func validateClasses(c Config) error {
 	check := func(field, class string) error {
 		if class != "" && (len(class) > MaxStorageClass || !storageClassRegexp.MatchString(class)) {
-			return fmt.Errorf("%s: %.70q must be at most %d upper-case letters, digits and underscores, with no underscore first", field, class, MaxStorageClass)
+			return fmt.Errorf("%s: %.70q must be at most %d upper-case letters, digits and underscores, not starting with an underscore", field, class, MaxStorageClass)
 		}
 		return nil
 	}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/test/built"
 )
 
 // startDeadline bounds the time until a manager's backends are ready.
@@ -37,16 +37,6 @@ func TestEmbedded(t *testing.T) {
 		},
 	})
 }
-
-// buildManager builds the server once for all scripts.
-var buildManager = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(buildDir, "manager")
-	out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "../manager").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("building the manager: %w\n%s", err, out)
-	}
-	return path, err
-})
 
 type processKey struct{}
 
@@ -70,20 +60,20 @@ func manager(ts *testscript.TestScript, neg bool, args []string) {
 	case !neg && len(args) == 1 && args[0] == "stop" && p.command != nil:
 		ts.Check(p.stop())
 	case !neg && len(args) > 1 && args[0] == "views":
-		path, err := buildManager()
+		folder, err := built.Products()
 		ts.Check(err)
-		ts.Check(ts.Exec(path, args...))
+		ts.Check(ts.Exec(filepath.Join(folder, "manager"), args...))
 	default:
 		ts.Fatalf("usage: manager start BACKENDS FLAG... | manager stop | manager views VERB FLAG...")
 	}
 }
 
 func (p *process) start(ts *testscript.TestScript, backends string, flags []string) {
-	path, err := buildManager()
+	folder, err := built.Products()
 	ts.Check(err)
 	p.log, err = os.Create(ts.MkAbs("manager.log"))
 	ts.Check(err)
-	p.command = exec.Command(path, append([]string{"--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0"}, flags...)...)
+	p.command = exec.Command(filepath.Join(folder, "manager"), append([]string{"--config-dir", ts.MkAbs("config"), "--data-dir", ts.MkAbs("data"), "--listen", "127.0.0.1:0"}, flags...)...)
 	p.command.Stdout, p.command.Stderr = p.log, p.log
 	ts.Check(p.command.Start())
 	ts.Defer(func() { _ = p.stop() }) // after a failed script a clean exit does not matter

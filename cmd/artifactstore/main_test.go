@@ -11,23 +11,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
-// buildDir holds programs that tests build, while they run.
-var buildDir string
-
 func TestMain(m *testing.M) {
-	testscript.Main(withBuildDir{m}, map[string]func(){"artifactstore": main})
-}
-
-// withBuildDir cleans up after all tests: testscript.Main does not return.
-type withBuildDir struct{ tests *testing.M }
-
-func (m withBuildDir) Run() int {
-	var err error
-	if buildDir, err = os.MkdirTemp("", "artifactstore-test-"); err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(buildDir)
-	return m.tests.Run()
+	testscript.Main(m, map[string]func(){"artifactstore": main})
 }
 
 // TestLocal runs scripts that need no registry. The server address leads nowhere,

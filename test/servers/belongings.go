@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"github.com/coulomb/artifact-store/test/built"
 )
 
 // Start starts a command that the kernel kills when this process ends, however
@@ -34,4 +36,4 @@ func folderIn(parent, name string) (string, error) {
 
 // Root is the repository's root: the nearest folder above the working
 // directory with a go.mod.
-func Root() (string, error) { return root() }
+func Root() (string, error) { return built.Root() }

@@ -122,28 +122,9 @@ func keepPipeOf(dog *exec.Cmd) error {
 	return nil
 }
 
-// root is the repository's root: the nearest folder above the working
-// directory with a go.mod of its own.
-func root() (string, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder, nil
-		}
-		parent := filepath.Dir(folder)
-		if parent == folder {
-			return "", fmt.Errorf("no go.mod in the working directory or above")
-		}
-		folder = parent
-	}
-}
-
 // toolFolder asks the script that builds the tools where they are, and checks that the programs are there.
 func toolFolder(name string, programs ...string) (string, error) {
-	top, err := root()
+	top, err := Root()
 	if err != nil {
 		return "", err
 	}

@@ -38,45 +38,13 @@ func (k kind) problem(detail string, fields ...wire.FieldError) *problem {
 // typed errors are sent, never err.Error(): what wraps them may name paths,
 // hosts and queries. An error that is not in the table is problemInternal.
 func problemOf(err error) *problem {
-	var (
-		own       *problem
-		tooLarge  *http.MaxBytesError
-		invalid   *registry.InvalidError
-		conflict  *registry.ConflictError
-		missing   *registry.IncompleteError
-		mismatch  *storage.MismatchError
-		notReady  *placement.NotReadyError
-		noRule    *placement.NoRuleError
-		offset    *registry.OffsetError
-		length    *registry.LengthError
-		abandoned *registry.AbandonedError
-		held      *registry.RemovalsHeldError
-		unknown   *access.UnauthenticatedError
-		denied    *access.ForbiddenError
-		matching  = problemInternal
-	)
-	if errors.As(err, &own) {
+	if own, is := errors.AsType[*problem](err); is {
 		return own
 	}
-	if errors.Is(err, serving.ErrHost) {
-		return problemHost.problem("this server accepts requests from its own machine only", wire.At("Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"))
-	}
-	if errors.Is(err, serving.ErrStalled) {
-		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))
-	}
-	if errors.As(err, &tooLarge) {
-		return problemBody.problem("", wire.At("body", "must be at most "+byteCount(tooLarge.Limit)))
-	}
-	if errors.As(err, &length) {
-		p := kind(wire.LengthKind).problem(length.Error(), wire.At(wire.UploadLength, length.Error()))
-		p.ExpectedLength, p.ProvidedLength = &length.Want, &length.Got
+	if p := requestProblem(err); p != nil {
 		return p
 	}
-	if errors.As(err, &offset) {
-		p := kind(wire.OffsetKind).problem(offset.Error(), wire.At(wire.UploadOffset, offset.Error()))
-		p.ExpectedOffset, p.ProvidedOffset = &offset.Want, &offset.Got
-		return p
-	}
+	matching := problemInternal
 	for _, k := range wire.Kinds {
 		if errors.Is(err, k.Target) {
 			matching = kind(k)
@@ -84,57 +52,86 @@ func problemOf(err error) *problem {
 		}
 	}
 	p := matching.problem("")
-	switch matching.Target {
-	case registry.ErrInvalid:
-		if errors.As(err, &invalid) {
-			p.Detail, p.Errors = invalid.Error(), []wire.FieldError{wire.At(invalid.Field, invalid.Message)}
-		}
-	case registry.ErrConflict:
-		if errors.As(err, &conflict) {
-			p.Detail, p.Errors, p.Existing = conflict.Error(), []wire.FieldError{wire.At(conflict.Field, conflict.Message)}, conflict.Existing
-		}
-	case registry.ErrUnauthenticated:
-		if errors.As(err, &unknown) {
-			p.Detail, p.Errors = unknown.Message, []wire.FieldError{wire.At("Authorization", unknown.Message)}
-		}
-	case registry.ErrForbidden:
-		if errors.As(err, &denied) {
-			p.Detail = denied.Error()
-			p.Denied = &wire.Denied{Who: denied.Who, Verb: denied.What.Verb, Resource: denied.What.Resource + "." + access.Group, Name: denied.What.Name}
-		}
-	case registry.ErrIncomplete:
-		if errors.As(err, &missing) {
-			p.Detail, p.Incomplete = missing.Error(), &wire.IncompleteFiles{Count: missing.Count, Paths: missing.Paths}
-			p.Errors = []wire.FieldError{wire.At("files", "some have no bytes yet")}
-		}
-	case storage.ErrMismatch:
-		if errors.As(err, &mismatch) {
-			p.Detail, p.Errors = mismatch.Error(), []wire.FieldError{wire.At(mismatchField(mismatch), mismatch.Error())}
-			p.Mismatch = &wire.Mismatch{Want: mismatch.Want, Got: mismatch.Got, WantSize: mismatch.WantSize, GotSize: mismatch.GotSize}
-		}
-	case registry.ErrAbandoned:
-		if errors.As(err, &abandoned) {
-			p.Detail = abandoned.Error()
-			p.Abandoned = &wire.Abandoned{Backend: abandoned.Backend, BackendID: abandoned.BackendID, Position: abandoned.Position}
-		}
-	case registry.ErrRemovalsHeld:
-		if errors.As(err, &held) {
-			p.Detail, p.Until = held.Error(), &held.Until
-		}
+	p.describe(err, matching.Target)
+	return p
+}
+
+// requestProblem answers errors that are not in the table: those of package
+// serving, and those of the upload draft. nil means that err is none of them.
+func requestProblem(err error) *problem {
+	if errors.Is(err, serving.ErrHost) {
+		return problemHost.problem("this server accepts requests from its own machine only", wire.At("Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"))
+	}
+	if errors.Is(err, serving.ErrStalled) {
+		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))
+	}
+	if tooLarge, is := errors.AsType[*http.MaxBytesError](err); is {
+		return problemBody.problem("", wire.At("body", "must be at most "+byteCount(tooLarge.Limit)))
+	}
+	if length, is := errors.AsType[*registry.LengthError](err); is {
+		p := kind(wire.LengthKind).problem(length.Error(), wire.At(wire.UploadLength, length.Error()))
+		p.ExpectedLength, p.ProvidedLength = &length.Want, &length.Got
+		return p
+	}
+	if offset, is := errors.AsType[*registry.OffsetError](err); is {
+		p := kind(wire.OffsetKind).problem(offset.Error(), wire.At(wire.UploadOffset, offset.Error()))
+		p.ExpectedOffset, p.ProvidedOffset = &offset.Want, &offset.Got
+		return p
+	}
+	return nil
+}
+
+// describe adds the data of err, which is a target.
+func (p *problem) describe(err, target error) {
+	switch target {
 	case storage.ErrRange:
 		p.Errors = []wire.FieldError{wire.At("Range", "is outside the blob")}
 	case storage.ErrSource:
 		p.Errors = []wire.FieldError{wire.At("body", "ended before it was complete")}
+	case storage.ErrMismatch:
+		if e, is := errors.AsType[*storage.MismatchError](err); is {
+			p.Detail, p.Errors = e.Error(), []wire.FieldError{wire.At(mismatchField(e), e.Error())}
+			p.Mismatch = &wire.Mismatch{Want: e.Want, Got: e.Got, WantSize: e.WantSize, GotSize: e.GotSize}
+		}
+	case registry.ErrInvalid:
+		if e, is := errors.AsType[*registry.InvalidError](err); is {
+			p.Detail, p.Errors = e.Error(), []wire.FieldError{wire.At(e.Field, e.Message)}
+		}
+	case registry.ErrConflict:
+		if e, is := errors.AsType[*registry.ConflictError](err); is {
+			p.Detail, p.Errors, p.Existing = e.Error(), []wire.FieldError{wire.At(e.Field, e.Message)}, e.Existing
+		}
+	case registry.ErrUnauthenticated:
+		if e, is := errors.AsType[*access.UnauthenticatedError](err); is {
+			p.Detail, p.Errors = e.Message, []wire.FieldError{wire.At("Authorization", e.Message)}
+		}
+	case registry.ErrForbidden:
+		if e, is := errors.AsType[*access.ForbiddenError](err); is {
+			p.Detail = e.Error()
+			p.Denied = &wire.Denied{Who: e.Who, Verb: e.What.Verb, Resource: e.What.Resource + "." + access.Group, Name: e.What.Name}
+		}
+	case registry.ErrIncomplete:
+		if e, is := errors.AsType[*registry.IncompleteError](err); is {
+			p.Detail, p.Incomplete = e.Error(), &wire.IncompleteFiles{Count: e.Count, Paths: e.Paths}
+			p.Errors = []wire.FieldError{wire.At("files", "some have no bytes yet")}
+		}
+	case registry.ErrAbandoned:
+		if e, is := errors.AsType[*registry.AbandonedError](err); is {
+			p.Detail, p.Abandoned = e.Error(), &wire.Abandoned{Backend: e.Backend, BackendID: e.BackendID, Position: e.Position}
+		}
+	case registry.ErrRemovalsHeld:
+		if e, is := errors.AsType[*registry.RemovalsHeldError](err); is {
+			p.Detail, p.Until = e.Error(), &e.Until
+		}
 	case registry.ErrNoReadyBackend:
-		if errors.As(err, &notReady) {
-			p.Detail, p.Explanation = notReady.Explanation.Reason, &notReady.Explanation
+		if e, is := errors.AsType[*placement.NotReadyError](err); is {
+			p.Detail, p.Explanation = e.Explanation.Reason, &e.Explanation
 		}
 	case registry.ErrNoRule:
-		if errors.As(err, &noRule) {
-			p.Detail, p.Explanation = noRule.Explanation.Reason, &noRule.Explanation
+		if e, is := errors.AsType[*placement.NoRuleError](err); is {
+			p.Detail, p.Explanation = e.Explanation.Reason, &e.Explanation
 		}
 	}
-	return p
 }
 
 // placeProblem is problemOf with the text of the driver, the marker or the

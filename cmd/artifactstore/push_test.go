@@ -114,7 +114,7 @@ func TestPushFails(t *testing.T) {
 		}, `asks for "../../etc/passwd", which was not declared`, exitFailed},
 		"registry forgets to ask": {func(m *memory, _ string) {
 			m.onDeclare = func(d *registry.Declared) { d.Send = nil }
-		}, "declared without bytes", exitFailed},
+		}, "declared files are missing", exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

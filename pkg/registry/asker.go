@@ -7,7 +7,7 @@ type actorKey struct{}
 // Anonymous is the actor where none was set.
 const Anonymous = "anonymous"
 
-// WithActor names who asks: what events are logged under.
+// WithActor names the caller, under whose name events are logged.
 func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }
@@ -22,9 +22,8 @@ func ActorOf(ctx context.Context) string {
 
 type holderKey struct{}
 
-// WithHolder names a producer whose package the blob that is asked for belongs
-// to, as far as the caller knows. It is a hint for whoever decides whether he
-// may have it, and grants nothing.
+// WithHolder names a producer whose package has the requested blob, as far as the
+// caller knows. It is a hint for the access decision and grants nothing.
 func WithHolder(ctx context.Context, producer string) context.Context {
 	return context.WithValue(ctx, holderKey{}, producer)
 }

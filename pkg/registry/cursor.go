@@ -7,8 +7,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// PackagePageLimit is how many packages a page has that was asked for with
-// this limit. *InvalidError on "limit".
+// PackagePageLimit is how many packages a page has if this limit is asked for.
+// *InvalidError on "limit".
 func PackagePageLimit(asked int) (int, error) {
 	return pageLimit(asked, DefaultPackagePage, MaxPackagePage)
 }
@@ -35,10 +35,10 @@ func PackageCursor(last PackageRef) string {
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
-// CursorAt is an After with which a listing begins at a producer's first package.
+// CursorAt is an After that makes a listing begin at a producer's first package.
 func CursorAt(producer string) string { return PackageCursor(PackageRef{Producer: producer}) }
 
-// CursorProducer returns the producer that a listing goes on at, "" for the
+// CursorProducer returns the producer at which a listing continues, "" for the
 // start. *InvalidError on "after".
 func CursorProducer(cursor string) (string, error) {
 	after, err := ParsePackageCursor(cursor)

@@ -9,20 +9,20 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
-// The sentinels that callers tell apart. Those of storage and placement pass
-// through: storage.ErrMismatch, storage.ErrRange, storage.ErrUnreachable, placement.ErrNoReadyBackend, …
+// The sentinels that callers tell apart. Those of storage, placement and
+// registrar pass unchanged: storage.ErrMismatch, storage.ErrRange, storage.ErrUnreachable, placement.ErrNoReadyBackend, …
 var (
 	// ErrInvalid: the caller's input is wrong. Always an *InvalidError.
 	ErrInvalid = errors.New("invalid input")
 	// ErrNotFound: there is no such package, blob, session or backend (or the caller may not know of it).
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: what is there already says otherwise. Always a *ConflictError.
+	// ErrConflict: the request contradicts what exists. Always a *ConflictError.
 	ErrConflict = errors.New("conflict")
-	// ErrPublished: the session is sealed.
+	// ErrPublished: the session is sealed and cannot change.
 	ErrPublished = errors.New("the upload session is published")
 	// ErrExpired: the session's time is over.
 	ErrExpired = errors.New("the upload session has expired")
-	// ErrIncomplete: files are declared whose bytes were not sent. Always an *IncompleteError.
+	// ErrIncomplete: bytes of declared files were not sent. Always an *IncompleteError.
 	ErrIncomplete = errors.New("bytes are missing")
 	// ErrNoReadyBackend and ErrNoRule are the routing table's.
 	ErrNoReadyBackend = placement.ErrNoReadyBackend
@@ -38,11 +38,11 @@ var (
 	// ErrRemovalsHeld: the log was recovered from an older copy, and nothing is
 	// removed for a while. Always a *RemovalsHeldError.
 	ErrRemovalsHeld = errors.New("removals are held back")
-	// ErrFailedLocation: the log names the blob, and its bytes were found corrupt or missing everywhere.
-	ErrFailedLocation = errors.New("every copy of the blob was found corrupt or missing")
-	// ErrAbandoned: the log names the blob, and every backend that held it was given up.
-	ErrAbandoned = errors.New("the backend that held the blob was given up")
-	// ErrUnavailable: the blob's backend is not declared or not reachable now.
+	// ErrFailedLocation: the log names the blob, and every copy is corrupt or missing.
+	ErrFailedLocation = errors.New("every copy of the blob is corrupt or missing")
+	// ErrAbandoned: the log names the blob, and every backend that held it was abandoned.
+	ErrAbandoned = errors.New("the backend that held the blob was abandoned")
+	// ErrUnavailable: the backend is not declared, or not reachable now.
 	ErrUnavailable = errors.New("the backend that holds the blob is not available")
 	// ErrUnauthenticated, ErrForbidden and ErrAccessUnknown come from what
 	// guards a registry (pkg/access): nobody knows who asks; who asks may not do
@@ -52,8 +52,8 @@ var (
 	ErrAccessUnknown   = errors.New("who may do what cannot be found out now")
 )
 
-// UnavailableError says why: the reason ("" for none) and the message of the
-// first thing that is wrong with the backend. They may name its place.
+// UnavailableError says why a backend is not available: the reason ("" for
+// none) and the message of its first problem. They may name its place.
 type UnavailableError struct{ Backend, Reason, Message string }
 
 func (e *UnavailableError) Error() string {
@@ -84,10 +84,10 @@ func Invalid(field, format string, args ...any) error {
 	return &InvalidError{field, fmt.Sprintf(format, args...)}
 }
 
-// ConflictError names the field that disagrees with what is there.
+// ConflictError names the field that contradicts what exists.
 type ConflictError struct {
 	Field, Message string
-	// Existing is the manifest that the version has, where that is the conflict.
+	// Existing is the manifest of the published version, if that is the conflict.
 	Existing digest.Digest
 }
 
@@ -103,43 +103,43 @@ type IncompleteError struct {
 }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("files: %d declared without bytes, first %q", e.Count, e.Paths)
+	return fmt.Sprintf("files: the bytes of %d declared files are missing, first %q", e.Count, e.Paths)
 }
 
 // Is makes it an ErrIncomplete.
 func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }
 
-// AbandonedError says by which event the last backend that held a blob was given up.
+// AbandonedError names the event by which the last backend that held a blob was abandoned.
 type AbandonedError struct {
 	Backend, BackendID string // its name then
-	Position           uint64 // of v1.backend.abandoned; 0 if the place is declared again and not verified since
+	Position           uint64 // of v1.backend.abandoned; 0 if it is declared again and not verified since
 }
 
 func (e *AbandonedError) Error() string {
 	if e.Position == 0 {
-		return fmt.Sprintf("the backend %q (%s) that held the only copy had been given up, and what it holds was not verified since it is declared again", e.Backend, e.BackendID)
+		return fmt.Sprintf("the backend %q (%s) that held the only copy was abandoned and is declared again, and its blobs are not verified since", e.Backend, e.BackendID)
 	}
-	return fmt.Sprintf("the backend %q (%s) that held the only copy was given up (event %d); the content can be pushed again", e.Backend, e.BackendID, e.Position)
+	return fmt.Sprintf("the backend %q (%s) that held the only copy was abandoned (event %d); push the content again", e.Backend, e.BackendID, e.Position)
 }
 
 // Is makes it an ErrAbandoned.
 func (e *AbandonedError) Is(target error) bool { return target == ErrAbandoned }
 
-// LengthError: two requests say differently how long a file is, in bytes.
+// LengthError: two requests give different lengths of a file, in bytes.
 type LengthError struct{ Want, Got int64 }
 
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("uploadLength: the file was said to be %d bytes long, now %d", e.Want, e.Got)
+	return fmt.Sprintf("uploadLength: the length of the file is %d bytes by an earlier request, %d by this one", e.Want, e.Got)
 }
 
 // Is makes it an ErrInvalid.
 func (e *LengthError) Is(target error) bool { return target == ErrInvalid }
 
-// OffsetError: bytes were sent for another place than where the file ends.
+// OffsetError: bytes were sent for another offset than the end of the file.
 type OffsetError struct{ Want, Got int64 }
 
 func (e *OffsetError) Error() string {
-	return fmt.Sprintf("uploadOffset: the next byte is %d, these begin at %d", e.Want, e.Got)
+	return fmt.Sprintf("uploadOffset: the next byte is %d, the request begins at %d", e.Want, e.Got)
 }
 
 // Is makes it an ErrConflict.

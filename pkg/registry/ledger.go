@@ -6,8 +6,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
-// NewLedger is the work of a verification of one backend, listed by and
-// recorded in a registry: this process's or another.
+// NewLedger lists what a verification of one backend reads, and records what it
+// finds, in a registry of this process or another.
 func NewLedger(registry Verifications, backendID string) verify.Ledger {
 	return ledger{registry, backendID}
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
 )
 
-// Limits on what comes in. Every one is a 4xx that names the field.
+// Limits on input. Exceeding one is a 4xx that names the field.
 const (
-	// MaxFieldLength bounds producer, name, version and retention class, in bytes: what
+	// MaxFieldLength of producer, name, version and retention class, in bytes: it
 	// fits a path segment of every file system and an OCI tag (128).
 	MaxFieldLength = 128
-	// MaxAnnotations and their sizes in bytes.
+	// MaxAnnotations, and the sizes of their parts in bytes.
 	MaxAnnotations      = 64
 	MaxAnnotationKey    = 128
 	MaxAnnotationValue  = 4096
@@ -19,11 +19,10 @@ const (
 	MaxFilesInOneUpload = 100_000
 	// UploadLifetime is how long a session stays open after its last change.
 	UploadLifetime = 24 * time.Hour
-	// OrphanAge is how old something must be before a sweep takes it for left
-	// behind.
+	// OrphanAge is how old an orphan must be before a sweep removes it.
 	OrphanAge = 24 * time.Hour
-	// MaxPutTime is how long storing one file may take, however large: what is
-	// staged for it is then younger than OrphanAge.
+	// MaxPutTime is how long storing one file may take, whatever its size, so that
+	// its staged object is always younger than OrphanAge.
 	MaxPutTime = OrphanAge - time.Hour
 	// Pages.
 	DefaultEventPage   = 100

@@ -10,15 +10,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
-// namePattern: a letter or digit, then letters, digits and ". _ -"; no
-// two dots together. Within what an OCI repository segment and tag, a file
-// name and a URL path segment all allow, but for case.
+// namePattern is a letter or digit, then letters, digits and ". _ -", without two
+// dots in a row. Except for upper case, an OCI repository segment and tag, a
+// file name and a URL path segment all allow it.
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.[A-Za-z0-9_-])*$`)
 
 // versionPattern also allows "+" (semantic versioning, section 10).
 var versionPattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_+-]|\.[A-Za-z0-9_+-])*$`)
 
-const nameWords = `begin with a letter or digit and go on with letters, digits, "_", "-" and single dots`
+const nameWords = `begin with a letter or digit and continue with letters, digits, "_", "-" and single dots`
 
 // ValidateName checks one of producer, name and retentionClass; field says which.
 func ValidateName(field, value string) error {
@@ -54,7 +54,7 @@ func (r PackageRef) Validate() error {
 	return ValidateVersion(r.Version)
 }
 
-// Validate checks everything that needs no database, and fills the default tier.
+// Validate checks what needs no database, and sets the default tier.
 func (o *OpenUpload) Validate() error {
 	if err := o.PackageRef.Validate(); err != nil {
 		return err

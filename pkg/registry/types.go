@@ -32,7 +32,7 @@ func ParsePackageRef(text string) (PackageRef, error) {
 	return ref, ref.Validate()
 }
 
-// Tier is how soon bytes must be back: a wish that a backend maps to its means.
+// Tier is how soon bytes must be readable: a wish that each backend maps to what it has.
 type Tier string
 
 // The tiers.
@@ -72,11 +72,11 @@ type Upload struct {
 
 // FileDeclaration is a file that the package will have.
 type FileDeclaration struct {
-	// Path: relative, "/"-separated, UTF-8; see manifest.ValidatePath.
+	// Path is relative, "/"-separated, and UTF-8; see manifest.ValidatePath.
 	Path string `json:"path"`
 	// Size in bytes; nil if not known yet.
 	Size *int64 `json:"size,omitempty"`
-	// Digests as far as known. With a SHA-256 and a size, bytes that are there already need not be sent.
+	// Digests as far as known. With a SHA-256 and a size, bytes that are stored already need not be sent.
 	Digests    digest.Dual `json:"digests,omitzero"`
 	Executable bool        `json:"executable,omitempty"`
 	MediaType  string      `json:"mediaType,omitempty"`
@@ -105,7 +105,7 @@ type NamedContent struct {
 	Content
 }
 
-// Bundled is what became of a bundle.
+// Bundled says what was stored of a bundle.
 type Bundled struct {
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -172,17 +172,17 @@ type Package struct {
 	Position       uint64            `json:"position"`
 	Published      time.Time         `json:"published"`
 	Actor          string            `json:"actor"`
-	// BackendID is where publish placed it; Backend is that backend's name today, "" if none has the id.
+	// BackendID is where Publish placed it; Backend is that backend's name today, "" if none has the id.
 	BackendID string `json:"backendId"`
 	Backend   string `json:"backend,omitempty"`
-	// Abandoned is the position of the event by which that backend was given up; 0 if it was not.
+	// Abandoned is the position of the event by which that backend was abandoned; 0 if it was not.
 	Abandoned uint64 `json:"abandoned,omitempty"`
 }
 
 // PackageFilter narrows a listing; empty fields match all.
 type PackageFilter struct {
 	Producer, Name, RetentionClass string
-	// After continues behind the Next of an earlier page.
+	// After continues after the Next of an earlier page.
 	After string
 	// Limit is the page's size; 0 is DefaultPackagePage.
 	Limit int
@@ -240,7 +240,7 @@ type EventPage struct {
 // BackendStatus is a declared backend and what is known of its contents.
 type BackendStatus struct {
 	placement.Backend
-	// Verified is "Unknown" if nothing in it was ever verified, "False" if a location is failed, else "True".
+	// Verified is "Unknown" if nothing in it was ever verified, "False" if a location failed, otherwise "True".
 	Verified string             `json:"verified"`
 	Findings registrar.Findings `json:"findings"`
 }
@@ -266,16 +266,16 @@ type (
 
 // LocationQuery narrows a listing of locations.
 type LocationQuery struct {
-	// Failed lists only those whose last finding is a failure.
+	// Failed lists only those that failed when they were last read.
 	Failed bool
-	// After continues behind the Next of an earlier page.
+	// After continues after the Next of an earlier page.
 	After string
 	// Limit is the page's size; 0 is MaxLocationPage.
 	Limit int
 }
 
-// LocationPage is part of a listing, and whose locations they are: what the
-// place's identity object must say.
+// LocationPage is part of a listing of locations, and the log and backend that
+// the marker of their place must name.
 type LocationPage struct {
 	LogID     string `json:"logId"`
 	Backend   string `json:"backend"`
@@ -283,10 +283,10 @@ type LocationPage struct {
 	verify.Page
 }
 
-// RecordedFindings is what became of findings.
+// RecordedFindings says how many findings were logged.
 type RecordedFindings struct {
 	Recorded int `json:"recorded"`
-	// Superseded: the location changed, or was verified, since it was listed.
+	// Superseded findings are of locations that changed or were verified since they were listed.
 	Superseded int `json:"superseded"`
 }
 
@@ -299,33 +299,33 @@ const (
 // Health is the answer of /v1/health.
 type Health struct {
 	Status string `json:"status"` // ok or degraded
-	// Reasons says in a sentence each what is not right.
+	// Reasons names each problem in a sentence.
 	Reasons  []string        `json:"reasons"`
 	Log      LogHead         `json:"log"`
 	Backends []BackendStatus `json:"backends"`
 }
 
-// SweepReport is how far a sweep has come, or what it found.
+// SweepReport is the progress of a sweep, or its result.
 type SweepReport struct {
 	Backend   string `json:"backend"`
 	BackendID string `json:"backendId"`
-	// DryRun: nothing is removed.
+	// DryRun means that nothing is removed.
 	DryRun bool `json:"dryRun"`
 	// MinAgeSeconds is how old an orphan must be.
 	MinAgeSeconds int64 `json:"minAgeSeconds"`
-	// Known blobs are named by the log: no sweep touches them.
+	// Known counts blobs that the log names: no sweep touches them.
 	Known int64 `json:"known"`
 	// Kinds has the counts of each kind, always in the same order.
 	Kinds []SweepCounts `json:"kinds"`
 	// Orphans lists the first 1,000 that were found; in the last report only.
 	Orphans []SweptOrphan `json:"orphans,omitempty"`
 	Done    bool          `json:"done"`
-	// Error says why an unfinished run ended.
+	// Error says why a run ended early.
 	Error string `json:"error,omitempty"`
 }
 
-// SweepCounts is what was found of one kind of orphan. Found is the sum of
-// Due, TooYoung and Claimed; Due that of Removed, Failed, and with DryRun all.
+// SweepCounts counts one kind of orphan. Found is the sum of Due, TooYoung and
+// Claimed. Due is the sum of Removed and Failed, and with DryRun what would be removed.
 type SweepCounts struct {
 	Kind         string `json:"kind"` // blob, staged, probe or upload
 	Found        int64  `json:"found"`
@@ -334,20 +334,20 @@ type SweepCounts struct {
 	DueBytes     int64  `json:"dueBytes"`
 	Removed      int64  `json:"removed"`
 	RemovedBytes int64  `json:"removedBytes"`
-	// TooYoung and Claimed stay: they may belong to an upload that is under way.
-	// TooYoung is also what the storage tells no time of.
+	// TooYoung and Claimed orphans stay: they may belong to an upload that is
+	// under way. An orphan whose time the storage does not give is too young.
 	TooYoung int64 `json:"tooYoung"`
 	Claimed  int64 `json:"claimed"`
 	// Failed could not be removed.
 	Failed int64 `json:"failed"`
 }
 
-// SweptOrphan is one orphan and what became of it.
+// SweptOrphan is one orphan and its outcome.
 type SweptOrphan struct {
 	Kind string `json:"kind"`
 	Key  string `json:"key"` // below the backend's prefix
 	Size int64  `json:"size"`
-	// Modified is the zero time where the storage does not tell.
+	// Modified is the zero time if the storage does not give one.
 	Modified time.Time `json:"modified"`
 	Outcome  string    `json:"outcome"` // removed, due (of a dry run), tooYoung, claimed or failed
 }

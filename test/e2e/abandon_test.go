@@ -90,7 +90,7 @@ func TestGivingUpABackend(t *testing.T) {
 	if p.Abandoned == 0 || p.BackendID != lost.BackendID {
 		t.Errorf("%+v", p)
 	}
-	says := fmt.Sprintf("was given up (event %d)", p.Abandoned)
+	says := fmt.Sprintf("was abandoned (event %d)", p.Abandoned)
 	if r := w.cli.Run(t, programs.ExitFailed, "pull", ref.String(), "-d", t.TempDir()); !strings.Contains(r.Stderr, says) || !strings.Contains(r.Stderr, "410") {
 		t.Errorf("want it to say %q: %s", says, r)
 	}

@@ -45,8 +45,8 @@ type Backend struct {
 	ID string `json:"id"`
 	// Name of the StorageBackend.
 	Name string `json:"name"`
-	// Place says in words without secrets where Store's bytes are; "" where
-	// nobody said it. It is for those who tend the backend.
+	// Place says without secrets where Store's bytes are; "" if that is not known.
+	// It is for those who operate the backend.
 	Place string `json:"-"`
 	// Driver is "s3" or "local".
 	Driver string `json:"driver"`
@@ -54,22 +54,22 @@ type Backend struct {
 	Ready bool `json:"ready"`
 	// ReadOnly backends take no new bytes by declaration.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Reason is the CamelCase reason of the first broken condition, Message its
-	// text; of a Ready backend, what is wrong with what is declared now while
-	// what worked last serves on.
+	// Reason is the CamelCase reason of the first condition that is not met,
+	// Message its text. Of a Ready backend they say why the declared configuration
+	// is not in use: the last one that worked is.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// LastProbe is when the state above was found out.
+	// LastProbe is when this state was observed.
 	LastProbe time.Time `json:"lastProbe,omitzero"`
-	// Capabilities are what the last full probe found; nil where none was made.
+	// Capabilities are what the last full probe found; nil if there was none.
 	Capabilities []storage.Capability `json:"capabilities,omitempty"`
-	// Store reaches the bytes; nil where it could not be opened.
+	// Store reaches the bytes; nil if it could not be opened.
 	Store storage.Store `json:"-"`
-	// Prober tries it on demand; nil where nobody can.
+	// Prober probes it on demand; nil if it cannot be probed.
 	Prober registrar.Prober `json:"-"`
 }
 
-// Explanation says which rule takes a request and what became of each backend.
+// Explanation says which rule matches a request and why each backend was taken or not.
 type Explanation struct {
 	Request Request `json:"request"`
 	// Policy and Rule (its index, from 0) that matched. Policy is "" for the
@@ -103,7 +103,7 @@ func (e *NotReadyError) Error() string {
 // Is makes it an ErrNoReadyBackend.
 func (e *NotReadyError) Is(target error) bool { return target == ErrNoReadyBackend }
 
-// NoRuleError carries the explanation of a placement that no rule is for.
+// NoRuleError carries the explanation of a placement that no rule matches.
 // errors.Is(err, ErrNoRule) holds.
 type NoRuleError struct{ Explanation Explanation }
 

@@ -10,19 +10,19 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// What a place's marker says that it should not.
+// What is wrong with a marker.
 var (
 	// ErrForeignMarker: the place belongs to another log or another backend.
 	ErrForeignMarker = errors.New("the place belongs to another log or backend")
-	// ErrNoMarker: the place answered, and the marker that should be there is not.
+	// ErrNoMarker: the place answered, and its marker is missing.
 	ErrNoMarker = errors.New("the place has no identity object")
 	// ErrOlderLog: the place's head mark says that the log had come further, or another way.
 	ErrOlderLog = errors.New("the event log is older than the place")
 )
 
-// MarkerError says which place it is, what its marker says and what should be
-// there, without secrets. It unwraps to Kind: ErrForeignMarker, ErrNoMarker or
-// ErrOlderLog.
+// MarkerError says without secrets which place it is, what its marker says, and
+// what it should say. It unwraps to Kind: ErrForeignMarker,
+// ErrNoMarker or ErrOlderLog.
 type MarkerError struct {
 	Kind    error
 	Message string
@@ -33,8 +33,8 @@ func (e *MarkerError) Error() string { return e.Kind.Error() + ": " + e.Message 
 // Unwrap gives Kind.
 func (e *MarkerError) Unwrap() error { return e.Kind }
 
-// marker is the content of a place's identity object, in JSON for whoever
-// opens the bucket in ten years. Fields may be added, never changed.
+// marker is the content of a place's identity object, in JSON for people who open
+// the bucket in ten years. Fields may be added, never changed.
 type marker struct {
 	Format    string `json:"format"` // markerFormat
 	LogID     string `json:"logId"`
@@ -62,7 +62,7 @@ func NewMarker(logID, backendID string, created time.Time) ([]byte, error) {
 func ParseMarker(found []byte, logID, place string) (backendID string, err error) {
 	var m marker
 	if err := json.Unmarshal(found, &m); err != nil || m.Format != markerFormat || m.BackendID == "" {
-		return "", foreign("what stands at %s as %s is not the identity of a backend", place, storage.MarkerKey)
+		return "", foreign("the object %[2]s at %[1]s is not the identity of a backend", place, storage.MarkerKey)
 	}
 	if m.LogID != logID {
 		return "", foreign("%s belongs to the log %s, this one is %s", place, m.LogID, logID)
@@ -83,7 +83,7 @@ type Owner struct {
 
 // CheckMarker fails unless the marker of a place names this owner: what is
 // missing from another place says nothing about this backend's blobs. The error
-// is a *MarkerError, or the driver's where the place did not show the marker.
+// is a *MarkerError, or the driver's if the marker could not be read.
 func CheckMarker(ctx context.Context, marked storage.Marked, owner Owner) error {
 	where := owner.Name
 	if owner.Place != "" {
@@ -91,8 +91,8 @@ func CheckMarker(ctx context.Context, marked storage.Marked, owner Owner) error 
 	}
 	found, err := marked.ReadMarker(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
-		return &MarkerError{Kind: ErrNoMarker, Message: fmt.Sprintf("%s answers, but %s is not there, so that nothing in it is taken for this backend's: "+
-			"mount the right volume or mend the declaration, or restore the object, or the content with it, from a backup", where, storage.MarkerKey)}
+		return &MarkerError{Kind: ErrNoMarker, Message: fmt.Sprintf("%s answers, but %s is missing, so nothing in it counts as this backend's: "+
+			"mount the right volume, correct the declaration, or restore the object, or all of the content, from a backup", where, storage.MarkerKey)}
 	}
 	if err != nil {
 		return fmt.Errorf("reading the identity object of %s: %w", where, err)

@@ -8,19 +8,18 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Prober tries one declared backend when someone asks.
+// Prober probes one declared backend on demand.
 type Prober interface {
-	// Probe tries every verb and feature of the place apart, as the backend is
-	// declared now; where that is also what bytes go by, what it found is
-	// remembered as of any full probe. It writes below the place's probe prefix
-	// only, and takes seconds. ErrProbing if one is under way in the backend.
-	// What the place does wrong, and why it could not be tried, is in the report
-	// and no error.
+	// Probe tries each verb and feature of the place by itself, as the backend is
+	// declared now. If that declaration is in service, the result is kept as that
+	// of any full probe. It writes only below the place's probe prefix, and takes
+	// seconds. ErrProbing if a probe of the backend is running. Faults of the place,
+	// and why it could not be tried, are in the report and are no error.
 	Probe(ctx context.Context) (ProbeReport, error)
 }
 
-// ErrProbing: one probe at a time in each backend.
-var ErrProbing = errors.New("a probe of the backend is under way")
+// ErrProbing: a backend has one probe at a time.
+var ErrProbing = errors.New("a probe of the backend is running")
 
 // ProbeReport is what a full probe found.
 type ProbeReport struct {
@@ -29,14 +28,14 @@ type ProbeReport struct {
 	// At is when it began, Seconds how long it took.
 	At      time.Time `json:"at"`
 	Seconds float64   `json:"seconds"`
-	// OK: all that new blobs need works, and what was tried is in service.
+	// OK: everything that new blobs need works, and the configuration is in service.
 	OK bool `json:"ok"`
 	// Configuration that was tried: ConfigurationInService or
-	// ConfigurationDeclared; "" where none was, or it is no declared backend's.
+	// ConfigurationDeclared; "" if none was tried, or it is not a declared backend's.
 	Configuration string `json:"configuration,omitempty"`
-	// Results in the order in which they were tried; none where the declared
-	// place could not be opened as this backend's. Reason and Message explain
-	// that, and why what is declared is not in service.
+	// Results in the order of trying; none if the declared place could not be
+	// opened as this backend's. Reason and Message explain that, and why the
+	// declared configuration is not in service.
 	Results []ProbeResult `json:"results"`
 	Reason  string        `json:"reason,omitempty"`
 	Message string        `json:"message,omitempty"`
@@ -44,9 +43,9 @@ type ProbeReport struct {
 
 // What ProbeReport.Configuration says.
 const (
-	// ConfigurationInService: what is declared now is what bytes go by.
+	// ConfigurationInService: the declared configuration is in use.
 	ConfigurationInService = "InService"
-	// ConfigurationDeclared: bytes go by what worked last, if by anything.
+	// ConfigurationDeclared: the last configuration that worked is in use, or none.
 	ConfigurationDeclared = "Declared"
 )
 
@@ -57,7 +56,7 @@ type ProbeResult struct {
 	Needed bool `json:"needed"`
 	// Reason is the CamelCase reason of what failed.
 	Reason string `json:"reason,omitempty"`
-	// Detail is what was measured, in words.
+	// Detail says what was measured.
 	Detail  string  `json:"detail,omitempty"`
 	Seconds float64 `json:"seconds"`
 }

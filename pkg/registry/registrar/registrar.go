@@ -14,13 +14,13 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// Registrar records a backend's identity; the registry satisfies it, whoever
+// Registrar records the identity of backends. The registry implements it; what
 // reconciles backends calls it.
 type Registrar interface {
-	// RegisterBackend reads the marker of b, or writes it if there is none and
-	// logs v1.backend.registered, and returns the backend's id. A marker of another log or of another
-	// place, or a lost one, is a *MarkerError: nothing may be written there. place describes
-	// where the bytes are in words without secrets (s3://bucket/prefix at endpoint; a folder).
+	// RegisterBackend returns the id in the marker of b. If there is no marker, it
+	// writes one and logs v1.backend.registered. A marker of another log or place,
+	// or a lost one, is a *MarkerError: nothing may be written there. place says
+	// without secrets where the bytes are (s3://bucket/prefix at endpoint; a folder).
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
 	// MarkHead compares the head mark of a place with the log. Where the log does
 	// not have what the mark says, it is an ErrOlderLog (a *MarkerError), and the
@@ -28,13 +28,14 @@ type Registrar interface {
 	// least every has passed since it was written (HeadMarkIntervalKept where each
 	// one stays); with CompareOnly it never is.
 	MarkHead(ctx context.Context, owner Owner, b storage.Marked, every time.Duration) error
-	// Findings returns what verification last found in the backend.
+	// Findings returns what verifications last found in the backend.
 	Findings(ctx context.Context, id string) (Findings, error)
-	// ReleaseBackend lets a backend go whose declaration is being deleted, unless
-	// the log names live locations in it that nobody has given up. In the same
-	// step it logs v1.backend.abandoned: until the backend is registered again no
-	// upload that was placed there can be published. It touches no bytes and needs
-	// no place. Once more, or of a backend that was never registered, it does nothing.
+	// ReleaseBackend ends a backend whose declaration is being deleted, unless the
+	// log names live locations in it and leaving does not abandon them. In the same
+	// step it logs v1.backend.abandoned: until the backend is registered again, no
+	// upload that was placed there can be published. It does not access the
+	// storage. For a backend that is abandoned already, or was never registered, it
+	// does nothing.
 	ReleaseBackend(ctx context.Context, leaving Leaving) (Released, error)
 }
 
@@ -53,18 +54,18 @@ const (
 // Leaving is a backend that is no longer to be one.
 type Leaving struct {
 	Name string
-	// ID is "" where nobody remembers it; then it is that of the last backend that
-	// was registered at Place under Name, one with locations before one without.
+	// ID may be "". Then it is looked up: the last backend that was registered at
+	// Place under Name, one with locations before one without.
 	ID, Place string
-	// Abandon gives up the live locations if it is the backend's id; any other value does not.
+	// Abandon gives up the live locations if it equals the backend's id; any other value does not.
 	Abandon string
 }
 
-// Released is what became of a backend that was to leave.
+// Released is the outcome of ReleaseBackend.
 type Released struct {
-	ID string // "" where the log knows of none
+	ID string // "" if the log knows no such backend
 	// Live locations that the log named until now.
 	Live int64
-	// Held: they are, and nobody has given them up.
+	// Held: there are live locations and they were not abandoned, so the backend stays.
 	Held bool
 }

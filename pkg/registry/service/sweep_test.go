@@ -116,7 +116,7 @@ func TestSweepReadOnly(t *testing.T) {
 	before := w.files(t)
 	for _, dryRun := range []bool{true, false} {
 		_, err := w.services[0].SweepBackend(context.Background(), "one", dryRun, nil)
-		if conflict := (*registry.ConflictError)(nil); !errors.As(err, &conflict) || !strings.Contains(err.Error(), "one is read-only") {
+		if conflict := (*registry.ConflictError)(nil); !errors.As(err, &conflict) || !strings.Contains(err.Error(), "one is declared read-only") {
 			t.Errorf("dry run %v: %v", dryRun, err)
 		}
 	}
@@ -140,7 +140,7 @@ func (a askedNow) Now(ctx context.Context) (time.Time, error) {
 func TestSweepTouchesNoOtherPlace(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]error{"no marker": registrar.ErrNoMarker, "a foreign marker": registrar.ErrForeignMarker, "a broken marker": registrar.ErrForeignMarker}
-	words := map[string]string{"no marker": " answers, but .artifactstore/identity is not there", "a foreign marker": " belongs to the log ", "a broken marker": " is not the identity of a backend"}
+	words := map[string]string{"no marker": " answers, but .artifactstore/identity is missing", "a foreign marker": " belongs to the log ", "a broken marker": " is not the identity of a backend"}
 	for name, change := range map[string]func(t *testing.T, marker string){
 		"no marker": func(t *testing.T, marker string) {
 			if err := os.Remove(marker); err != nil {

@@ -58,8 +58,8 @@ func (c *Core) NameOf(backendID string) string {
 	return b.Name
 }
 
-// CheckMarker fails unless the place still is the backend that it was. The
-// error is that of registrar.CheckMarker.
+// CheckMarker fails unless the place is still this backend's. The error is that
+// of registrar.CheckMarker.
 func (c *Core) CheckMarker(ctx context.Context, b placement.Backend) error {
 	marked, ok := b.Store.(storage.Marked)
 	if !ok {
@@ -68,7 +68,7 @@ func (c *Core) CheckMarker(ctx context.Context, b placement.Backend) error {
 	return registrar.CheckMarker(ctx, marked, registrar.Owner{LogID: c.LogID(), BackendID: b.ID, Name: b.Name, Place: b.Place})
 }
 
-// Unavailable says why a declared backend cannot be reached.
+// Unavailable is the error for a declared backend that is not open here.
 func Unavailable(b placement.Backend) error {
-	return &registry.UnavailableError{Backend: b.Name, Reason: b.Reason, Message: cmp.Or(b.Message, "it is not open here")}
+	return &registry.UnavailableError{Backend: b.Name, Reason: b.Reason, Message: cmp.Or(b.Message, "it is not open in this process")}
 }

@@ -77,7 +77,7 @@ func (c *Core) Follow(ctx context.Context, after uint64, yield func(eventlog.Rec
 	return mapError(c.log.Follow(ctx, after, yield))
 }
 
-// IgnoreNotFound makes "there is no such row" no error.
+// IgnoreNotFound returns nil for an error that says that there is no such row.
 func IgnoreNotFound(err error) error {
 	if errors.Is(mapError(err), registry.ErrNotFound) {
 		return nil

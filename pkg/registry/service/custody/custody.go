@@ -1,5 +1,5 @@
-// Package custody keeps what the log says true of the places: their identity,
-// verification, sweeps, and their leaving.
+// Package custody keeps the places in agreement with the log: their identity,
+// verifications, sweeps, and the end of a backend.
 package custody
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 )
 
-// Keeper implements registry.Verifications and Sweeps, and of
-// registrar.Registrar what writes.
+// Keeper implements registry.Verifications and Sweeps, and the methods of
+// registrar.Registrar that write.
 type Keeper struct {
 	core *core.Core
 	age  time.Duration // of orphans that are swept
@@ -26,9 +26,9 @@ var (
 	_ registry.Sweeps        = (*Keeper)(nil)
 )
 
-// New returns the room. A sweep takes what is younger than orphanAge for
-// something that is under way.
+// New returns the room. A sweep leaves orphans that are younger than orphanAge:
+// they may belong to an upload that is under way.
 func New(c *core.Core, orphanAge time.Duration) *Keeper { return &Keeper{core: c, age: orphanAge} }
 
-// operator is the actor of what declarations bring about.
+// operator is the actor of events that follow from declarations.
 const operator = "operator"

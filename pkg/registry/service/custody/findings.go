@@ -50,7 +50,7 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 		page.Position, page.AsOf = head.Position, asOf(last)
 		var behind *view.ToCheck
 		if after == nil {
-			// What is found from here on does not come again, so the listing ends.
+			// A location that is verified from here on does not come again, so the listing ends.
 			after = &registry.LocationCursor{UpTo: head.Position}
 			if page.Objects, page.Bytes, err = view.CountLocations(ctx, tx, backend.ID, query.Failed); err != nil {
 				return err
@@ -126,7 +126,7 @@ func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found regi
 			return nil, err
 		}
 		if found.Position > head.Position {
-			return nil, registry.Invalid("position", "%d lies past the head of the log, %d", found.Position, head.Position)
+			return nil, registry.Invalid("position", "%d is past the head of the log, which is %d", found.Position, head.Position)
 		}
 		standings, err := view.FindStandings(ctx, tx, backend.ID, digests)
 		if err != nil {
@@ -182,9 +182,9 @@ type news struct {
 	failed   []verify.FailedLocation // which the log does not say yet
 }
 
-// judge leaves out what holds no longer: bytes that were stored after the
-// location was listed are not those that were read, and what someone found
-// after it is newer than this, or the same report again.
+// judge leaves out findings that no longer hold: bytes that were stored after the
+// location was listed are not the bytes that were read, and a later finding is
+// newer, or the same report again.
 func judge(found registry.VerifyFindings, standings map[digest.Digest]view.Standing) (n news, err error) {
 	holds := func(field string, i int, d digest.Digest) (view.Standing, bool) {
 		standing, there := standings[d]
@@ -231,7 +231,7 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 	case m > verify.MaxFailed:
 		return nil, registry.Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
 	case n+m == 0 && !(found.End && found.Run != ""):
-		return nil, registry.Invalid("verified", "must not be empty where failed is: nothing is no finding")
+		return nil, registry.Invalid("verified", "must not be empty if failed is empty")
 	case len(found.Run) > verify.MaxRun || !utf8.ValidString(found.Run) || strings.ContainsRune(found.Run, 0):
 		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8", verify.MaxRun)
 	case found.End && found.Run == "":
@@ -241,10 +241,10 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 	seen := make(map[digest.Digest]bool, len(found.Verified)+len(found.Failed))
 	add := func(field string, d digest.Digest) error {
 		if d.Algorithm() != digest.SHA256 {
-			return registry.Invalid(field, "must be sha256:… of a blob")
+			return registry.Invalid(field, "must be the sha256:… of a blob")
 		}
 		if seen[d] {
-			return registry.Invalid(field, "%s is there twice", d)
+			return registry.Invalid(field, "%s occurs twice", d)
 		}
 		seen[d] = true
 		digests = append(digests, d)

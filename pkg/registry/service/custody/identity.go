@@ -17,8 +17,7 @@ import (
 )
 
 // RegisterBackend implements registrar.Registrar. Order of writes: the marker,
-// then the event; after a crash between them the next call logs what the
-// marker says.
+// then the event; after a crash between them the next call logs what the marker says.
 func (k *Keeper) RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (string, error) {
 	found, err := b.ReadMarker(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -34,8 +33,8 @@ func (k *Keeper) RegisterBackend(ctx context.Context, name, driver, place string
 	return id, k.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place})
 }
 
-// createMarker marks a place as new, unless the log says that it is not: then
-// its content is gone, and a new identity would hide that.
+// createMarker marks a place as new, unless the log names blobs there: then its
+// content is lost, and a new identity would hide that.
 func (k *Keeper) createMarker(ctx context.Context, name, place string, b storage.Marked) ([]byte, error) {
 	var known view.Backend
 	var content bool
@@ -48,7 +47,7 @@ func (k *Keeper) createMarker(ctx context.Context, name, place string, b storage
 	}
 	if content {
 		return nil, &registrar.MarkerError{Kind: registrar.ErrNoMarker,
-			Message: fmt.Sprintf("%s has none, but the log says that the backend %s holds blobs there; restore the object or the content", place, known.ID)}
+			Message: fmt.Sprintf("%s has none, but by the log the backend %s holds blobs there: restore the object or the content", place, known.ID)}
 	}
 	data, err := registrar.NewMarker(k.core.LogID(), uuid.NewString(), k.core.Now())
 	if err != nil {
@@ -71,7 +70,7 @@ func (k *Keeper) logBackend(ctx context.Context, registered event.BackendRegiste
 		}
 		return false, err
 	}
-	// Looked up first without the head's lock: this runs at every probe.
+	// Looked up first without the lock of the head: this runs at every probe.
 	var done bool
 	if err := k.core.Read(ctx, func(tx database.Tx) (err error) {
 		done, err = known(ctx, tx)

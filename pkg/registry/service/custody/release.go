@@ -15,8 +15,8 @@ import (
 
 // ReleaseBackend implements registrar.Registrar.
 func (k *Keeper) ReleaseBackend(ctx context.Context, leaving registrar.Leaving) (released registrar.Released, err error) {
-	// Counted under the lock of the log's head, which seal takes too: what is
-	// published is counted before, or refused after.
+	// Counted under the lock of the log's head, which publishing takes too: a
+	// publication is either counted here or refused afterwards.
 	err = k.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		released = registrar.Released{ID: leaving.ID}
 		if released.ID == "" {
@@ -47,7 +47,7 @@ func (k *Keeper) ReleaseBackend(ctx context.Context, leaving registrar.Leaving) 
 		return []eventlog.Event{abandoned}, nil
 	})
 	if err != nil {
-		return registrar.Released{}, fmt.Errorf("letting go of the backend %s: %w", leaving.Name, err)
+		return registrar.Released{}, fmt.Errorf("ending the backend %s: %w", leaving.Name, err)
 	}
 	return released, nil
 }

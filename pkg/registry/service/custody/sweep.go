@@ -22,10 +22,10 @@ const (
 	maxSweepFailures = 20
 )
 
-// kindBlob is beside the kinds of package storage: a blob that the log does not name.
+// kindBlob is a blob that the log does not name. The other kinds are those of package storage.
 const kindBlob = "blob"
 
-// Outcomes of an orphan.
+// Outcomes of an orphan in a report.
 const (
 	outcomeDue      = "due"
 	outcomeRemoved  = "removed"
@@ -57,10 +57,10 @@ func (k *Keeper) SweepBackend(ctx context.Context, nameOrID string, dryRun bool,
 	}
 	var can bool
 	if run.store, can = backend.Store.(sweepable); !can {
-		return run.report, &registry.UnavailableError{Backend: backend.Name, Message: "its driver cannot show what was left behind"}
+		return run.report, &registry.UnavailableError{Backend: backend.Name, Message: "its driver cannot list what was left behind"}
 	}
 	if backend.ReadOnly { // for a dry run too: to ask the place's clock is to write
-		return run.report, &registry.ConflictError{Field: "backend", Message: backend.Name + " is read-only by declaration: nothing is written to it, as also a dry run must to find out the storage's time"}
+		return run.report, &registry.ConflictError{Field: "backend", Message: backend.Name + " is declared read-only, and a sweep writes an object to learn the storage's time, also in a dry run"}
 	}
 	if _, running := k.sweeping.LoadOrStore(backend.ID, struct{}{}); running {
 		return run.report, &registry.ConflictError{Field: "backend", Message: "a sweep of " + backend.Name + " is running"}
@@ -68,7 +68,7 @@ func (k *Keeper) SweepBackend(ctx context.Context, nameOrID string, dryRun bool,
 	defer k.sweeping.Delete(backend.ID)
 	err = run.all(ctx)
 	if run.untold > 0 {
-		k.core.Logger.WarnContext(ctx, "sweeping: the storage does not tell since when orphans are there, so they stay", "backend", backend.Name, "orphans", run.untold)
+		k.core.Logger.WarnContext(ctx, "sweeping: orphans stay because the storage does not give their time", "backend", backend.Name, "orphans", run.untold)
 	}
 	if err != nil {
 		run.report.Error = err.Error()
@@ -89,8 +89,8 @@ type sweep struct {
 	progress func(registry.SweepReport)
 	report   registry.SweepReport
 	orphans  []registry.SweptOrphan
-	before   time.Time // what the place wrote before this is old enough
-	untold   int64     // orphans whose time the place does not tell
+	before   time.Time // objects that the place wrote before this are old enough
+	untold   int64     // orphans whose time the place does not give
 }
 
 // Same implements removal.Policy. It is asked before each batch that is removed.
@@ -98,26 +98,26 @@ func (w *sweep) Same(ctx context.Context) error {
 	return w.keeper.mayRemove(ctx, w.backend, w.store, w.dryRun)
 }
 
-// IsYoung reports whether something may be of an upload that is under way. What
-// has no time may be, too.
+// IsYoung reports whether an object may belong to an upload that is under way. An
+// object without a time may.
 func (w *sweep) IsYoung(modified time.Time) bool {
 	return isUntold(modified) || !modified.Before(w.before)
 }
 
-// isUntold: some servers say 1970 where they do not know.
+// isUntold: some servers say 1970 if they do not know.
 func isUntold(modified time.Time) bool { return modified.Unix() <= 0 }
 
 func (w *sweep) all(ctx context.Context) error {
-	// First of all: is it ours? Asked again before each batch that is removed.
+	// First: is it ours? Checked again before each batch that is removed.
 	if err := w.Same(ctx); err != nil {
 		return err
 	}
 	now, err := w.store.Now(ctx)
 	if err != nil {
-		return fmt.Errorf("finding out the time of %s: %w", w.backend.Name, err)
+		return fmt.Errorf("asking %s for its time: %w", w.backend.Name, err)
 	}
-	// Both clocks must agree that something is old. The place's decides, since
-	// it stamps the objects; ours is a guard against one that leaps ahead.
+	// Both clocks must agree that an object is old. The place's decides, since it
+	// stamps the objects; ours is a guard against one that leaps ahead.
 	if ours := w.keeper.core.Now(); ours.Before(now) {
 		now = ours
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// blobs looks at every blob in the place. Each page is listed first and
-// compared with the log after, so that what is published meanwhile is known.
+// blobs looks at every blob in the place. Each page is listed first and compared
+// with the log afterwards, so that what is published meanwhile is known.
 func (w *sweep) blobs(ctx context.Context) error {
 	page := make([]storage.Info, 0, sweepPage)
 	for info, err := range w.store.List(ctx) {
@@ -72,7 +72,7 @@ func blobOrphan(info storage.Info) storage.Orphan {
 	return storage.Orphan{Kind: kindBlob, Key: storage.Key(info.Digests.SHA256), Size: info.Size, Modified: info.Modified}
 }
 
-// remove removes a batch of blobs of which nobody seems to know.
+// remove removes a batch of blobs that nothing seems to name.
 func (w *sweep) remove(ctx context.Context, batch []storage.Info) error {
 	remover := removal.Remover{Ledger: w.keeper.core, Now: w.keeper.core.Now, BackendID: w.backend.ID, Place: w.store, Policy: w}
 	results, err := remover.Remove(ctx, namesOf(batch))

@@ -10,9 +10,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// leftovers looks at what is no blob. Staged objects and uploads belong to one
-// Put each, which lasts MaxPutTime at most; an upload to a blob's own key also
-// has what claims the blob.
+// leftovers looks at what is not a blob. Staged objects and uploads belong to one
+// Put each, which takes MaxPutTime at most; an upload to a blob's own key also
+// has the claims of the blob.
 func (w *sweep) leftovers(ctx context.Context) error {
 	removed := 0
 	for orphan, err := range w.store.Orphans(ctx) {

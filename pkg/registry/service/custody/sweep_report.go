@@ -18,7 +18,7 @@ func (w *sweep) tell() {
 	}
 }
 
-// ended counts what became of an attempt to remove. Its error ends the run.
+// ended counts the outcome of an attempt to remove. Its error ends the run.
 func (w *sweep) ended(ctx context.Context, orphan storage.Orphan, err error) error {
 	if err == nil {
 		w.found(orphan, outcomeRemoved)
@@ -43,7 +43,7 @@ func (w *sweep) ended(ctx context.Context, orphan storage.Orphan, err error) err
 func (w *sweep) found(orphan storage.Orphan, outcome string) {
 	i := slices.IndexFunc(w.report.Kinds, func(c registry.SweepCounts) bool { return c.Kind == string(orphan.Kind) })
 	if i < 0 {
-		return // a kind that a newer driver has, and nobody removes
+		return // a kind of a newer driver, which nothing removes
 	}
 	counts := &w.report.Kinds[i]
 	counts.Found++

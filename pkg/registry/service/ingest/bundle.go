@@ -13,7 +13,7 @@ import (
 
 // PutFiles implements registry.Bundles.
 func (in *Intake) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (registry.Bundled, error) {
-	// Told before a window is waited for, and also for a bundle without files.
+	// Checked before a window is waited for, and also for a bundle without files.
 	if err := in.core.Read(ctx, func(tx database.Tx) error {
 		_, err := in.openSession(ctx, tx, id)
 		return err
@@ -110,7 +110,7 @@ func (b *bundle) count(files int, size int64) {
 	b.stored.Bytes += size
 }
 
-// release gives the window back, and what is in it up.
+// release gives the window back and drops what is in it.
 func (b *bundle) release() {
 	if b.window != nil {
 		b.in.windows.giveBack(b.window)

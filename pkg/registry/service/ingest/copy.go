@@ -20,8 +20,8 @@ import (
 // copyConcurrency bounds copies from other backends within one publish.
 const copyConcurrency = 4
 
-// copyMissing brings reused blobs that are live only elsewhere into the
-// placement: a publication's locations are all where the session was placed.
+// copyMissing copies reused blobs that are live only elsewhere into the
+// placement: all locations of a publication are where the session was placed.
 func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store) error {
 	if len(d.reused) == 0 {
 		return nil

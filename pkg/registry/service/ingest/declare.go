@@ -50,10 +50,10 @@ func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []re
 	return answer, err
 }
 
-// manyFiles in one declaration are news to the database's planner.
+// manyFiles in one declaration change what the database's planner must know.
 const manyFiles = 1000
 
-// checkDeclarations validates what needs no database.
+// checkDeclarations checks what needs no database.
 func checkDeclarations(declarations []registry.FileDeclaration) ([]upload.File, error) {
 	if len(declarations) > registry.MaxFilesInOneUpload {
 		return nil, registry.Invalid("files", "must be at most %d, are %d", registry.MaxFilesInOneUpload, len(declarations))
@@ -116,7 +116,7 @@ func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files
 		case old.Path != f.Path:
 			return nil, 0, registry.Invalid(fmt.Sprintf("files[%d].path", i), "%q and the declared %q are equal after Unicode normalization (NFC)", f.Path, old.Path)
 		case !agree(f, old):
-			return nil, 0, &registry.ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q was declared in this session in other words", f.Path)}
+			return nil, 0, &registry.ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q is already declared in this session with other fields", f.Path)}
 		}
 	}
 	if known+len(fresh) > registry.MaxFilesInOneUpload {
@@ -125,15 +125,15 @@ func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files
 	return fresh, known + len(fresh), nil
 }
 
-// agree reports whether a new declaration says nothing that the old one, or
-// the bytes that came for it, contradict.
+// agree reports whether a new declaration is consistent with the old one and with
+// the bytes that came for it.
 func agree(declared, old upload.File) bool {
 	return declared.Executable == old.Executable && declared.MediaType == old.MediaType &&
 		(declared.Size == upload.UnknownSize || declared.Size == old.Size) &&
 		(declared.Digests.IsZero() || declared.Digests.Matches(old.Digests))
 }
 
-// reuse marks content that the session's producer has published before.
+// reuse marks content that the session's producer published before.
 func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
 	reusable, err := view.FindReusable(ctx, tx, session.Producer, contents(files))
 	if err != nil {
@@ -154,7 +154,7 @@ func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 	return upload.InsertBlobs(ctx, tx, session.ID, blobs)
 }
 
-// contents lists the known digests of files, each once, in order.
+// contents lists the known digests of files, sorted, each once.
 func contents(files []upload.File) []digest.Digest {
 	var digests []digest.Digest
 	for _, f := range files {

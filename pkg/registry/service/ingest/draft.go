@@ -13,7 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 )
 
-// draft is a session that is ready to be published, or was.
+// draft is a session that is ready to be published, or is published already.
 type draft struct {
 	session   upload.Session
 	manifest  *manifest.Manifest
@@ -86,7 +86,7 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 	return &d, nil
 }
 
-// asInvalid turns the manifest's complaint into the registry'in.
+// asInvalid turns the manifest's complaint into the registry's.
 func asInvalid(err error) error {
 	var invalid *manifest.InvalidError
 	if errors.As(err, &invalid) {
@@ -95,7 +95,7 @@ func asInvalid(err error) error {
 	return err
 }
 
-// manifestDiffers says why a client's manifest is not the one of the session.
+// manifestDiffers says how a client's manifest differs from the session's.
 func manifestDiffers(sent []byte, d *draft) error {
 	theirs, err := manifest.Decode(sent)
 	if err != nil {
@@ -104,18 +104,18 @@ func manifestDiffers(sent []byte, d *draft) error {
 	want, got := manifest.Digest(d.encoded), manifest.Digest(sent)
 	for i, f := range d.manifest.Files {
 		if i >= len(theirs.Files) || theirs.Files[i] != f {
-			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "is not %q as it was sent; the manifest computed here is %s, the one sent %s", f.Path, want, got)
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", f.Path, want, got)
 		}
 	}
 	if len(theirs.Files) > len(d.manifest.Files) {
 		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", len(d.manifest.Files)), "%q was not declared in this session", theirs.Files[len(d.manifest.Files)].Path)
 	}
-	return registry.Invalid("manifest", "is %s, the one computed here is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, want)
+	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, want)
 }
 
 func sameManifest(sent []byte, published registry.Publication) error {
 	if sent == nil || manifest.Digest(sent) == published.ManifestDigest {
 		return nil
 	}
-	return registry.Invalid("manifest", "is %s, the version was published with %s", manifest.Digest(sent), published.ManifestDigest)
+	return registry.Invalid("manifest", "is %s, the version is published with %s", manifest.Digest(sent), published.ManifestDigest)
 }

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// janitorInterval: expired sessions are only scratch, so nothing hurries.
+	// janitorInterval is long: an expired session harms nothing.
 	janitorInterval = 5 * time.Minute
-	// expiredKept is how long an expired session still answers "expired"
-	// rather than "not found".
+	// expiredKept is how long an expired session is reported as expired, and not
+	// as not found.
 	expiredKept = 24 * time.Hour
 	// sessionsPerSweep bounds one transaction.
 	sessionsPerSweep = 20
 )
 
-// Janitor removes sessions whose time is long over, until ctx ends.
+// Janitor removes sessions that expired long ago, until ctx ends.
 func (in *Intake) Janitor(ctx context.Context) {
 	ticker := time.NewTicker(janitorInterval)
 	defer ticker.Stop()

@@ -18,25 +18,25 @@ import (
 // be changed or sealed by another request.
 const publishAttempts = 3
 
-// errMoved: the session or a reused location is no longer what the publication was built on.
-var errMoved = errors.New("what is being published has changed meanwhile")
+// errMoved: the session or a reused location has changed since the draft was made.
+var errMoved = errors.New("the session or a blob that it reuses changed while it was being published")
 
 // Publish implements registry.Uploads.
 func (in *Intake) Publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
 	return in.PublishAlso(ctx, id, sent, nil)
 }
 
-// Also is what someone else decides together with a publication, as to set a
-// tag: it checks what must hold, and returns what happens beside. It runs under
-// the lock of the log's head, after the publication's own checks; the views do
-// not show the package yet. It may run more than once, so it must have no effect
-// but through tx.
+// Also is decided together with a publication, for example to set a tag: it
+// checks its own preconditions and returns further events. It runs under the
+// lock of the log's head, after the publication's own checks; the views do not
+// show the package yet. It may run more than once, so it must have no effect
+// except through tx.
 type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
 
 // PublishAlso is Publish with also, which may be nil. The events of also follow
 // those of the publication in the same append, under the same actor. An error of
 // also refuses both, and the session stays open. also runs too if the version is
-// there with the same content, and then its events may be the only ones. It does
+// published with the same content; then its events may be the only ones. It does
 // not run if this session is published already: its events were appended then.
 //
 // Order of writes: every blob of the package is durable in the placement, then

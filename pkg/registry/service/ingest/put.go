@@ -59,16 +59,16 @@ func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file 
 // errPutTime is why a Put was ended.
 var errPutTime = fmt.Errorf("storing one file may take %s", registry.MaxPutTime)
 
-// put is how the registry stores bytes, all of them: what lasts longer than
-// MaxPutTime is ended, before a sweep takes for left behind what it has staged.
+// put is the one way in which the registry stores bytes. It ends a Put that takes
+// longer than MaxPutTime, before a sweep could remove what it has staged.
 func (in *Intake) put(ctx context.Context, store storage.Store, src storage.Source) (storage.Info, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, in.PutTime, errPutTime)
 	defer cancel()
 	return store.Put(ctx, src)
 }
 
-// undeclare takes back what a refused request has declared by the way. If it
-// fails the path stays declared without content, and sending it again is fine.
+// undeclare takes back a declaration that a refused request made implicitly. If
+// it fails, the path stays declared without content, and can still be sent.
 func (in *Intake) undeclare(ctx context.Context, id string, paths ...string) {
 	ctx = context.WithoutCancel(ctx)
 	if err := in.core.Write(ctx, func(tx database.Tx) error {
@@ -81,8 +81,8 @@ func (in *Intake) undeclare(ctx context.Context, id string, paths ...string) {
 	}
 }
 
-// declaredFile finds the file's declaration, and makes one if there is none:
-// of the path alone, so that bytes which are refused bind nobody.
+// declaredFile finds the file's declaration, and makes one if there is none: of
+// the path alone, so that refused bytes leave nothing behind.
 func (in *Intake) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
 	err = in.core.Read(ctx, func(tx database.Tx) error {
 		if session, err = in.openSession(ctx, tx, id); err != nil {
@@ -103,8 +103,8 @@ func (in *Intake) declaredFile(ctx context.Context, id, path string, executable 
 	return session, upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}, true, nil
 }
 
-// pathField renames the field of an error about the one file of a declaration
-// that the caller did not write.
+// pathField renames the field of an error about a declaration of one file that
+// the caller did not write.
 func pathField(err error) error {
 	var invalid *registry.InvalidError
 	if errors.As(err, &invalid) {
@@ -113,12 +113,12 @@ func pathField(err error) error {
 	return err
 }
 
-// source joins what was declared with what this request says of the bytes.
+// source combines the declaration with what this request says about the bytes.
 func source(session upload.Session, file upload.File, content registry.Content) (storage.Source, error) {
 	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests, Tier: session.Tier}
 	if content.Size != storage.UnknownSize {
 		if src.Size != storage.UnknownSize && src.Size != content.Size {
-			return src, registry.Invalid("size", "%d bytes are being sent, %d were declared", content.Size, src.Size)
+			return src, registry.Invalid("size", "the request has %d bytes, %d were declared", content.Size, src.Size)
 		}
 		src.Size = content.Size
 	}
@@ -134,7 +134,7 @@ func source(session upload.Session, file upload.File, content registry.Content) 
 			continue
 		}
 		if !d.declared.IsZero() && d.declared != d.sent {
-			return src, registry.Invalid(d.field, "%s is being sent, %s was declared", d.sent, d.declared)
+			return src, registry.Invalid(d.field, "the request says %s, %s was declared", d.sent, d.declared)
 		}
 		*d.want = d.sent
 	}

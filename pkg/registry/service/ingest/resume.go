@@ -15,8 +15,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// partSize is the most that a broken connection can lose beyond what had
-// arrived of the piece under way, and what a driver holds in memory for one.
+// partSize bounds the size of one piece: what an interrupted request can lose at
+// most, and what a driver holds in memory.
 const partSize = 8 << 20
 
 // FileProgress implements Resumes.
@@ -103,8 +103,8 @@ func (in *Intake) AppendFile(ctx context.Context, id, path string, piece registr
 	return in.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
 }
 
-// agreedLength returns how long the file may become. What a request says of
-// its length, in either of two ways, must be what was said before, and is kept.
+// agreedLength returns how long the file may become. A length that the request
+// gives, in either of two ways, must be the known one; a first one is recorded.
 func (in *Intake) agreedLength(ctx context.Context, session upload.Session, file upload.File, piece registry.Piece) (int64, error) {
 	length := file.Size
 	says := []int64{piece.Length}
@@ -133,9 +133,8 @@ func (in *Intake) agreedLength(ctx context.Context, session upload.Session, file
 	})
 }
 
-// keepParts stores what the piece gives as parts, and returns where the file
-// ends now; also when the reader breaks off. A whole piece that is not what its
-// own digests say is dropped.
+// keepParts stores the piece as parts and returns where the file ends now, also
+// if the reader fails. It drops a whole piece that does not match its own digests.
 func (in *Intake) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (int64, error) {
 	offset, received := piece.Offset, int64(0)
 	body := &brokenOff{from: piece.Reader}
@@ -145,7 +144,7 @@ func (in *Intake) keepParts(ctx context.Context, session upload.Session, path st
 		body.from = hashed
 	}
 	for body.err == nil {
-		// One byte more than the limit shows that there is too much.
+		// One byte beyond the limit shows that the file is too long.
 		part := io.LimitReader(body, min(partSize, limit-offset+1))
 		info, err := in.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize})
 		if err != nil {
@@ -155,7 +154,7 @@ func (in *Intake) keepParts(ctx context.Context, session upload.Session, path st
 			break
 		}
 		if offset+info.Size > limit {
-			return offset, registry.Invalid("size", "%q was declared with %d bytes, more are being sent", path, limit)
+			return offset, registry.Invalid("size", "%q was declared with %d bytes, and more were sent", path, limit)
 		}
 		added := false
 		if err := in.core.Group(ctx, func(tx database.Tx) error {
@@ -191,7 +190,7 @@ func (in *Intake) keepParts(ctx context.Context, session upload.Session, path st
 	return offset, nil
 }
 
-// overtaken is what became of bytes that another request was faster with.
+// overtaken is the error if another request stored the same bytes first.
 func (in *Intake) overtaken(ctx context.Context, id, path string, offset int64) error {
 	progress, err := in.FileProgress(ctx, id, path)
 	if err != nil {
@@ -200,8 +199,8 @@ func (in *Intake) overtaken(ctx context.Context, id, path string, offset int64) 
 	return &registry.OffsetError{Want: progress.Offset, Got: offset}
 }
 
-// brokenOff gives what its reader gave before it failed as if that were all,
-// and keeps the error, so that a store keeps those bytes.
+// brokenOff ends without an error where its reader fails, and keeps the error, so
+// that a store keeps the bytes before it.
 type brokenOff struct {
 	from io.Reader
 	err  error
@@ -227,7 +226,7 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 	}); err != nil {
 		return registry.FileProgress{}, err
 	}
-	if end(parts) != size { // another request has joined or lengthened it
+	if end(parts) != size { // another request joined or lengthened it
 		return registry.FileProgress{}, in.overtaken(ctx, id, path, size)
 	}
 	joined := &partReader{ctx: ctx, store: store, parts: parts}
@@ -235,7 +234,7 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 	whole.Reader, whole.Size = joined, size
 	_, err := in.PutFile(ctx, id, path, whole)
 	if joined.lost.Load() {
-		// A sweep that was at work as the part was stored again: begin anew.
+		// A sweep removed a part as it was stored again: start from 0.
 		if err := in.core.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
 			return registry.FileProgress{}, err
 		}
@@ -244,7 +243,7 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, registry.ErrInvalid) {
 		return registry.FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
-	// Their objects are orphans now, and collected as such.
+	// Their objects are orphans now; a sweep removes them.
 	if dropped := in.core.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err == nil {
 		err = dropped
 	}

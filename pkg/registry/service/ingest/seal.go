@@ -51,8 +51,8 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 	return publication, err
 }
 
-// decide seals the session and says what that means for the log: nothing if the
-// version is published with this very content.
+// decide seals the session and returns the events of the publication: none if
+// the version is published with this content.
 func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor string, published eventlog.Event) ([]eventlog.Event, error) {
 	if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
 		return nil, moved(err)
@@ -83,17 +83,17 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 	return event.NewAll(actor, revived)
 }
 
-// moved: the next attempt finds out whether a session that is not open any more
-// was sealed by the same request sent twice, or has other files now.
+// moved makes another attempt of a publish whose session is no longer open: it
+// finds out whether the same request sealed it or the files changed.
 func moved(err error) error {
 	if errors.Is(err, upload.ErrNotOpen) {
-		return errors.Join(errMoved, &registry.ConflictError{Field: "files", Message: "were added to the session while it was being published"})
+		return errors.Join(errMoved, &registry.ConflictError{Field: "files", Message: "the session's files changed while it was being published"})
 	}
 	return err
 }
 
-// revive returns what publishing a version again has brought back: blobs whose
-// every location had failed, and which this session has stored in its
+// revive returns events for blobs that publishing a version again brings back:
+// every location of them had failed, and this session stored them in its
 // placement. What was reused is live, so what is not live was sent.
 func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, error) {
 	contents := []digest.Digest{manifest.Digest(d.encoded)}
@@ -119,7 +119,7 @@ func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, err
 	return added, nil
 }
 
-// checkTaken: the same content under the same terms is the same publication.
+// checkTaken accepts the same content under the same terms: it is the same publication.
 func checkTaken(d *draft, taken view.Package) error {
 	if taken.ManifestDigest != manifest.Digest(d.encoded) {
 		return &registry.ConflictError{Field: "version", Existing: taken.ManifestDigest,
@@ -139,8 +139,8 @@ func (in *Intake) findPublication(ctx context.Context, tx database.Tx, ref regis
 	}, nil
 }
 
-// checkAbandoned refuses to name new locations in a backend that was given up,
-// or let go, while bytes were on their way to it. Under the lock of the log's head.
+// checkAbandoned refuses new locations in a backend that was abandoned while
+// bytes were on their way to it. It runs under the lock of the log's head.
 func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error {
 	position, err := view.FindAbandoned(ctx, tx, id)
 	if errors.Is(err, view.ErrNotFound) {
@@ -149,5 +149,5 @@ func checkAbandoned(ctx context.Context, tx database.Tx, id, name string) error 
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s is a backend no longer since event %d; begin a new upload", registry.ErrUnavailable, name, position)
+	return fmt.Errorf("%w: %s was abandoned (event %d): begin a new upload", registry.ErrUnavailable, name, position)
 }

@@ -47,7 +47,7 @@ func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (regi
 	return describe(session, 0, 0), nil
 }
 
-// sameTerms refuses to publish a version again under other terms than it has.
+// sameTerms refuses to publish a version again under other terms than before.
 func sameTerms(session upload.Session, taken view.Package) error {
 	if session.RetentionClass != taken.RetentionClass {
 		return &registry.ConflictError{Field: "retentionClass", Existing: taken.ManifestDigest,
@@ -86,7 +86,7 @@ func (in *Intake) GetUpload(ctx context.Context, id string) (answer registry.Upl
 	return answer, err
 }
 
-// session returns a session that is published or still has time.
+// session returns a session that is published or not expired.
 func (in *Intake) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	if _, err := uuid.Parse(id); err != nil {
 		return upload.Session{}, registry.ErrNotFound
@@ -104,7 +104,7 @@ func (in *Intake) session(ctx context.Context, tx database.Tx, id string) (uploa
 	return session, nil
 }
 
-// openSession is session for callers that are about to change it.
+// openSession is session for callers that change it.
 func (in *Intake) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	session, err := in.session(ctx, tx, id)
 	if err == nil && session.State != upload.StateOpen {
@@ -114,7 +114,7 @@ func (in *Intake) openSession(ctx context.Context, tx database.Tx, id string) (u
 }
 
 // lockSession is openSession for a transaction that changes what Publish would
-// seal: a publish that has read the session before is refused.
+// seal: a publish that read the session before is refused.
 func (in *Intake) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
 	if _, err := uuid.Parse(id); err != nil {
 		return upload.Session{}, registry.ErrNotFound

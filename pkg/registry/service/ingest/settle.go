@@ -19,18 +19,18 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// sweptPatience is how long a publish waits for sweeps that are at work on its
-// blobs: a batch takes seconds.
+// sweptPatience is how long a publish waits for sweeps that work on its blobs: a
+// batch takes seconds.
 const sweptPatience = 15 * time.Second
 
 const (
 	// sweptAtOnce are settled in one round.
 	sweptAtOnce = 1000
-	// sweptPoll is the time between two looks at a sweep that is not over.
+	// sweptPoll is the pause between two looks at a sweep that is not over.
 	sweptPoll = 100 * time.Millisecond
 )
 
-// sweptError: blobs of the draft were or are being swept, and must be looked at
+// sweptError: blobs of the draft are being swept, or were, and must be looked at
 // before the log may name them.
 type sweptError struct {
 	draft *draft
@@ -38,7 +38,7 @@ type sweptError struct {
 }
 
 func (e *sweptError) Error() string {
-	return fmt.Sprintf("%d blobs were swept or are being swept", len(e.rows))
+	return fmt.Sprintf("a sweep is removing %d of the blobs, or has", len(e.rows))
 }
 
 // checkSwept is step b of what package removal describes.
@@ -77,8 +77,8 @@ func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.
 	return nil
 }
 
-// lookAt finds out which of the swept blobs are there. A manifest that is gone
-// is not among those: each attempt to publish stores it again.
+// lookAt finds out which of the swept blobs are there. A missing manifest is not
+// reported: each attempt to publish stores it again.
 func (in *Intake) lookAt(ctx context.Context, d *draft, swept []removal.Row) (seen []removal.Row, gone []digest.Digest, err error) {
 	store, err := in.writable(d.session.BackendID, d.session.BackendName)
 	if err != nil {
@@ -106,14 +106,14 @@ func (in *Intake) lookAt(ctx context.Context, d *draft, swept []removal.Row) (se
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, nil, fmt.Errorf("looking at what a sweep has left in %s: %w", d.session.BackendName, err)
+		return nil, nil, fmt.Errorf("checking what a sweep left in %s: %w", d.session.BackendName, err)
 	}
 	return seen, gone, nil
 }
 
 func (in *Intake) awaitSweep(ctx context.Context, d *draft, patience *time.Duration) error {
 	if *patience <= 0 {
-		return fmt.Errorf("%w: %s is being swept of blobs that this package needs; publish again", registry.ErrUnavailable, d.session.BackendName)
+		return fmt.Errorf("%w: a sweep of %s is removing blobs that this package needs: publish again", registry.ErrUnavailable, d.session.BackendName)
 	}
 	*patience -= sweptPoll
 	if !backoff.Sleep(ctx, sweptPoll) {

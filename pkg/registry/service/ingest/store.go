@@ -28,7 +28,7 @@ func (in *Intake) putWindow(ctx context.Context, id string, files []registry.Nam
 		return err
 	}
 	stored, failed := in.putAll(ctx, session, store, declared, files)
-	// What was stored before a failure is recorded: it need not be sent again.
+	// What was stored before a failure is recorded, so that it need not be sent again.
 	failed = errors.Join(failed, in.recordStored(context.WithoutCancel(ctx), session, stored))
 	if failed != nil && len(implicit) > 0 {
 		in.undeclare(ctx, id, implicit...)
@@ -36,7 +36,7 @@ func (in *Intake) putWindow(ctx context.Context, id string, files []registry.Nam
 	return failed
 }
 
-// putAll stores each of the files and returns those that were, also beside an error.
+// putAll stores the files. It returns those that it stored, also with an error.
 func (in *Intake) putAll(ctx context.Context, session upload.Session, store storage.Store, declared map[string]upload.File, files []registry.NamedContent) ([]storedFile, error) {
 	var (
 		mu     sync.Mutex
@@ -81,7 +81,7 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 	return stored, err
 }
 
-// about says which file of many an error on a field means.
+// about names the file that an error on a field is about.
 func about(path string, err error) error {
 	var invalid *registry.InvalidError
 	if errors.As(err, &invalid) {
@@ -90,8 +90,7 @@ func about(path string, err error) error {
 	return err
 }
 
-// declaredFiles finds the declarations of the files, and makes those that are
-// missing as declaredFile does; implicit lists them.
+// declaredFiles is declaredFile for many; implicit lists the paths that it declared.
 func (in *Intake) declaredFiles(ctx context.Context, id string, files []registry.NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
 	paths := make([]string, len(files))
 	for i, f := range files {
@@ -122,15 +121,14 @@ func (in *Intake) declaredFiles(ctx context.Context, id string, files []registry
 	return session, declared, implicit, nil
 }
 
-// storedFile is a declaration and what its bytes turned out to be.
+// storedFile is a declaration and its stored content.
 type storedFile struct {
 	declared upload.File
 	info     storage.Info
 }
 
-// recordStored notes content that the session now has. Content of files that
-// were declared without it changes what Publish would seal; content that was
-// declared does not.
+// recordStored records content that the session now has. Content that was not
+// declared before changes what Publish would seal; declared content does not.
 func (in *Intake) recordStored(ctx context.Context, session upload.Session, stored []storedFile) error {
 	if len(stored) == 0 {
 		return nil
@@ -159,7 +157,7 @@ func (in *Intake) recordStored(ctx context.Context, session upload.Session, stor
 				return err
 			}
 			if !set {
-				return &registry.ConflictError{Field: "path", Message: fmt.Sprintf("other bytes were sent for %q in this session", f.declared.Path)}
+				return &registry.ConflictError{Field: "path", Message: fmt.Sprintf("this session already has other bytes for %q", f.declared.Path)}
 			}
 		}
 		if err := in.prolong(ctx, tx, session); err != nil {
@@ -169,7 +167,7 @@ func (in *Intake) recordStored(ctx context.Context, session upload.Session, stor
 	})
 }
 
-// prolong moves the end of a session in which bytes arrive, not at every file.
+// prolong moves the end of a session that receives bytes, but not at every file.
 func (in *Intake) prolong(ctx context.Context, tx database.Tx, session upload.Session) error {
 	if now := in.core.Now(); session.Expires.Sub(now) < in.lifetime*3/4 {
 		return upload.Extend(ctx, tx, session.ID, now.Add(in.lifetime))

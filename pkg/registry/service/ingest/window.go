@@ -16,10 +16,10 @@ const (
 	windowBytes = 4 << 20
 	// windowFiles are looked up and recorded in one statement each.
 	windowFiles = upload.MaxGetFiles
-	// smallFile and less is held in a window; more is streamed by itself.
+	// smallFile is the largest file that is held in a window; larger ones are streamed.
 	smallFile = 256 << 10
-	// maxWindows bounds the memory of all bundles of the process (32 MiB);
-	// beyond it bundles wait.
+	// maxWindows bounds the memory of all bundles of the process (32 MiB): further
+	// bundles wait.
 	maxWindows = 8
 	// windowConcurrency is how many files of one window are stored at a time.
 	windowConcurrency = 8

@@ -48,16 +48,16 @@ func (r *Reader) ProbeBackend(ctx context.Context, nameOrID string) (registrar.P
 		return registrar.ProbeReport{}, err
 	}
 	if b.Prober == nil {
-		return registrar.ProbeReport{}, &registry.UnavailableError{Backend: b.Name, Message: "it cannot be probed from here"}
+		return registrar.ProbeReport{}, &registry.UnavailableError{Backend: b.Name, Message: "it cannot be probed by this process"}
 	}
 	report, err := b.Prober.Probe(ctx)
 	if errors.Is(err, registrar.ErrProbing) {
-		err = &registry.ConflictError{Field: "backend", Message: "a probe of " + b.Name + " is under way"}
+		err = &registry.ConflictError{Field: "backend", Message: "a probe of " + b.Name + " is running"}
 	}
 	return report, err
 }
 
-// verified: one failed location is False; nothing ever looked at proves nothing.
+// verified: one failed location is False; if nothing was ever verified, nothing is known.
 func verified(f registrar.Findings) string {
 	switch {
 	case f.Failed > 0:
@@ -97,7 +97,7 @@ func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 		if !b.Ready {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s is not ready: %s: %s", b.Name, b.Reason, b.Message))
 		} else if b.Reason != "" {
-			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s takes bytes, but: %s: %s", b.Name, b.Reason, b.Message))
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s is ready, but: %s: %s", b.Name, b.Reason, b.Message))
 		}
 		if b.Findings.Failed > 0 {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d locations failed verification (%d corrupt, %d missing)",

@@ -85,7 +85,7 @@ func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 	return nil, info, problem
 }
 
-// gone is why a blob without a live location cannot be read.
+// gone says why a blob without a live location cannot be read.
 func (r *Reader) gone(ctx context.Context, locations []view.Location) error {
 	for _, l := range locations {
 		if l.Reason != view.ReasonAbandoned {
@@ -102,7 +102,7 @@ func (r *Reader) gone(ctx context.Context, locations []view.Location) error {
 			return err
 		}
 		last.Backend = backend.Name
-		// It may be a backend again, of which nobody has looked at what it holds.
+		// It may be declared again, and not verified since.
 		if last.Position, err = view.FindAbandoned(ctx, tx, last.BackendID); errors.Is(err, view.ErrNotFound) {
 			return nil
 		}

@@ -13,11 +13,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// What must be known of a blob, a session or a backend to decide who may have
-// it: see access.Index, which the Service satisfies.
+// What an access decision needs to know about a blob, a session or a backend:
+// see access.Index, which the Service implements.
 
-// UploadProducer returns whose package a session is to become, whatever state
-// it is in. ErrNotFound.
+// UploadProducer returns the producer of a session's package, whatever the
+// session's state. ErrNotFound.
 func (r *Reader) UploadProducer(ctx context.Context, id string) (producer string, err error) {
 	if _, err := uuid.Parse(id); err != nil {
 		return "", registry.ErrNotFound

@@ -44,12 +44,12 @@ var (
 	ErrAbandoned = errors.New("the backend that held the blob was abandoned")
 	// ErrUnavailable: the backend is not declared, or not reachable now.
 	ErrUnavailable = errors.New("the backend that holds the blob is not available")
-	// ErrUnauthenticated, ErrForbidden and ErrAccessUnknown come from what
-	// guards a registry (pkg/access): nobody knows who asks; who asks may not do
-	// it; that cannot be found out now.
+	// ErrUnauthenticated, ErrForbidden and ErrAccessUnknown come from pkg/access,
+	// which guards a registry: the caller is not known; the caller may not do this;
+	// neither can be determined at the moment.
 	ErrUnauthenticated = errors.New("not authenticated")
 	ErrForbidden       = errors.New("forbidden")
-	ErrAccessUnknown   = errors.New("who may do what cannot be found out now")
+	ErrAccessUnknown   = errors.New("authentication or authorization is temporarily unavailable")
 )
 
 // UnavailableError says why a backend is not available: the reason ("" for

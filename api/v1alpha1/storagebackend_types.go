@@ -14,6 +14,9 @@ const (
 	ConditionWritable            = "Writable"
 	ConditionVerified            = "Verified"
 	ConditionReady               = "Ready"
+	// ConditionLogCurrent is False if the event log is older than the head mark
+	// in the place says, and absent otherwise. Nothing is removed from the place then.
+	ConditionLogCurrent = "LogCurrent"
 )
 
 // Finalizer keeps a StorageBackend until the log names no live location in it.

@@ -25,6 +25,7 @@ type verb struct {
 // verbs are listed by --help in this order.
 var verbs = []verb{
 	viewsCheck,
+	recoverLog,
 }
 
 // findVerb returns the verb at the start of the arguments, and the other arguments.

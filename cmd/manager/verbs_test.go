@@ -42,6 +42,10 @@ func TestVerbs(t *testing.T) {
 		{"views check --output xml", 2, "must be table, json or yaml"},
 		{"views check --config-dir x", 2, "not defined: -config-dir"},
 		{"views check --help", 0, "Usage: manager views check [flags]"},
+		{"recover --reason x", 2, "needs --accept-older-log and --reason"},
+		{"recover --accept-older-log", 2, "needs --accept-older-log and --reason"},
+		{"recover --accept-older-log --reason x --database sqlite://" + none, 1, "none.db: no such file or directory"},
+		{"--help", 0, "manager recover: accept"},
 		{"--help", 0, "manager views check: replay the log"},
 	} {
 		if code, _, says := runVerb(t, nil, strings.Fields(tt.args)...); code != tt.code || !strings.Contains(says, tt.says) {

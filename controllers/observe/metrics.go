@@ -20,6 +20,7 @@ type Metrics struct {
 	waiting  *prometheus.GaugeVec
 	overdue  *prometheus.GaugeVec
 	takenUp  *prometheus.GaugeVec
+	older    *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics.
@@ -48,7 +49,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m.takenUp = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "artifactstore_backend_taken_up_timestamp_seconds", Help: "When this replica took up the declaration or the credentials by which it serves the backend now.",
 	}, []string{"backend"})
-	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp)
+	m.older = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "artifactstore_backend_log_older", Help: "1 if the event log is older than the head mark in the backend says, and nothing is removed there, else 0.",
+	}, []string{"backend"})
+	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp, m.older)
 	return m
 }
 
@@ -73,6 +77,13 @@ func (m *Metrics) state(name string, settled status.Observation) {
 		usable = 1
 	}
 	m.ready.WithLabelValues(name).Set(usable)
+	if settled.Head != nil {
+		older := 0.0
+		if settled.Head.Older != "" {
+			older = 1
+		}
+		m.older.WithLabelValues(name).Set(older)
+	}
 	if f := settled.Findings; f != nil {
 		m.located.WithLabelValues(name, "live").Set(float64(f.Live))
 		m.located.WithLabelValues(name, "corrupt").Set(float64(f.Corrupt))
@@ -115,6 +126,7 @@ func (m *Metrics) standDown() {
 	m.located.Reset()
 	m.waiting.Reset()
 	m.overdue.Reset()
+	m.older.Reset()
 }
 
 // forget removes the series of a backend that is gone.
@@ -125,7 +137,7 @@ func (m *Metrics) forget(name string) {
 	labels := prometheus.Labels{"backend": name}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp} {
+	}{m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp, m.older} {
 		vec.DeletePartialMatch(labels)
 	}
 }

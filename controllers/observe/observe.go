@@ -195,7 +195,7 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, pee
 	default:
 		wrong = stillRecorded(seen.Away.Problem, sb)
 	}
-	seen.LastGood = found.lastGood
+	seen.LastGood, seen.Head = found.lastGood, found.head
 	last := d.lastFull(found.config)
 	if last.outdated(sb.Generation, sb.Status) {
 		last = nil
@@ -243,6 +243,7 @@ type looked struct {
 	wrong    *declared.Problem
 	lastGood status.LastGood
 	away     *status.Away
+	head     *status.HeadMark
 }
 
 // look is the small look at a backend.
@@ -262,6 +263,9 @@ func (o *Observer) look(ctx context.Context, d *driver, sb *v1alpha1.StorageBack
 		found.away = o.attempt(ctx, d, sb, found.config, true)
 		found.wrong = d.problem
 		found.ours = found.away == nil && d.has(found.config) && d.id != ""
+		if found.ours && d.store != nil {
+			found.head = o.markHead(ctx, d, sb, found.wrong)
+		}
 	}
 	d.count()
 	found.lastGood = d.lastGood

@@ -53,6 +53,7 @@ func (h History) Settle(seen Observation, recorded v1alpha1.StorageBackendStatus
 	}
 	as := *h.good
 	as.Findings, as.Capabilities, as.Pending, as.At, as.Request, as.Away = seen.Findings, seen.Capabilities, seen.Pending, seen.At, seen.Request, seen.Away
+	as.Head = seen.Head
 	return h, as
 }
 

@@ -34,6 +34,8 @@ type Observation struct {
 	Capabilities []storage.Capability
 	// Pending: a full probe is due or under way; what it finds comes later.
 	Pending bool
+	// Head is what comparing the head mark with the log gave; nil where it was not compared.
+	Head *HeadMark
 	// Findings of verification; nil where they could not be read.
 	Findings *registrar.Findings
 	At       time.Time
@@ -50,4 +52,9 @@ type Away struct {
 	Failures int
 	// after is when it is worth trying again if nothing wakes the backend before.
 	After time.Duration
+}
+
+// HeadMark is how the mark of the log's head in the place compares with the log.
+type HeadMark struct {
+	Older string // why the log is older than the mark; "" if it is not
 }

@@ -31,4 +31,5 @@ const (
 	ReasonLastRunFailed         = "LastRunFailed"
 	ReasonVerificationSuspended = "VerificationSuspended"
 	ReasonVerificationOverdue   = "VerificationOverdue"
+	ReasonOlderLog              = "LogOlderThanBackend"
 )

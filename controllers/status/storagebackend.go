@@ -70,7 +70,22 @@ func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBa
 		meta.SetStatusCondition(&next.Conditions, c)
 	}
 	scheduledCondition(seen, scheduled, &next)
+	logCurrent(seen, &next)
 	return next
+}
+
+// logCurrent has a condition as long as the log is older than the place; the
+// backend is Ready all the same, since only removals wait.
+func logCurrent(seen Observation, next *v1alpha1.StorageBackendStatus) {
+	switch {
+	case seen.Head == nil:
+	case seen.Head.Older == "":
+		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionLogCurrent)
+	default:
+		c := condition(v1alpha1.ConditionLogCurrent, metav1.ConditionFalse, ReasonOlderLog, seen.Head.Older)
+		c.ObservedGeneration, c.LastTransitionTime = seen.Generation, metav1.Time{Time: seen.At}
+		meta.SetStatusCondition(&next.Conditions, c)
+	}
 }
 
 func RecordedCapabilities(found []storage.Capability) []v1alpha1.Capability {

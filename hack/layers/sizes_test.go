@@ -16,11 +16,11 @@ func TestSizes(t *testing.T) {
 		want         string // part of the only violation; "" for none
 	}{
 		"as many files as may be":        {"pkg/digest", maxFiles, 1, ""},
-		"a file too many":                {"pkg/digest", maxFiles + 1, 1, "pkg/digest has 18 files and 18 lines"},
+		"a file too many":                {"pkg/digest", maxFiles + 1, 1, "pkg/digest has 17 files and 17 lines"},
 		"as many lines as may be":        {"pkg/digest", 10, maxLines / 10, ""},
 		"too many lines":                 {"pkg/digest", 10, maxLines/10 + 1, "pkg/digest has 10 files and 2510 lines"},
 		"an exception":                   {"cmd/artifactstore", maxFiles + 1, 1, ""},
-		"programs around are held to it": {"hack/x", maxFiles + 1, 1, "hack/x has 18 files"},
+		"programs around are held to it": {"hack/x", maxFiles + 1, 1, "hack/x has 17 files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

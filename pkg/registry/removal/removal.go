@@ -15,15 +15,15 @@
 // Both decide under the same lock, so one comes first. If publish does, the
 // removal sees the location and keeps the blob. If the removal does, publish
 // sees the row, and continues only after it has seen the object at a time when
-// no delete was under way, and none could begin because the row stood; a later
-// removal begins at 1. So a row may only be removed by c, or when it is of no
-// concern to anyone: long over, and of a blob that no session has.
+// no delete was under way and none could begin, because the row was there; a
+// later removal begins at 1. So a row may be removed only by c, or when nothing
+// depends on it: it has long been over, and no session has the blob.
 //
-// Nothing of this relies on an object's age or on a session's rows. Those (2, 3
-// and what the caller looks at before 1) only make it rare that a client has to
-// send something twice. A removal that died leaves rows that are over after
-// Life; by then the last request that it sent has been answered or has timed
-// out long ago. ADR 0012 has the argument.
+// None of this relies on an object's age or on a session's rows. Those (2, 3 and
+// what the caller looks at before 1) only make it rare that a client has to send
+// bytes twice. A removal whose process died leaves rows that are over after Life.
+// By then its last request was answered or timed out long ago. ADR 0012 has the
+// argument.
 package removal
 
 import (
@@ -77,14 +77,14 @@ type Policy interface {
 	// Kept returns those of the blobs that must stay. It runs under the lock of
 	// the log's head, before the rows are written.
 	Kept(ctx context.Context, tx database.Tx, blobs []digest.Digest) (map[digest.Digest]bool, error)
-	// Claimed returns those that a session counts on. It runs when the rows are
-	// there, so that a session either has its claim by now or began after them.
+	// Claimed returns those that a session relies on. It runs after the rows are
+	// written, so that a session either has its claim by then or began after them.
 	Claimed(ctx context.Context, tx database.Tx, blobs []digest.Digest) (map[digest.Digest]bool, error)
 	// IsYoung is asked right before the delete, with the place's own time of the object.
 	IsYoung(modified time.Time) bool
 }
 
-// Remover removes blobs from one backend. Several may, in any processes.
+// Remover removes blobs from one backend. Several may work at a time, in any processes.
 type Remover struct {
 	Ledger    Ledger
 	Now       func() time.Time
@@ -100,10 +100,10 @@ type Outcome int
 const (
 	// Removed: it is gone.
 	Removed Outcome = iota
-	// Claimed: it stays, since the policy keeps it, a session counts on it, or
-	// another removal is at work on it.
+	// Claimed: it stays, because the policy keeps it, a session relies on it, or
+	// another removal is working on it.
 	Claimed
-	// Young: it was stored again lately, and stays.
+	// Young: it was stored again recently, and stays.
 	Young
 	// Failed: Err says why. It may be gone all the same.
 	Failed

@@ -14,8 +14,9 @@ import (
 // The rows are in the table sweeping, which upload.Migrate creates: they are
 // scratch like the sessions, and the queries below look at both.
 
-// Row says that a removal is at work on a blob, or was: while it stands, no one
-// may rely on a copy of the blob that they have not looked at since it was over.
+// Row says that a removal is working on a blob, or was. While the row exists,
+// nothing may rely on a copy of the blob that was not looked at since the removal
+// was over.
 type Row struct {
 	SHA256 digest.Digest
 	// Batch wrote the row.
@@ -30,15 +31,15 @@ const (
 	stateRemoved  = "removed"
 )
 
-// begin writes a row for each of the blobs on which no other removal is at
-// work, and returns those. until is when the caller will have ended for sure.
-// It must run under the lock of the log's head, after a look at the locations.
+// begin writes a row for each blob that no other removal is working on, and
+// returns those blobs. until is when the caller has ended for certain. It must
+// run under the lock of the log's head, after a look at the locations.
 func begin(ctx context.Context, tx database.Tx, backendID, batch string, blobs []digest.Digest, now, until time.Time) ([]digest.Digest, error) {
 	rows := make([][]any, len(blobs))
 	for i, sha := range slices.SortedFunc(slices.Values(blobs), lockOrder) {
 		rows[i] = []any{backendID, sha.Bytes(), batch, stateRemoving, now.UnixMicro(), until.UnixMicro()}
 	}
-	// A row that is over is taken over, not made anew: whoever still has to look at the blob does.
+	// A row that is over is taken over, not replaced: what still has to look at the blob does.
 	_, err := database.InsertRows(ctx, tx, "sweeping", []string{"backend_id", "sha256", "sweep", "state", "begun_us", "until_us"}, rows,
 		`ON CONFLICT (backend_id, sha256) DO UPDATE SET sweep = excluded.sweep, state = excluded.state, begun_us = excluded.begun_us, until_us = excluded.until_us
 			WHERE sweeping.state = 'removed' OR sweeping.until_us <= excluded.begun_us`)

@@ -9,8 +9,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// FindClaimed returns those of the blobs that a session on the backend has
-// declared, has stored, or has as a part. Sessions that are over count until they are removed.
+// FindClaimed returns those of the blobs that a session on the backend declared,
+// stored, or has as a part. Expired sessions count until they are removed.
 func FindClaimed(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest) (map[digest.Digest]bool, error) {
 	claimed := make(map[digest.Digest]bool)
 	for chunk := range slices.Chunk(blobs, chunkSize) {
@@ -28,7 +28,7 @@ func FindClaimed(ctx context.Context, tx database.Tx, backendID string, blobs []
 	return claimed, nil
 }
 
-// DropSwept forgets content that the session has sent and that is gone.
+// DropSwept forgets content that the session sent and that a sweep removed.
 func DropSwept(ctx context.Context, tx database.Tx, id string, gone []digest.Digest) error {
 	for _, sha := range gone {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_blobs WHERE upload_id = $1 AND sha256 = $2`, id, sha.Bytes()); err != nil {

@@ -51,8 +51,8 @@ func InsertFiles(ctx context.Context, tx database.Tx, id string, files []File) e
 	return err
 }
 
-// SetContent records what a file that was declared without digests turned out
-// to be, and says whether it did: not if other bytes came first.
+// SetContent records the content of a file that was declared without digests. It
+// returns false if other bytes came first.
 func SetContent(ctx context.Context, tx database.Tx, id, path string, size int64, digests digest.Dual) (bool, error) {
 	result, err := tx.ExecContext(ctx, `UPDATE upload_files SET size = $1, sha256 = $2, blake3 = $3
 		WHERE upload_id = $4 AND path = $5 AND (sha256 IS NULL OR sha256 = $2)`,
@@ -70,7 +70,7 @@ func SetSize(ctx context.Context, tx database.Tx, id, path string, size int64) e
 	return err
 }
 
-// Undeclare removes files of which nothing is known but the path.
+// Undeclare removes files of which only the path is known.
 func Undeclare(ctx context.Context, tx database.Tx, id string, paths []string) error {
 	for _, path := range paths {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_files WHERE upload_id = $1 AND path = $2 AND sha256 IS NULL`, id, path); err != nil {
@@ -80,8 +80,8 @@ func Undeclare(ctx context.Context, tx database.Tx, id string, paths []string) e
 	return nil
 }
 
-// InsertBlobs records content that the open session has; content that it
-// already sent stays as it is.
+// InsertBlobs records content that the open session has. Content that it sent
+// before stays as it is.
 func InsertBlobs(ctx context.Context, tx database.Tx, id string, blobs []Blob) error {
 	rows := make([][]any, len(blobs))
 	for i, b := range blobs {
@@ -92,9 +92,8 @@ func InsertBlobs(ctx context.Context, tx database.Tx, id string, blobs []Blob) e
 	return err
 }
 
-// Touch raises an open session's revision, and so keeps Seal from sealing what
-// was read before; on an engine with row locks, Seal waits until the
-// transaction ends.
+// Touch raises an open session's revision, so that Seal refuses to seal what was
+// read before. On an engine with row locks, Seal waits until the transaction ends.
 func Touch(ctx context.Context, tx database.Tx, id string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE uploads SET revision = revision + 1 WHERE id = $1 AND state = 'open'`, id)
 	return err
@@ -240,7 +239,7 @@ func ListBlobs(ctx context.Context, tx database.Tx, id string) (map[digest.Diges
 	return blobs, rows.Err()
 }
 
-// DropBlobs forgets content that was reused and is not there any more.
+// DropBlobs forgets reused content that is no longer there.
 func DropBlobs(ctx context.Context, tx database.Tx, id string, gone []digest.Digest) error {
 	for _, d := range gone {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_blobs WHERE upload_id = $1 AND sha256 = $2 AND source = 'reused'`, id, d.Bytes()); err != nil {

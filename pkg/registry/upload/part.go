@@ -14,8 +14,8 @@ type Part struct {
 	SHA256      digest.Digest
 }
 
-// InsertPart records a part behind those that are there, and says whether it
-// did: not if another request was faster.
+// InsertPart records a part after the existing ones. It returns false if another
+// request was faster.
 func InsertPart(ctx context.Context, tx database.Tx, id, path string, p Part) (bool, error) {
 	result, err := tx.ExecContext(ctx, `INSERT INTO upload_parts (upload_id, path, start, size, sha256) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (upload_id, path, start) DO NOTHING`, id, path, p.Start, p.Size, p.SHA256.Bytes())

@@ -1,11 +1,11 @@
-// Package upload keeps upload sessions: scratch, beside the log and its views.
+// Package upload keeps upload sessions in tables beside the log and its views.
 // Losing these tables loses sessions that were not published, nothing else.
 //
-// A declared file is also the intent that stands before its Put: as long as
-// its row is there, no one may collect an object of that digest as an orphan.
-// One that was declared without digests protects nothing until they are known:
-// there, what collects orphans relies on the object's age, and Publish on the
-// rows of package removal, which tell it what it has to look at once more.
+// The row of a declared file is also the intent that precedes its Put: while it
+// exists, no sweep may remove an object of that digest as an orphan. A file that
+// is declared without digests protects nothing until they are known. Until then
+// a sweep relies on the object's age, and Publish on the rows of package removal,
+// which say what it has to look at again.
 package upload
 
 import (

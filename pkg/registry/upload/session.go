@@ -18,7 +18,7 @@ const (
 	StatePublished = "published"
 )
 
-// ErrNotFound: there is no such session (any more).
+// ErrNotFound: there is no such session, or no longer.
 var ErrNotFound = errors.New("no such upload session")
 
 // ErrNotOpen: the session was published or changed meanwhile.

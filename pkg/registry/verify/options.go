@@ -16,23 +16,23 @@ const (
 	// Rolling reads a share, so that runs at an interval read every location
 	// once in a period; see plan.
 	Rolling Mode = "rolling"
-	// Failed reads the locations that failed before: whether they were restored.
+	// Failed reads the locations that failed before, to find those that were restored.
 	Failed Mode = "failed"
 )
 
-// Options of a run; the zero value reads everything as fast as four readers can.
+// Options of a run. The zero value reads everything with four readers.
 type Options struct {
 	// Mode; "" is Full.
 	Mode Mode
-	// RollingPeriod is in what time every location is read once, and
+	// RollingPeriod is the time in which every location is read once,
 	// RollingInterval the time until the next run; 0 is the default.
 	RollingPeriod, RollingInterval time.Duration
 	// Concurrency is how many objects are read at once; 0 is DefaultConcurrency.
 	Concurrency int
-	// Bandwidth bounds what all of them read together, in bytes per second; 0 does not.
+	// Bandwidth bounds what all of them read together, in bytes per second; 0 is no bound.
 	Bandwidth int64
-	// TimeLimit is after what time no further object is begun; 0 is never. What
-	// is under way then is read to its end.
+	// TimeLimit is the time after which no further object is begun; 0 is no limit.
+	// Objects that are being read then are read to their end.
 	TimeLimit time.Duration
 }
 

@@ -1,5 +1,5 @@
-// Package verify re-reads blobs and tells what became of them: Object reads
-// one, Run all that a Ledger names.
+// Package verify re-reads blobs and reports damage: Object reads one, Run reads
+// all that a Ledger lists.
 package verify
 
 import (
@@ -45,9 +45,9 @@ type Result struct {
 	Read    int64 // bytes
 }
 
-// Object re-reads one blob to its end and recomputes both digests. What looks
-// bad is read twice before it is called so: a connection can corrupt as well.
-// limiter bounds the bytes per second, nil does not.
+// Object re-reads one blob to its end and recomputes both digests. A blob that
+// looks damaged is read twice, since a connection can corrupt bytes too. limiter
+// bounds the bytes per second; nil is no bound.
 func Object(ctx context.Context, source Source, want Want, limiter *rate.Limiter) Result {
 	result := readOnce(ctx, source, want, limiter)
 	if result.Finding == Corrupt || result.Finding == Missing {

@@ -22,8 +22,8 @@ import (
 )
 
 // Embedded drives the routing table from a folder of YAML files, without a
-// cluster. It reads them again when they change; an edit that does not hold
-// keeps what was declared before, and says so in the log.
+// cluster. It reads them again when they change; an invalid edit
+// is logged, and the previous declaration stays in force.
 type Embedded struct {
 	Dir      string
 	Observer *observe.Observer
@@ -82,7 +82,7 @@ func (e *Embedded) Run(ctx context.Context) error {
 	values := filewatch.New(e.referred, e.lookAtFiles)
 	e.running.Go(func() { values.Run(ctx, func(error) {}) })
 	declarations.Run(ctx, func(err error) {
-		e.Logger.Error("the edited configuration does not hold; what was declared before stays in force", "dir", e.Dir, "error", err)
+		e.Logger.Error("the edited configuration is invalid; the previous one stays in force", "dir", e.Dir, "error", err)
 	})
 	return nil
 }

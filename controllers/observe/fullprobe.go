@@ -83,29 +83,18 @@ func (p *fullProbe) capabilities() []storage.Capability {
 
 // lastFull returns the last full probe that was made with the config, nil for none.
 func (d *driver) lastFull(config backends.Config) *fullProbe {
-	d.published.Lock()
-	defer d.published.Unlock()
-	if !d.published.full.of(config) {
-		return nil
+	if last := d.full.last.Load(); last.of(config) {
+		return last
 	}
-	return d.published.full
-}
-
-// forgetFull drops the last full probe.
-func (d *driver) forgetFull() {
-	d.published.Lock()
-	defer d.published.Unlock()
-	d.published.full = nil
+	return nil
 }
 
 // full makes a full probe and remembers it, unless ctx ended meanwhile.
-// d.trying is held, and a slot of o.fulls.
+// d.full.making is held, and a slot of o.fulls.
 func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, terms terms, well bool) (*fullProbe, error) {
 	made, err := o.tryFully(ctx, config, terms, well)
 	if err == nil && !terms.readOnly {
-		d.published.Lock()
-		defer d.published.Unlock()
-		d.published.full = made
+		d.full.last.Store(made)
 	}
 	return made, err
 }
@@ -136,7 +125,7 @@ func (o *Observer) fullBehind(d *driver, sb *v1alpha1.StorageBackend, config bac
 	if !fullDue(last, config, terms, wrong, o.now()) {
 		return false
 	}
-	if !d.behind.CompareAndSwap(false, true) {
+	if !d.full.behind.CompareAndSwap(false, true) {
 		return true
 	}
 	o.behind.Go(func() {
@@ -149,15 +138,15 @@ func (o *Observer) fullBehind(d *driver, sb *v1alpha1.StorageBackend, config bac
 
 // fullInTurn makes a full probe when there is a slot, and reports whether there is something new.
 func (o *Observer) fullInTurn(d *driver, config backends.Config, terms terms, last *fullProbe, well bool) bool {
-	defer d.behind.Store(false)
+	defer d.full.behind.Store(false)
 	select {
 	case o.fulls <- struct{}{}:
 		defer func() { <-o.fulls }()
 	case <-d.life.Done():
 		return false
 	}
-	d.trying.Lock()
-	defer d.trying.Unlock()
+	d.full.making.Lock()
+	defer d.full.making.Unlock()
 	if d.lastFull(config) != last {
 		return true // someone asked for one meanwhile
 	}
@@ -176,13 +165,15 @@ type prober struct {
 // driver is switched over for it; that is for the looks alone.
 func (p prober) Probe(ctx context.Context) (registrar.ProbeReport, error) {
 	d := p.o.drivers.of(p.name)
-	if !d.trying.TryLock() {
+	if !d.full.making.TryLock() {
 		return registrar.ProbeReport{}, registrar.ErrProbing
 	}
-	defer d.trying.Unlock()
-	d.published.Lock()
-	opened, serves, declared, terms := d.published.Opened, d.published.config, d.published.declared, d.published.terms
-	d.published.Unlock()
+	defer d.full.making.Unlock()
+	is := published{}
+	if p := d.published.Load(); p != nil {
+		is = *p
+	}
+	opened, serves, declared, terms := is.Opened, is.config, is.declared, is.terms
 	known, inService := opened.Store != nil && opened.ID != "" && terms.holds, reflect.DeepEqual(declared.config, serves)
 	report := registrar.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []registrar.ProbeResult{}}
 	if !known || !inService {

@@ -205,7 +205,7 @@ func TestFullProbeRuns(t *testing.T) {
 		if seen := observeFully(t, o, sb, keysOf(&server)); seen.Problem != nil || len(seen.Capabilities) != 13 {
 			t.Fatalf("%+v, %v", seen.Problem, seen.Capabilities)
 		}
-		return o.drivers.of(sb.Name).published.full
+		return o.drivers.of(sb.Name).full.last.Load()
 	}
 	first := made()
 	now = now.Add(time.Hour)
@@ -244,7 +244,7 @@ func TestProbeOnDemand(t *testing.T) {
 	if report, err := prober.Probe(t.Context()); err != nil || !report.OK {
 		t.Errorf("%+v, %v", report, err)
 	}
-	trying := &o.drivers.of("a").trying
+	trying := &o.drivers.of("a").full.making
 	trying.Lock()
 	if _, err := prober.Probe(t.Context()); !errors.Is(err, registrar.ErrProbing) {
 		t.Errorf("two at once: %v", err)

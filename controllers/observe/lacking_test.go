@@ -93,7 +93,7 @@ func TestADeniedVerbIsNotWritable(t *testing.T) {
 		}
 	}
 	refused("found", look(o))
-	for _, result := range o.drivers.of(sb.Name).published.full.report.Results {
+	for _, result := range o.drivers.of(sb.Name).full.last.Load().report.Results {
 		if result.Needed != slices.Contains(needed, result.Name) {
 			t.Errorf("%s: needed is %v", result.Name, result.Needed)
 		}

@@ -149,7 +149,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 		// Whether bytes can be put to begin with finds out who observes; but what serves is not given up for what was not tried.
 		if away := o.attempt(ctx, d, sb, config, d.store != nil && !d.has(config)); away != nil {
 			again = away.After
-			if away.Problem == nil && d.store == nil && !d.known() {
+			if away.Problem == nil && d.store == nil && d.published.Load() == nil {
 				// It waits for its turn: until then nothing is said of it, and who
 				// starts is not ready.
 				return jitter(again)
@@ -159,7 +159,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 		d.count()
 		again = d.rest(sb, config, o.now())
 	}
-	if _, changed := d.state(o.now()); changed {
+	if d.publish(o.now()) {
 		o.tell(sb.Name, false)
 	}
 	if again > 0 {
@@ -168,13 +168,12 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 	return again
 }
 
-// Observe opens sb as Open does and tries it: the marker is read again, an
-// object is put, read and deleted (not where it is read-only or suspended),
-// and the findings are asked for. When it is due every verb is tried apart, for
-// which nobody waits: what that finds comes with a later observation, which
-// listeners are told to make.
-// Settled says what it means after the observations before it. Observations of
-// one backend are made one after the other.
+// Observe opens sb as Open does and tries it: it reads the marker again, puts,
+// reads and deletes an object (unless sb is read-only or suspended), and asks for
+// the findings. When it is due, a full probe tries each capability apart. Observe
+// does not wait for that: listeners are told to look again when it has ended.
+// The observation returned is what this one means after the earlier ones.
+// Observations of one backend are made one after the other.
 func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, peers []v1alpha1.StorageBackend, lookup declared.Lookup) status.Observation {
 	d := o.drivers.of(sb.Name)
 	seen := status.Observation{
@@ -195,44 +194,54 @@ func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, pee
 	default:
 		wrong = stillRecorded(seen.Away.Problem, sb)
 	}
-	seen.LastGood, seen.Head = found.lastGood, found.head
 	last := d.lastFull(found.config)
 	if last.outdated(sb.Generation, sb.Status) {
 		last = nil
 	}
-	tried := !seen.ReadOnly && !seen.Suspended
-	if found.ours && tried {
+	writes := !seen.ReadOnly && !seen.Suspended
+	if found.ours && writes {
 		seen.Pending = o.fullBehind(d, sb, found.config, last, wrong)
 	}
-	seen.Problem, seen.Capabilities = explained(wrong, last), standing(last.capabilities(), sb.Generation, sb.Status)
-	if tried && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
-		// Small puts that succeed, or must wait, are not all that is needed.
-		stand := seen.Capabilities
-		if wrong == nil {
-			stand = unproved(stand)
-		}
-		if lack := lacking(stand, last, sb.Status); lack != nil {
-			seen.Problem = lack
-		}
-	}
+	seen.LastGood, seen.Head = found.lastGood, found.head
+	seen.Problem, seen.Capabilities = judge(wrong, last, writes, sb)
+	return o.settle(ctx, d, sb, seen)
+}
 
+// settle completes an observation, decides what it means after those before it,
+// and publishes the driver's state.
+func (o *Observer) settle(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, seen status.Observation) (settled status.Observation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if wrong != nil && wrong.Reason == status.ReasonForeignMarker {
+	if p := seen.Problem; p != nil && p.Reason == status.ReasonForeignMarker {
 		// What was found is of a place that is not this one any more.
 		seen.Capabilities = nil
-		d.forgetFull()
+		d.full.last.Store(nil)
 	}
 	seen.ID, seen.Place = d.id, declared.Place(sb, o.settings)
 	seen.Findings = o.findings(ctx, cmp.Or(d.id, sb.Status.ID))
-	var settled status.Observation
 	d.history, settled = d.history.Settle(seen, sb.Status, declared.FailureThreshold(sb))
-	settled.Again = d.again
-	if _, changed := d.state(seen.At); changed {
+	settled.Again = d.refused.again
+	if d.publish(seen.At) {
 		o.tell(sb.Name, false)
 	}
 	o.metrics.state(sb.Name, settled)
 	return settled
+}
+
+// judge joins what a small look found with the last full probe, nil for none.
+// Puts that succeed, or must wait, are not all that new blobs need.
+func judge(wrong *declared.Problem, last *fullProbe, writes bool, sb *v1alpha1.StorageBackend) (*declared.Problem, []storage.Capability) {
+	stand := standing(last.capabilities(), sb.Generation, sb.Status)
+	if writes && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
+		tried := stand
+		if wrong == nil {
+			tried = unproved(stand)
+		}
+		if lack := lacking(tried, last, sb.Status); lack != nil {
+			return lack, stand
+		}
+	}
+	return explained(wrong, last), stand
 }
 
 // looked is what a look found. config is empty where the declaration cannot be

@@ -72,11 +72,11 @@ func inStep(wait time.Duration) time.Duration {
 func (d *driver) count() {
 	switch p := d.problem; {
 	case p == nil || p.Lost:
-		d.again, d.refused = 0, ""
-	case p.Reason == d.refused:
-		d.again++
+		d.refused = refused{}
+	case p.Reason == d.refused.reason:
+		d.refused.again++
 	default:
-		d.again, d.refused = 0, p.Reason
+		d.refused = refused{reason: p.Reason}
 	}
 }
 
@@ -92,7 +92,7 @@ func (d *driver) rest(sb *v1alpha1.StorageBackend, config backends.Config, now t
 	if d.problem == nil || d.untried(requestOf(sb)) || statusReady(sb) && !d.tried.ready || d.tried.generation != sb.Generation || !reflect.DeepEqual(d.tried.config, config) {
 		return 0
 	}
-	wait := retryWait(d.problem, d.again, declared.ProbeInterval(sb))
+	wait := retryWait(d.problem, d.refused.again, declared.ProbeInterval(sb))
 	return max(0, d.tried.at.Add(wait).Sub(now))
 }
 

@@ -8,7 +8,6 @@ package filewatch
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -80,23 +79,28 @@ func (f *Files) look() (all fingerprint) {
 	for _, path := range f.paths() {
 		content, err := contentOf(path)
 		// Lengths first: nothing can look like the end of one and the start of the next.
-		fmt.Fprintf(sum, "%d %s %v ", len(path), path, err)
-		binary.Write(sum, binary.BigEndian, uint64(len(content))) //nolint:errcheck // a hash takes all
-		sum.Write(content)
+		text := fmt.Sprintf("%s %v", path, err)
+		fmt.Fprintf(sum, "%d %s", len(text), text)
+		sum.Write(content[:])
 	}
 	sum.Sum(all[:0])
 	return all
 }
 
-func contentOf(path string) ([]byte, error) {
+func contentOf(path string) (content fingerprint, err error) {
 	// Opening a pipe would wait for a writer.
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return nil, err
+		return content, err
 	}
 	file, err := os.Open(path) //nolint:gosec // the operator's
 	if err != nil {
-		return nil, err
+		return content, err
 	}
 	defer file.Close() //nolint:errcheck // opened for reading only
-	return io.ReadAll(io.LimitReader(file, maxRead))
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.LimitReader(file, maxRead)); err != nil {
+		return content, err
+	}
+	sum.Sum(content[:0])
+	return content, nil
 }

@@ -58,6 +58,12 @@ func Execute(ctx context.Context, tb testing.TB, variables []string, args ...str
 	return execute(ctx, tb, Path(tb, "artifactstore"), variables, args)
 }
 
+// ExecuteOf is Execute with a program of a folder that Base or Folder returned.
+func ExecuteOf(ctx context.Context, tb testing.TB, folder, program string, variables []string, args ...string) Result {
+	tb.Helper()
+	return execute(ctx, tb, filepath.Join(folder, program), variables, args)
+}
+
 // CheckViews runs the manager's verb on a database, and fails the test unless
 // the views are the fold of the log.
 func CheckViews(tb testing.TB, database string) {

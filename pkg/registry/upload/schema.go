@@ -67,7 +67,7 @@ CREATE TABLE upload_parts (
 	PRIMARY KEY (upload_id, path, start)
 );
 `, `
--- Blobs that are being removed from a backend or were: the rows of package removal.
+-- Blobs that a sweep is removing from a backend or has removed.
 CREATE TABLE sweeping (
 	backend_id TEXT   NOT NULL,
 	sha256     BYTEA  NOT NULL,

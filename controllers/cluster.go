@@ -62,7 +62,7 @@ func (c *Cluster) Run(ctx context.Context) {
 			ended = 1
 		}
 		wait := restarts.Delay(ended, rand.Float64()) //nolint:gosec // spreads load
-		c.Logger.Warn("the controllers ended and are started again; requests are served meanwhile by the last routing table", "error", err, "in", wait.String())
+		c.Logger.Warn("the controllers ended and restart; the last routing table stays in use", "error", err, "in", wait.String())
 		backoff.Sleep(ctx, wait)
 	}
 }

@@ -480,7 +480,7 @@ func TestClusterOutlivesTheAPIServer(t *testing.T) {
 
 	wire.Set(true)
 	eventually(t, func() string { // the lease cannot be renewed for 10 s
-		if !strings.Contains(c.logs.String(), "the controllers ended and are started again") {
+		if !strings.Contains(c.logs.String(), "the controllers ended and restart") {
 			return "the controllers have not ended"
 		}
 		b, err := c.table.Place(placement.Request{Producer: "p", RetentionClass: "x"})

@@ -212,7 +212,7 @@ func rotateCredentials(t *testing.T, ring keyring) {
 	c.until(sb, "CredentialsResolved", metav1.ConditionFalse, declared.ReasonSecretNotFound)
 	t.Logf("said after %v", time.Since(deleted))
 	is := c.until(sb, "Ready", metav1.ConditionFalse, declared.ReasonSecretNotFound)
-	if !strings.Contains(is.Message, "the credentials that worked last serve on") {
+	if !strings.Contains(is.Message, "the previous credentials stay in use") {
 		t.Errorf("%q", is.Message)
 	}
 	if sb.Status.Place != place {

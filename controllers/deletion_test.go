@@ -132,7 +132,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	c.edit(sb, func() { sb.Annotations = nil })
 	eventually(t, func() string {
 		is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
-		if !strings.Contains(is.Message, "to give them up for lost set the annotation "+v1alpha1.AbandonAnnotation+` to "`+id+`"`) {
+		if !strings.Contains(is.Message, "to abandon them, set the annotation "+v1alpha1.AbandonAnnotation+` to "`+id+`"`) {
 			return is.Message
 		}
 		return ""
@@ -145,7 +145,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	if given := c.registrar.Given(); !slices.Equal(given, []string{id}) {
 		t.Errorf("%v was given up", given)
 	}
-	if e := c.event(sb, ReasonAbandoned); e.Type != corev1.EventTypeWarning || !strings.Contains(e.Note, "7 live locations were given up") {
+	if e := c.event(sb, ReasonAbandoned); e.Type != corev1.EventTypeWarning || !strings.Contains(e.Note, "7 live locations were abandoned") {
 		t.Errorf("%s: %s", e.Type, e.Note)
 	}
 }

@@ -107,7 +107,7 @@ func (e *Embedded) reload(ctx context.Context) error {
 	for i := range next.Backends {
 		e.take(ctx, next.Backends[i].DeepCopy())
 	}
-	e.Logger.Info("configuration taken up", "dir", e.Dir, "backends", len(next.Backends), "policies", len(next.Policies))
+	e.Logger.Info("configuration loaded", "dir", e.Dir, "backends", len(next.Backends), "policies", len(next.Policies))
 	e.swap()
 	e.warnOfPolicies()
 	return nil

@@ -91,7 +91,7 @@ func (e *Embedded) wait(ctx context.Context, k *kept, until time.Time) bool {
 func (e *Embedded) verify(ctx context.Context, name string, plan declared.Plan) string {
 	ctx, cancel := context.WithTimeout(ctx, plan.Deadline+declared.DeadlineGrace)
 	defer cancel()
-	e.Logger.Info("a verification begins as scheduled", "backend", name, "schedule", plan.Schedule.Spec)
+	e.Logger.Info("a scheduled verification starts", "backend", name, "schedule", plan.Schedule.Spec)
 	if err := e.Verify(ctx, name, plan.Verification); err != nil {
 		return "the last run did not succeed: " + err.Error()
 	}
@@ -113,7 +113,7 @@ func (e *Embedded) scheduled(sb *v1alpha1.StorageBackend, k *kept) *status.Sched
 	defer e.mu.Unlock()
 	return &status.Scheduled{
 		Suspended: plan.Suspended, Promise: plan.Promise(), LastRun: k.timetable.lastRun,
-		Message: fmt.Sprintf("the manager begins a run at %q, %s", plan.Schedule.Spec, plan.Schedule.Zone),
+		Message: fmt.Sprintf("the manager starts a run at %q, %s", plan.Schedule.Spec, plan.Schedule.Zone),
 	}
 }
 

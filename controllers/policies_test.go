@@ -59,7 +59,7 @@ func TestClusterReportsConflictsOnTheYounger(t *testing.T) {
 	c.until(younger, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, status.ReasonTargetNotFound)
 	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonPartlyConflicted)
 	rules := []v1alpha1.RuleStatus{
-		{Reason: status.ReasonConflicted, Message: `rule 0 of the older policy "z" comes first and takes all that it matches`},
+		{Reason: status.ReasonConflicted, Message: `rule 0 of the older policy "z" takes precedence and matches everything that this rule matches`},
 		{Backend: "two", Reason: status.ReasonResolved, Message: `"gone" is not declared`},
 	}
 	if fmt.Sprint(younger.Status.Rules) != fmt.Sprint(rules) {

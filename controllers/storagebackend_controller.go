@@ -124,7 +124,7 @@ func (r *StorageBackendReconciler) tell(before, after *v1alpha1.StorageBackend) 
 		r.Events.Eventf(after, nil, severity, is.Reason, "Probe", "%s is %s: %s", kind, is.Status, is.Message)
 	}
 	if is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady); before.Status.LastGoodServes && !after.Status.LastGoodServes && is != nil && is.Status != metav1.ConditionTrue {
-		r.Events.Eventf(after, nil, corev1.EventTypeWarning, status.ReasonLastGoodFailed, "Probe", "it takes no bytes any more: %s", is.Message)
+		r.Events.Eventf(after, nil, corev1.EventTypeWarning, status.ReasonLastGoodFailed, "Probe", "it no longer accepts bytes: %s", is.Message)
 	}
 }
 
@@ -164,14 +164,14 @@ func (r *StorageBackendReconciler) release(ctx context.Context, sb *v1alpha1.Sto
 		Name: sb.Name, ID: sb.Status.ID, Place: declared.Place(sb, r.Settings), Abandon: sb.Annotations[v1alpha1.AbandonAnnotation],
 	})
 	if err != nil {
-		return "deletion waits: the log cannot be asked now whether it names live locations here", err
+		return "deletion waits: the log cannot be read now, so it is unknown whether it names live locations here", err
 	}
 	sb.Status.ID = released.ID // of a status that was lost
 	if released.Held {
 		return status.DeletionWaits(sb, released.Live), nil
 	}
 	if released.Live > 0 {
-		r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were given up, as the annotation %s asks", released.Live, v1alpha1.AbandonAnnotation)
+		r.Events.Eventf(sb, nil, corev1.EventTypeWarning, ReasonAbandoned, "Delete", "%d live locations were abandoned, as the annotation %s requests", released.Live, v1alpha1.AbandonAnnotation)
 	}
 	return "", nil
 }

@@ -101,7 +101,7 @@ func (e *embedded) logged(words ...string) {
 // declare writes a file and waits until it is taken up.
 func (e *embedded) declare(name, content string) {
 	e.t.Helper()
-	const taken = "configuration taken up"
+	const taken = "configuration loaded"
 	before := strings.Count(e.logs.String(), taken)
 	e.write(name, content)
 	eventually(e.t, func() string {
@@ -130,7 +130,7 @@ func TestEmbeddedFollowsTheSchedule(t *testing.T) {
 	if left := time.Until(is.deadline); left < 74*time.Minute || left > 75*time.Minute {
 		t.Errorf("it is broken off in %s", left)
 	}
-	e.logged("condition=VerificationScheduled", "status=True", "reason=Scheduled", "the manager begins a run at", "* * * * *", "Etc/UTC")
+	e.logged("condition=VerificationScheduled", "status=True", "reason=Scheduled", "the manager starts a run at", "* * * * *", "Etc/UTC")
 
 	// Minutes that pass meanwhile begin nothing, then or later; that it failed is told.
 	r.clock.shift.Add(int64(10 * time.Minute))

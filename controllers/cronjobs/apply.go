@@ -66,7 +66,7 @@ func (c *Keeper) Ensure(ctx context.Context, sb *v1alpha1.StorageBackend) *statu
 		err = c.Client.Create(ctx, &there)
 	case !ours:
 		return &status.Scheduled{Problem: declared.Problemf(v1alpha1.ConditionVerificationScheduled, ReasonCronJobTaken,
-			"the CronJob %s is there and is not this backend's (%s)", there.Name, controllerOf(&there))}
+			"the CronJob %s exists and does not belong to this backend (%s)", there.Name, controllerOf(&there))}
 	case !there.DeletionTimestamp.IsZero():
 		return &status.Scheduled{Stands: true} // another is made when it is gone
 	case differs(wanted, &there):
@@ -103,7 +103,7 @@ func (c *Keeper) refused(ctx context.Context, err error) *status.Scheduled {
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
 		return &status.Scheduled{Stands: true}
 	}
-	p := declared.Problemf(v1alpha1.ConditionVerificationScheduled, ReasonCronJobRefused, "the API server did not take the CronJob: %s", err)
+	p := declared.Problemf(v1alpha1.ConditionVerificationScheduled, ReasonCronJobRefused, "the API server rejected the CronJob: %s", err)
 	p.Lost = !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err)
 	return &status.Scheduled{Problem: p}
 }
@@ -116,11 +116,11 @@ func scheduled(sb *v1alpha1.StorageBackend, c *batchv1.CronJob) *status.Schedule
 	}
 	s := &status.Scheduled{
 		Suspended: plan.Suspended, Promise: plan.Promise(), Since: c.CreationTimestamp.Time,
-		Message: fmt.Sprintf("the CronJob %s begins a run at %q, %s", c.Name, plan.Schedule.Spec, plan.Schedule.Zone),
+		Message: fmt.Sprintf("the CronJob %s starts a run at %q, %s", c.Name, plan.Schedule.Spec, plan.Schedule.Zone),
 	}
 	last, good := c.Status.LastScheduleTime, c.Status.LastSuccessfulTime
 	if last != nil && len(c.Status.Active) == 0 && (good == nil || good.Before(last)) {
-		s.LastRun = fmt.Sprintf("the run that the CronJob %s began last did not succeed: look at its Jobs", c.Name)
+		s.LastRun = fmt.Sprintf("the last run of the CronJob %s did not succeed: look at its Jobs", c.Name)
 	}
 	return s
 }
@@ -142,9 +142,9 @@ func Changed() predicate.Predicate {
 
 func controllerOf(o metav1.Object) string {
 	if ref := metav1.GetControllerOf(o); ref != nil {
-		return fmt.Sprintf("but of %s %s, %s", ref.Kind, ref.Name, ref.UID)
+		return fmt.Sprintf("its controller is %s %s, %s", ref.Kind, ref.Name, ref.UID)
 	}
-	return "nothing controls it"
+	return "it has no controller"
 }
 
 func merged(into, from map[string]string) map[string]string {

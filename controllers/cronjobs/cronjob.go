@@ -101,7 +101,7 @@ func cronJobFor(sb *v1alpha1.StorageBackend, settings declared.Settings, pods Po
 		return nil, declared.Problemf(v1alpha1.ConditionVerificationScheduled, declared.ReasonScheduleInvalid, "%s", err)
 	}
 	if pods.Image == "" {
-		return nil, declared.Problemf(v1alpha1.ConditionVerificationScheduled, ReasonNoImage, "the manager was started without --image, so it cannot begin pods")
+		return nil, declared.Problemf(v1alpha1.ConditionVerificationScheduled, ReasonNoImage, "the manager was started without --image, so it cannot create pods")
 	}
 	pod, wrong := podFor(sb, plan, settings, pods)
 	if wrong != nil {

@@ -72,7 +72,7 @@ func RefusedInCluster(ref v1alpha1.ValueRef) *Problem {
 		return Problemf("", ReasonRefRefused, "in a cluster values come from a Secret (name and key), not from env or file")
 	}
 	if keys, own := OwnSecrets[ref.Name]; own && (keys == nil || slices.Contains(keys, ref.Key)) {
-		return Problemf("", ReasonSecretRefused, "the key %q of the Secret %q is the manager's own; a backend needs a Secret of its own", ref.Key, ref.Name)
+		return Problemf("", ReasonSecretRefused, "the key %q of the Secret %q belongs to the manager; a backend needs a Secret of its own", ref.Key, ref.Name)
 	}
 	return nil
 }

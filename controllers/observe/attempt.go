@@ -129,7 +129,7 @@ func (o *Observer) identify(ctx context.Context, sb *v1alpha1.StorageBackend, co
 	}
 	if sb.Spec.Access == v1alpha1.ReadOnly {
 		if _, err := store.ReadMarker(ctx); errors.Is(err, storage.ErrNotFound) {
-			return "", declared.Problemf(v1alpha1.ConditionReachable, status.ReasonNoMarker, "the place has no marker, and as a ReadOnly backend it is given none")
+			return "", declared.Problemf(v1alpha1.ConditionReachable, status.ReasonNoMarker, "the place has no marker, and none is written to a ReadOnly backend")
 		}
 	}
 	id, err := o.registrar.RegisterBackend(ctx, sb.Name, config.Driver(), config.Place(), known{store, func(ctx context.Context) error { return o.elsewhere(ctx, sb, "") }})
@@ -224,7 +224,7 @@ func (o *Observer) confined(config backends.Config) *declared.Problem {
 	}
 	path, err := filepath.EvalSymlinks(config.Local.Path)
 	if err == nil && !declared.Beneath(root, path) {
-		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "spec.local.path: leads out of the manager's --local-root by a symbolic link")
+		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "spec.local.path: a symbolic link leads out of the manager's --local-root")
 	}
 	return nil // what does not exist yet is judged by the driver
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-// TestProbeOfWhatIsDeclared, while the credentials that worked last serve on:
+// TestProbeOfWhatIsDeclared, while the previous credentials stay in use:
 // it is what is declared that is tried, nothing is written with it before the
 // place was found ours by it, and nothing is switched over.
 func TestProbeOfWhatIsDeclared(t *testing.T) {
@@ -61,7 +61,7 @@ func TestProbeOfWhatIsDeclared(t *testing.T) {
 		t.Fatalf("%+v", seen)
 	}
 	report := probed()
-	if report.OK || len(report.Results) != 0 || report.Configuration != "" || report.Reason != storage.ReasonSecretKeyWrong || !strings.HasSuffix(report.Message, "; the credentials that worked last serve on") {
+	if report.OK || len(report.Results) != 0 || report.Configuration != "" || report.Reason != storage.ReasonSecretKeyWrong || !strings.HasSuffix(report.Message, "; the previous credentials stay in use") {
 		t.Errorf("a wrong secret: %+v", report)
 	}
 

@@ -177,7 +177,7 @@ func (p prober) Probe(ctx context.Context) (registrar.ProbeReport, error) {
 	known, inService := opened.Store != nil && opened.ID != "" && terms.holds, reflect.DeepEqual(declared.config, serves)
 	report := registrar.ProbeReport{Backend: p.name, BackendID: opened.ID, At: p.o.now(), Results: []registrar.ProbeResult{}}
 	if !known || !inService {
-		report.Reason, report.Message = status.ReasonNotObserved, "it was not opened here yet"
+		report.Reason, report.Message = status.ReasonNotObserved, "this replica has not opened it yet"
 		if opened.Problem != nil {
 			report.Reason, report.Message = opened.Problem.Reason, opened.Problem.Message+status.GoesOn(opened.Problem, opened.LastGood)
 		}

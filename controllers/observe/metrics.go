@@ -27,27 +27,27 @@ type Metrics struct {
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "artifactstore_backend_probe_duration_seconds", Help: "How long a look at the backend took.",
+			Name: "artifactstore_backend_probe_duration_seconds", Help: "Duration of a probe of the backend.",
 			Buckets: []float64{.005, .02, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
 		}, []string{"backend"}),
 		probes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "artifactstore_backend_probes_total", Help: "Looks at the backend by what was found; reason is empty where all was well.",
+			Name: "artifactstore_backend_probes_total", Help: "Probes of the backend by result; reason is empty on success.",
 		}, []string{"backend", "reason"}),
 		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "artifactstore_backend_usable", Help: "1 if the backend was found usable as declared after the failure threshold, else 0.",
+			Name: "artifactstore_backend_usable", Help: "1 if the backend is usable as declared, after the failure threshold, else 0.",
 		}, []string{"backend"}),
 		located: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "artifactstore_backend_locations", Help: "Locations that the log names in the backend, by state.",
 		}, []string{"backend", "state"}),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "artifactstore_backend_oldest_verification_timestamp_seconds", Help: "When that was last verified, or stored if it never was, which waits for verification longest; 0 where nothing is stored.",
+			Name: "artifactstore_backend_oldest_verification_timestamp_seconds", Help: "When the location that has waited longest for verification was last verified, or stored if it never was; 0 if nothing is stored.",
 		}, []string{"backend"}),
 	}
 	m.overdue = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "artifactstore_backend_verification_overdue", Help: "1 if something was not verified for longer than spec.verification promises, else 0.",
+		Name: "artifactstore_backend_verification_overdue", Help: "1 if something has not been verified for longer than spec.verification promises, else 0.",
 	}, []string{"backend"})
 	m.takenUp = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "artifactstore_backend_taken_up_timestamp_seconds", Help: "When this replica took up the declaration or the credentials by which it serves the backend now.",
+		Name: "artifactstore_backend_taken_up_timestamp_seconds", Help: "When this replica began to use the declaration and credentials that it uses now.",
 	}, []string{"backend"})
 	m.older = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "artifactstore_backend_log_older", Help: "1 if the event log is older than the head mark in the backend says, and nothing is removed there, else 0.",

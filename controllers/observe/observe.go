@@ -138,7 +138,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 	case wrong != nil:
 		d.unresolved(sb, wrong)
 	case sb.Status.ID == "" && d.id == "":
-		d.problem = declared.Problemf(v1alpha1.ConditionReachable, status.ReasonNotObserved, "it was not registered yet")
+		d.problem = declared.Problemf(v1alpha1.ConditionReachable, status.ReasonNotObserved, "it has not been registered yet")
 		again = retryLost
 	case d.has(config) && d.id != "" && d.problem == nil:
 		d.lastGood = status.LastGoodNone

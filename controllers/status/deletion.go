@@ -16,9 +16,9 @@ func DeletionWaits(sb *v1alpha1.StorageBackend, live int64) string {
 	waits := fmt.Sprintf("deletion waits: the log names %d live locations here; ", live)
 	switch value, set := sb.Annotations[v1alpha1.AbandonAnnotation]; {
 	case set:
-		return waits + fmt.Sprintf("the annotation %s is %.64q, to give them up it must be this backend's id %q", v1alpha1.AbandonAnnotation, value, sb.Status.ID)
+		return waits + fmt.Sprintf("the annotation %s is %.64q; to abandon them it must be this backend's id %q", v1alpha1.AbandonAnnotation, value, sb.Status.ID)
 	default:
-		return waits + fmt.Sprintf("to give them up for lost set the annotation %s to %q", v1alpha1.AbandonAnnotation, sb.Status.ID)
+		return waits + fmt.Sprintf("to abandon them, set the annotation %s to %q", v1alpha1.AbandonAnnotation, sb.Status.ID)
 	}
 }
 

@@ -29,9 +29,9 @@ func GoesOn(p *declared.Problem, last LastGood) string {
 	switch {
 	case p == nil:
 	case last == LastGoodServes:
-		return "; the credentials that worked last serve on"
+		return "; the previous credentials stay in use"
 	case last == LastGoodFailed:
-		return "; the credentials that worked last do not work any more either"
+		return "; the previous credentials no longer work either"
 	}
 	return ""
 }

@@ -58,7 +58,7 @@ func Policy(p *v1alpha1.RoutingPolicy, conflicts []conflict, backends targets, n
 		found := conflicts[i]
 		switch {
 		case found.covered != "":
-			rs = v1alpha1.RuleStatus{Reason: ReasonConflicted, Message: shortened(found.covered + " comes first and takes all that it matches")}
+			rs = v1alpha1.RuleStatus{Reason: ReasonConflicted, Message: shortened(found.covered + " takes precedence and matches everything that this rule matches")}
 			covered = append(covered, fmt.Sprintf("rule %d: %s", i, rs.Message))
 		case rs.Backend == "":
 			if reason == "" {
@@ -79,13 +79,13 @@ func Policy(p *v1alpha1.RoutingPolicy, conflicts []conflict, backends targets, n
 	case len(covered) > 0:
 		accepted.Reason, accepted.Message = ReasonPartlyConflicted, strings.Join(covered, "; ")
 	case len(overlaps) > 0:
-		accepted.Message = "every rule takes effect; what an older policy matches too is the older one's: " + strings.Join(overlaps, "; ")
+		accepted.Message = "every rule takes effect; where an older policy matches too, the older one takes precedence: " + strings.Join(overlaps, "; ")
 	}
 	resolved := condition(v1alpha1.ConditionResolvedRefs, metav1.ConditionTrue, ReasonResolved, "every backend is declared")
 	if len(unknown) > 0 {
 		resolved = condition(v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, ReasonTargetNotFound, strings.Join(unknown, "; "))
 	}
-	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "every rule has a backend that takes bytes now")
+	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "every rule has a backend that accepts bytes")
 	switch {
 	case accepted.Status != metav1.ConditionTrue:
 		ready = condition(v1alpha1.ConditionReady, metav1.ConditionFalse, accepted.Reason, accepted.Message)

@@ -50,8 +50,8 @@ func TestPolicyStatus(t *testing.T) {
 		{
 			"the first ready one takes it", policy("a", 0, v1alpha1.RoutingRule{Backends: []string{"broken", "archive", "spare", "good"}}),
 			[]string{
-				`Accepted=True Accepted: every rule takes effect; what an older policy matches too is the older one's: rule 0 with rule 0 of the older policy "z-older"`,
-				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True Ready: every rule has a backend that takes bytes now",
+				`Accepted=True Accepted: every rule takes effect; where an older policy matches too, the older one takes precedence: rule 0 with rule 0 of the older policy "z-older"`,
+				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True Ready: every rule has a backend that accepts bytes",
 			},
 			[]v1alpha1.RuleStatus{{Backend: "spare", Reason: "Resolved", Message: `"broken" is not ready (BucketNotFound), "archive" is read-only`}},
 		},
@@ -75,25 +75,25 @@ func TestPolicyStatus(t *testing.T) {
 		{
 			"the older wins, the younger says so", policy("a", 0, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"spare"}}),
 			[]string{
-				`Accepted=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" comes first and takes all that it matches`,
+				`Accepted=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`,
 				"ResolvedRefs=True Resolved: every backend is declared",
-				`Ready=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" comes first and takes all that it matches`,
+				`Ready=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`,
 			},
-			[]v1alpha1.RuleStatus{{Reason: "Conflicted", Message: `rule 0 of the older policy "z-older" comes first and takes all that it matches`}},
+			[]v1alpha1.RuleStatus{{Reason: "Conflicted", Message: `rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`}},
 		},
 		{
 			"behind a default of its own", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"good"}}, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"spare"}}),
 			[]string{
-				"Accepted=True PartlyConflicted: rule 1: rule 0 comes first and takes all that it matches",
-				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True PartlyConflicted: rule 1: rule 0 comes first and takes all that it matches",
+				"Accepted=True PartlyConflicted: rule 1: rule 0 takes precedence and matches everything that this rule matches",
+				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True PartlyConflicted: rule 1: rule 0 takes precedence and matches everything that this rule matches",
 			},
-			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Conflicted", Message: "rule 0 comes first and takes all that it matches"}},
+			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Conflicted", Message: "rule 0 takes precedence and matches everything that this rule matches"}},
 		},
 		{
 			"an older one does not mind the younger", policy("a", 2*time.Hour, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"spare"}}),
 			[]string{
 				"Accepted=True Accepted: every rule takes effect", "ResolvedRefs=True Resolved: every backend is declared",
-				"Ready=True Ready: every rule has a backend that takes bytes now",
+				"Ready=True Ready: every rule has a backend that accepts bytes",
 			},
 			[]v1alpha1.RuleStatus{{Backend: "spare", Reason: "Resolved"}},
 		},

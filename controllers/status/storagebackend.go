@@ -60,7 +60,7 @@ func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBa
 	case verified.Status == metav1.ConditionFalse:
 		ready.Reason, ready.Message = ReasonFailedLocations, "it takes and serves bytes, but "+verified.Message
 	case seen.ReadOnly:
-		ready.Reason, ready.Message = ReasonReadOnly, "it serves bytes and takes none, as declared"
+		ready.Reason, ready.Message = ReasonReadOnly, "it serves bytes and accepts none, as declared"
 	}
 	for _, c := range append(stages, verified, ready) {
 		c.ObservedGeneration = seen.Generation
@@ -116,8 +116,8 @@ func credentials(seen Observation) metav1.Condition {
 	}
 	message := map[string]string{
 		ReasonResolved:  "every reference has a value",
-		ReasonNotNeeded: "a folder needs none",
-		ReasonAmbient:   "the manager's own are used, as it was started to allow",
+		ReasonNotNeeded: "a folder needs no credentials",
+		ReasonAmbient:   "the manager's own credentials are used, as --allow-ambient-credentials permits",
 	}[seen.Credentials]
 	return condition(v1alpha1.ConditionCredentialsResolved, metav1.ConditionTrue, seen.Credentials, message)
 }
@@ -138,7 +138,7 @@ func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.C
 	}
 	switch {
 	case seen.ReadOnly:
-		return condition(v1alpha1.ConditionWritable, metav1.ConditionFalse, ReasonReadOnly, "read-only by declaration; no write was tried")
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionFalse, ReasonReadOnly, "read-only as declared; no write was tried")
 	case seen.Suspended || seen.Stands != nil:
 		if stands := meta.FindStatusCondition(previous.Conditions, v1alpha1.ConditionWritable); stands != nil && stands.Reason != ReasonReadOnly {
 			return *stands
@@ -146,7 +146,7 @@ func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.C
 		if p := seen.Stands; p != nil {
 			return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, p.Reason, p.Message)
 		}
-		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended and none was made before")
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended, and the place was never probed")
 	default:
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionTrue, ReasonProbed, "an object was put, read back and deleted")
 	}

@@ -43,10 +43,10 @@ func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 		// nor do new credentials that do not work from here yet: the last that did serve on.
 		b.Ready, b.Reason, b.Message = false, opened.Problem.Reason, opened.Problem.Message
 	case opened.Store == nil:
-		b.Ready, b.Reason, b.Message = false, ReasonNotObserved, "it was not opened here yet"
+		b.Ready, b.Reason, b.Message = false, ReasonNotObserved, "this replica has not opened it yet"
 	case opened.ID != sb.Status.ID:
 		// The same declaration leads elsewhere from here: a folder that is not shared, a name that resolves differently.
-		b.Ready, b.Reason, b.Message = false, ReasonForeignMarker, "this replica reaches another place than the one in the status"
+		b.Ready, b.Reason, b.Message = false, ReasonForeignMarker, "this replica reaches a different place than the one in the status"
 	}
 	return b
 }
@@ -59,14 +59,14 @@ func Readiness(sb *v1alpha1.StorageBackend) (ready bool, reason, message string)
 	c := meta.FindStatusCondition(sb.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case c == nil:
-		return false, ReasonNotObserved, "it was not probed yet as it is declared now"
+		return false, ReasonNotObserved, "the current declaration has not been probed yet"
 	case c.Status == metav1.ConditionTrue:
 		// Also where an edit was not looked at yet: the driver that was tried goes on until then.
 		return true, "", ""
 	case sb.Status.LastGoodServes:
 		return true, c.Reason, c.Message
 	case c.ObservedGeneration != sb.Generation:
-		return false, ReasonNotObserved, "it was not probed yet as it is declared now"
+		return false, ReasonNotObserved, "the current declaration has not been probed yet"
 	}
 	return false, c.Reason, c.Message
 }

@@ -19,7 +19,7 @@ func verifiedCondition(seen Observation, scheduled *Scheduled) metav1.Condition 
 	f := seen.Findings
 	switch {
 	case f == nil:
-		return condition(kind, metav1.ConditionUnknown, ReasonNotFindable, "the findings of verification are not known now")
+		return condition(kind, metav1.ConditionUnknown, ReasonNotFindable, "the findings of verification cannot be read now")
 	case f.Failed > 0:
 		reason := ReasonCorrupt
 		if f.Corrupt == 0 {
@@ -27,16 +27,16 @@ func verifiedCondition(seen Observation, scheduled *Scheduled) metav1.Condition 
 		}
 		return condition(kind, metav1.ConditionFalse, reason, fmt.Sprintf("%d locations failed: %d corrupt, %d missing", f.Failed, f.Corrupt, f.Missing))
 	case f.Live == 0:
-		return condition(kind, metav1.ConditionUnknown, ReasonNothingStored, "nothing is stored in it that could be verified")
+		return condition(kind, metav1.ConditionUnknown, ReasonNothingStored, "nothing is stored that could be verified")
 	case Overdue(seen, scheduled):
 		return condition(kind, metav1.ConditionUnknown, ReasonVerificationOverdue,
-			fmt.Sprintf("something was not verified for longer than the %s within which spec.verification has everything read", rounded(scheduled.Promise)))
+			fmt.Sprintf("something has not been verified for longer than %s, within which spec.verification reads everything", rounded(scheduled.Promise)))
 	case f.LastVerified.IsZero():
-		return condition(kind, metav1.ConditionUnknown, ReasonNeverVerified, "nothing in it was verified yet")
+		return condition(kind, metav1.ConditionUnknown, ReasonNeverVerified, "nothing has been verified yet")
 	case f.OldestVerified.IsZero():
-		return condition(kind, metav1.ConditionTrue, ReasonIntact, "what was verified is intact; some was not verified yet")
+		return condition(kind, metav1.ConditionTrue, ReasonIntact, "everything verified is intact; some locations have not been verified yet")
 	default:
-		return condition(kind, metav1.ConditionTrue, ReasonIntact, "every location was verified and is intact")
+		return condition(kind, metav1.ConditionTrue, ReasonIntact, "every location has been verified and is intact")
 	}
 }
 
@@ -82,7 +82,7 @@ func scheduledCondition(seen Observation, s *Scheduled, next *v1alpha1.StorageBa
 			c.Status = metav1.ConditionUnknown
 		}
 	case s.Suspended != "":
-		c = condition(kind, metav1.ConditionFalse, ReasonVerificationSuspended, "no run is begun: "+s.Suspended)
+		c = condition(kind, metav1.ConditionFalse, ReasonVerificationSuspended, "no run starts: "+s.Suspended)
 	case s.LastRun != "" && (found == nil || found.Failed == 0): // a run that finds damage is told by Verified
 		c.Reason, c.Message = ReasonLastRunFailed, s.LastRun
 	}

@@ -72,13 +72,13 @@ func TestAPIServerAway(t *testing.T) {
 			unseen[i] = c.n.tokenOf(t, "pusher")
 		}
 		leader := c.leader()
-		leases := c.count(leader, "the controllers ended and are started again")
+		leases := c.count(leader, "the controllers ended and restart")
 		if err := away.begin(); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		rounds, longest := c.whileAway(away.name, outage, unseen)
-		if c.count(leader, "the controllers ended and are started again") == leases {
+		if c.count(leader, "the controllers ended and restart") == leases {
 			t.Errorf("%s for %s: the controllers of the leader did not end; was it away for longer than the lease?", away.name, time.Since(began))
 		}
 		if err := away.end(); err != nil {

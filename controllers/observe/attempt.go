@@ -20,11 +20,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
 )
 
-// attempt tries what is declared: the driver that serves, if it is of the
-// config, else a new one that takes its place only once it was tried. writes
-// has an object put, unless that is not allowed. What it finds is in d.problem
-// and d.lastGood. It does nothing where the endpoint's breaker turns it away.
-// d.mu is held.
+// attempt tries what is declared: with the serving driver if that has the config,
+// else with a new driver, which replaces the serving one only after a successful
+// trial. With writes it puts an object, if that is allowed. The result is in
+// d.problem and d.lastGood. It does nothing if the endpoint's breaker turns it
+// away. d.mu is held.
 func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, config backends.Config, writes bool) *status.Away {
 	d.declare(config)
 	done, away := o.breakers.enter(breakerOf(sb), sb.Name, d.untried(requestOf(sb)) || d.tried.generation != 0 && d.tried.generation != sb.Generation)
@@ -89,8 +89,8 @@ func (o *Observer) open(ctx context.Context, config backends.Config) (storage.Ba
 	return store, nil
 }
 
-// inspect walks through the stages; the first problem ends it. The id is that
-// of the place where it is ours, also when it cannot be written to.
+// inspect goes through the stages and stops at the first problem. It returns the
+// id of a place that is ours, also if the place cannot be written to.
 func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend, writes bool) (id string, wrong *declared.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, declared.ProbeTimeout(sb))
 	defer cancel()
@@ -105,8 +105,8 @@ func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, con
 	return id, probeProblem(probe.Small(ctx, probing))
 }
 
-// inspectServing inspects the driver that serves. One whose place is gone, or
-// is another's, serves no longer.
+// inspectServing inspects the serving driver. It is dropped if its place is gone
+// or belongs to another log or backend.
 func (o *Observer) inspectServing(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, writes bool) *declared.Problem {
 	id, wrong := o.inspect(ctx, sb, d.config, d.store, writes)
 	switch {
@@ -156,9 +156,9 @@ func (k known) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) 
 	return k.Marked.CreateMarker(ctx, marker)
 }
 
-// elsewhere reports a declaration that leads to another place than it did,
-// while the log names blobs there: an endpoint was changed, and the bucket of
-// that name on the new one is another.
+// elsewhere returns an error if the declaration leads to a different place than
+// before while the log names blobs in the old one: the endpoint was changed, and
+// the bucket of that name there is a different one.
 func (o *Observer) elsewhere(ctx context.Context, sb *v1alpha1.StorageBackend, id string) error {
 	was := sb.Status.ID
 	if was == "" || was == id {
@@ -175,14 +175,14 @@ func (o *Observer) elsewhere(ctx context.Context, sb *v1alpha1.StorageBackend, i
 	return fmt.Errorf("%w: it %s; this StorageBackend was the backend %s, in which the log names %d live locations", registrar.ErrForeignMarker, what, was, found.Live)
 }
 
-// unresolved takes up a declaration that cannot even be tried. d.mu is held.
+// unresolved records a declaration that cannot even be tried. d.mu is held.
 func (d *driver) unresolved(sb *v1alpha1.StorageBackend, wrong *declared.Problem) {
 	d.declare(backends.Config{})
 	d.problem = wrong
 	d.standLastGood(sb, backends.Config{})
 }
 
-// standLastGood says what is known of the serving driver without a look at it.
+// standLastGood sets d.lastGood without a look at the serving driver.
 func (d *driver) standLastGood(sb *v1alpha1.StorageBackend, config backends.Config) {
 	switch {
 	case d.has(config) || d.id == "" || !d.differsInCredentials(sb.Spec):
@@ -192,9 +192,9 @@ func (d *driver) standLastGood(sb *v1alpha1.StorageBackend, config backends.Conf
 	}
 }
 
-// tryLastGood looks at the serving driver, if what is declared now differs from
-// it in credentials alone: by those that worked last bytes are taken and served
-// until the server refuses them, or gives no answer as often as counts. d.mu is held.
+// tryLastGood looks at the serving driver if the current declaration differs from
+// it in credentials alone. The previous credentials stay in use until the server
+// refuses them, or gives no answer failureThreshold times in a row. d.mu is held.
 func (o *Observer) tryLastGood(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend) {
 	d.standLastGood(sb, backends.Config{})
 	if d.lastGood == status.LastGoodNone {

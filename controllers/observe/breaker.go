@@ -26,12 +26,12 @@ const (
 // trials of an endpoint that does not answer.
 var trials = backoff.Policy{First: 5 * time.Second, Most: lastTrial, Jitter: 0.2}
 
-// breakers keep an endpoint that does not answer from being asked by each
-// backend that lies there. Backends share the one of their host and port. While
-// an endpoint answers, up to endpointLooks of its backends are looked at at
-// once. After a look without any answer one is let through at a time, by
-// whichever backend is due, at growing intervals; the first that gets an answer
-// of whatever kind lets all others in. Safe for concurrent use.
+// breakers keep the backends of an endpoint that does not answer from trying it
+// all at once. Backends share the breaker of their host and port. While an
+// endpoint answers, up to endpointLooks of its backends are looked at at the same
+// time. After a look without any answer, one look at a time is let through, at
+// growing intervals, for whichever backend is due. The first answer of any kind
+// lets all others in. Safe for concurrent use.
 type breakers struct {
 	mu         sync.Mutex
 	byEndpoint map[string]*breaker
@@ -85,7 +85,7 @@ func (bs *breakers) enter(endpoint, name string, asked bool) (done func(*declare
 	return nil, away
 }
 
-// left takes up what a look that began then has found.
+// left records what a look that began then has found.
 func (bs *breakers) left(endpoint string, b *breaker, began time.Time, found *declared.Problem) {
 	bs.mu.Lock()
 	b.running--
@@ -123,9 +123,8 @@ func (bs *breakers) forget(name string) {
 	}
 }
 
-// noAnswers are the reasons for which not one backend alone is to blame but
-// the endpoint. A certificate that is not trusted is not among them: each
-// backend says itself whom it trusts.
+// noAnswers are the reasons that concern the whole endpoint and not one backend.
+// An untrusted certificate is not among them: each backend declares whom it trusts.
 var noAnswers = []string{
 	storage.ReasonConnectionRefused, storage.ReasonConnectionLost, storage.ReasonNameNotResolved, storage.ReasonTimedOut, storage.ReasonServerFailed,
 }

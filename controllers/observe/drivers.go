@@ -10,12 +10,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// retireAfter is how long a replaced driver stays open for the requests
-// that still use it: a 10 GiB object at 3 MB/s takes an hour.
+// retireAfter is how long a replaced driver stays open for requests that still
+// use it: a 10 GiB object at 3 MB/s takes an hour.
 const retireAfter = time.Hour
 
-// drivers holds every driver of the process by the backend's name, and those
-// that were replaced until requests in flight may have ended.
+// drivers holds every driver of the process by the backend's name, and replaced
+// drivers until requests in flight have had time to end.
 type drivers struct {
 	mu      sync.Mutex
 	byName  map[string]*driver

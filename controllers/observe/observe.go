@@ -57,7 +57,7 @@ func New(registrar registrar.Registrar, pool *buffer.Pool, settings declared.Set
 }
 
 // Close closes every driver; requests in flight may fail. It waits until full
-// probes have cleaned up. The Observer is of no use afterwards.
+// probes have cleaned up. The Observer must not be used afterwards.
 func (o *Observer) Close() error {
 	defer o.behind.Wait()
 	return o.drivers.closeAll()
@@ -95,8 +95,8 @@ func (o *Observer) Forget(name string) {
 	o.metrics.forget(name)
 }
 
-// StandDown forgets how the backends were: another replica looks at them from
-// now on, and two that tell different things would be believed by nobody.
+// StandDown removes the gauges of all backends: another replica looks at them from
+// now on, and two replicas with different values would only confuse.
 func (o *Observer) StandDown() { o.metrics.standDown() }
 
 // CountOverdue says whether a location waits longer for verification than the

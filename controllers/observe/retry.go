@@ -18,21 +18,21 @@ import (
 const LookTime = 2*declared.MaxProbeTimeout + time.Minute
 
 const (
-	// retryLost is the longest wait before a place that gave no answer is looked
-	// at again: it may be back. The endpoint's breaker spaces what that costs.
+	// retryLost is the longest wait before a place that gave no answer is looked at
+	// again: it may be back. The endpoint's breaker bounds the cost.
 	retryLost = 15 * time.Second
 	// lookStep: looks that are due within it begin together. To wake up once for
 	// eight of them costs less than to wake up eight times, for what is idle between.
 	lookStep = time.Second
-	// openAgain is the wait for another who is at work on the same backend.
+	// openAgain is the wait while another goroutine works on the same backend.
 	openAgain = 250 * time.Millisecond
 	// jitterShare is added to each wait, so that many backends are not probed in step.
 	jitterShare = 0.1
 )
 
-// refusals: looks after an answer of no, or at a declaration that cannot be
-// followed. Whoever mends it changes an object or a Secret, most of the time,
-// which is noticed at once.
+// refusals are the waits after a refusal, or for a declaration that cannot be
+// followed. The fix usually changes an object or a Secret, which triggers a look
+// at once.
 var refusals = backoff.Policy{First: 15 * time.Second, Most: 5 * time.Minute}
 
 // retryWait says when a backend is looked at again after a problem: at its interval or sooner.
@@ -49,8 +49,8 @@ func NextLook(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duratio
 	return inStep(waitAfter(sb, seen))
 }
 
-// waitAfter is the wait after a look. What goes on by the credentials that
-// worked last is looked at as what is well is.
+// waitAfter is the wait after a look. A backend that still works with its
+// previous credentials is looked at as often as a healthy one.
 func waitAfter(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duration {
 	wait := declared.ProbeInterval(sb)
 	switch {
@@ -68,7 +68,7 @@ func inStep(wait time.Duration) time.Duration {
 	return now.Add(jitter(wait)).Truncate(lookStep).Add(lookStep).Sub(now)
 }
 
-// count takes note of what a look has found. d.mu is held.
+// count records what a look found. d.mu is held.
 func (d *driver) count() {
 	switch p := d.problem; {
 	case p == nil || p.Lost:
@@ -85,9 +85,9 @@ func statusReady(sb *v1alpha1.StorageBackend) bool {
 	return sb.Status.ObservedGeneration == sb.Generation && meta.IsStatusConditionTrue(sb.Status.Conditions, v1alpha1.ConditionReady)
 }
 
-// rest is how long what was tried without success is still left alone, unless
-// something changed: what is declared, that someone asks, or that the leader
-// has found it Ready since. d.mu is held.
+// rest is how long a declaration that failed is not tried again. It is 0 if the
+// declaration changed, someone asks for a look, or the leader has found the
+// backend Ready since. d.mu is held.
 func (d *driver) rest(sb *v1alpha1.StorageBackend, config backends.Config, now time.Time) time.Duration {
 	if d.problem == nil || d.untried(requestOf(sb)) || statusReady(sb) && !d.tried.ready || d.tried.generation != sb.Generation || !reflect.DeepEqual(d.tried.config, config) {
 		return 0

@@ -7,7 +7,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// History is what a prober remembers between two looks at one backend.
+// History is what is remembered between two looks at one backend.
 type History struct {
 	good *Observation // the last without a problem, if what came since is only lost probes
 	lost int          // probes lost since
@@ -23,10 +23,10 @@ type History struct {
 // requests is out of service after half an hour, and back with the first probe.
 const throttledProbes = 10
 
-// Settle decides what an observation means after those before it: a place
-// that was good and gave no answer fewer than threshold times in a row is taken
-// to be as it was. A place that asks for fewer requests is there. Where this
-// process saw nothing good yet (a new leader) the recorded status has the word.
+// Settle decides what an observation means after the earlier ones. A healthy place
+// that gave no answer fewer than threshold times in a row counts as unchanged. A
+// place that asks for fewer requests has answered. If this process has not seen
+// the place healthy yet (a new leader), the recorded status decides.
 func (h History) Settle(seen Observation, recorded v1alpha1.StorageBackendStatus, threshold int) (History, Observation) {
 	switch {
 	case seen.Problem == nil:

@@ -26,8 +26,8 @@ func Snapshot(declared []v1alpha1.StorageBackend, policies []v1alpha1.RoutingPol
 	return s
 }
 
-// tableEntry joins a backend's recorded status with this process's own driver:
-// it takes bytes only where both agree on the place.
+// tableEntry joins a backend's recorded status with this process's own driver. The
+// backend accepts bytes only if both agree on the place.
 func tableEntry(sb *v1alpha1.StorageBackend, opened Opened) placement.Backend {
 	b := placement.Backend{Name: sb.Name, ID: opened.ID, Driver: declared.Driver(sb), ReadOnly: sb.Spec.Access == v1alpha1.ReadOnly, LastProbe: opened.At}
 	if opened.Store != nil {

@@ -38,12 +38,12 @@ run: build ## Start the embedded registry, push docs/ and pull it back, keep ser
 	@exec hack/run-embedded.sh
 
 # GOGC: compilers, linkers and tests look for garbage less often; the programs
-# under test, which get an environment of their own, as often as ever. -w: some
+# under test, which get an environment of their own, as often as ever. -s: some
 # forty test programs are linked, and no debugger looks at them.
 .PHONY: test
 test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
-		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -ldflags=-w -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -ldflags=-s -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
 	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
 endif

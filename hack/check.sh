@@ -27,4 +27,4 @@ go vet ./...
 [ ${#packages[@]} = 0 ] || bin/staticcheck "${packages[@]}"
 
 mapfile -t unit < <(hack/test-packages.sh without test/servers)
-go test -ldflags=-w ./hack/layers "${unit[@]}"
+go test -ldflags=-s ./hack/layers "${unit[@]}"

@@ -15,7 +15,7 @@ logs=$(mktemp -d)
 echo "output of each run in $logs; load $(cut -d' ' -f1-3 /proc/loadavg)"
 for tree in "$PWD" "$base"; do # nothing is compiled in what is timed
 	for module in . hack/tools/image hack/tools/alerts; do
-		(cd "$tree/$module" && CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" go test -ldflags=-w -run '^$' ./... >/dev/null)
+		(cd "$tree/$module" && CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" go test -ldflags=-s -run '^$' ./... >/dev/null)
 	done
 done
 run() {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
@@ -80,7 +81,7 @@ func exitCode(err error) int {
 		return 0
 	case errors.As(err, &usage):
 		return 2
-	case errors.Is(err, view.ErrDiffers), errors.Is(err, eventlog.ErrBroken):
+	case errors.Is(err, view.ErrDiffers), errors.Is(err, eventlog.ErrBroken), errors.Is(err, registrar.ErrOlderLog):
 		return 3
 	}
 	return 1

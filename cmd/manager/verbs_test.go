@@ -7,11 +7,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // runVerb runs a command line without a server and returns what a shell sees.
@@ -40,7 +42,7 @@ func TestVerbs(t *testing.T) {
 		{"views check --database", 2, "needs an argument: -database"},
 		{"views check here", 2, `unexpected argument "here"`},
 		{"views check --output xml", 2, "must be table, json or yaml"},
-		{"views check --config-dir x", 2, "not defined: -config-dir"},
+		{"views check --kubeconfig x", 2, "not defined: -kubeconfig"},
 		{"views check --help", 0, "Usage: manager views check [flags]"},
 		{"recover --reason x", 2, "needs --accept-older-log and --reason"},
 		{"recover --accept-older-log", 2, "needs --accept-older-log and --reason"},
@@ -83,5 +85,67 @@ func TestViewsCheck(t *testing.T) {
 	}
 	if code, stdout, says := runVerb(t, nil, "views", "check", "--database", address); code != 3 || stdout != "" || !strings.Contains(says, "elsewhere") {
 		t.Errorf("a damaged row: exit %d, %q, %q", code, stdout, says)
+	}
+}
+
+// A database that was restored from an older copy is told apart by the head
+// mark of a backend; recover accepts it, and the manager moves the mark.
+func TestRecover(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	config := filepath.Join(data, "config")
+	if err := os.MkdirAll(config, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	declaration := "apiVersion: artifactstore.dev/v1alpha1\nkind: StorageBackend\nmetadata: {name: one}\nspec: {local: {path: one}, probe: {interval: 5s, timeout: 5s}}\n"
+	if err := os.WriteFile(filepath.Join(config, "one.yaml"), []byte(declaration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(data, "one"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "--data-dir", data, "--config-dir", config)
+	mark := filepath.Join(data, "one", storage.HeadMarkKey)
+	eventually(t, func() string {
+		if _, err := os.Stat(mark); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	address := "sqlite://" + filepath.Join(data, "registry.db")
+	check := []string{"views", "check", "--database", address, "--config-dir", config, "--data-dir", data}
+	accept := []string{"recover", "--database", address, "--accept-older-log", "--reason", "a test"}
+	if code, stdout, says := runVerb(t, nil, check...); code != 0 || !strings.Contains(stdout, "which the log has") {
+		t.Errorf("the right database: exit %d, %q, %q", code, stdout, says)
+	}
+	if code, _, says := runVerb(t, nil, accept...); code != 1 || !strings.Contains(says, "no backend is known") {
+		t.Errorf("nothing to recover from: exit %d, %q", code, says)
+	}
+	text, err := os.ReadFile(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := []byte(regexp.MustCompile(`"position": \d+`).ReplaceAllString(string(text), `"position": 99`))
+	if err := os.WriteFile(mark, ahead, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, says := runVerb(t, nil, check...); code != 3 || !strings.Contains(says, "event 99") {
+		t.Errorf("an older database: exit %d, %q", code, says)
+	}
+	eventually(t, func() string { // with the next probe the manager knows
+		code, stdout, says := runVerb(t, nil, accept...)
+		if code != 0 || !strings.Contains(stdout, "one") {
+			return says
+		}
+		return ""
+	})
+	eventually(t, func() string {
+		if now, err := os.ReadFile(mark); err != nil || strings.Contains(string(now), `"position": 99`) {
+			return "the mark was not moved"
+		}
+		return ""
+	})
+	if code, stdout, says := runVerb(t, nil, check...); code != 0 {
+		t.Errorf("after it: exit %d, %q, %q", code, stdout, says)
 	}
 }

@@ -18,6 +18,8 @@ var viewsCheck = verb{
 	does: "replay the log into fresh views and compare every row; exit 3 if they differ",
 	prepare: func(set *flag.FlagSet, env environment) func(ctx context.Context) error {
 		open, show := databaseFlag(set, env), outputFlag(set, env)
+		dir := set.String("config-dir", "", "`folder` of the backends' YAML files: compare the head mark of each with the log, too")
+		dataDir := set.String("data-dir", "data", "`folder` that relative paths of local backends start from")
 		return func(ctx context.Context) error {
 			db, err := open(ctx)
 			if err != nil {
@@ -28,10 +30,22 @@ var viewsCheck = verb{
 			if err != nil {
 				return err
 			}
-			return show(report, func(w *tabwriter.Writer) {
+			checked := struct {
+				view.Report
+				HeadMarks map[string]string `json:"headMarks,omitempty"`
+			}{Report: report}
+			if *dir != "" {
+				if checked.HeadMarks, err = compareMarks(ctx, db, *dir, *dataDir); err != nil {
+					return err
+				}
+			}
+			return show(checked, func(w *tabwriter.Writer) {
 				fmt.Fprintf(w, "log\t%s\nevents\t%d\n", report.LogID, report.Events)
 				for _, table := range slices.Sorted(maps.Keys(report.Rows)) {
 					fmt.Fprintf(w, "%s\t%d rows, equal to the replay\n", table, report.Rows[table])
+				}
+				for _, backend := range slices.Sorted(maps.Keys(checked.HeadMarks)) {
+					fmt.Fprintf(w, "head mark of %s\t%s\n", backend, checked.HeadMarks[backend])
 				}
 			})
 		}

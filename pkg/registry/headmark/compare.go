@@ -16,29 +16,32 @@ func Of(ctx context.Context, tx database.Tx, now time.Time) (Mark, error) {
 	return Mark{LogID: head.LogID, Position: head.Position, Hash: head.Hash, Time: now}, err
 }
 
-// Older says in words why the log is older than the mark in a backend; "" if it
-// is not, or if that very mark was accepted by v1.log.recovered.
-func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (string, error) {
+// Older says in words why the log is older than the mark in a backend, "" if it
+// is not. accepted: it is, but v1.log.recovered has accepted that very mark, so
+// that it is to be moved back.
+func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (why string, accepted bool, err error) {
 	head, err := eventlog.HeadTx(ctx, tx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if m.Position <= head.Position {
 		hash, err := eventlog.HashTx(ctx, tx, m.Position)
 		if err != nil || hash == m.Hash && m.LogID == head.LogID {
-			return "", err
+			return "", false, err
 		}
 	}
 	position, hash, err := view.FindAcceptedMark(ctx, tx, backendID)
 	if err != nil || position == m.Position && hash == m.Hash && m.LogID == head.LogID {
-		return "", err
+		return "", err == nil, err
 	}
+	when := m.Time.UTC().Format(time.RFC3339)
 	switch {
 	case m.LogID != head.LogID:
-		return fmt.Sprintf("the head mark is of the log %s, this one is %s", m.LogID, head.LogID), nil
+		why = fmt.Sprintf("the head mark is of the log %s, this one is %s", m.LogID, head.LogID)
 	case m.Position > head.Position:
-		return fmt.Sprintf("the log had come to event %d when the head mark was written (%s), and now ends before it",
-			m.Position, m.Time.UTC().Format(time.RFC3339)), nil
+		why = fmt.Sprintf("the log had come to event %d when the head mark was written (%s), and now ends before it", m.Position, when)
+	default:
+		why = fmt.Sprintf("event %d is not the one that the log had when the head mark was written (%s)", m.Position, when)
 	}
-	return fmt.Sprintf("event %d is not the one that the log had when the head mark was written (%s)", m.Position, m.Time.UTC().Format(time.RFC3339)), nil
+	return why, false, nil
 }

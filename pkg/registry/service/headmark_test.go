@@ -156,6 +156,12 @@ func TestOlderLog(t *testing.T) {
 					t.Errorf("accepted twice: %v", err)
 				}
 				w.another(t)
+				if err := w.markHead(t, registrar.HeadMarkInterval); err != nil {
+					t.Errorf("a probe after it was accepted: %v", err)
+				}
+				if there, err := w.store.ReadHeadMark(t.Context()); err != nil || bytes.Equal(there, data) {
+					t.Errorf("a probe has not moved the accepted mark: %v", err)
+				}
 				var held *registry.RemovalsHeldError
 				until := w.now().Add(14 * 24 * time.Hour)
 				if err := w.sweepError(t, false); !errors.As(err, &held) || held.Until.Sub(until).Abs() > time.Minute {

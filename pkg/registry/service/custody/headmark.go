@@ -46,7 +46,7 @@ func (k *Keeper) MarkHead(ctx context.Context, owner registrar.Owner, b storage.
 		every = max(every, registrar.HeadMarkIntervalKept)
 	}
 	age := k.core.Now().Sub(mark.Time)
-	if every < 0 || found.head.Position == 0 || !none && (found.head.Same(mark) || age >= 0 && age < every) {
+	if every < 0 || found.head.Position == 0 || !none && !found.accepted && (found.head.Same(mark) || age >= 0 && age < every) {
 		return nil
 	}
 	if data, err = found.head.Encode(); err != nil {
@@ -66,6 +66,8 @@ func (k *Keeper) MarkHead(ctx context.Context, owner registrar.Owner, b storage.
 type compared struct {
 	head  headmark.Mark
 	older string // in words, "" if the log is not older
+	// accepted: the mark is one that the log does not have and need not.
+	accepted bool
 }
 
 // compareMark also keeps the row that remembers the finding.
@@ -78,7 +80,7 @@ func (k *Keeper) compareMark(ctx context.Context, owner registrar.Owner, mark he
 		if row, noted, err = headmark.Find(ctx, tx, owner.BackendID); err != nil || none {
 			return err
 		}
-		found.older, err = headmark.Older(ctx, tx, owner.BackendID, mark)
+		found.older, found.accepted, err = headmark.Older(ctx, tx, owner.BackendID, mark)
 		return err
 	}); err != nil {
 		return compared{}, err

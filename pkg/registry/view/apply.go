@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -166,20 +165,8 @@ func (f fold) applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Re
 	_, err := tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+`
 		SET changed = CASE WHEN state = 'live' THEN changed ELSE $1 END,
 		    state = 'live', reason = '', detail = '', checked = $1, checked_us = $2
-		WHERE backend_id = $3 AND sha256 IN (`+placeholders(4, len(p.SHA256))+`)`, args...)
+		WHERE backend_id = $3 AND sha256 IN (`+database.Parameters(4, len(p.SHA256))+`)`, args...)
 	return err
-}
-
-// placeholders returns "$first, $first+1, …", n of them.
-func placeholders(first, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "$%d", first+i)
-	}
-	return b.String()
 }
 
 // insert leaves out the columns that tables of an earlier version lack.

@@ -75,7 +75,7 @@ func FindReusable(ctx context.Context, tx database.Tx, producer string, digests 
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id
 			FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
-			WHERE b.sha256 IN (`+placeholders(2, len(chunk))+`) AND l.state = 'live'
+			WHERE b.sha256 IN (`+database.Parameters(2, len(chunk))+`) AND l.state = 'live'
 			AND EXISTS (SELECT 1 FROM package_files f WHERE f.sha256 = b.sha256 AND f.producer = $1)`, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
@@ -116,7 +116,7 @@ func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []
 		}
 		var n int
 		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM storage_locations WHERE backend_id = $1 AND state = 'live' AND sha256 IN (`+
-			placeholders(2, len(chunk))+`)`, args...).Scan(&n)
+			database.Parameters(2, len(chunk))+`)`, args...).Scan(&n)
 		sum += n
 		return err
 	})
@@ -132,7 +132,7 @@ func FindLocated(ctx context.Context, tx database.Tx, backendID string, digests 
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+placeholders(2, len(chunk))+`)`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var sum []byte
 			if err := rows.Scan(&sum); err != nil {
@@ -155,7 +155,7 @@ func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) (
 		for i, d := range chunk {
 			args[i] = d.Bytes()
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT sha256 FROM storage_locations WHERE state = 'live' AND sha256 IN (`+placeholders(1, len(chunk))+`)`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT sha256 FROM storage_locations WHERE state = 'live' AND sha256 IN (`+database.Parameters(1, len(chunk))+`)`, args...)
 		live := make(map[digest.Digest]bool, len(chunk))
 		if _, err := collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var sum []byte
@@ -285,7 +285,7 @@ func FindStandings(ctx context.Context, tx database.Tx, backendID string, digest
 			args = append(args, d.Bytes())
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT sha256, state, reason, changed, checked, checked_us FROM storage_locations
-			WHERE backend_id = $1 AND sha256 IN (`+placeholders(2, len(chunk))+`)`, args...)
+			WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
 				sum []byte

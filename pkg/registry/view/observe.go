@@ -25,7 +25,7 @@ func Observe(ctx context.Context, tx database.Tx, backendID string, digests []di
 			args = append(args, d.Bytes())
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE storage_locations SET checked = $1, checked_us = $2
-			WHERE backend_id = $3 AND sha256 IN (`+placeholders(4, len(chunk))+`)`, args...)
+			WHERE backend_id = $3 AND sha256 IN (`+database.Parameters(4, len(chunk))+`)`, args...)
 		return err
 	})
 }

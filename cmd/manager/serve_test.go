@@ -18,6 +18,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	certmetrics "sigs.k8s.io/controller-runtime/pkg/certwatcher/metrics"
 )
 
 var healthAt = regexp.MustCompile(`msg="serving health and metrics" url=(http://\S+)`)
@@ -171,6 +174,7 @@ func TestCertificate(t *testing.T) { // not parallel: see above
 	})
 
 	// A pair that does not belong together is said and not served.
+	refused := testutil.ToFloat64(certmetrics.ReadCertificateErrors)
 	broken := newPair(t, 3).files()
 	broken["tls.key"] = first.files()["tls.key"]
 	mount(t, mounted, "c", broken)
@@ -180,6 +184,9 @@ func TestCertificate(t *testing.T) { // not parallel: see above
 		}
 		return ""
 	})
+	if testutil.ToFloat64(certmetrics.ReadCertificateErrors) <= refused {
+		t.Error("certwatcher_read_certificate_errors_total does not count the broken pair")
+	}
 	if got, said := serial(second); got != 2 {
 		t.Errorf("serial %d: %s", got, said)
 	}

@@ -201,7 +201,7 @@ func TestClusterAdoptsItsCronJob(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	sb := c.verified("crashed", nil)
-	if got := (&cronjobs.Keeper{Client: c.client, Settings: c.settings()}).Ensure(t.Context(), sb); got == nil || got.Problem != nil || got.Stands {
+	if got := (&cronjobs.Keeper{Client: c.client, Settings: c.settings(), Pods: c.pods()}).Ensure(t.Context(), sb); got == nil || got.Problem != nil || got.Stands {
 		t.Fatalf("%+v", got)
 	}
 	made := c.cronJob(sb, there)

@@ -45,7 +45,7 @@ test: parts ## Run every test, on real servers that this starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
 		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -ldflags=-s -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
-	@for module in $(OWN_MODULES); do (cd $$module && go test ./...); done
+	@for module in $(OWN_MODULES); do (cd $$module && go test -ldflags=-s ./...); done
 endif
 
 .PHONY: check

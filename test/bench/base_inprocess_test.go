@@ -3,13 +3,12 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,21 +36,19 @@ func BenchmarkBaseInProcess(b *testing.B) {
 		b.Fatal(err)
 	}
 	ours, theirs := compile(b, root), compile(b, source)
-	var names []string
-	took := [2]map[string][]time.Duration{{}, {}}
-	for pair := range pairs {
-		for turn := range 2 {
-			which := (pair + turn) % 2 // A B B A
-			for _, row := range rows(b, []string{ours, theirs}[which]) {
-				if pair+turn == 0 {
-					names = append(names, row.name)
-				}
-				took[which][row.name] = append(took[which][row.name], row.took)
+	list, err := exec.Command(ours, "-test.list", "^Benchmark").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range strings.Fields(string(list)) {
+		var took [2][]time.Duration
+		for pair := range pairs {
+			for turn := range 2 {
+				which := (pair + turn) % 2 // A B B A
+				took[which] = append(took[which], operation(b, []string{ours, theirs}[which], name))
 			}
 		}
-	}
-	for _, name := range names {
-		recordPairs(b, "in process: "+name, took[0][name], took[1][name])
+		recordPairs(b, "in process: "+strings.TrimPrefix(name, "Benchmark"), took[0], took[1])
 	}
 }
 
@@ -67,35 +64,22 @@ func compile(b *testing.B, root string) string {
 	return program
 }
 
-type row struct {
-	name string
-	took time.Duration // for one operation
-}
+var measured = regexp.MustCompile(`(?m)^Benchmark\w+-\d+\s+\d+\s+([0-9.]+) ns/op`)
 
-var measured = regexp.MustCompile(`^Benchmark(\w+)-\d+\s+\d+\s+([0-9.]+) ns/op`)
-
-// rows runs a test program of inProcess.
-func rows(b *testing.B, program string) (all []row) {
+// operation runs a benchmark of inProcess and returns the time of one operation.
+func operation(b *testing.B, program, name string) time.Duration {
 	b.Helper()
 	unix.Sync()
-	command := exec.Command(program, "-test.run", "^$", "-test.bench", ".", "-test.benchtime", "300ms")
-	out, err := command.Output()
+	out, err := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "300ms").CombinedOutput()
+	match := measured.FindSubmatch(out)
+	if err != nil || match == nil {
+		b.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	ns, err := strconv.ParseFloat(string(match[1]), 64)
 	if err != nil {
-		b.Fatalf("%v\n%s", err, out)
+		b.Fatal(err)
 	}
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		if match := measured.FindStringSubmatch(lines.Text()); match != nil {
-			ns, err := strconv.ParseFloat(match[2], 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			all = append(all, row{match[1], time.Duration(ns)})
-		}
-	}
-	if len(all) == 0 {
-		b.Fatalf("no benchmark was run:\n%s", out)
-	}
-	return all
+	return time.Duration(ns)
 }
 
 // fileSystem says in a word what a folder is on.

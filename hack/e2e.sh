@@ -42,14 +42,17 @@ if [ -z "${E2E_LOAD:-}" ]; then
 fi
 export KUBECTL E2E_LOAD E2E_EXPOSE="${E2E_EXPOSE:-}" E2E_LISTEN="${E2E_LISTEN:?}" E2E_HOST="${E2E_HOST:?}"
 
-# Two versions, to go from one to the other, and what makes the load.
+# Two versions, to go from one to the other, the first release, to come from, and what makes the load.
+export E2E_IMAGE_BASE=localhost/artifact-store:e2e-base
 export E2E_IMAGE=localhost/artifact-store:e2e-1 E2E_IMAGE_AFTER=localhost/artifact-store:e2e-2 E2E_IMAGE_LOAD=localhost/artifact-store-load:e2e
 IMAGE=$E2E_IMAGE VERSION=e2e-1 ARCHIVE=bin/e2e/1.tar hack/image.sh
 IMAGE=$E2E_IMAGE_AFTER VERSION=e2e-2 ARCHIVE=bin/e2e/2.tar hack/image.sh
+base=$(hack/build-base.sh c380a41)
 export CGO_ENABLED=0
+(cd hack/tools/image && go run -trimpath -buildvcs=false . --ref "$E2E_IMAGE_BASE" --out "$OLDPWD/bin/e2e/base.tar" "$base")
 GOOS=linux go build -trimpath -buildvcs=false -ldflags "-s -w" -o bin/e2e/load/ ./test/e2e/cluster/load
 (cd hack/tools/image && go run -trimpath -buildvcs=false . --programs load --ref "$E2E_IMAGE_LOAD" --out "$OLDPWD/bin/e2e/load.tar" "$OLDPWD/bin/e2e/load")
-for archive in 1 2 load; do
+for archive in base 1 2 load; do
 	$E2E_LOAD "$PWD/bin/e2e/$archive.tar"
 done
 

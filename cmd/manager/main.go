@@ -1,7 +1,7 @@
 // Command manager is the operator and the registry server in one program. Without
 // --config-dir it follows the StorageBackends and RoutingPolicies of a Kubernetes
-// namespace; with it, those in YAML files. Verbs work on its database: "manager views
-// check".
+// namespace; with it, those in YAML files. Verbs work on its database: "manager
+// views check" and "manager views rebuild".
 //
 // Exit codes: 0 after SIGTERM or SIGINT, 2 for wrong usage, 3 if a verb finds that the
 // database is damaged, 1 for any other failure.

@@ -26,6 +26,7 @@ type verb struct {
 // verbs are listed by --help in this order.
 var verbs = []verb{
 	viewsCheck,
+	viewsRebuild,
 	recoverLog,
 }
 

@@ -49,6 +49,9 @@ func TestVerbs(t *testing.T) {
 		{"recover --accept-older-log --reason x --database sqlite://" + none, 1, "none.db: no such file or directory"},
 		{"--help", 0, "manager recover: accept"},
 		{"--help", 0, "manager views check: replay the log"},
+		{"--help", 0, "manager views rebuild: replay the log"},
+		{"views rebuild --database sqlite://" + none, 1, "none.db: no such file or directory"},
+		{"views rebuild --help", 0, "Usage: manager views rebuild [flags]"},
 	} {
 		if code, _, says := runVerb(t, nil, strings.Fields(tt.args)...); code != tt.code || !strings.Contains(says, tt.says) {
 			t.Errorf("manager %s: exit %d, %q; want exit %d, %q", tt.args, code, says, tt.code, tt.says)
@@ -85,6 +88,12 @@ func TestViewsCheck(t *testing.T) {
 	}
 	if code, stdout, says := runVerb(t, nil, "views", "check", "--database", address); code != 3 || stdout != "" || !strings.Contains(says, "elsewhere") {
 		t.Errorf("a damaged row: exit %d, %q, %q", code, stdout, says)
+	}
+	if code, stdout, says := runVerb(t, nil, "views", "rebuild", "--database", address); code != 0 || !strings.Contains(stdout, "2 rows") {
+		t.Errorf("the rebuild: exit %d, %q, %q", code, stdout, says)
+	}
+	if code, stdout, says := runVerb(t, nil, "views", "check", "--database", address); code != 0 || !strings.Contains(stdout, "equal to the replay") {
+		t.Errorf("after the rebuild: exit %d, %q, %q", code, stdout, says)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// viewsCheck reads the database itself, not through the registry, and may run
-// beside a live manager.
+// viewsCheck works on the database itself, not through the registry, and may run
+// beside live managers. It needs a user that may create tables, and drops its own.
 var viewsCheck = verb{
 	name: "views check",
 	does: "replay the log into fresh views and compare every row; exit 3 if they differ",
@@ -25,8 +25,8 @@ var viewsCheck = verb{
 			if err != nil {
 				return err
 			}
-			defer db.Close() //nolint:errcheck // it was only read
-			report, err := view.New(db).Check(ctx, view.Progress{})
+			defer db.Close() //nolint:errcheck // nothing in it is changed
+			report, err := view.New(db).Check(ctx, replayProgress(env))
 			if err != nil {
 				return err
 			}
@@ -40,10 +40,7 @@ var viewsCheck = verb{
 				}
 			}
 			return show(checked, func(w *tabwriter.Writer) {
-				fmt.Fprintf(w, "log\t%s\nevents\t%d\n", report.LogID, report.Events)
-				for _, table := range slices.Sorted(maps.Keys(report.Rows)) {
-					fmt.Fprintf(w, "%s\t%d rows, equal to the replay\n", table, report.Rows[table])
-				}
+				printRows(w, report, "rows, equal to the replay")
 				for _, backend := range slices.Sorted(maps.Keys(checked.HeadMarks)) {
 					fmt.Fprintf(w, "head mark of %s\t%s\n", backend, checked.HeadMarks[backend])
 				}

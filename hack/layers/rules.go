@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	// The service composes its rooms. They know core and no other room; none knows
 	// a driver, a routing table or Kubernetes.
 	"pkg/registry/service": {
-		"pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/backoff", "pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading",
 		"pkg/registry/upload", "pkg/registry/view",
 	},

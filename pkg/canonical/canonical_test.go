@@ -60,7 +60,15 @@ func TestUnknownFieldIsRefused(t *testing.T) {
 
 func FuzzCheck(f *testing.F) {
 	f.Add([]byte{0xa1, 0x61, 0x61, 0x01})
+	for _, seed := range []string{"82f97e00f94000", "a2f4016161fb3ff199999999999a", "a1410101", "f7", "f8ff", "f81f", "e0", "3bffffffffffffffff",
+		"9081818181818181818181818181818181", "81818181818181818181818181818180", "8181818181818181818181818181818180", "a201020101", "a20102613103", "1a00010000", "5a0000000100"} {
+		data, _ := hex.DecodeString(seed)
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if err, again := Check(data), checkAgain(data); (err == nil) != (again == nil) {
+			t.Fatalf("%x: %v; by the value encoded again: %v", data, err, again)
+		}
 		if Check(data) != nil {
 			return
 		}

@@ -21,17 +21,21 @@ type preimage struct {
 
 // ComputeHash computes Hash from the other fields.
 func (r Record) ComputeHash() ([32]byte, error) {
-	payload := r.Payload
-	if payload == nil {
-		payload = []byte{} // no payload is encoded as an empty one, not as null
-	}
 	encoded, err := canonical.Marshal(preimage{
 		Position: r.Position, Time: r.Time.UnixMicro(),
 		Kind: r.Kind, Actor: r.Actor, Subject: r.Subject,
-		Payload: payload, Previous: r.Previous[:],
+		Payload: []byte{}, Previous: r.Previous[:],
 	})
 	if err != nil {
 		return [32]byte{}, fmt.Errorf("encoding record %d: %w", r.Position, err)
 	}
-	return sha256.Sum256(encoded), nil
+	// The payload may have tens of megabytes, so it is hashed where it is. In the
+	// encoding it is empty, one byte before the last 34: a head of two and Previous.
+	before, after := encoded[:len(encoded)-35], encoded[len(encoded)-34:]
+	hash := sha256.New() // it never fails
+	hash.Write(before)
+	hash.Write(canonical.AppendBytesHead(nil, len(r.Payload)))
+	hash.Write(r.Payload)
+	hash.Write(after)
+	return [32]byte(hash.Sum(nil)), nil
 }

@@ -86,7 +86,17 @@ type PackagePublished struct {
 	Tier           string   `cbor:"tier"`
 	Backends       []string `cbor:"backends"` // ids
 	// Manifest is the encoded manifest itself, so that the log alone says what was published.
-	Manifest []byte `cbor:"manifest"`
+	Manifest Bytes `cbor:"manifest"`
+}
+
+// Bytes are a byte string that is not copied out of the payload that it is decoded
+// from: a manifest may have tens of megabytes. Nobody changes either.
+type Bytes []byte
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (b *Bytes) UnmarshalCBOR(data []byte) (err error) {
+	*b, err = canonical.Bytes(data)
+	return err
 }
 
 // LocationAdded: these blobs, which the log knew already, were stored in the

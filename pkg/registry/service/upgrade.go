@@ -5,8 +5,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
+
+// upgradeDelay leaves time to the replicas of the version before: they do not hold
+// the lock of reads, and are replaced while this one starts.
+const upgradeDelay = 2 * time.Minute
 
 // upgradeRetry is how long a rebuild that failed waits for the next attempt.
 const upgradeRetry = time.Minute
@@ -14,14 +19,17 @@ const upgradeRetry = time.Minute
 // upgradeViews rebuilds tables that an older version of the program made. One
 // replica does it, and all of them serve meanwhile, from the old tables.
 func upgradeViews(ctx context.Context, views *view.Views, logger *slog.Logger) {
-	began := time.Now()
 	progress := view.Progress{
 		Waiting: func(holder string) {
 			logger.Info("the views are of an earlier version, and are being rebuilt or checked by another process", "holder", holder)
 		},
 		Busy: func(err error) { logger.Info("the rebuilt views wait for reads that last long", "error", err) },
 	}
+	if !backoff.Sleep(ctx, upgradeDelay) {
+		return
+	}
 	for {
+		began := time.Now()
 		report, err := views.Upgrade(ctx, progress)
 		switch {
 		case ctx.Err() != nil:
@@ -33,9 +41,7 @@ func upgradeViews(ctx context.Context, views *view.Views, logger *slog.Logger) {
 			return
 		}
 		logger.Warn("rebuilding the views for this version; the old ones go on serving", "error", err)
-		select {
-		case <-time.After(upgradeRetry):
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, upgradeRetry) {
 			return
 		}
 	}

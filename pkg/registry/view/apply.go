@@ -38,6 +38,7 @@ func (f fold) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) er
 	if err != nil {
 		return fmt.Errorf("event %d: %w", rec.Position, err)
 	}
+	rec.Payload = nil // it may have tens of megabytes, and is not needed any more
 	switch p := payload.(type) {
 	case event.BackendRegistered:
 		err = f.applyRegistered(ctx, tx, rec, p)
@@ -87,12 +88,24 @@ func (f fold) applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.R
 }
 
 func (f fold) applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
-	m, err := manifest.Decode(p.Manifest)
+	if len(p.Backends) == 0 {
+		return fmt.Errorf("%s names no backend", p.Subject())
+	}
+	var (
+		rows  = publication{fold: f, rec: rec, p: p}
+		files int
+		bytes int64
+	)
+	m, err := manifest.Walk(p.Manifest, func(number int, file manifest.File) error {
+		files, bytes = files+1, bytes+file.Size
+		return rows.add(ctx, tx, number, file)
+	})
 	if err != nil {
 		return err
 	}
-	if len(p.Backends) == 0 {
-		return fmt.Errorf("%s names no backend", p.Subject())
+	rows.addBlob(digest.Of(p.Manifest), int64(len(p.Manifest)))
+	if err := rows.flush(ctx, tx); err != nil {
+		return err
 	}
 	annotations := []byte("{}")
 	if len(m.Annotations) > 0 {
@@ -100,43 +113,63 @@ func (f fold) applyPublished(ctx context.Context, tx database.Tx, rec eventlog.R
 			return err
 		}
 	}
-	if err := f.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+	return f.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
 		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"},
 		[][]any{{rec.Position, p.Producer, p.Name, p.Version, manifest.Digest(p.Manifest).Bytes(), len(p.Manifest),
-			p.RetentionClass, p.Tier, m.MediaType, string(annotations), len(m.Files), m.Bytes(), rec.Time.UnixMicro(), rec.Actor, p.Backends[0]}}, ""); err != nil {
-		return err
-	}
+			p.RetentionClass, p.Tier, m.MediaType, string(annotations), files, bytes, rec.Time.UnixMicro(), rec.Actor, p.Backends[0]}}, "")
+}
 
-	files := make([][]any, len(m.Files))
-	blobs := make([][]any, 0, len(m.Files)+1)
-	sums := make([][]byte, 0, len(m.Files)+1)
-	seen := make(map[digest.Digest]bool, len(m.Files)+1)
-	add := func(d digest.Dual, size int64) {
-		if seen[d.SHA256] {
-			return // a blob is one row, however many files share it
-		}
-		seen[d.SHA256] = true
-		sha := d.SHA256.Bytes()
-		blobs = append(blobs, []any{sha, d.BLAKE3.Bytes(), size})
-		sums = append(sums, sha)
-	}
-	for i, file := range m.Files {
-		executable := 0
-		if file.Executable {
-			executable = 1
-		}
-		files[i] = []any{rec.Position, i, file.Path, file.Digests.SHA256.Bytes(), executable, file.MediaType, p.Producer}
-		add(file.Digests, file.Size)
-	}
-	add(digest.Of(p.Manifest), int64(len(p.Manifest)))
+// filesAtOnce of a publication are held as rows: a manifest may have 100,000.
+const filesAtOnce = 4000
 
-	if err := f.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, files, ""); err != nil {
+// publication gathers the rows of a package's files.
+type publication struct {
+	fold
+	rec   eventlog.Record
+	p     event.PackagePublished
+	files [][]any
+	blobs [][]any
+	sums  [][]byte
+	seen  map[digest.Digest]bool // among blobs: a statement may not have a row twice
+}
+
+func (w *publication) add(ctx context.Context, tx database.Tx, number int, file manifest.File) error {
+	executable := 0
+	if file.Executable {
+		executable = 1
+	}
+	w.files = append(w.files, []any{w.rec.Position, number, file.Path, file.Digests.SHA256.Bytes(), executable, file.MediaType, w.p.Producer})
+	w.addBlob(file.Digests, file.Size)
+	if len(w.files) < filesAtOnce {
+		return nil
+	}
+	return w.flush(ctx, tx)
+}
+
+func (w *publication) addBlob(d digest.Dual, size int64) {
+	if w.seen[d.SHA256] {
+		return // a blob is one row, however many files share it
+	}
+	if w.seen == nil {
+		w.seen = make(map[digest.Digest]bool)
+	}
+	w.seen[d.SHA256] = true
+	sha := d.SHA256.Bytes()
+	w.blobs, w.sums = append(w.blobs, []any{sha, d.BLAKE3.Bytes(), size}), append(w.sums, sha)
+}
+
+func (w *publication) flush(ctx context.Context, tx database.Tx) error {
+	if err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
 		return err
 	}
-	if err := f.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
+	if err := w.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, w.blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
 		return err
 	}
-	return f.applyAdded(ctx, tx, rec, p.Backends, sums)
+	if err := w.applyAdded(ctx, tx, w.rec, w.p.Backends, w.sums); err != nil {
+		return err
+	}
+	w.files, w.blobs, w.sums, w.seen = w.files[:0], w.blobs[:0], w.sums[:0], nil
+	return nil
 }
 
 // applyAdded makes locations live. One that had failed is live again: its

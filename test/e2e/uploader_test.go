@@ -223,7 +223,7 @@ func rehash(t *testing.T, backend *s3driver.Backend) (intact int) {
 	return intact
 }
 
-// sweepAll sweeps with a registry that knows nothing, until nothing is left but the marker.
+// sweepAll sweeps with a registry that knows nothing, until nothing is left but the marker and the head mark.
 func sweepAll(t *testing.T, server servers.S3Server, backend *s3driver.Backend) {
 	t.Helper()
 	db, err := database.Open(background, "sqlite://"+filepath.Join(t.TempDir(), "registry.db"))
@@ -248,7 +248,7 @@ func sweepAll(t *testing.T, server servers.S3Server, backend *s3driver.Backend) 
 		if _, err := service.SweepBackend(background, "one", false, nil); err != nil {
 			t.Fatal(err)
 		}
-		if left = everything(t, server); slices.Equal(left, []string{prefix + "/" + storage.MarkerKey}) {
+		if left = everything(t, server); slices.Equal(left, []string{prefix + "/" + storage.HeadMarkKey, prefix + "/" + storage.MarkerKey}) {
 			return
 		}
 		<-time.After(500 * time.Millisecond)

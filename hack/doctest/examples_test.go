@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,6 +85,8 @@ func decode(document []byte) error {
 		return yaml.UnmarshalStrict(document, &v1alpha1.RoutingPolicy{})
 	case "v1 Secret":
 		return yaml.UnmarshalStrict(document, &corev1.Secret{})
+	case "batch/v1 Job":
+		return yaml.UnmarshalStrict(document, &batchv1.Job{})
 	case "v1 Pod":
 		return yaml.UnmarshalStrict(document, &corev1.Pod{})
 	case "rbac.authorization.k8s.io/v1 Role":

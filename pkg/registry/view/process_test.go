@@ -26,9 +26,16 @@ import (
 // replayVariable has the test binary rebuild a database instead of running tests.
 const replayVariable = "ARTIFACTSTORE_TEST_REPLAY"
 
+// stillVariable has it stop in the middle, for ever.
+const stillVariable = "ARTIFACTSTORE_TEST_STILL"
+
 func TestMain(m *testing.M) {
 	if address := os.Getenv(replayVariable); address != "" {
-		if err := replayMeasured(address); err != nil {
+		replay := replayMeasured
+		if os.Getenv(stillVariable) != "" {
+			replay = replayStill
+		}
+		if err := replay(address); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -115,6 +122,64 @@ func TestMemoryOfAReplay(t *testing.T) {
 			t.Logf("records of %d bytes: %d KiB", largest, kib)
 			if kib == 0 || kib > 128<<10 {
 				t.Errorf("the replay took %d KiB", kib)
+			}
+		})
+	}
+}
+
+// replayStill rebuilds up to the first page, says so, and goes no further.
+func replayStill(address string) error {
+	db, err := database.Open(context.Background(), address)
+	if err != nil {
+		return err
+	}
+	_, err = view.New(db).Rebuild(context.Background(), view.Progress{Replayed: func(uint64, uint64) {
+		fmt.Println("still")
+		time.Sleep(time.Hour)
+	}})
+	return err
+}
+
+// TestKilledRebuild leaves tables that nobody sees and the next rebuild drops.
+func TestKilledRebuild(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) string{
+		"sqlite":     func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "views.db") },
+		"postgresql": func(t *testing.T) string { return servers.Postgres(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, address := context.Background(), open(t)
+			db, err := database.Open(ctx, address)
+			must(t, err)
+			defer db.Close() //nolint:errcheck // a test's
+			views := opened(t, db)
+			log := logOf(t, db, views)
+			publish(t, log, "1", 3)
+			before := dump(t, db)
+			child := exec.Command(os.Args[0])
+			child.Env = append(os.Environ(), replayVariable+"="+address, stillVariable+"=1")
+			says, err := child.StdoutPipe()
+			must(t, err)
+			must(t, child.Start())
+			_, err = says.Read(make([]byte, 5))
+			must(t, err)
+			must(t, child.Process.Kill()) // SIGKILL
+			_ = child.Wait()              // it was killed
+			mustHave(t, db, "packages_g1", true)
+			publish(t, log, "2", 3)                            // nobody minds
+			must(t, db.Write(ctx, func(tx database.Tx) error { // half a minute later
+				_, err := tx.ExecContext(ctx, "UPDATE view_state SET until_us = 0")
+				return err
+			}))
+			_, err = views.Rebuild(ctx, view.Progress{})
+			must(t, err)
+			mustHave(t, db, "packages_g1", false)
+			if _, err := views.Check(ctx, view.Progress{}); err != nil {
+				t.Error(err)
+			}
+			if after := dump(t, db); !strings.Contains(after, `"n", "1"`) || !strings.Contains(after, `"n", "2"`) || after == before {
+				t.Errorf("the rows are\n%s", after)
 			}
 		})
 	}

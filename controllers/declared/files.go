@@ -164,6 +164,9 @@ func (d *Declaration) admit(kind string, object map[string]any, into metav1.Obje
 	if err := decodeStrictly(map[string]any{"metadata": object["metadata"]}, &named); err != nil {
 		return err
 	}
+	if named.Name == "" {
+		return &Invalid{field.ErrorList{field.Required(field.NewPath("metadata", "name"), "")}}
+	}
 	named.Namespace = "" // a folder is one
 	key := kind + " " + named.Name
 	if _, twice := d.objects[key]; twice {

@@ -111,7 +111,9 @@ type Invalid struct{ Errors field.ErrorList }
 func (e *Invalid) Error() string {
 	all := make([]string, 0, len(e.Errors))
 	for _, err := range e.Errors {
-		all = append(all, inWords(err))
+		if text := inWords(err); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
 	}
 	return strings.Join(all, "; ")
 }

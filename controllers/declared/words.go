@@ -19,7 +19,11 @@ var words = []struct {
 	{regexp.MustCompile(`^should be greater than or equal to `), "must be at least "},
 	{regexp.MustCompile(`^should be less than or equal to `), "must be at most "},
 	{regexp.MustCompile(`^should have at least (\d+) items$`), "at least $1 must be given"},
+	{regexp.MustCompile(`^must be of type int(32|64): "\w+"$`), "must be an integer of $1 bits"},
+	{regexp.MustCompile(`^Checked value must be of type integer with format int(32|64) in (.*)$`), "$2: must be an integer of $1 bits"},
 	{regexp.MustCompile(`^must be of type (\w+): "(\w+)"$`), "must be of type $1, is $2"},
+	{regexp.MustCompile(`^a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '\.', and must start and end with an alphanumeric character`),
+		"must consist of lower-case letters, digits, '-' and '.', and start and end with a letter or digit"},
 	// The pattern of a quantity is no help to a reader.
 	{regexp.MustCompile(`^should match '\^\(\\\+\|-\)\?\(\(\[0-9\]\+.*$`), "must be a quantity, for example 500m or 64Mi"},
 	{regexp.MustCompile(` \(e\.g\. .*regex used for validation is .*$`), ""},
@@ -44,8 +48,11 @@ func inWords(err *field.Error) string {
 	case field.ErrorTypeNotSupported:
 		detail = shown(err.BadValue) + "must be one of " + strings.TrimPrefix(detail, "supported values: ")
 	case field.ErrorTypeInvalid:
-		if strings.HasPrefix(detail, "must ") {
-			detail = shown(err.BadValue) + detail
+		switch value := shown(err.BadValue); {
+		case strings.HasPrefix(detail, "must "):
+			detail = value + detail
+		case strings.HasPrefix(detail, "the ") && value != "": // a part of it
+			detail = strings.TrimSuffix(value, " ") + ": " + detail
 		}
 	}
 	if err.Field == "" || err.Field == "<nil>" {

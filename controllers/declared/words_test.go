@@ -24,7 +24,11 @@ func TestMessages(t *testing.T) {
 		"StorageBackend a {local: {path: a}, verification: {mode: Full}}":                                               "spec.verification.schedule: must be set",
 		"StorageBackend a {local: {path: a}, verification: {schedule: 0 3 * * *, timeZone: A}}":                         `spec.verification.timeZone: "A" must be the name of a time zone such as Europe/Berlin, but not Local`,
 		"StorageBackend a {local: {path: a}, verification: {schedule: 0 3 * * *, resources: {limits: {memory: much}}}}": `spec.verification.resources.limits.memory: "much" must be a quantity, for example 500m or 64Mi`,
-		"StorageBackend Not_A_Name {local: {path: a}}":                                                                  "metadata.name: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+		"StorageBackend Not_A_Name {local: {path: a}}":                                                                  `metadata.name: "Not_A_Name" must consist of lower-case letters, digits, '-' and '.', and start and end with a letter or digit`,
+		"StorageBackend '' {local: {path: a}}":                                                                          "metadata.name: must be set",
+		"StorageBackend a {s3: {bucket: bbb, maxConnections: 1.5}}":                                                     "spec.s3.maxConnections: must be an integer of 32 bits",
+		"StorageBackend a {s3: {bucket: bbb, maxConnections: 3000000000}}":                                              "spec.s3.maxConnections: must be an integer of 32 bits; spec.s3.maxConnections: 3000000000 must be at most 1024",
+		"StorageBackend a {local: {path: a}, verification: {schedule: H 99 * * *}}":                                     `spec.verification.schedule: "H 99 * * *": the hour must be from 0 to 23`,
 		"RoutingPolicy a {rules: []}":                                                                                   "spec.rules: at least 1 must be given",
 	} {
 		kind, rest, _ := strings.Cut(document, " ")

@@ -2,6 +2,7 @@ package backends
 
 import (
 	"encoding/json"
+	"errors"
 
 	"sigs.k8s.io/yaml"
 
@@ -39,7 +40,11 @@ func Parse(text []byte, secrets Secrets) (Config, error) {
 		return Config{}, err
 	}
 	c := Config{Local: d.Local}
-	if d.S3 != nil {
+	switch {
+	case len(d.S3) == 0 || string(d.S3) == "null":
+	case d.S3[0] != '{':
+		return Config{}, errors.New("s3: must be an object")
+	default:
 		c.S3 = &s3.Config{}
 		if err := json.Unmarshal(d.S3, c.S3); err != nil {
 			return Config{}, under(DriverS3, err)

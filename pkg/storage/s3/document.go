@@ -3,7 +3,9 @@ package s3
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -38,6 +40,9 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 		if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 			return fmt.Errorf("%s: unknown field", strings.Trim(name, `"`))
 		}
+		if wrong, is := errors.AsType[*json.UnmarshalTypeError](err); is && wrong.Field != "" {
+			return fmt.Errorf("%s: must be of type %s, is %s", strings.TrimPrefix(wrong.Field, "plain."), typeName(wrong.Type.Kind()), wrong.Value)
+		}
 		return err
 	}
 	*c = Config(d.plain)
@@ -49,6 +54,19 @@ func (c *Config) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("requestTimeout: %.40q must be a duration, for example 1m", d.RequestTimeout)
 	}
 	return nil
+}
+
+// typeName is what JSON calls the kinds of fields that a Config has.
+func typeName(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Int, reflect.Int64:
+		return "integer"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	}
+	return "object"
 }
 
 // sseWords are the words of a StorageBackend and those of the driver. A document

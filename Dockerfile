@@ -1,6 +1,6 @@
 # The image of manager and artifactstore, for docker build, podman build and
 # buildah. `make image` makes the same image without an engine and attaches an
-# SBOM. A test holds both to the same files and the same configuration.
+# SBOM. A test checks that both have the same files and configuration.
 #
 #   docker build -t registry.example.com/artifact-store:v1 \
 #     --build-arg VERSION=v1 --build-arg REVISION="$(git rev-parse HEAD)" .
@@ -25,8 +25,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 FROM scratch
 ARG VERSION=devel
 ARG REVISION=
-# All belongs to root, and only /tmp can be written: run it with a read-only root
-# and a volume at /tmp.
+# Everything belongs to root, and only /tmp is writable: run it with a read-only
+# root and a volume at /tmp.
 COPY --from=build /src/out/base/ /
 COPY --from=build /src/out/programs/ /usr/local/bin/
 LABEL org.opencontainers.image.title="artifact-store" \
@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="artifact-store" \
       org.opencontainers.image.revision="$REVISION"
 ENV PATH=/usr/local/bin
 WORKDIR /
-# A number: Kubernetes checks runAsNonRoot without a look at /etc/passwd.
+# A number: Kubernetes checks runAsNonRoot without reading /etc/passwd.
 USER 65532:65532
 EXPOSE 8080 8081 8443
 ENTRYPOINT ["/usr/local/bin/manager"]

@@ -1,12 +1,12 @@
-# Every target works on a fresh Debian with Go, git and make; what else is
-# needed is built or installed by the target itself.
+# Every target works on a fresh Debian with Go, git and make; it builds or
+# installs everything else itself.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# One set of flags for all that builds (staticcheck and tests do, too), so that
-# everything shares the build cache.
+# One set of flags for everything that compiles (staticcheck and tests, too), so
+# that all share the build cache.
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false $(GOFLAGS)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -14,10 +14,10 @@ LDFLAGS := -s -w -X main.buildVersion=$(VERSION)
 
 # How long all tests may take together with their builds.
 TEST_TIMEOUT ?= 20m
-# The longest first: what they wait for leaves room for the others.
+# The longest first: while they wait, others can run.
 ALL_PACKAGES := ./test/e2e ./pkg/storage/s3 ./controllers ./...
 TEST_PACKAGES ?= $(ALL_PACKAGES)
-# Modules of their own that are programs or tests of this project.
+# Separate modules with programs or tests of this project.
 OWN_MODULES := hack/tools/image hack/tools/alerts
 
 IN_CLUSTER = IMAGE='$(IMAGE)' OVERLAY='$(OVERLAY)' NAMESPACE='$(NAMESPACE)' hack/cluster.sh
@@ -37,11 +37,11 @@ build: ## Build bin/manager and bin/artifactstore
 run: build ## Start the embedded registry, push docs/ and pull it back, keep serving (DATA_DIR, LISTEN)
 	@exec hack/run-embedded.sh
 
-# GOGC: compilers, linkers and tests look for garbage less often; the programs
-# under test, which get an environment of their own, as often as ever. -s: some
-# forty test programs are linked, and no debugger looks at them.
+# GOGC: compilers, linkers and tests collect garbage less often; the programs
+# under test, which get their own environment, as usual. -s: about forty test
+# programs are linked, and none is debugged.
 .PHONY: test
-test: parts ## Run every test, on real servers that this starts
+test: parts ## Run every test, on real servers that it starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
 		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -ldflags=-s -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
@@ -66,7 +66,7 @@ image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes
 	@IMAGE='$(IMAGE)' PLATFORMS='$(PLATFORMS)' PUSH='$(PUSH)' VERSION='$(VERSION)' hack/image.sh
 
 .PHONY: install
-install: ## Install the kinds and the namespace into the cluster of the current kubeconfig (OVERLAY, NAMESPACE)
+install: ## Install the CRDs and the namespace into the cluster of the current kubeconfig (OVERLAY, NAMESPACE)
 	@$(IN_CLUSTER) install
 
 .PHONY: deploy
@@ -74,11 +74,11 @@ deploy: ## Deploy the manager there, or a new version of it (IMAGE, OVERLAY, NAM
 	@$(IN_CLUSTER) deploy
 
 .PHONY: undeploy
-undeploy: ## Remove the manager; the kinds, what is declared and what is stored stay (OVERLAY, NAMESPACE)
+undeploy: ## Remove the manager; CRDs, declared objects and stored content stay (OVERLAY, NAMESPACE)
 	@$(IN_CLUSTER) undeploy
 
 .PHONY: uninstall
-uninstall: ## Remove the kinds, once nothing is declared any more
+uninstall: ## Remove the CRDs, once no object of theirs is left
 	@$(IN_CLUSTER) uninstall
 
 .PHONY: test-e2e
@@ -86,7 +86,7 @@ test-e2e: ## Test it in the cluster that KUBECONFIG names: install, use, disturb
 	@hack/e2e.sh
 
 .PHONY: bench
-bench: parts ## Measure speed and memory against the bare parts, as ratios; or, with BASE=commit, against that commit's programs
+bench: parts ## Measure speed and memory relative to the bare components; with BASE=commit, relative to that commit's programs
 ifeq ($(BASE),)
 	go test -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
 else
@@ -94,7 +94,7 @@ else
 endif
 
 .PHONY: smoke-s3
-smoke-s3: ## Try an S3 server of yours (ENDPOINT, BUCKET, REGION, CA, PREFIX; keys in AWS_…)
+smoke-s3: ## Test your own S3 server (ENDPOINT, BUCKET, REGION, CA, PREFIX; keys in AWS_…)
 	@ENDPOINT='$(ENDPOINT)' BUCKET='$(BUCKET)' REGION='$(REGION)' CA='$(CA)' PREFIX='$(PREFIX)' hack/smoke-s3.sh
 
 .PHONY: lint
@@ -112,12 +112,12 @@ lint: ## gofmt, go vet, staticcheck
 	@for module in $(OWN_MODULES); do (cd $$module && go vet ./... && $(CURDIR)/bin/staticcheck ./...); done
 
 .PHONY: generate
-generate: ## Regenerate CRDs, RBAC, deepcopy and what else is made from the code
+generate: ## Regenerate CRDs, RBAC, deepcopy and everything else that is made from the code
 	hack/build-tools.sh dev
 	hack/generate.sh
 
 .PHONY: verify
-verify: ## Regenerate, and fail if anything differs from what is committed
+verify: ## Regenerate, and fail if anything differs from the committed files
 	@before="$$(mktemp -d)"; trap 'rm -rf "$$before"' EXIT; \
 		cp -R $(GENERATED) "$$before"; \
 		$(MAKE) --no-print-directory generate; \
@@ -130,5 +130,5 @@ tools: ## Build the pinned tools and test servers into bin/
 	hack/build-tools.sh
 
 .PHONY: clean
-clean: ## Remove what was built, and the data of make run
+clean: ## Remove everything that was built, and the data of make run
 	rm -rf bin .run

@@ -4,15 +4,15 @@
 #
 #   hack/build-base.sh COMMIT       bin/base-<commit>/{manager,artifactstore}
 #
-# That commit's source is in the folder's source/. What is there already is not
-# built again, and several runs at once wait for each other.
+# That commit's source is in the folder's source/. What exists already is not
+# built again, and concurrent runs wait for each other.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "$1" >&2; exit 1; }
 
 name=${1:?usage: hack/build-base.sh COMMIT}
-git rev-parse --git-dir >/dev/null 2>&1 || fail "commit $name: this is no git clone, so no other commit can be built"
+git rev-parse --git-dir >/dev/null 2>&1 || fail "commit $name: this is not a git clone, so no other commit can be built"
 if ! commit=$(git rev-parse --quiet --verify "$name^{commit}" 2>/dev/null); then
 	[ "$(git rev-parse --is-shallow-repository)" = false ] ||
 		fail "commit $name is not in this clone, which is shallow: git fetch --unshallow"

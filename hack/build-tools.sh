@@ -6,10 +6,10 @@
 #   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|ceph]...   (none: all but kubectl)
 #   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
-# What is there and up to date is skipped: a stamp in each folder has the hash
+# What exists and is up to date is skipped: a stamp in each folder has the hash
 # of the module's go.mod and go.sum and of the functions here that build it.
-# One is built after the other, and two runs at once wait for each other. Where
-# KUBEBUILDER_ASSETS is set, kubernetes is skipped; where kubectl is in PATH, kubectl is.
+# They are built one after the other, and concurrent runs wait for each other. If
+# KUBEBUILDER_ASSETS is set, kubernetes is skipped; if kubectl is in PATH, kubectl is.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 tools="$root/bin/tools"
@@ -169,7 +169,7 @@ installed() {
 	echo "installing $*" >&2
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >&2
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >&2
-	"${name}_folder" >/dev/null || { echo "$name: the packages $* are installed, and programs are missing" >&2; return 1; }
+	"${name}_folder" >/dev/null || { echo "$name: the packages $* are installed, but programs are missing" >&2; return 1; }
 }
 
 ensure_postgresql() {

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Makes the Secret artifact-store-tls: a certificate for the Service, signed by
-# a certificate authority of its own, to try artifact-store with. Its key is
-# thrown away; ca.crt in the Secret is what clients trust. In earnest let
-# cert-manager or the like make the Secret, which also renews it.
+# Makes the Secret artifact-store-tls for a trial: a certificate for the Service,
+# signed by a new certificate authority. The authority's key is discarded; clients
+# trust ca.crt in the Secret. In production let cert-manager or the like make the
+# Secret, and renew it.
 #
 #   NAMESPACE   artifact-store
-#   DAYS        how long it holds (default 365)
+#   DAYS        how long it is valid (default 365)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The short loop: lint of the packages that changed since they were last shared,
-# the rules of hack/layers, and every package whose tests start no server. What
-# is left out is in make lint and make test.
+# the rules of hack/layers, and every package whose tests start no server.
+# Everything else is in make lint and make test.
 #
 #   SINCE   commit that changes are counted from (default: where this branch left origin's main)
 set -euo pipefail

@@ -1,19 +1,19 @@
 #!/bin/bash
 # Installs and removes artifact-store in the cluster of the current kubeconfig.
 #
-#   hack/cluster.sh install     the kinds, and the namespace: what stays
+#   hack/cluster.sh install     the CRDs and the namespace: what stays
 #   hack/cluster.sh deploy      the rest: the manager, with the image IMAGE
-#   hack/cluster.sh undeploy    the rest again; everything that was declared and stored stays
-#   hack/cluster.sh uninstall   the kinds, once nothing is declared any more
+#   hack/cluster.sh undeploy    removes the manager; declared objects and stored content stay
+#   hack/cluster.sh uninstall   removes the CRDs, once no object of theirs is left
 #
 #   OVERLAY     config/default, or config/sqlite
 #   NAMESPACE   artifact-store
 #   IMAGE       localhost/artifact-store:dev
 #   KUBECTL     the program (default: that in PATH, or one that hack/build-tools.sh builds)
 #
-# A StorageBackend has a finalizer that the manager alone takes away, once the
-# log names nothing in it any more. So whatever removes the manager or the kinds
-# looks first whether something waits for it, and says what to do: nothing here hangs.
+# A StorageBackend has a finalizer that only the manager removes, once the log
+# names nothing in it any more. So undeploy and uninstall first check whether an
+# object waits for the manager, and say what to do: nothing here hangs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -69,7 +69,7 @@ install() {
 }
 
 deploy() {
-	has_kinds || fail "the kinds are not installed: first make install"
+	has_kinds || fail "the CRDs are not installed: run make install first"
 	local folder rendered
 	folder=$(kustomization "$overlay" "$image")
 	rendered=$(kubectl kustomize "$folder")
@@ -80,11 +80,11 @@ or take OVERLAY=config/sqlite."
 	need_secret artifact-store-tls "secretName: artifact-store-tls" \
 		"Make it with a certificate for artifact-store.$namespace.svc:
   kubectl -n $namespace create secret tls artifact-store-tls --cert=tls.crt --key=tls.key
-or, to try it, with one that signs itself: hack/certificate.sh"
+or, for a trial, with a CA of its own: hack/certificate.sh"
 	kubectl apply -k "$folder"
 	kubectl -n "$namespace" rollout status deployment/artifact-store --timeout="$rollout_timeout" || {
 		kubectl -n "$namespace" get pods -l app.kubernetes.io/component=manager >&2
-		fail "it is not ready after $rollout_timeout; kubectl -n $namespace describe pods tells more"
+		fail "the manager is not ready after $rollout_timeout: see kubectl -n $namespace describe pods"
 	}
 }
 
@@ -100,28 +100,28 @@ undeploy() {
 		declared=$(kubectl -n "$namespace" get storagebackends -o name | wc -l)
 	fi
 	if [ -n "$left" ] && [ "${FORCE:-}" != 1 ]; then
-		fail "These StorageBackends are being deleted, and only the manager can let them go:
+		fail "These StorageBackends are being deleted, and only the manager can complete that:
 $left
-Wait until they are gone, or give them up (docs/INSTALL.md, Uninstalling); or, with FORCE=1,
-remove the manager all the same: they then stay until it is deployed again."
+Wait until they are gone, or give them up (docs/OPERATOR.md, Giving up a backend). To remove the
+manager anyway, set FORCE=1: they then stay until it is deployed again."
 	fi
 	# The pods first: they need their account until they have ended.
 	kubectl -n "$namespace" delete deployment artifact-store --ignore-not-found --cascade=foreground --timeout=180s
-	# Their pods would have no account, and nobody to report to; a manager that comes back goes on with them.
+	# Their pods would have no account and no registry to report to; a new manager resumes them.
 	if [ "$declared" != 0 ]; then
 		kubectl -n "$namespace" get cronjobs -l app.kubernetes.io/managed-by=artifact-store-manager -o name |
 			while read -r job; do kubectl -n "$namespace" patch "$job" --type=merge -p '{"spec":{"suspend":true}}'; done
 	fi
 	kubectl delete -k "$(kustomization "$overlay")" --ignore-not-found --timeout=60s
-	[ "$declared" = 0 ] || echo "$declared StorageBackends stay declared, and what they hold stays stored. They cannot be deleted until the manager is deployed again."
-	echo "The kinds and the namespace $namespace with its Secrets stay as well."
+	[ "$declared" = 0 ] || echo "$declared StorageBackends stay declared, and their content stays stored. They cannot be deleted until the manager is deployed again."
+	echo "The CRDs, and the namespace $namespace with its Secrets, stay as well."
 }
 
 uninstall() {
-	has_kinds || { echo "the kinds are not installed"; return; }
+	has_kinds || { echo "the CRDs are not installed"; return; }
 	local left
 	left=$(kubectl get storagebackends,routingpolicies --all-namespaces --no-headers -o custom-columns=N:.metadata.namespace,K:.kind,M:.metadata.name)
-	[ -z "$left" ] || fail "These are still declared, and removing the kinds would remove them, or wait for ever for a manager that is gone:
+	[ -z "$left" ] || fail "These objects still exist. Removing the CRDs would delete them, or wait forever for a manager that is gone:
 $left
 Delete them while the manager is deployed (kubectl -n $namespace delete routingpolicies,storagebackends --all), then run this again."
 	kubectl delete -k config/crd --ignore-not-found --timeout=120s

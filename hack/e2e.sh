@@ -1,10 +1,11 @@
 #!/bin/bash
 # Runs test/e2e/cluster against the cluster that KUBECONFIG names: installs
 # artifact-store there, uses it as its users would, and removes it again. The
-# namespaces artifact-store and artifact-store-e2e must not be there before.
+# namespaces artifact-store and artifact-store-e2e must not exist before.
 #
 # The images are built here and brought to the nodes; PostgreSQL and S3 run on
-# this machine, where pods must reach them. Both are known of two kinds of cluster:
+# this machine, where pods must reach them. How to do both is known for two kinds of
+# cluster:
 #
 #   - one that ../shared/cluster/cluster started (or the one that E2E_CLUSTER names)
 #   - kind: its nodes' gateway is this machine
@@ -42,7 +43,7 @@ if [ -z "${E2E_LOAD:-}" ]; then
 fi
 export KUBECTL E2E_LOAD E2E_EXPOSE="${E2E_EXPOSE:-}" E2E_LISTEN="${E2E_LISTEN:?}" E2E_HOST="${E2E_HOST:?}"
 
-# Two versions, to go from one to the other, the first release, to come from, and what makes the load.
+# Two versions, to update from one to the other; the first release, to upgrade from; and the program that makes the load.
 export E2E_IMAGE_BASE=localhost/artifact-store:e2e-base
 export E2E_IMAGE=localhost/artifact-store:e2e-1 E2E_IMAGE_AFTER=localhost/artifact-store:e2e-2 E2E_IMAGE_LOAD=localhost/artifact-store-load:e2e
 IMAGE=$E2E_IMAGE VERSION=e2e-1 ARCHIVE=bin/e2e/1.tar hack/image.sh

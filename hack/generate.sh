@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 gen=${CONTROLLER_GEN:-bin/controller-gen}
 if [ ! -x "$gen" ]; then
-	echo "$gen is not there: run hack/build-tools.sh dev first" >&2
+	echo "$gen does not exist: run hack/build-tools.sh dev first" >&2
 	exit 1
 fi
 "$gen" object paths=./api/...

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes the container image of manager and artifactstore, without a daemon:
-# static programs on nothing, the SBOM attached. See hack/tools/image.
+# static programs without a base image, and an SBOM. See hack/tools/image.
 #
 #   IMAGE      its name (default localhost/artifact-store:dev)
 #   ARCHIVE    file of the OCI archive (default bin/artifact-store.tar)

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Runs a command with TMPDIR in memory, where there is plenty of it and programs
-# may be run from it: tests make and delete some hundred thousand files, and ext4
-# then spends much of the CPU time on passing by inodes that were deleted a
-# moment ago. Elsewhere it runs the command as it is. The folder's name is always
-# the same, since go test takes a cached result only where TMPDIR is what it was.
-# Several may run at once; the last one cleans up.
+# Runs a command with TMPDIR in memory, if there is enough of it and programs may
+# be run from it: tests make and delete some hundred thousand files, and ext4 then
+# spends much CPU time on skipping recently deleted inodes. Otherwise it runs the
+# command unchanged. The folder's name is always the same, because go test uses a
+# cached result only if TMPDIR is the same. Several may run at once; the last one
+# cleans up.
 set -euo pipefail
 
 scratch=/dev/shm/artifact-store-$(id -u)

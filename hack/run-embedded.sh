@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts the embedded registry, takes docs/ through it once (push, pull,
-# compare), shows where it went, and keeps serving until Ctrl-C.
+# Starts the embedded registry, pushes docs/, pulls it back and compares it, shows
+# where it was stored, and keeps serving until Ctrl-C.
 #
 #   DATA_DIR  database and bytes (default .run)
 #   LISTEN    address to serve at (default 127.0.0.1:8080; port 0 takes a free one)
@@ -47,7 +47,7 @@ fail() {
 trap 'end $?' EXIT
 trap stop INT TERM
 
-# In a process group of its own: Ctrl-C reaches this script alone, which then
+# In a separate process group: Ctrl-C reaches only this script, which then
 # asks the manager to end, once (a second signal would not wait for requests).
 set -m
 bin/manager --config-dir "$config_dir" --data-dir "$data_dir" --listen "$listen" >"$log" 2>&1 &
@@ -60,7 +60,7 @@ until_true() {
 	shift
 	until "$@"; do
 		kill -0 "$manager" 2>/dev/null || fail "the manager ended before $what"
-		[ "$SECONDS" -lt "$deadline" ] || fail "after $ready_seconds s still waiting until $what"
+		[ "$SECONDS" -lt "$deadline" ] || fail "still waiting after $ready_seconds s until $what"
 		sleep 0.05
 	done
 }

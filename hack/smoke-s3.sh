@@ -1,11 +1,11 @@
 #!/bin/bash
-# Holds an S3 endpoint to the storage contract and prints a dated report.
+# Tests an S3 endpoint against the storage contract and prints a dated report.
 #
 #   ENDPOINT=https://… BUCKET=… [REGION=… CA=file PREFIX=…] hack/smoke-s3.sh
 #
 # The keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment,
-# with AWS_SESSION_TOKEN where they are of a session.
-# It writes below a fresh prefix and empties it again. Exit: 0 all passed, 1 not.
+# with AWS_SESSION_TOKEN for session credentials.
+# It writes below a fresh prefix and empties it again. Exit code: 0 if all passed, else 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for name in ENDPOINT BUCKET AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; do
@@ -20,7 +20,7 @@ echo "artifact-store $(git describe --tags --always --dirty 2>/dev/null || echo 
 code=0
 go test -tags smoke -count 1 -parallel 4 -timeout 60m -run '^TestSmoke$' -v ./pkg/storage/s3 >"$log" 2>&1 || code=1
 grep '^NOTE ' "$log" || true
-# A test's cases run beside each other: its time is the sum of theirs.
+# A test's cases run concurrently: its time is the sum of theirs.
 awk '$1 == "---" && $3 ~ /^TestSmoke\// {
 	split($3, name, "/"); test = name[2]; result = tolower($2); sub(":", "", result)
 	if (!(test in worst)) { order[++tests] = test; worst[test] = "pass" }

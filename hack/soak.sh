@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs the tests that have a long form (test/size) in it, and prints what they
-# say: date, commit and seed first. Arguments are for go test, such as -run.
+# Runs the long form of the tests that have one (test/size), and prints their
+# output: date, commit and seed first. Arguments are for go test, such as -run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ARTIFACTSTORE_SOAK=1 ARTIFACTSTORE_SEED=${ARTIFACTSTORE_SEED:-$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')}

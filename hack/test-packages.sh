@@ -1,6 +1,6 @@
 #!/bin/bash
 # Prints the packages whose tests import a package of this module, directly or
-# not, or those whose tests do not:
+# indirectly, or those whose tests do not:
 #
 #   hack/test-packages.sh with|without FOLDER...
 set -euo pipefail

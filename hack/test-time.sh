@@ -1,6 +1,6 @@
 #!/bin/bash
-# Compares how long make test takes with another commit's: both are compiled
-# first, then each runs twice, in turns, with no cached result. Give it an idle
+# Compares the time of make test with that of another commit: both are compiled
+# first, then each runs twice, in turns, with no cached result. Run it on an idle
 # machine.
 #
 #   hack/test-time.sh COMMIT
@@ -13,7 +13,7 @@ ln -sfn "$PWD/bin/tools" "$base/bin/tools"
 
 logs=$(mktemp -d)
 echo "output of each run in $logs; load $(cut -d' ' -f1-3 /proc/loadavg)"
-for tree in "$PWD" "$base"; do # nothing is compiled in what is timed
+for tree in "$PWD" "$base"; do # so that no compilation is timed
 	for module in . hack/tools/image hack/tools/alerts; do
 		(cd "$tree/$module" && CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" go test -ldflags=-s -run '^$' ./... >/dev/null)
 	done

@@ -19,7 +19,7 @@ import (
 // install goes the way of docs/INSTALL.md, and meets each refusal on it.
 func install(t *testing.T, w *world) {
 	image := "IMAGE=" + w.image
-	w.refused(t, "first make install", "deploy", image)
+	w.refused(t, "run make install first", "deploy", image)
 	w.make(t, "install")
 	w.refused(t, "the Secret artifact-store-database is missing", "deploy", image)
 	w.secret(t, "artifact-store-database", map[string]string{"url": w.database.url()})

@@ -18,7 +18,7 @@ import (
 // uninstall goes the way of docs/INSTALL.md, and tries each step too early.
 func uninstall(t *testing.T, w *world) {
 	// The manager alone goes and comes back, and finds everything as it was.
-	w.refused(t, "These are still declared", "uninstall")
+	w.refused(t, "These objects still exist", "uninstall")
 	if said := w.make(t, "undeploy"); !strings.Contains(said, "2 StorageBackends stay declared") {
 		t.Errorf("make undeploy says\n%s", said)
 	}
@@ -41,8 +41,8 @@ func uninstall(t *testing.T, w *world) {
 			t.Errorf("%s: %s", name, blocked.Message)
 		}
 	}
-	w.refused(t, "only the manager can let them go", "undeploy")
-	w.refused(t, "These are still declared", "uninstall")
+	w.refused(t, "only the manager can complete that", "undeploy")
+	w.refused(t, "These objects still exist", "uninstall")
 	for name := range w.places {
 		var sb v1alpha1.StorageBackend
 		if err := w.client.Get(background, client.ObjectKey{Namespace: system, Name: name}, &sb); err != nil {

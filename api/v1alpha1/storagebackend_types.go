@@ -263,7 +263,7 @@ type ValueRef struct {
 	// +optional
 	Name string `json:"name,omitempty"`
 	// Key in the Secret.
-	// Key of the Secret.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Key string `json:"key,omitempty"`

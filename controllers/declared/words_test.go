@@ -19,7 +19,7 @@ func TestMessages(t *testing.T) {
 		"StorageBackend a {s3: {bucket: bbb, sse: none}}":                                                               `spec.s3.sse: "none" must be one of "None", "SSE-S3"`,
 		"StorageBackend a {local: {path: ''}}":                                                                          "spec.local.path: must not be empty",
 		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {name: '', key: k}}}":                                         "spec.s3.caBundleRef.name: must not be empty",
-		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {name: n, key: ''}}}":                                         "spec.s3.caBundleRef.key: must not be empty",
+		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {name: keys, key: ''}}}":                                      "spec.s3.caBundleRef.key: must not be empty",
 		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {env: ''}}}":                                                  "spec.s3.caBundleRef.env: must not be empty",
 		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {file: ''}}}":                                                 "spec.s3.caBundleRef.file: must not be empty",
 		"StorageBackend a {local: {path: a, color: red}}":                                                               "spec.local.color: unknown field",

@@ -27,7 +27,7 @@ import (
 
 // Cluster drives the routing table from the objects of one namespace, and
 // writes their statuses. Table and Observer outlive it: while the API server is
-// away they stay as they were.
+// away they do not change.
 type Cluster struct {
 	Config    *rest.Config
 	Namespace string

@@ -23,7 +23,7 @@ import (
 
 // Embedded drives the routing table from a folder of YAML files, without a
 // cluster. It reads them again when they change; an invalid edit
-// is logged, and the previous declaration stays in force.
+// is logged, and the previous declaration stays in use.
 type Embedded struct {
 	Dir      string
 	Observer *observe.Observer
@@ -52,10 +52,10 @@ type kept struct {
 	timetable timetable
 }
 
-// look has the backend looked at now.
+// look has the backend probed now.
 func (k *kept) look() { signal(k.kick) }
 
-// signal tells whoever listens to a channel with room for one.
+// signal wakes the listener of a channel with room for one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -82,7 +82,7 @@ func (e *Embedded) Run(ctx context.Context) error {
 	values := filewatch.New(e.referred, e.lookAtFiles)
 	e.running.Go(func() { values.Run(ctx, func(error) {}) })
 	declarations.Run(ctx, func(err error) {
-		e.Logger.Error("the edited configuration is invalid; the previous one stays in force", "dir", e.Dir, "error", err)
+		e.Logger.Error("the edited configuration is invalid; the previous one stays in use", "dir", e.Dir, "error", err)
 	})
 	return nil
 }
@@ -113,7 +113,7 @@ func (e *Embedded) reload(ctx context.Context) error {
 	return nil
 }
 
-// take declares one backend and has it looked at if it is new or changed. e.mu is held.
+// take declares one backend and has it probed if it is new or changed. e.mu is held.
 func (e *Embedded) take(ctx context.Context, sb *v1alpha1.StorageBackend) {
 	k := e.kept[sb.Name]
 	switch {
@@ -146,7 +146,7 @@ func (e *Embedded) referred() []string {
 	return files
 }
 
-// lookAtFiles has the backends that take values from files looked at now.
+// lookAtFiles has the backends that take values from files probed now.
 func (e *Embedded) lookAtFiles() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

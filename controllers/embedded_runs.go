@@ -19,7 +19,7 @@ import (
 // called for one backend at a time, for several at once.
 type Verify func(ctx context.Context, backend string, run declared.Verification) error
 
-// clockCheck is how often the clock is looked at: a machine that slept, or whose
+// clockCheck is how often the clock is read: a machine that slept, or whose
 // clock was set, begins a run no later than this.
 const clockCheck = 5 * time.Second
 
@@ -30,8 +30,8 @@ type timetable struct {
 }
 
 // runs begins a verification of one backend whenever its schedule says so,
-// until ctx ends. While one is under way none is begun: what comes meanwhile is
-// left out, as is what came while no manager ran.
+// until ctx ends. While one is in progress no other starts: a time that passes
+// meanwhile is skipped, as is one that passed while no manager ran.
 func (e *Embedded) runs(ctx context.Context, name string, k *kept) {
 	for ctx.Err() == nil {
 		e.mu.Lock()

@@ -31,7 +31,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
-// parallelBackends is how many backends are looked at at once. Most of that is
+// parallelBackends is how many backends are probed at once. Most of that is
 // waiting; several endpoints that hang, each with endpointLooks, hold up no other.
 const parallelBackends = 32
 

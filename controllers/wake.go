@@ -12,7 +12,7 @@ import (
 )
 
 // wokenBy has a controller look at the backends of a namespace that an
-// Observer's listeners are told to look at.
+// Observer's listeners are to look at.
 func wokenBy(o *observe.Observer, namespace string) source.Source {
 	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) error {
 		stop := o.Listen(func(name string, look bool) {

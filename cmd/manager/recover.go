@@ -17,8 +17,8 @@ var recoverLog = verb{
 	does: "accept that the log is older than what backends hold, after the database was restored from a backup; nothing is removed for 14 days",
 	prepare: func(set *flag.FlagSet, env environment) func(ctx context.Context) error {
 		open, show := databaseFlag(set, env), outputFlag(set, env)
-		accept := set.Bool("accept-older-log", false, "say that this is meant: what only the lost log knew is removed by sweeps, but not for 14 days")
-		reason := set.String("reason", "", "`why`, for the log")
+		accept := set.Bool("accept-older-log", false, "confirm it: after 14 days, sweeps remove what only the lost log knew")
+		reason := set.String("reason", "", "`text` that the log records")
 		return func(ctx context.Context) error {
 			if !*accept || *reason == "" {
 				return &usageError{errors.New("recover needs --accept-older-log and --reason")}
@@ -30,7 +30,7 @@ var recoverLog = verb{
 			defer db.Close() //nolint:errcheck // what was written is committed
 			backends, err := service.AcceptOlderLog(ctx, db, *reason)
 			if errors.Is(err, registry.ErrNotFound) {
-				return errors.New("no backend is known whose head mark the log does not have: start the manager and wait until it has probed the backends")
+				return errors.New("no backend is known with a head mark that the log lacks: start the manager and wait until it has probed the backends")
 			}
 			if err != nil {
 				return err

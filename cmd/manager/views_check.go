@@ -12,13 +12,13 @@ import (
 )
 
 // viewsCheck works on the database itself, not through the registry, and may run
-// beside live managers. It needs a user that may create tables, and drops its own.
+// while managers serve. It needs a user that may create tables, and drops its own.
 var viewsCheck = verb{
 	name: "views check",
 	does: "replay the log into fresh views and compare every row; exit 3 if they differ",
 	prepare: func(set *flag.FlagSet, env environment) func(ctx context.Context) error {
 		open, show := databaseFlag(set, env), outputFlag(set, env)
-		dir := set.String("config-dir", "", "`folder` of the backends' YAML files: compare the head mark of each with the log, too")
+		dir := set.String("config-dir", "", "`folder` of the backends' YAML files: also compare the head mark of each with the log")
 		dataDir := set.String("data-dir", "data", "`folder` that relative paths of local backends start from")
 		return func(ctx context.Context) error {
 			db, err := open(ctx)

@@ -19,7 +19,7 @@ import (
 )
 
 // compareMarks compares the head mark of each declared backend with the log, and
-// says in words what it found. It writes nothing. An ErrOlderLog, among other errors.
+// describes what it found. It writes nothing. An ErrOlderLog, among other errors.
 func compareMarks(ctx context.Context, db *database.DB, dir, dataDir string) (found map[string]string, err error) {
 	declaration, err := declared.LoadDir(dir, declared.Declaration{})
 	if err != nil {
@@ -28,7 +28,7 @@ func compareMarks(ctx context.Context, db *database.DB, dir, dataDir string) (fo
 	if dataDir, err = filepath.Abs(dataDir); err != nil {
 		return nil, err
 	}
-	// Whoever runs this may read the places anyway.
+	// The user who runs this may read the places anyway.
 	settings := declared.Settings{DataDir: dataDir, LocalRoot: "/", AllowAmbient: true}
 	found = make(map[string]string)
 	for i := range declaration.Backends {

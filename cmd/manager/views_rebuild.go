@@ -22,11 +22,11 @@ const (
 	replayInterval = 5 * time.Second
 )
 
-// viewsRebuild works beside live managers, which serve from the old tables until
+// viewsRebuild works while managers serve, which use the old tables until
 // the new ones are complete.
 var viewsRebuild = verb{
 	name: "views rebuild",
-	does: "replay the log into new views and exchange them for the old ones, beside live managers",
+	does: "replay the log into new views and replace the old ones, while managers serve",
 	prepare: func(set *flag.FlagSet, env environment) func(ctx context.Context) error {
 		open, show := databaseFlag(set, env), outputFlag(set, env)
 		return func(ctx context.Context) error {

@@ -37,7 +37,7 @@ type Keeper struct {
 func (c *Keeper) Ensure(ctx context.Context, sb *v1alpha1.StorageBackend) *status.Scheduled {
 	wanted, wrong := cronJobFor(sb, c.Settings, c.Pods)
 	if wrong != nil {
-		// An earlier one, if any, goes on as it was, unless nothing is to go on.
+		// An earlier one, if any, continues unchanged, unless runs are suspended.
 		if declared.Suspended(sb) != "" {
 			c.hold(ctx, sb)
 		}

@@ -20,10 +20,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// PodSettings are what whoever starts the manager decides of the pods that
-// verify, and whoever writes a StorageBackend cannot.
+// PodSettings are the settings of verification pods that the manager's flags
+// decide, and a StorageBackend cannot.
 type PodSettings struct {
-	// Image has /usr/local/bin/artifactstore; "" begins no pods.
+	// Image has /usr/local/bin/artifactstore; "" starts no pods.
 	Image string
 	// Server is the registry's URL as pods reach it.
 	Server string
@@ -172,7 +172,7 @@ func podFor(sb *v1alpha1.StorageBackend, plan declared.Plan, settings declared.S
 		{Name: "ARTIFACTSTORE_TOKEN_FILE", Value: tokenFolder + "/token"},
 	}
 	if strings.HasPrefix(pods.Server, "http:") {
-		// Whoever starts the manager without TLS has said that he trusts the network.
+		// A manager that is started without TLS trusts the network.
 		env = append(env, corev1.EnvVar{Name: "ARTIFACTSTORE_INSECURE_TOKEN", Value: "true"})
 	}
 	var sources volumes

@@ -15,12 +15,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage/s3"
 )
 
-// Settings are what whoever starts the manager decides, and whoever writes a
-// StorageBackend cannot.
+// Settings are what the manager's flags decide, and a StorageBackend cannot.
 type Settings struct {
-	// DataDir is where relative folders lie; "" where there is none (in a cluster). Absolute and clean.
+	// DataDir is where relative folders are; "" if there is none (in a cluster). Absolute and clean.
 	DataDir string
-	// LocalRoot is the folder that every local backend lies beneath; "" refuses local backends. Absolute and clean.
+	// LocalRoot is the folder that contains every local backend; "" refuses local backends. Absolute and clean.
 	LocalRoot string
 	// AllowAmbient lets S3 backends without credentials use the manager's own.
 	AllowAmbient bool
@@ -42,7 +41,7 @@ func Config(sb *v1alpha1.StorageBackend, lookup Lookup, settings Settings) (conf
 	return config, wrong
 }
 
-// Place says in words where the declared place is, also where credentials are missing.
+// Place describes where the declared place is, also where credentials are missing.
 func Place(sb *v1alpha1.StorageBackend, settings Settings) string {
 	switch {
 	case sb.Spec.S3 != nil:

@@ -62,8 +62,8 @@ func WithoutCredentials(spec v1alpha1.StorageBackendSpec) v1alpha1.StorageBacken
 }
 
 // OwnSecrets are the manager's, as config/manager mounts them, and which keys of
-// them nobody else gets; none: no key at all. An access key is sent to the
-// endpoint as it is, and whoever may write a StorageBackend chooses that.
+// them no backend gets; none listed: no key at all. An access key is sent to the
+// endpoint unencrypted, and the author of a StorageBackend chooses the endpoint.
 var OwnSecrets = map[string][]string{"artifact-store-database": nil, "artifact-store-tls": {corev1.TLSPrivateKeyKey}}
 
 // RefusedInCluster says why a reference is not followed in a cluster, nil if it is.

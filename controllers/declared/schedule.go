@@ -77,7 +77,7 @@ func parseSchedule(text, zone, key string) (Schedule, error) {
 		return Schedule{}, fmt.Errorf("schedule: %w", err)
 	}
 	if s.gap = gaps.of(s); s.gap == 0 {
-		return Schedule{}, fmt.Errorf("schedule: %q never comes", s.Spec)
+		return Schedule{}, fmt.Errorf("schedule: %q never occurs", s.Spec)
 	}
 	return s, nil
 }
@@ -103,7 +103,7 @@ func hashField(field, key string, most int) (string, error) {
 	return strconv.FormatUint(uint64(from)+binary.BigEndian.Uint64(sum[:8])%uint64(to-from+1), 10), nil
 }
 
-// gapCache remembers the longest gap of schedules: it is asked for at every probe.
+// gapCache remembers the longest gap of schedules: it is needed at every probe.
 type gapCache struct {
 	mu    sync.Mutex
 	known map[string]time.Duration
@@ -112,7 +112,7 @@ type gapCache struct {
 var gaps = gapCache{known: map[string]time.Duration{}}
 
 const (
-	// gapSpan is how far runs are looked at: a year has every month and both
+	// gapSpan is the period in which gaps are searched: a year has every month and both
 	// changes of the clocks.
 	gapSpan = 366 * 24 * time.Hour
 	// gapRuns bounds how many: a run each minute of two weeks.

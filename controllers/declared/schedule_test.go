@@ -52,7 +52,7 @@ func TestParseScheduleRefuses(t *testing.T) {
 		{"0 3 * XYZ *", "Etc/UTC", "schedule: "},
 		{"H(5-1) 3 * * *", "Etc/UTC", "the minute H(5-1) must be a range within 0 and 59"},
 		{"0 H(0-24) * * *", "Etc/UTC", "the hour H(0-24) must be a range within 0 and 23"},
-		{"0 0 30 2 *", "Etc/UTC", "never comes"},
+		{"0 0 30 2 *", "Etc/UTC", "never occurs"},
 		{"0 3 * * *", "Europe/Nowhere", "timeZone: "},
 		{"0 3 * * *", "Local", "timeZone: "},
 		{"0 3 * * *", "", "timeZone: "},

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// endpointLooks is how many backends of one endpoint are looked at at once:
-	// one that hangs holds no more.
+	// endpointLooks is how many backends of one endpoint are probed at once: an
+	// endpoint that hangs blocks no more than these.
 	endpointLooks = 8
 	// lastTrial: a server that is back is noticed within it.
 	lastTrial = 30 * time.Second
@@ -28,7 +28,7 @@ var trials = backoff.Policy{First: 5 * time.Second, Most: lastTrial, Jitter: 0.2
 
 // breakers keep the backends of an endpoint that does not answer from trying it
 // all at once. Backends share the breaker of their host and port. While an
-// endpoint answers, up to endpointLooks of its backends are looked at at the same
+// endpoint answers, up to endpointLooks of its backends are probed at the same
 // time. After a look without any answer, one look at a time is let through, at
 // growing intervals, for whichever backend is due. The first answer of any kind
 // lets all others in. Safe for concurrent use.

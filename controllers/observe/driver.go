@@ -15,8 +15,8 @@ import (
 )
 
 // driver is what this process knows of one declared backend. mu is held during
-// I/O and guards the fields of the first block. Whoever must not wait for I/O
-// reads published. A full probe takes longer than a look, and does not hold mu.
+// I/O and guards the fields of the first block. Callers that must not wait for I/O
+// read published. A full probe takes longer than a look, and does not hold mu.
 type driver struct {
 	mu       sync.Mutex
 	serving          // what the routing table uses

@@ -45,7 +45,7 @@ func (p *fullProbe) of(config backends.Config) bool {
 
 // fullDue says whether a full probe is to be made after a small one that found
 // wrong: for a new generation, a changed Secret or a request at once, once a day otherwise.
-// A place that mends is looked at again at once, one that does not now and then.
+// A place that recovers is probed again at once, one that does not now and then.
 func fullDue(last *fullProbe, config backends.Config, terms terms, wrong *declared.Problem, now time.Time) bool {
 	if wrong != nil && (wrong.Condition != v1alpha1.ConditionWritable || wrong.Lost) {
 		return false // it would find no more than that
@@ -112,7 +112,7 @@ func (o *Observer) tryFully(ctx context.Context, config backends.Config, terms t
 	made := &fullProbe{config: config, generation: terms.generation, request: terms.request, at: began, well: well}
 	made.report = probe.Full(probing, store, terms.readOnly)
 	if ctx.Err() != nil {
-		return nil, ctx.Err() // whoever asked has gone: that is no finding
+		return nil, ctx.Err() // the caller has gone: that is not a finding
 	}
 	return made, nil
 }
@@ -148,7 +148,7 @@ func (o *Observer) fullInTurn(d *driver, config backends.Config, terms terms, la
 	d.full.making.Lock()
 	defer d.full.making.Unlock()
 	if d.lastFull(config) != last {
-		return true // someone asked for one meanwhile
+		return true // one was requested meanwhile
 	}
 	_, err := o.full(d.life, d, config, terms, well)
 	return err == nil // the small probe has the word on what it could be
@@ -160,8 +160,8 @@ type prober struct {
 	name string
 }
 
-// Probe implements registrar.Prober. What is declared is tried, also while bytes
-// go by what worked last: whoever asks wants to know what is wrong with it. No
+// Probe implements registrar.Prober. What is declared is tried, also while the
+// previous credentials are in use: the caller wants to know what is wrong with it. No
 // driver is switched over for it; that is for the looks alone.
 func (p prober) Probe(ctx context.Context) (registrar.ProbeReport, error) {
 	d := p.o.drivers.of(p.name)

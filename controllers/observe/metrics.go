@@ -10,8 +10,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
-// Metrics of the backends, as the last look left them; takenUp is this replica's
-// own, whoever leads. A nil *Metrics counts nothing.
+// Metrics of the backends, as the last look left them; takenUp is this
+// replica's own, whichever replica leads. A nil *Metrics counts nothing.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	probes   *prometheus.CounterVec
@@ -50,7 +50,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Name: "artifactstore_backend_taken_up_timestamp_seconds", Help: "When this replica began to use the declaration and credentials that it uses now.",
 	}, []string{"backend"})
 	m.older = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "artifactstore_backend_log_older", Help: "1 if the event log is older than the head mark in the backend says, and nothing is removed there, else 0.",
+		Name: "artifactstore_backend_log_older", Help: "1 if the event log is older than the head mark in the backend, so that nothing is removed there, else 0.",
 	}, []string{"backend"})
 	registry.MustRegister(m.duration, m.probes, m.ready, m.located, m.waiting, m.overdue, m.takenUp, m.older)
 	return m

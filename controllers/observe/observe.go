@@ -63,9 +63,9 @@ func (o *Observer) Close() error {
 	return o.drivers.closeAll()
 }
 
-// Listen has f called, until stop is, when a backend is to be looked at again
+// Listen has f called, until stop is, when a backend is to be observed again
 // now (look), and when this process has another driver or opinion of one (not
-// look): who makes tables from Opened makes another. f must not block.
+// look): a table made from Opened is then made again. f must not block.
 func (o *Observer) Listen(f func(name string, look bool)) (stop func()) {
 	l := &o.listening
 	l.Lock()
@@ -150,8 +150,8 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 		if away := o.attempt(ctx, d, sb, config, d.store != nil && !d.has(config)); away != nil {
 			again = away.After
 			if away.Problem == nil && d.store == nil && d.published.Load() == nil {
-				// It waits for its turn: until then nothing is said of it, and who
-				// starts is not ready.
+				// It waits for its turn: until then its state is unknown, and a
+				// replica that starts is not ready.
 				return jitter(again)
 			}
 			break
@@ -171,7 +171,7 @@ func (o *Observer) Open(ctx context.Context, sb *v1alpha1.StorageBackend, peers 
 // Observe opens sb as Open does and tries it: it reads the marker again, puts,
 // reads and deletes an object (unless sb is read-only or suspended), and asks for
 // the findings. When it is due, a full probe tries each capability apart. Observe
-// does not wait for that: listeners are told to look again when it has ended.
+// does not wait for that: listeners are called to look again when it has ended.
 // The observation returned is what this one means after the earlier ones.
 // Observations of one backend are made one after the other.
 func (o *Observer) Observe(ctx context.Context, sb *v1alpha1.StorageBackend, peers []v1alpha1.StorageBackend, lookup declared.Lookup) status.Observation {
@@ -259,7 +259,7 @@ type looked struct {
 func (o *Observer) look(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, declared []v1alpha1.StorageBackend, lookup declared.Lookup) (found looked) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// Whoever forgets the backend ends the look.
+	// Forget ends the look.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(d.life, cancel)()
@@ -327,7 +327,7 @@ func credentialsOf(sb *v1alpha1.StorageBackend) string {
 // maxRequest bounds what of a request's text is kept.
 const maxRequest = 128
 
-// requestOf is what someone asked for by annotation, if it was not looked at yet; else "".
+// requestOf is the request in the annotation, if it was not handled yet; else "".
 func requestOf(sb *v1alpha1.StorageBackend) string {
 	request := sb.Annotations[v1alpha1.RequestAnnotation]
 	// Cut within a character it would never be what the status has kept of it.

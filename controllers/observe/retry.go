@@ -18,7 +18,7 @@ import (
 const LookTime = 2*declared.MaxProbeTimeout + time.Minute
 
 const (
-	// retryLost is the longest wait before a place that gave no answer is looked at
+	// retryLost is the longest wait before a place that gave no answer is probed
 	// again: it may be back. The endpoint's breaker bounds the cost.
 	retryLost = 15 * time.Second
 	// lookStep: looks that are due within it begin together. To wake up once for
@@ -35,7 +35,7 @@ const (
 // at once.
 var refusals = backoff.Policy{First: 15 * time.Second, Most: 5 * time.Minute}
 
-// retryWait says when a backend is looked at again after a problem: at its interval or sooner.
+// retryWait says when a backend is probed again after a problem: at its interval or sooner.
 func retryWait(p *declared.Problem, again int, interval time.Duration) time.Duration {
 	if p.Lost {
 		return min(interval, retryLost)
@@ -43,14 +43,14 @@ func retryWait(p *declared.Problem, again int, interval time.Duration) time.Dura
 	return min(interval, refusals.Delay(again+1, 1))
 }
 
-// NextLook says when a backend is looked at again, with a jitter, at the end of
-// the step that this ends in.
+// NextLook says when a backend is probed again, with a jitter, rounded up to the
+// end of a step.
 func NextLook(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duration {
 	return inStep(waitAfter(sb, seen))
 }
 
 // waitAfter is the wait after a look. A backend that still works with its
-// previous credentials is looked at as often as a healthy one.
+// previous credentials is probed as often as a healthy one.
 func waitAfter(sb *v1alpha1.StorageBackend, seen status.Observation) time.Duration {
 	wait := declared.ProbeInterval(sb)
 	switch {

@@ -22,7 +22,7 @@ func DeletionWaits(sb *v1alpha1.StorageBackend, live int64) string {
 	}
 }
 
-// DeletionBlocked is the status of a backend whose deletion waits, for the reason in words.
+// DeletionBlocked is the status of a backend whose deletion waits; waits says why.
 func DeletionBlocked(sb *v1alpha1.StorageBackend, waits string, scheduled *Scheduled, now time.Time) v1alpha1.StorageBackendStatus {
 	next := sb.Status.DeepCopy()
 	blocked := condition(v1alpha1.ConditionReady, metav1.ConditionFalse, ReasonDeletionBlocked, waits)

@@ -22,13 +22,13 @@ type Observation struct {
 	// Stands is why the recorded status stands although this look found nothing
 	// out: an answer that is lacking and does not count yet; nil for none.
 	Stands *declared.Problem
-	// Away: it was not looked at, as its endpoint does not answer or is busy; nil where it was.
+	// Away: it was not probed, because its endpoint does not answer or is busy; nil if it was.
 	Away *Away
-	// LastGood is what goes on by the declaration that worked last.
+	// LastGood is what still works by the declaration that worked last.
 	LastGood LastGood
 	// Again is how many times in a row Problem was found before, where it is a refusal.
 	Again int
-	// Request is what someone has asked for by annotation and no status says yet; "" for nothing.
+	// Request is the annotation's request that no status has reported yet; "" for none.
 	Request string
 	// Capabilities are what is known of full probes as it is declared now; nil for nothing.
 	Capabilities []storage.Capability
@@ -44,7 +44,7 @@ type Observation struct {
 // looked reports whether the observation says anything.
 func (seen Observation) looked() bool { return seen.Away == nil || seen.Away.Problem != nil }
 
-// Away is why a backend may not be looked at now.
+// Away is why a backend may not be probed now.
 type Away struct {
 	// problem is what the last look at the endpoint found; nil where it answers and is only busy.
 	Problem *declared.Problem

@@ -13,12 +13,12 @@ import (
 type Opened struct {
 	Store storage.Backend
 	ID    string
-	Place string // of Store, in words
-	// Problem is what is wrong with the backend as it is declared now, of which
-	// Store need not be; LastGood is what goes on all the same.
+	Place string // of Store, as text
+	// Problem is what is wrong with the backend as it is declared now; Store may be
+	// of an earlier declaration. LastGood is what works in spite of the problem.
 	Problem  *declared.Problem
 	LastGood LastGood
-	// At is when it was last looked at.
+	// At is when it was last probed.
 	At time.Time
 	// Prober tries it on demand.
 	Prober registrar.Prober

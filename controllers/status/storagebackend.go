@@ -53,14 +53,14 @@ func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBa
 		}
 	}
 	verified := verifiedCondition(seen, scheduled)
-	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "it takes and serves bytes")
+	ready := condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "it accepts and serves bytes")
 	switch {
 	case broken >= 0:
 		ready = condition(v1alpha1.ConditionReady, stages[broken].Status, stages[broken].Reason, stages[broken].Message+GoesOn(seen.Problem, seen.LastGood))
 	case verified.Status == metav1.ConditionFalse:
-		ready.Reason, ready.Message = ReasonFailedLocations, "it takes and serves bytes, but "+verified.Message
+		ready.Reason, ready.Message = ReasonFailedLocations, "it accepts and serves bytes, but "+verified.Message
 	case seen.ReadOnly:
-		ready.Reason, ready.Message = ReasonReadOnly, "it serves bytes and accepts none, as declared"
+		ready.Reason, ready.Message = ReasonReadOnly, "it serves bytes but accepts none, as declared"
 	}
 	for _, c := range append(stages, verified, ready) {
 		c.ObservedGeneration = seen.Generation

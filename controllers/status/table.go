@@ -61,7 +61,7 @@ func Readiness(sb *v1alpha1.StorageBackend) (ready bool, reason, message string)
 	case c == nil:
 		return false, ReasonNotObserved, "the current declaration has not been probed yet"
 	case c.Status == metav1.ConditionTrue:
-		// Also where an edit was not looked at yet: the driver that was tried goes on until then.
+		// Also while an edit was not probed yet: the driver that was tried stays in use until then.
 		return true, "", ""
 	case sb.Status.LastGoodServes:
 		return true, c.Reason, c.Message

@@ -12,8 +12,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
-// verifiedCondition says what re-reading found. It stands apart from the
-// stages: findings are the log's and hold while the place is away.
+// verifiedCondition says what verification found. It is independent of the
+// stages: findings are in the log, and hold while the place is away.
 func verifiedCondition(seen Observation, scheduled *Scheduled) metav1.Condition {
 	const kind = v1alpha1.ConditionVerified
 	f := seen.Findings
@@ -64,7 +64,7 @@ func rounded(d time.Duration) string {
 }
 
 // scheduledCondition puts what became of spec.verification into the conditions,
-// or takes the condition away where there is none.
+// or removes the condition if there is none.
 func scheduledCondition(seen Observation, s *Scheduled, next *v1alpha1.StorageBackendStatus) {
 	const kind = v1alpha1.ConditionVerificationScheduled
 	switch {

@@ -74,7 +74,7 @@ type Command struct {
 }
 
 // Commands splits a block of language sh or console. A backslash at the end
-// of a line goes on with the next.
+// of a line continues it on the next.
 func (b Block) Commands() []Command {
 	var commands []Command
 	unfinished := false

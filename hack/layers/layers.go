@@ -19,7 +19,7 @@ import (
 const module = "github.com/coulomb/artifact-store"
 
 // Check reads every Go file below the root of fsys and returns what breaks the
-// rules, a sentence each, sorted. The number is that of the packages looked at.
+// rules, a sentence each, sorted, and how many packages it read.
 func Check(fsys fs.FS) (violations []string, packages int, err error) {
 	c, err := read(fsys)
 	c.checkLinks()

@@ -28,7 +28,7 @@ var imports = map[string][]string{
 
 	// What registry and routing have in common. Neither imports the other.
 	"pkg/registry/placement": {"pkg/registry/registrar", "pkg/storage"},
-	// What the registry and whoever looks after backends have in common.
+	// What the registry and the controllers of backends have in common.
 	"pkg/registry/registrar": {"pkg/registry/verify", "pkg/storage"},
 	"pkg/routing/...":        {"pkg/digest", "pkg/registry/placement", "pkg/routing", "pkg/storage"},
 
@@ -85,8 +85,8 @@ var imports = map[string][]string{
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
 	"api/...": {},
-	// What is declared and what is said of it are pure: no I/O, and no library
-	// that does some.
+	// Declarations and their statuses are pure: no I/O, and no library that does
+	// any.
 	"config/crd":           {},
 	"controllers/declared": {"api/v1alpha1", "config/crd", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
 	"controllers/status":   {"api/v1alpha1", "controllers/declared", "pkg/registry/placement", "pkg/registry/registrar", "pkg/routing", "pkg/storage"},
@@ -129,9 +129,9 @@ var confined = map[string][]string{
 	"testing":                        {"controllers/observe/observetest", "pkg/eventlog/eventlogtest", "pkg/registry/registrytest", "pkg/storage/storagetest"},
 }
 
-// unlinked says which libraries a package must not link, be it through other
-// packages: whoever builds on the contract or the client gets no database, and
-// a client no server.
+// unlinked says which libraries a package must not link, directly or through
+// other packages: users of the contract or of the client get no database, and a
+// client no server.
 var unlinked = map[string][]string{
 	"pkg/registry":       {sqlite, pgx, huma, prometheus},
 	"pkg/httpapi/server": {sqlite, pgx},

@@ -2,8 +2,8 @@ package layers
 
 import "bytes"
 
-// A folder that outgrows these has a second subject. They are lines and files
-// of its own, without tests; 15 files is the aim, and 16 the end.
+// A folder that outgrows these has a second subject. They count the folder's
+// own lines and files, without tests; 15 files is the aim, and 16 the limit.
 const (
 	maxFiles = 16
 	maxLines = 2500

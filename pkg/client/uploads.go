@@ -173,7 +173,7 @@ func (r *sizedReader) end() error {
 		return io.EOF
 	}
 	var more [1]byte
-	for range 100 { // a reader may return neither bytes nor an error, but not for ever
+	for range 100 { // a reader may return neither bytes nor an error, but not forever
 		n, err := r.from.Read(more[:])
 		if n > 0 {
 			r.err = &storage.MismatchError{WantSize: r.size, GotSize: r.size + 1}

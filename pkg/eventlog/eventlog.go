@@ -13,7 +13,7 @@
 //	, payload   bytes
 //	, previous  bytes (32): the hash of the previous record, zeros for the first ]
 //
-// The encoding never changes: a log is kept for ever.
+// The encoding never changes: a log is permanent.
 package eventlog
 
 import (

@@ -20,7 +20,7 @@ const (
 	// Interval is the time between two looks of Run. An edit is taken up once
 	// two looks in a row find the same: an edit of several files is one then.
 	Interval = 250 * time.Millisecond
-	// maxRead of each file are compared, in bytes. Whoever follows files reads less of them.
+	// maxRead of each file are compared, in bytes. Users of this package read less of them.
 	maxRead = 2 << 20
 )
 
@@ -34,8 +34,8 @@ type Files struct {
 
 type fingerprint [sha256.Size]byte
 
-// New follows files whose content is taken up already. paths names them at each
-// look; a file that is missing or cannot be read counts as content of its own.
+// New follows files whose content is loaded already. paths names them at each
+// look; a file that is missing or cannot be read counts as different content.
 // take reads the files itself.
 func New(paths func() []string, take func() error) *Files {
 	f := &Files{paths: paths, take: take}

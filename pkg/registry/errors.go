@@ -117,7 +117,7 @@ type AbandonedError struct {
 
 func (e *AbandonedError) Error() string {
 	if e.Position == 0 {
-		return fmt.Sprintf("the backend %q (%s) that held the only copy was abandoned and is declared again, and its blobs are not verified since", e.Backend, e.BackendID)
+		return fmt.Sprintf("the backend %q (%s) that held the only copy was abandoned and is declared again, and its blobs have not been verified since", e.Backend, e.BackendID)
 	}
 	return fmt.Sprintf("the backend %q (%s) that held the only copy was abandoned (event %d); push the content again", e.Backend, e.BackendID, e.Position)
 }
@@ -129,7 +129,7 @@ func (e *AbandonedError) Is(target error) bool { return target == ErrAbandoned }
 type LengthError struct{ Want, Got int64 }
 
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("uploadLength: the length of the file is %d bytes by an earlier request, %d by this one", e.Want, e.Got)
+	return fmt.Sprintf("uploadLength: the length of the file is %d bytes according to an earlier request, %d according to this one", e.Want, e.Got)
 }
 
 // Is makes it an ErrInvalid.

@@ -69,7 +69,7 @@ func (k *Cluster) Authenticate(ctx context.Context, token storage.Secret) (acces
 func (k *Cluster) authenticate(ctx context.Context, text string, hash tokenHash, c *claims) (access.Identity, error) {
 	asked := k.now()
 	// An invalid signature needs no question. A token that is signed by an unknown
-	// key has a limit of its own: anybody can make one.
+	// key has a separate limit: anyone can make one.
 	_, signed := k.verify(text)
 	limit := k.reviews
 	switch {

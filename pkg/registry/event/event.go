@@ -1,7 +1,7 @@
 // Package event is what can happen to packages, backends and locations, and
 // how that is written into the log.
 //
-// Evolution: the log is kept for ever, so a payload that was ever written must
+// Evolution: the log is permanent, so a payload that was ever written must
 // stay readable. A kind's fields never change their meaning and are never
 // removed. A new optional field may be added if its absence means what was
 // meant before; anything else is a new kind ("v2.…"). A binary that meets a
@@ -62,11 +62,11 @@ type BackendRegistered struct {
 	BackendID string `cbor:"backendId" json:"backendId"`
 	Name      string `cbor:"name" json:"name"`     // of the StorageBackend then
 	Driver    string `cbor:"driver" json:"driver"` // s3 or local
-	Place     string `cbor:"place" json:"place"`   // bucket and prefix, or folder, in words
+	Place     string `cbor:"place" json:"place"`   // bucket and prefix, or folder, as text
 }
 
 // BackendAbandoned: a backend's declaration was deleted, and an administrator has
-// given up what the log named in it, if anything. No bytes are touched: nobody
+// given up what the log named in it, if anything. No bytes are touched: nothing
 // relies on them any more.
 type BackendAbandoned struct {
 	BackendID string `cbor:"backendId" json:"backendId"`

@@ -16,8 +16,8 @@ func Of(ctx context.Context, tx database.Tx, now time.Time) (Mark, error) {
 	return Mark{LogID: head.LogID, Position: head.Position, Hash: head.Hash, Time: now}, err
 }
 
-// Older says in words why the log is older than the mark in a backend, "" if it
-// is not. accepted: it is, but v1.log.recovered has accepted that very mark, so
+// Older describes why the log is older than the mark in a backend, "" if it is
+// not. accepted: it is, but v1.log.recovered has accepted that very mark, so
 // that it is to be moved back.
 func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (why string, accepted bool, err error) {
 	head, err := eventlog.HeadTx(ctx, tx)
@@ -37,11 +37,11 @@ func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (why s
 	when := m.Time.UTC().Format(time.RFC3339)
 	switch {
 	case m.LogID != head.LogID:
-		why = fmt.Sprintf("the head mark is of the log %s, this one is %s", m.LogID, head.LogID)
+		why = fmt.Sprintf("the head mark belongs to the log %s, this one is %s", m.LogID, head.LogID)
 	case m.Position > head.Position:
-		why = fmt.Sprintf("the log had come to event %d when the head mark was written (%s), and now ends before it", m.Position, when)
+		why = fmt.Sprintf("the log contained event %d when the head mark was written (%s), and now ends before it", m.Position, when)
 	default:
-		why = fmt.Sprintf("event %d is not the one that the log had when the head mark was written (%s)", m.Position, when)
+		why = fmt.Sprintf("event %d is not the one that the log contained when the head mark was written (%s)", m.Position, when)
 	}
 	return why, false, nil
 }

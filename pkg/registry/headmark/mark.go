@@ -23,7 +23,7 @@ type Mark struct {
 	Time     time.Time // when the mark was written
 }
 
-// document is the mark in JSON, for whoever opens the bucket in ten years.
+// document is the mark in JSON, for people who open the bucket in ten years.
 // Fields may be added, never changed.
 type document struct {
 	Format   string    `json:"format"` // format
@@ -55,7 +55,7 @@ func Parse(data []byte) (Mark, error) {
 	m := Mark{LogID: d.LogID, Position: d.Position, Time: d.Time}
 	hash, err := hex.DecodeString(d.Hash)
 	if err != nil || len(hash) != len(m.Hash) {
-		return Mark{}, fmt.Errorf("the hash of the head mark is %.80q, which is none", d.Hash)
+		return Mark{}, fmt.Errorf("the hash of the head mark is %.80q, which is not a hash", d.Hash)
 	}
 	copy(m.Hash[:], hash)
 	return m, nil

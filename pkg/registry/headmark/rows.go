@@ -60,7 +60,7 @@ func List(ctx context.Context, tx database.Tx) ([]Row, error) { return list(ctx,
 func list(ctx context.Context, tx database.Tx, where string, args ...any) ([]Row, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT backend_id, backend_name, mark_position, mark_hash, message FROM older_logs "+where+" ORDER BY backend_id", args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading what marks were found: %w", err)
+		return nil, fmt.Errorf("reading the head marks of backends: %w", err)
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err tells
 	var all []Row

@@ -1,9 +1,9 @@
-// Package registrar holds the words between the registry and whoever looks
-// after backends: their identity, what verification found in them, a probe on
+// Package registrar is the contract between the registry and the controllers of
+// backends: their identity, what verification found in them, a probe on
 // demand, and their leaving. Both sides import it.
 //
-// A marker is the object that stands in each place and says which log and
-// which backend the place belongs to. The head mark beside it says how far the
+// A marker is the object in each place that says which log and which backend the
+// place belongs to. The head mark beside it says how far the
 // log had come: a log that has not come so far is an older copy.
 package registrar
 

@@ -1,7 +1,7 @@
-// Package removal is the one way in which blobs leave a backend, whoever
-// decides that they may: rows that stand before a delete, and the protocol that
-// keeps the log from ever naming what is gone, whoever stores the same bytes at
-// whatever moment, in whichever process:
+// Package removal is the only way in which blobs leave a backend, whatever
+// decides that they may: rows that are written before a delete, and the protocol
+// that keeps the log from ever naming what is gone, even if any process stores the
+// same bytes at any moment:
 //
 //	removal                                      publish
 //	1 under the lock of the log's head:          a  store every blob
@@ -213,7 +213,7 @@ func (r *Remover) removeOne(ctx context.Context, sha digest.Digest) Result {
 	info, err := r.Place.Head(ctx, sha)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return Result{} // another removal, or whoever put it there, was faster
+		return Result{} // another removal, or the writer of the object, was faster
 	case err != nil:
 		return Result{Outcome: Failed, Err: err}
 	case r.Policy.IsYoung(info.Modified):

@@ -15,7 +15,7 @@ import (
 // scratch like the sessions, and the queries below look at both.
 
 // Row says that a removal is working on a blob, or was. While the row exists,
-// nothing may rely on a copy of the blob that was not looked at since the removal
+// nothing may rely on a copy of the blob that was not checked since the removal
 // was over.
 type Row struct {
 	SHA256 digest.Digest

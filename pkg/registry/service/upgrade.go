@@ -9,7 +9,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
-// upgradeDelay leaves time to the replicas of the version before: they do not hold
+// upgradeDelay leaves time to replicas of the previous version: they do not hold
 // the lock of reads, and are replaced while this one starts.
 const upgradeDelay = 2 * time.Minute
 
@@ -17,13 +17,13 @@ const upgradeDelay = 2 * time.Minute
 const upgradeRetry = time.Minute
 
 // upgradeViews rebuilds tables that an older version of the program made. One
-// replica does it, and all of them serve meanwhile, from the old tables.
+// replica does it, while all of them serve from the old tables.
 func upgradeViews(ctx context.Context, views *view.Views, logger *slog.Logger) {
 	progress := view.Progress{
 		Waiting: func(holder string) {
 			logger.Info("the views are of an earlier version, and are being rebuilt or checked by another process", "holder", holder)
 		},
-		Busy: func(err error) { logger.Info("the rebuilt views wait for reads that last long", "error", err) },
+		Busy: func(err error) { logger.Info("the rebuilt views wait for long reads to end", "error", err) },
 	}
 	if !backoff.Sleep(ctx, upgradeDelay) {
 		return
@@ -40,7 +40,7 @@ func upgradeViews(ctx context.Context, views *view.Views, logger *slog.Logger) {
 			}
 			return
 		}
-		logger.Warn("rebuilding the views for this version; the old ones go on serving", "error", err)
+		logger.Warn("rebuilding the views for this version; the old ones stay in use", "error", err)
 		if !backoff.Sleep(ctx, upgradeRetry) {
 			return
 		}

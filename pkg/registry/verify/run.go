@@ -23,7 +23,7 @@ type Ledger interface {
 	// those whose last finding is a failure.
 	List(ctx context.Context, failed bool, after string) (Page, error)
 	// Record takes findings. What no longer holds, because the location changed
-	// or was looked at since found.Position, is dropped without an error, so
+	// or was checked since found.Position, is dropped without an error, so
 	// the same findings may be recorded again.
 	Record(ctx context.Context, found Found) error
 }
@@ -96,10 +96,10 @@ type Report struct {
 	Unreachable int64 `json:"unreachable"`
 	// Failed lists the first 100 corrupt or missing blobs.
 	Failed []FailedLocation `json:"failed,omitempty"`
-	// Done: it looked at all that it was to look at, or at what it could before
-	// its time limit.
+	// Done: it read everything that it was to read, or what it could before its
+	// time limit.
 	Done bool `json:"done"`
-	// TimeLimitReached: there was more to look at.
+	// TimeLimitReached: there was more to read.
 	TimeLimitReached bool `json:"timeLimitReached,omitempty"`
 	// Error says why an unfinished run ended.
 	Error string `json:"error,omitempty"`
@@ -116,8 +116,8 @@ type Task struct {
 	// Report to begin with: the names in it are kept.
 	Report  Report
 	Options Options
-	// Progress and Unread are told of what was found, and of what could not be
-	// read; both may be nil. They are called from one goroutine.
+	// Progress receives what was found, and Unread what could not be read; both
+	// may be nil. They are called from one goroutine.
 	Progress func(Report)
 	Unread   func(Result)
 	// Now is the clock; nil is time.Now.
@@ -204,9 +204,9 @@ func (r *run) all(ctx context.Context) error {
 	r.report.TimeLimitReached = limited // the channels' ends order this behind the feeder's end
 	switch {
 	case r.report.Unreachable > 0:
-		return fmt.Errorf("%w: %d objects could not be read; nothing is said about their bytes", storage.ErrUnreachable, r.report.Unreachable)
+		return fmt.Errorf("%w: %d objects could not be read, so nothing is known about their bytes", storage.ErrUnreachable, r.report.Unreachable)
 	case r.report.CheckedObjects == 0 && r.report.Objects > 0:
-		return fmt.Errorf("nothing was looked at, though %d objects should be there", r.report.Objects)
+		return fmt.Errorf("no object was read, although there should be %d", r.report.Objects)
 	}
 	return nil
 }
@@ -271,7 +271,7 @@ func (r *run) collect(ctx context.Context, cancel context.CancelCauseFunc, resul
 			if !more {
 				return context.Cause(ctx)
 			}
-			// What the end of ctx broke off is no finding at all.
+			// A read that the end of ctx interrupted is not a finding.
 			if ctx.Err() == nil {
 				err = r.found(ctx, result)
 			}

@@ -18,8 +18,8 @@ const (
 	StateFailed = "failed"
 )
 
-// ReasonAbandoned is why a location failed that nobody looked at: its backend
-// was given up. The other reasons are those of event.LocationFailed.
+// ReasonAbandoned is why a location failed without being read: its backend was
+// given up. The other reasons are those of event.LocationFailed.
 const ReasonAbandoned = "abandoned"
 
 // fold is what turns records into rows of some tables.

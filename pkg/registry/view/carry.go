@@ -84,7 +84,7 @@ func (r *replay) backends(ctx context.Context, tx database.Tx) ([]string, error)
 }
 
 // carry takes over what is newer than the replay's, and can be true: damage must
-// not put a blob last in line for ever.
+// not put a blob last in line permanently.
 func (r *replay) carry(ctx context.Context, tx database.Tx, position uint64, where string, args ...any) error {
 	into := r.into.of("storage_locations")
 	latest := time.Now().Add(clockSkew).UnixMicro()

@@ -17,7 +17,7 @@ import (
 // ErrDiffers: the live views are not the fold of the log.
 var ErrDiffers = errors.New("the live views differ from a replay of the log")
 
-// Report is what Check looked at, or Rebuild made.
+// Report is what Check compared, or Rebuild made.
 type Report struct {
 	LogID  string         `json:"logId"`
 	Events uint64         `json:"events"`

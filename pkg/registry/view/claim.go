@@ -13,12 +13,12 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// errClaimLost: the process was still for longer than claimTime, and somebody else began.
-var errClaimLost = errors.New("another rebuild or check of the views has begun meanwhile")
+// errClaimLost: the process did nothing for longer than claimTime, and another one began.
+var errClaimLost = errors.New("another rebuild or check of the views has started")
 
 // claim is the right to make tables beside those that serve. One process has it
-// at a time. It is a row that is renewed by each transaction: whoever is killed
-// loses it after claimTime, and whoever has lost it can change nothing more.
+// at a time. It is a row that is renewed by each transaction: a process that is
+// killed loses it after claimTime, and one that has lost it can change nothing more.
 // (A lock of the session would not pass a pooler, and SQLite has none.)
 type claim struct {
 	db         *database.DB

@@ -16,10 +16,10 @@ const (
 	pageBytes   = 1 << 20
 	pageRecords = 500
 	// maxPause between two transactions: each is followed by a pause as long as
-	// itself, so that half of the time belongs to those who push.
+	// itself, so that half of the time is left for pushes.
 	maxPause = time.Second
 
-	// carryRows of storage_locations are looked at in one transaction.
+	// carryRows of storage_locations are read in one transaction.
 	carryRows = 5000
 	// clockSkew is how much later than now an observation may say that it was made.
 	clockSkew = time.Hour

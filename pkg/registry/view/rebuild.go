@@ -11,20 +11,20 @@ import (
 )
 
 // errBehind: more was appended than is replayed while appends wait.
-var errBehind = errors.New("the log has grown too much meanwhile")
+var errBehind = errors.New("the log has grown too much in the meantime")
 
-// Progress is told how a rebuild or a check goes. Each function may be nil.
+// Progress reports how a rebuild or a check proceeds. Each function may be nil.
 type Progress struct {
 	// Waiting: another rebuild or check is under way, and this one waits for it.
 	Waiting func(holder string)
 	// Replayed: the log was replayed to a position; its head was there.
 	Replayed func(position, head uint64)
-	// Busy: the tables are complete and wait for reads that last long, such as a backup's.
+	// Busy: the tables are complete and wait for long reads, such as a backup's.
 	Busy func(err error)
 }
 
-// Rebuild makes the tables anew from the log and has them serve in place of the
-// old ones, whatever is in those. It runs beside everything else, in this
+// Rebuild makes new tables from the log and has them replace the old ones,
+// whatever is in those. It runs beside everything else, in this
 // process and others: appends wait for the last few records and for the
 // exchange, reads for the exchange alone, and each sees either the old tables or
 // the new ones. One that is killed leaves tables that the next one drops.

@@ -75,7 +75,7 @@ func (v *Views) tooNew(state state) error {
 func (v *Views) Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	version := v.version.Load()
 	if version < v.layout.version {
-		// Whoever exchanges the tables holds the head's lock, as this append does.
+		// An exchange of the tables holds the head's lock, as this append does.
 		state, err := readState(ctx, tx)
 		if err != nil {
 			return err

@@ -88,7 +88,7 @@ func newClient(config Config) (*s3.Client, func(), error) {
 }
 
 // stallConn ends when nothing moved for the timeout, in whichever direction a
-// request is: a server that was stopped keeps its connections open for ever.
+// request is: a server that was stopped keeps its connections open forever.
 type stallConn struct {
 	net.Conn
 	timeout time.Duration

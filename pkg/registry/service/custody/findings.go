@@ -80,8 +80,8 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 	return page, err
 }
 
-// asOf is what a page says of the last finding: never nothing, so that whoever
-// sends it back has said it.
+// asOf is what a page says of the last finding: never empty, so that a client
+// that sends it back has said it.
 func asOf(last time.Time) time.Time {
 	if last.IsZero() {
 		return time.UnixMicro(0).UTC()
@@ -104,9 +104,9 @@ func micros(at time.Time) int64 {
 	return at.UnixMicro()
 }
 
-// RecordFindings implements Verifications. Who reports is trusted with what he
-// saw, and with nothing more: he says it of locations of this backend, as they
-// were listed.
+// RecordFindings implements Verifications. A client is trusted to report what it
+// read, and nothing more: its findings are about locations of this backend, as
+// they were listed.
 func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found registry.VerifyFindings) (registry.RecordedFindings, error) {
 	digests, err := validateFindings(found)
 	if err != nil {
@@ -235,7 +235,7 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 	case len(found.Run) > verify.MaxRun || !utf8.ValidString(found.Run) || strings.ContainsRune(found.Run, 0):
 		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8", verify.MaxRun)
 	case found.End && found.Run == "":
-		return nil, registry.Invalid("end", "is of a run that has a name")
+		return nil, registry.Invalid("end", "requires a run")
 	}
 	var digests []digest.Digest
 	seen := make(map[digest.Digest]bool, len(found.Verified)+len(found.Failed))

@@ -65,7 +65,7 @@ func (k *Keeper) MarkHead(ctx context.Context, owner registrar.Owner, b storage.
 // compared is what a head mark is beside the log.
 type compared struct {
 	head  headmark.Mark
-	older string // in words, "" if the log is not older
+	older string // why the log is older, "" if it is not
 	// accepted: the mark is one that the log does not have and need not.
 	accepted bool
 }
@@ -128,7 +128,7 @@ const removalHold = 14 * 24 * time.Hour
 
 // AcceptOlderLog logs that an administrator accepts the head marks which were
 // found and which the log does not have, and returns the names of the backends.
-// Their marks are moved when they are next looked at. registry.ErrNotFound if
+// Their marks are moved with the next probe. registry.ErrNotFound if
 // there is none.
 func (k *Keeper) AcceptOlderLog(ctx context.Context, reason string) (backends []string, err error) {
 	err = k.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {

@@ -47,7 +47,7 @@ func (k *Keeper) createMarker(ctx context.Context, name, place string, b storage
 	}
 	if content {
 		return nil, &registrar.MarkerError{Kind: registrar.ErrNoMarker,
-			Message: fmt.Sprintf("%s has none, but by the log the backend %s holds blobs there: restore the object or the content", place, known.ID)}
+			Message: fmt.Sprintf("%s has none, but the log says that the backend %s holds blobs there: restore the object or the content", place, known.ID)}
 	}
 	data, err := registrar.NewMarker(k.core.LogID(), uuid.NewString(), k.core.Now())
 	if err != nil {

@@ -57,7 +57,7 @@ func (k *Keeper) SweepBackend(ctx context.Context, nameOrID string, dryRun bool,
 	}
 	var can bool
 	if run.store, can = backend.Store.(sweepable); !can {
-		return run.report, &registry.UnavailableError{Backend: backend.Name, Message: "its driver cannot list what was left behind"}
+		return run.report, &registry.UnavailableError{Backend: backend.Name, Message: "its driver cannot list orphans"}
 	}
 	if backend.ReadOnly { // for a dry run too: to ask the place's clock is to write
 		return run.report, &registry.ConflictError{Field: "backend", Message: backend.Name + " is declared read-only, and a sweep writes an object to learn the storage's time, also in a dry run"}

@@ -84,7 +84,7 @@ func checkDeclarations(declarations []registry.FileDeclaration) ([]upload.File, 
 		}
 		if sha := d.Digests.SHA256; !sha.IsZero() {
 			if first, known := content[sha]; known && (files[first].Size != f.Size || files[first].Digests != f.Digests) {
-				return nil, registry.Invalid(field("digests"), "has the sha256 of files[%d] and another size or blake3", first)
+				return nil, registry.Invalid(field("digests"), "has the sha256 of files[%d] but a different size or blake3", first)
 			}
 			content[sha] = i
 		}
@@ -116,7 +116,7 @@ func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files
 		case old.Path != f.Path:
 			return nil, 0, registry.Invalid(fmt.Sprintf("files[%d].path", i), "%q and the declared %q are equal after Unicode normalization (NFC)", f.Path, old.Path)
 		case !agree(f, old):
-			return nil, 0, &registry.ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q is already declared in this session with other fields", f.Path)}
+			return nil, 0, &registry.ConflictError{Field: fmt.Sprintf("files[%d]", i), Message: fmt.Sprintf("%q is already declared in this session with different fields", f.Path)}
 		}
 	}
 	if known+len(fresh) > registry.MaxFilesInOneUpload {
@@ -142,7 +142,7 @@ func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 	for i, f := range files {
 		r, ok := reusable[f.Digests.SHA256]
 		if ok && (!f.Digests.Matches(r.Digests) || f.Size != upload.UnknownSize && f.Size != r.Size) {
-			return registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with another size or blake3", r.Digests.SHA256, r.Size)
+			return registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with a different size or blake3", r.Digests.SHA256, r.Size)
 		}
 	}
 	blobs := make([]upload.Blob, 0, len(reusable))

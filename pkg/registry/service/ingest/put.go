@@ -14,8 +14,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// PutFile implements Uploads. Order of writes: the declared file (the intent)
-// stands before the bytes, and the bytes are durable before they are recorded.
+// PutFile implements Uploads. Order of writes: the declared file (the intent) is
+// recorded before the bytes are stored, and the bytes are durable before they are
+// recorded.
 func (in *Intake) PutFile(ctx context.Context, id, path string, content registry.Content) (registry.UploadedFile, error) {
 	if err := registry.ValidatePath("path", path); err != nil {
 		return registry.UploadedFile{}, err

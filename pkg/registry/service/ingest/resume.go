@@ -177,7 +177,7 @@ func (in *Intake) keepParts(ctx context.Context, session upload.Session, path st
 		return offset, fmt.Errorf("%w: %w", storage.ErrSource, body.err)
 	}
 	if piece.Size != storage.UnknownSize && piece.Size != received {
-		return offset, fmt.Errorf("%w: %d bytes were announced, %d came", storage.ErrSource, piece.Size, received)
+		return offset, fmt.Errorf("%w: %d bytes were announced, %d arrived", storage.ErrSource, piece.Size, received)
 	}
 	if hashed != nil && !piece.ContentDigests.Matches(hashed.Sum()) {
 		if err := in.core.Group(ctx, func(tx database.Tx) error {

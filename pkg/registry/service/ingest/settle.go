@@ -30,7 +30,7 @@ const (
 	sweptPoll = 100 * time.Millisecond
 )
 
-// sweptError: blobs of the draft are being swept, or were, and must be looked at
+// sweptError: blobs of the draft are being swept, or were, and must be checked
 // before the log may name them.
 type sweptError struct {
 	draft *draft

@@ -110,3 +110,36 @@ func (db *DB) HasTable(ctx context.Context, tx Tx, name string) (bool, error) {
 	err := tx.QueryRowContext(ctx, query, name).Scan(&n)
 	return n > 0, err
 }
+
+// CopyGrants gives others the rights to a table that they have to another one, which
+// may be missing: a role that makes backups must not lose its table. SQLite has no roles.
+func (db *DB) CopyGrants(ctx context.Context, tx Tx, from, to string) error {
+	if db.engine != PostgreSQL {
+		return nil
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, quote_ident($2::text),
+			CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+			CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+		FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = to_regclass($1) AND a.grantee <> c.relowner`, from, to)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var grants []string
+	for rows.Next() {
+		var grant string
+		if err := rows.Scan(&grant); err != nil {
+			return err
+		}
+		grants = append(grants, grant)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, grant := range grants {
+		if _, err := tx.ExecContext(ctx, grant); err != nil {
+			return err
+		}
+	}
+	return nil
+}

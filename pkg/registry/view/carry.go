@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
 )
 
 // carried is how far the observations of the tables that serve were taken over.
@@ -17,14 +18,20 @@ type carried struct {
 }
 
 // carryAll takes all observations over, some rows in each transaction. Those that are
-// written meanwhile are carryRest's.
+// written meanwhile are carryRest's. One snapshot parts them, and the replay goes
+// to where that is: what was found by then is of locations that are in the new tables.
 func (r *replay) carryAll(ctx context.Context) error {
-	r.carried = carried{position: r.chain.Position(), until: make(map[string]time.Time)}
+	r.carried = carried{until: make(map[string]time.Time)}
 	there := false
 	if err := r.db.Read(ctx, func(tx database.Tx) (err error) {
 		if there, err = r.db.HasTable(ctx, tx, "storage_locations"); err != nil || !there {
 			return err
 		}
+		head, err := eventlog.HeadTx(ctx, tx)
+		if err != nil {
+			return err
+		}
+		r.carried.position = head.Position
 		backends, err := r.backends(ctx, tx)
 		for _, id := range backends {
 			last, lastErr := LastChecked(ctx, tx, id)
@@ -32,6 +39,9 @@ func (r *replay) carryAll(ctx context.Context) error {
 		}
 		return err
 	}); err != nil || !there {
+		return err
+	}
+	if err := r.catchUp(ctx, r.carried.position); err != nil {
 		return err
 	}
 	for from := []byte{}; from != nil; {

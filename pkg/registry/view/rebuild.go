@@ -180,6 +180,9 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 // rename drops the tables that served, whether or not they are all there.
 func (r *replay) rename(ctx context.Context, tx database.Tx) error {
 	for _, t := range tables {
+		if err := r.db.CopyGrants(ctx, tx, t.name, r.into.of(t.name)); err != nil {
+			return err
+		}
 		for _, statement := range []string{
 			"DROP TABLE IF EXISTS " + t.name,
 			"ALTER TABLE " + r.into.of(t.name) + " RENAME TO " + t.name,

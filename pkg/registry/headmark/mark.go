@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -51,6 +52,9 @@ func Parse(data []byte) (Mark, error) {
 	var d document
 	if err := json.Unmarshal(data, &d); err != nil || d.Format != format {
 		return Mark{}, fmt.Errorf("it is not a head mark of the format %s", format)
+	}
+	if d.Position > math.MaxInt64 { // no database keeps it
+		return Mark{}, fmt.Errorf("the position of the head mark is %d, which is none", d.Position)
 	}
 	m := Mark{LogID: d.LogID, Position: d.Position, Time: d.Time}
 	hash, err := hex.DecodeString(d.Hash)

@@ -16,6 +16,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/headmark"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
 // owner of the world's one backend.
@@ -192,6 +194,64 @@ func TestOlderLog(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A log that one backend shows to be older is older for all: the marks of others may be a
+// day old. One that says what no log can is never taken for ours, and is not remembered.
+func TestOlderLogIsOfAllBackends(t *testing.T) {
+	t.Parallel()
+	w := newSweepWorld(t, "", 0, nil)
+	w.publish(t, "1", map[string][]byte{"a": []byte("a")})
+	lost := w.orphan(t, []byte("published by the log that was lost"))
+	if err := w.markHead(t, 0); err != nil {
+		t.Fatal(err)
+	}
+	mark := w.mark(t)
+	other, err := local.Open(t.Context(), local.Config{Path: t.TempDir()}, buffer.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() }) //nolint:errcheck // a test's
+	owner := w.owner(t)
+	owner.BackendID, owner.Name, owner.Place = "7d1c2f4e-52b8-4a6c-8b58-0a3f1c1e9a02", "two", ""
+	lookAtOther := func(position uint64) error {
+		t.Helper()
+		ahead := mark
+		ahead.Position = position
+		data, err := ahead.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.WriteHeadMark(t.Context(), data); err != nil {
+			t.Fatal(err)
+		}
+		return w.services[0].MarkHead(t.Context(), owner, other, registrar.CompareOnly)
+	}
+	for range 2 {
+		if err := lookAtOther(1 << 63); !errors.Is(err, registrar.ErrOlderLog) {
+			t.Errorf("a position that no log has: %v", err)
+		}
+	}
+	if err := w.sweepError(t, true); err != nil {
+		t.Errorf("a dry run beside a mark that is none: %v", err)
+	}
+	if err := lookAtOther(mark.Position + 1000); !errors.Is(err, registrar.ErrOlderLog) {
+		t.Errorf("a mark that is ahead: %v", err)
+	}
+	for _, dryRun := range []bool{true, false} {
+		if err := w.sweepError(t, dryRun); !errors.Is(err, registrar.ErrOlderLog) || !strings.Contains(err.Error(), "backend two") {
+			t.Errorf("sweeping another backend, dry run %v: %v", dryRun, err)
+		}
+	}
+	if _, err := w.store.Head(t.Context(), lost); err != nil {
+		t.Error(err)
+	}
+	if err := lookAtOther(mark.Position); err != nil { // the right database again
+		t.Error(err)
+	}
+	if err := w.sweepError(t, false); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -95,8 +95,8 @@ func (k *Keeper) compareMark(ctx context.Context, owner registrar.Owner, mark he
 	return found, err
 }
 
-// mayRemove fails unless the place is the backend's, its head mark is not ahead
-// of the log, and no removal is held back. It moves the mark unless this is a dry run.
+// mayRemove fails unless the place is the backend's, no head mark is ahead of the
+// log, as far as is known, and no removal is held back. It moves the mark unless this is a dry run.
 func (k *Keeper) mayRemove(ctx context.Context, b placement.Backend, store storage.Marked, dryRun bool) error {
 	if err := k.core.CheckMarker(ctx, b); err != nil {
 		return err
@@ -106,17 +106,26 @@ func (k *Keeper) mayRemove(ctx context.Context, b placement.Backend, store stora
 		every = registrar.CompareOnly
 	}
 	owner := registrar.Owner{LogID: k.core.LogID(), BackendID: b.ID, Name: b.Name, Place: b.Place}
-	if err := k.MarkHead(ctx, owner, store, every); err != nil || dryRun {
+	if err := k.MarkHead(ctx, owner, store, every); err != nil {
 		return err
 	}
-	var until time.Time
+	var (
+		until time.Time
+		older []headmark.Row
+	)
 	if err := k.core.Read(ctx, func(tx database.Tx) (err error) {
+		if older, err = headmark.List(ctx, tx); err != nil {
+			return err
+		}
 		until, err = view.HeldUntil(ctx, tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	if k.core.Now().Before(until) {
+	if len(older) > 0 { // the mark of this one may be a day old
+		return &registrar.MarkerError{Kind: registrar.ErrOlderLog, Message: fmt.Sprintf("backend %s: %s; so nothing is removed from any backend", older[0].BackendName, older[0].Message)}
+	}
+	if !dryRun && k.core.Now().Before(until) {
 		return &registry.RemovalsHeldError{Until: until}
 	}
 	return nil

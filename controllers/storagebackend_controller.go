@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -12,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +28,7 @@ import (
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/observe"
 	"github.com/coulomb/artifact-store/controllers/status"
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
@@ -38,12 +39,11 @@ const parallelBackends = 32
 // ReasonAbandoned is that of the Event of locations that were given up.
 const ReasonAbandoned = "LocationsAbandoned"
 
-// conflictPause is the wait for a cache that is behind, and releasePause the one
-// before the log is asked again whether a backend may go.
-const (
-	conflictPause = 250 * time.Millisecond
-	releasePause  = 15 * time.Second
-)
+// conflictPause is the wait for a cache that is behind.
+const conflictPause = 250 * time.Millisecond
+
+// releasePause is the wait before the log is asked again whether a backend may go.
+var releasePause = backoff.Policy{First: 15 * time.Second, Jitter: 0.1}
 
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=artifactstore.dev,namespace=artifact-store,resources=storagebackends/status,verbs=get;patch
@@ -142,7 +142,7 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 		waits, err := r.release(ctx, sb)
 		if waits != "" {
 			sb.Status = status.DeletionBlocked(sb, waits, r.CronJobs.Ensure(ctx, sb), time.Now())
-			return ctrl.Result{RequeueAfter: utilwait.Jitter(releasePause, 0.1)}, err
+			return ctrl.Result{RequeueAfter: releasePause.Delay(1, rand.Float64())}, err //nolint:gosec // spreads load
 		}
 	}
 	before := sb.DeepCopy()

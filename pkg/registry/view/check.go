@@ -80,6 +80,10 @@ type comparison struct {
 	observed                    []bool // by column: see observe.go
 }
 
+func (c comparison) query(table string) string {
+	return `SELECT ` + c.columns + ` FROM ` + table + ` ORDER BY ` + c.order
+}
+
 // same compares two rows. An observation may be newer than the replay's.
 func same(live, fresh []any, observed []bool) bool {
 	if len(live) != len(fresh) {
@@ -101,13 +105,12 @@ func same(live, fresh []any, observed []bool) bool {
 
 // compare walks a table and its replay in the same order.
 func compare(ctx context.Context, c comparison, live, fresh database.Tx) (n int, err error) {
-	query := func(table string) string { return `SELECT ` + c.columns + ` FROM ` + table + ` ORDER BY ` + c.order }
-	a, err := live.QueryContext(ctx, query(c.live))
+	a, err := live.QueryContext(ctx, c.query(c.live))
 	if err != nil {
 		return 0, err
 	}
 	defer a.Close() //nolint:errcheck // a.Err tells
-	b, err := fresh.QueryContext(ctx, query(c.fresh))
+	b, err := fresh.QueryContext(ctx, c.query(c.fresh))
 	if err != nil {
 		return 0, err
 	}

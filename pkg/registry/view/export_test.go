@@ -13,7 +13,11 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 	var b strings.Builder
 	for _, t := range tables {
 		fmt.Fprintf(&b, "# %s: %s\n", t.name, strings.Join(t.columns, ", "))
-		rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(t.columns, ", ")+` FROM `+t.name+` ORDER BY `+t.order)
+		order := t.order
+		if t.name == "package_files" {
+			order = "package, number" // engines order text differently
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(t.columns, ", ")+` FROM `+t.name+` ORDER BY `+order)
 		if err != nil {
 			return "", err
 		}
@@ -29,6 +33,15 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// Compared are the queries by which Check reads the tables that serve, by table.
+func Compared() map[string]string {
+	queries := make(map[string]string)
+	for _, t := range tables {
+		queries[t.name] = comparison{columns: strings.Join(t.columns, ", "), order: t.order}.query(t.name)
+	}
+	return queries
 }
 
 // MigrateTo brings the tables to an earlier step.

@@ -222,15 +222,15 @@ CREATE TABLE ` + n.of("recoveries") + ` (
 `
 }
 
-// tables with the columns that order their rows, for Check: numbers, raw bytes
-// and UUIDs, because engines may order other text differently.
+// tables with the columns that order their rows, for Check. Where there may be many, it is
+// by a unique index: a sort of SQLite's takes room on the machine.
 var tables = []struct {
 	name, order string
 	columns     []string
 }{
 	{"packages", "position", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size", "retention_class", "tier",
 		"media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}},
-	{"package_files", "package, number", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}},
+	{"package_files", "package, path", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}},
 	{"blobs", "sha256", []string{"sha256", "blake3", "size"}},
 	{"storage_locations", "sha256, backend_id", []string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}},
 	{"backends", "registered", []string{"id", "name", "driver", "place", "registered"}},

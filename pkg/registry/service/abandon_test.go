@@ -192,7 +192,7 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 	}
 	// Nobody has looked at the bytes since, so they are not served yet.
 	_, _, err = service.OpenBlob(ctx, digest.Of([]byte("aaa")).SHA256, nil)
-	if !errors.Is(err, registry.ErrAbandoned) || !strings.Contains(err.Error(), "not verified") {
+	if !errors.Is(err, registry.ErrAbandoned) || !strings.Contains(err.Error(), "not been verified since") {
 		t.Errorf("before verification: %v", err)
 	}
 	if err := os.Remove(filepath.Join(w.folder, filepath.FromSlash(storage.Key(digest.Of([]byte("bbb")).SHA256)))); err != nil {

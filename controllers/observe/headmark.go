@@ -15,8 +15,8 @@ import (
 )
 
 // markHead compares the head mark of a place that is ours with the log, and
-// moves it if it is time. It returns nil if the mark could not be compared,
-// which says nothing: the next look tries again. d.mu is held.
+// moves it if it is time. It returns nil if the mark could not be compared for a
+// reason that may be over by the next look, or that another condition tells. d.mu is held.
 func (o *Observer) markHead(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, wrong *declared.Problem) *status.HeadMark {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -27,6 +27,9 @@ func (o *Observer) markHead(ctx context.Context, d *driver, sb *v1alpha1.Storage
 	case errors.As(err, &older) && errors.Is(err, registrar.ErrOlderLog):
 		return &status.HeadMark{Older: older.Message}
 	case err != nil:
+		if p := placeProblem(v1alpha1.ConditionLogCurrent, err); wrong == nil && !p.Lost {
+			return &status.HeadMark{Unknown: p}
+		}
 		return nil
 	}
 	return &status.HeadMark{}

@@ -2,8 +2,10 @@ package observe
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +55,20 @@ func TestHeadMark(t *testing.T) {
 	if c := look(); c != nil || mark() != "5m0s" {
 		t.Errorf("a probe: %+v, the mark is %q", c, mark())
 	}
-	o.registrar.(*observetest.Registrar).Age(sb.Status.ID, true)
+	registrar := o.registrar.(*observetest.Registrar)
+	registrar.RefuseHeadMarks(fmt.Errorf("reading the head mark of volume: %w", storage.ErrDenied))
+	if c := look(); c == nil || c.Status != metav1.ConditionUnknown || c.Reason != storage.ReasonAccessDenied || !strings.Contains(c.Message, "head mark") {
+		t.Errorf("a mark that may not be read: %+v", c)
+	}
+	registrar.RefuseHeadMarks(storage.ErrUnreachable)
+	if c := look(); c == nil || c.Status != metav1.ConditionUnknown {
+		t.Errorf("a look without an answer changes the condition: %+v", c)
+	}
+	registrar.RefuseHeadMarks(nil)
+	if c := look(); c != nil {
+		t.Errorf("it can be read again: %+v", c)
+	}
+	registrar.Age(sb.Status.ID, true)
 	for range 2 {
 		if c := look(); c == nil || c.Status != metav1.ConditionFalse || c.Reason != status.ReasonOlderLog || c.Message == "" {
 			t.Errorf("an older log: %+v", c)
@@ -62,7 +77,7 @@ func TestHeadMark(t *testing.T) {
 			t.Errorf("the metric is %v", got)
 		}
 	}
-	o.registrar.(*observetest.Registrar).Age(sb.Status.ID, false)
+	registrar.Age(sb.Status.ID, false)
 	sb.Status.Capabilities = []v1alpha1.Capability{{Name: "delete", Status: string(storage.Unsupported)}}
 	if c := look(); c != nil || mark() != (24*time.Hour).String() || gauge(t, registry, "artifactstore_backend_log_older") != 0 {
 		t.Errorf("it is current again: %+v, the mark is %q", c, mark())

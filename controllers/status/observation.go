@@ -56,5 +56,6 @@ type Away struct {
 
 // HeadMark is how the mark of the log's head in the place compares with the log.
 type HeadMark struct {
-	Older string // why the log is older than the mark; "" if it is not
+	Older   string            // why the log is older than the mark; "" if it is not
+	Unknown *declared.Problem // why the place does not let the mark be read or written; nil if it does
 }

@@ -74,18 +74,23 @@ func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBa
 	return next
 }
 
-// logCurrent has a condition as long as the log is older than the place; the
-// backend is Ready all the same, since only removals wait.
+// logCurrent has a condition as long as the log is older than the place, or
+// that cannot be found out; the backend is Ready all the same, since only removals wait.
 func logCurrent(seen Observation, next *v1alpha1.StorageBackendStatus) {
+	var c metav1.Condition
 	switch {
 	case seen.Head == nil:
-	case seen.Head.Older == "":
-		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionLogCurrent)
+		return
+	case seen.Head.Older != "":
+		c = condition(v1alpha1.ConditionLogCurrent, metav1.ConditionFalse, ReasonOlderLog, seen.Head.Older)
+	case seen.Head.Unknown != nil:
+		c = condition(v1alpha1.ConditionLogCurrent, metav1.ConditionUnknown, seen.Head.Unknown.Reason, seen.Head.Unknown.Message)
 	default:
-		c := condition(v1alpha1.ConditionLogCurrent, metav1.ConditionFalse, ReasonOlderLog, seen.Head.Older)
-		c.ObservedGeneration, c.LastTransitionTime = seen.Generation, metav1.Time{Time: seen.At}
-		meta.SetStatusCondition(&next.Conditions, c)
+		meta.RemoveStatusCondition(&next.Conditions, v1alpha1.ConditionLogCurrent)
+		return
 	}
+	c.ObservedGeneration, c.LastTransitionTime = seen.Generation, metav1.Time{Time: seen.At}
+	meta.SetStatusCondition(&next.Conditions, c)
 }
 
 func RecordedCapabilities(found []storage.Capability) []v1alpha1.Capability {

@@ -24,6 +24,7 @@ type Registrar struct {
 	findings  map[string]registrar.Findings
 	abandoned []string // ids
 	older     map[string]bool
+	refused   error // of every head mark
 }
 
 // NewRegistrar returns one that has seen no place.
@@ -56,8 +57,11 @@ func (r *Registrar) MarkHead(ctx context.Context, owner registrar.Owner, b stora
 		return err
 	}
 	r.mu.Lock()
-	older := r.older[owner.BackendID]
+	older, refused := r.older[owner.BackendID], r.refused
 	r.mu.Unlock()
+	if refused != nil {
+		return refused
+	}
 	if older || every == registrar.CompareOnly {
 		if older {
 			return &registrar.MarkerError{Kind: registrar.ErrOlderLog, Message: owner.Name + ": the log had come to event 7"}
@@ -73,6 +77,13 @@ func (r *Registrar) Age(id string, older bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.older[id] = older
+}
+
+// RefuseHeadMarks has every head mark fail with err; nil ends that.
+func (r *Registrar) RefuseHeadMarks(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = err
 }
 
 // Findings implements registrar.Registrar.

@@ -15,6 +15,7 @@ func TestUpgrade(t *testing.T) {
 	}{
 		{"Install", install},
 		{"Backends", backends},
+		{"PushFromAPod", pushFromAPod}, // both backends hold packages that the first release took in
 		{"RollingUpdate", rollingUpdate},
 		{"Afterwards", upgraded},
 		{"Uninstall", uninstall},
@@ -30,6 +31,9 @@ func TestUpgrade(t *testing.T) {
 // update is there, once, and its bytes are intact.
 func upgraded(t *testing.T, w *world) {
 	w.must(t, "load", "list")
+	for _, class := range []string{"release", "evidence"} {
+		w.must(t, "producer", "manifest", "verify", "e2e/certificates-"+class+"@1", content)
+	}
 	w.must(t, "admin", "storage", "verify", "--backend", "general")
 	pod := w.waitReady(t)[0].Name
 	if output, err := w.run(t, w.kubectl, "-n", system, "exec", pod, "--", "/usr/local/bin/manager", "views", "check"); err != nil {

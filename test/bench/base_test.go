@@ -96,7 +96,7 @@ func (v version) with(b *testing.B, spec string, env []string, use func(m *progr
 // BenchmarkBasePublish has 16 clients publish packages of one small file, to
 // local with SQLite, and then one client alone.
 func BenchmarkBasePublish(b *testing.B) {
-	const clients, each = 16, 60
+	const clients, each = 16, 250
 	againstBase(b, []string{"publish 4 KiB, 16 clients, local"}, func(v version) (took []time.Duration) {
 		v.with(b, localSpec, nil, func(m *programs.Manager) {
 			registry := byHTTP{m.URL, newHTTPClient()}
@@ -128,7 +128,7 @@ func BenchmarkBasePublish(b *testing.B) {
 
 // BenchmarkBaseGet has 8 clients read blobs of 4 KiB from local.
 func BenchmarkBaseGet(b *testing.B) {
-	const clients, each, blobs = 8, 1500, 100
+	const clients, each, blobs = 8, 6000, 100
 	againstBase(b, []string{"get 4 KiB, 8 clients, local"}, func(v version) (took []time.Duration) {
 		v.with(b, localSpec, nil, func(m *programs.Manager) {
 			registry := byHTTP{m.URL, newHTTPClient()}

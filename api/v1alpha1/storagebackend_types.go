@@ -144,7 +144,10 @@ type LocalSpec struct {
 type S3Spec struct {
 	// EndpointURL of the server, http or https, without path. Default: Amazon S3 in the region.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches(r'^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$')",message="must be an http or https URL with only a host or address and an optional port from 1 to 65535"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@')",message="must not contain a user or password"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[?#]')",message="must not contain a query or fragment"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/?#]+/[^?#]')",message="must not contain a path: the bucket and keyPrefix have fields of their own"
+	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.matches('[?#]') || self.matches('^https?://[^/?#]+/[^?#]') || self.matches(r'^https?://(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?/?$')",message="must be an http or https URL with only a host or address and an optional port from 1 to 65535"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('[') || isIP(self.split('[')[1].split(']')[0]) && ip(self.split('[')[1].split(']')[0]).family() == 6",message="brackets must contain an IPv6 address"
 	// +optional
 	EndpointURL string `json:"endpointURL,omitempty"`

@@ -67,7 +67,8 @@ func TestSchemaIsWhatFilesFollow(t *testing.T) {
 		is(what+" rule", f.XValidations[1].Rule, fmt.Sprintf("!%s || duration(self) >= duration('%s') && duration(self) <= duration('%s')", form, short(least), short(most)))
 	}
 	is("endpointURL maxLength", fields["endpointURL"].MaxLength, s3.MaxEndpoint)
-	is("endpointURL rule", fields["endpointURL"].XValidations[0].Rule, "self.matches(r'"+s3.EndpointPattern+"')")
+	const saidApart = "self.contains('@') || self.matches('[?#]') || self.matches('^https?://[^/?#]+/[^?#]') || "
+	is("endpointURL rule", fields["endpointURL"].XValidations[3].Rule, saidApart+"self.matches(r'"+s3.EndpointPattern+"')")
 	text("region", fields["region"], s3.RegionPattern, s3.MaxRegion)
 	is("region default", fields["region"].Default, s3.DefaultRegion)
 	is("bucket rule", fields["bucket"].XValidations[0].Rule, "self.matches(r'"+s3.BucketPattern+"') && !self.contains('..')")

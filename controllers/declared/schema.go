@@ -73,16 +73,13 @@ func readSchema(manifest []byte) (kind string, s *schema, err error) {
 // server. old is the object as it was admitted before, nil for none: rules about
 // changes (oldSelf) compare with it.
 func (s *schema) admit(object, old map[string]any) field.ErrorList {
-	var unknown field.ErrorList
+	var errs field.ErrorList // unknown fields do not hide what else is wrong
 	for _, path := range pruning.PruneWithOptions(object, s.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}) {
-		unknown = append(unknown, field.Forbidden(fieldPath(path), "unknown field"))
-	}
-	if len(unknown) > 0 {
-		return unknown
+		errs = append(errs, field.Forbidden(fieldPath(path), "unknown field"))
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(object, s.structural)
 	defaulting.Default(object, s.structural)
-	errs := validation.ValidateCustomResource(nil, object, s.validator)
+	errs = append(errs, validation.ValidateCustomResource(nil, object, s.validator)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, object)...)
 	if slices.ContainsFunc(errs, hidesRules) {
 		return errs

@@ -9,7 +9,9 @@ import (
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	for document, want := range map[string]string{
-		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://user:pass@host'}}":                                    "spec.s3.endpointURL: must be an http or https URL with only a host or address and an optional port from 1 to 65535",
+		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://user:pass@host'}}":                                    "spec.s3.endpointURL: must not contain a user or password",
+		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://host?a=b'}}":                                          "spec.s3.endpointURL: must not contain a query or fragment",
+		"StorageBackend a {s3: {bucket: bbb, endpointURL: 'http://host/bbb'}}":                                          "spec.s3.endpointURL: must not contain a path: the bucket and keyPrefix have fields of their own",
 		"StorageBackend a {s3: {bucket: ab}}":                                                                           `spec.s3.bucket: "ab" must be at least 3 characters`,
 		"StorageBackend a {s3: {region: a}}":                                                                            "spec.s3.bucket: must be set",
 		"StorageBackend a {s3: {bucket: bbb, maxConnections: 1025}}":                                                    "spec.s3.maxConnections: 1025 must be at most 1024",
@@ -23,6 +25,7 @@ func TestMessages(t *testing.T) {
 		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {env: ''}}}":                                                  "spec.s3.caBundleRef.env: must not be empty",
 		"StorageBackend a {s3: {bucket: bbb, caBundleRef: {file: ''}}}":                                                 "spec.s3.caBundleRef.file: must not be empty",
 		"StorageBackend a {local: {path: a, color: red}}":                                                               "spec.local.color: unknown field",
+		"StorageBackend a {s3: {bucket: ab, color: red}}":                                                               `spec.s3.color: unknown field; spec.s3.bucket: "ab" must be at least 3 characters`,
 		"StorageBackend a {access: ReadWrite}":                                                                          "spec: exactly one of s3 and local must be set",
 		"StorageBackend a {local: {path: a}, probe: {failureThreshold: 0}}":                                             "spec.probe.failureThreshold: 0 must be at least 1",
 		"StorageBackend a {local: {path: a}, verification: {mode: Full}}":                                               "spec.verification.schedule: must be set",

@@ -70,7 +70,7 @@ var measured = regexp.MustCompile(`(?m)^Benchmark\w+-\d+\s+\d+\s+([0-9.]+) ns/op
 func operation(b *testing.B, program, name string) time.Duration {
 	b.Helper()
 	unix.Sync()
-	out, err := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "300ms").CombinedOutput()
+	out, err := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "1s").CombinedOutput()
 	match := measured.FindSubmatch(out)
 	if err != nil || match == nil {
 		b.Fatalf("%s: %v\n%s", name, err, out)

@@ -35,9 +35,9 @@ func TestScenario(t *testing.T) {
 	}{
 		{embedded, store{servers.RGW, true}, store{servers.MinIO, false}, size.Of(part, whole)},
 		{cluster, store{servers.MinIO, true}, store{servers.RGW, false}, size.Of(part, whole)},
-		{cluster, store{servers.VersityGW, true}, local, whole},
+		{cluster, store{servers.VersityGW, true}, local, size.Of(part, whole)},
 		{embedded, local, store{servers.VersityGW, false}, whole},
-		{cluster, local, store{servers.VersityGW, false}, size.Of(part, whole)},
+		{cluster, local, store{servers.VersityGW, false}, whole},
 		{embedded, store{servers.VersityGW, false}, local, size.Of(part, whole)},
 		{embedded, store{servers.RGW, false}, local, size.Of(part, whole)},
 		{embedded, store{servers.MinIO, false}, local, size.Of(part, whole)},

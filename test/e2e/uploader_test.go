@@ -35,7 +35,7 @@ import (
 
 // killedUploads are begun in all on each server, by processes that are
 // killed at random instants.
-var killedUploads = size.Of(80, 2000)
+var killedUploads = size.Of(40, 2000)
 
 const (
 	// uploadsAtOnce of one process.

@@ -145,10 +145,15 @@ func newS3(kind S3Kind, authority []byte) (server S3Server, address string, err 
 // listens there in its place does.
 func (p *s3Process) answers(exited <-chan struct{}) error {
 	p.client = p.Client()
+	// Until it listens, its port may be that of another process's server: no connection
+	// to that one may stay open.
+	once := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.DisableKeepAlives, t.TLSClientConfig = true, p.trust()
+	})
 	err := waitUntil(exited, 60*time.Second, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		_, err := p.client.ListBuckets(ctx, &s3.ListBucketsInput{MaxBuckets: aws.Int32(1)}, func(o *s3.Options) { o.RetryMaxAttempts = 1 })
+		_, err := p.client.ListBuckets(ctx, &s3.ListBucketsInput{MaxBuckets: aws.Int32(1)}, func(o *s3.Options) { o.RetryMaxAttempts, o.HTTPClient = 1, once })
 		return err
 	})
 	if err != nil {
@@ -188,14 +193,17 @@ func (s S3Server) transport() s3.HTTPClient {
 	if known, found := transports.Load(key); found {
 		return known.(s3.HTTPClient)
 	}
-	made := awshttp.NewBuildableClient()
-	if s.CA != nil {
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(s.CA)
-		made = made.WithTransportOptions(func(t *http.Transport) {
-			t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-		})
-	}
+	made := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.TLSClientConfig = s.trust() })
 	known, _ := transports.LoadOrStore(key, made)
 	return known.(s3.HTTPClient)
+}
+
+// trust is in CA only, where there is one.
+func (s S3Server) trust() *tls.Config {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CA != nil {
+		trust.RootCAs = x509.NewCertPool()
+		trust.RootCAs.AppendCertsFromPEM(s.CA)
+	}
+	return trust
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 )
 
 func (a *app) digestCommand() *cobra.Command {
@@ -26,29 +27,31 @@ type fileDigest struct {
 	digest.Dual
 }
 
-func (a *app) digest(_ context.Context, paths []string) error {
+func (a *app) digest(ctx context.Context, paths []string) error {
 	for _, path := range paths {
-		sum, size, err := a.digestOf(path)
+		// A named pipe or standard input may never begin, or end.
+		found, err := interrupt.Do(ctx, func() (fileDigest, error) { return a.digestOf(path) })
 		if err != nil {
 			return err
 		}
-		line := func() string { return fmt.Sprintf("%s  %s", sum, path) }
-		if err := a.printStream(fileDigest{path, size, sum}, line); err != nil {
+		line := func() string { return fmt.Sprintf("%s  %s", found.Dual, path) }
+		if err := a.printStream(found, line); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *app) digestOf(path string) (digest.Dual, int64, error) {
+func (a *app) digestOf(path string) (fileDigest, error) {
 	from := a.stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return digest.Dual{}, 0, err
+			return fileDigest{}, err
 		}
 		defer file.Close()
 		from = file
 	}
-	return digest.Copy(io.Discard, from)
+	sum, size, err := digest.Copy(io.Discard, from)
+	return fileDigest{path, size, sum}, err
 }

@@ -6,16 +6,16 @@
 package main
 
 import (
-	"context"
+	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program immediately
-	code := run(ctx, os.Args[1:], environment{os.Stdin, os.Stdout, os.Stderr, os.Getenv})
-	stop()
-	os.Exit(code)
+	ctx := interrupt.Context(func() {
+		fmt.Fprintln(os.Stderr, "artifactstore: interrupted")
+		os.Exit(exitFailed)
+	})
+	os.Exit(run(ctx, os.Args[1:], environment{os.Stdin, os.Stdout, os.Stderr, os.Getenv}))
 }

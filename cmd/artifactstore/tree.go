@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/regular"
 )
 
 // localFile is a file on disk that becomes, or is compared with, a file of a package.
@@ -120,20 +122,7 @@ func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo)
 		w.files = append(w.files, localFile{path: path, name: name, info: info, executable: info.Mode()&0o111 != 0})
 		return nil
 	default:
-		return fmt.Errorf("%s: is a %s; a package contains only regular files", name, kindOf(info.Mode()))
-	}
-}
-
-func kindOf(mode fs.FileMode) string {
-	switch {
-	case mode&fs.ModeNamedPipe != 0:
-		return "named pipe"
-	case mode&fs.ModeSocket != 0:
-		return "socket"
-	case mode&fs.ModeDevice != 0:
-		return "device"
-	default:
-		return "special file"
+		return fmt.Errorf("%s: is a %s; a package contains only regular files", name, regular.KindOf(info.Mode()))
 	}
 }
 
@@ -144,7 +133,10 @@ func (e *changedError) Error() string { return e.name + ": changed while it was 
 
 // open opens the file if it is still the one that the walk found.
 func (f *localFile) open() (*os.File, error) {
-	file, err := os.Open(f.name)
+	file, err := regular.Open(f.name)
+	if kind := (*regular.KindError)(nil); errors.As(err, &kind) {
+		return nil, &changedError{f.name}
+	}
 	if err != nil {
 		return nil, err
 	}

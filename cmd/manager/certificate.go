@@ -12,6 +12,7 @@ import (
 	certmetrics "sigs.k8s.io/controller-runtime/pkg/certwatcher/metrics"
 
 	"github.com/coulomb/artifact-store/pkg/filewatch"
+	"github.com/coulomb/artifact-store/pkg/regular"
 )
 
 // certificate is the current content of --tls-cert-file and --tls-key-file.
@@ -36,7 +37,7 @@ func openCertificate(o options, logger *slog.Logger, metrics prometheus.Register
 	files, err := filewatch.Open(func() []string { return []string{o.tlsCertFile, o.tlsKeyFile} }, func() error {
 		// The names that controller-runtime's own watcher counts under: dashboards know them.
 		certmetrics.ReadCertificateTotal.Inc()
-		pair, err := tls.LoadX509KeyPair(o.tlsCertFile, o.tlsKeyFile)
+		pair, err := readPair(o.tlsCertFile, o.tlsKeyFile)
 		if err != nil {
 			certmetrics.ReadCertificateErrors.Inc()
 			return err
@@ -62,4 +63,19 @@ func openCertificate(o options, logger *slog.Logger, metrics prometheus.Register
 		}},
 		close: func() { cancel(); watching.Wait() },
 	}, nil
+}
+
+// maxPEM bounds a file of a certificate or key, in bytes.
+const maxPEM = 1 << 20
+
+func readPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := regular.Read(certFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := regular.Read(keyFile, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }

@@ -14,8 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 )
 
 // environment is what the process gets from outside; tests substitute it.
@@ -25,9 +25,11 @@ type environment struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	env := environment{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	ctx := interrupt.Context(func() {
+		fmt.Fprintln(env.stderr, "manager: interrupted")
+		os.Exit(1)
+	})
 	err := execute(ctx, os.Args[1:], env)
 	if err != nil {
 		fmt.Fprintln(env.stderr, "manager:", err)

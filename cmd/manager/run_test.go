@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -254,5 +255,36 @@ func TestRunRefusesBadConfiguration(t *testing.T) { // not parallel: see above
 	}
 	if err := run(t.Context(), o, &output{}); err == nil || !strings.Contains(err.Error(), "a.yaml, document 1: apiVersion") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestRunRefusesPipes: a named pipe in the place of a file is named, and nothing waits for it.
+func TestRunRefusesPipes(t *testing.T) { // not parallel: see above
+	folder := t.TempDir()
+	pipe := filepath.Join(folder, "pipe.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string][]string{
+		"configuration": {"--config-dir", folder},
+		"tokens":        {"--config-dir", t.TempDir(), "--token-file", pipe},
+		"certificate":   {"--config-dir", t.TempDir(), "--tls-cert-file", pipe, "--tls-key-file", pipe},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := parse(append(flags, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0"), func(string) string { return "" }, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- run(t.Context(), o, &output{}) }()
+			select {
+			case err := <-ended:
+				if err == nil || !strings.Contains(err.Error(), pipe+" is a named pipe, not a regular file") {
+					t.Errorf("%v", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("it hangs")
+			}
+		})
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
+	"github.com/coulomb/artifact-store/pkg/regular"
 )
 
 // maxConfigFile bounds one file, in bytes.
@@ -50,7 +51,7 @@ func LoadDir(dir string, previous Declaration) (Declaration, error) {
 	}
 	all := previous.Next()
 	for _, name := range names {
-		content, err := readBounded(filepath.Join(dir, name))
+		content, err := regular.Read(filepath.Join(dir, name), maxConfigFile)
 		if err != nil {
 			return Declaration{}, err
 		}
@@ -79,19 +80,6 @@ func filesIn(dir string) (names []string, err error) {
 		}
 	}
 	return names, err
-}
-
-func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // opened for reading only
-	content, err := io.ReadAll(io.LimitReader(file, maxConfigFile+1))
-	if err == nil && len(content) > maxConfigFile {
-		err = fmt.Errorf("%s: larger than %d bytes", path, maxConfigFile)
-	}
-	return content, err
 }
 
 // Read adds the documents of one file.

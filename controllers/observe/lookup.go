@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/controllers/declared"
+	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -54,12 +56,14 @@ func HostLookup(ref v1alpha1.ValueRef) (storage.Secret, *declared.Problem) {
 			return storage.Secret{}, declared.Problemf("", declared.ReasonEnvNotSet, "the environment variable %s is not set or empty", ref.Env)
 		}
 	default:
-		info, err := os.Stat(ref.File)
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxValueFile {
+		content, err := regular.Read(ref.File, maxValueFile)
+		if wrong := (*regular.KindError)(nil); errors.As(err, &wrong) {
+			return storage.Secret{}, declared.Problemf("", declared.ReasonFileNotRead, "%s", wrong)
+		}
+		if err != nil {
 			return storage.Secret{}, declared.Problemf("", declared.ReasonFileNotRead, "%s is not a file of at most %d bytes that can be read", ref.File, maxValueFile)
 		}
-		content, err := os.ReadFile(ref.File)
-		if value = strings.TrimSpace(string(content)); err != nil || value == "" {
+		if value = strings.TrimSpace(string(content)); value == "" {
 			return storage.Secret{}, declared.Problemf("", declared.ReasonFileNotRead, "%s cannot be read or is empty", ref.File)
 		}
 	}

@@ -12,12 +12,14 @@ var imports = map[string][]string{
 	"pkg/manifest":  {"pkg/canonical", "pkg/digest"},
 	// How long to wait before another try.
 	"pkg/backoff":   {},
-	"pkg/filewatch": {"pkg/backoff"}, // files that are edited while they are in use
+	"pkg/interrupt": {},                             // how signals end a program
+	"pkg/regular":   {},                             // regular files, and nothing that hangs in their place
+	"pkg/filewatch": {"pkg/backoff", "pkg/regular"}, // files that are edited while they are in use
 
 	// Storage knows no packages, no log and no registry. Drivers do not know
 	// each other; backends is the only list of them.
 	"pkg/storage":              {"pkg/digest"},
-	"pkg/storage/...":          {"pkg/backoff", "pkg/digest", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
+	"pkg/storage/...":          {"pkg/backoff", "pkg/digest", "pkg/regular", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
 	"pkg/storage/buffer":       {},
 	"pkg/storage/internal/...": {"pkg/digest", "pkg/storage", "pkg/storage/buffer"},
 	"pkg/storage/backends":     {"pkg/digest", "pkg/storage/..."},
@@ -37,7 +39,7 @@ var imports = map[string][]string{
 	// The service composes its rooms. They know core and no other room; none knows
 	// a driver, a routing table or Kubernetes.
 	"pkg/registry/service": {
-		"pkg/backoff", "pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/backoff", "pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading",
 		"pkg/registry/upload", "pkg/registry/view",
 	},
@@ -47,16 +49,18 @@ var imports = map[string][]string{
 	},
 	"pkg/registry/service/ingest": {
 		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/placement",
-		"pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/custody": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/event", "pkg/registry/headmark", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
 	},
 	"pkg/registry/service/reading": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
+	// What could not be read, or was found missing by a reader, until it is verified.
+	"pkg/registry/doubt": {"pkg/database", "pkg/digest", "pkg/registry/verify"},
 	// How far the log had come, as each backend remembers it.
 	"pkg/registry/headmark": {"pkg/database", "pkg/eventlog", "pkg/registry/view"},
 	// How bytes leave. It knows the sessions' tables, and not who decides.
@@ -73,7 +77,7 @@ var imports = map[string][]string{
 
 	// Who may do what. The registry knows nothing of it: it is guarded.
 	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
-	"pkg/access/...": {"pkg/access", "pkg/backoff", "pkg/filewatch", "pkg/routing", "pkg/storage"},
+	"pkg/access/...": {"pkg/access", "pkg/backoff", "pkg/filewatch", "pkg/regular", "pkg/routing", "pkg/storage"},
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
@@ -88,10 +92,10 @@ var imports = map[string][]string{
 	// Declarations and their statuses are pure: no I/O, and no library that does
 	// any.
 	"config/crd":           {},
-	"controllers/declared": {"api/v1alpha1", "config/crd", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
+	"controllers/declared": {"api/v1alpha1", "config/crd", "pkg/regular", "pkg/storage", "pkg/storage/backends", "pkg/storage/local", "pkg/storage/s3"},
 	"controllers/status":   {"api/v1alpha1", "controllers/declared", "pkg/registry/placement", "pkg/registry/registrar", "pkg/routing", "pkg/storage"},
 	"controllers/observe": {
-		"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/backoff", "pkg/registry/registrar",
+		"api/v1alpha1", "controllers/declared", "controllers/status", "pkg/backoff", "pkg/registry/registrar", "pkg/regular",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/buffer", "pkg/storage/probe",
 	},
 	"controllers/observe/observetest": {"pkg/registry/registrar", "pkg/storage"},
@@ -104,8 +108,8 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/manifest", "pkg/registry",
-		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify",
+		"pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/interrupt", "pkg/manifest", "pkg/registry",
+		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/regular",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
 

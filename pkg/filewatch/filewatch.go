@@ -10,10 +10,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/backoff"
+	"github.com/coulomb/artifact-store/pkg/regular"
 )
 
 const (
@@ -88,11 +88,7 @@ func (f *Files) look() (all fingerprint) {
 }
 
 func contentOf(path string) (content fingerprint, err error) {
-	// Opening a pipe would wait for a writer.
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return content, err
-	}
-	file, err := os.Open(path) //nolint:gosec // the operator's
+	file, err := regular.Open(path)
 	if err != nil {
 		return content, err
 	}

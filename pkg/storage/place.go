@@ -34,6 +34,7 @@ const (
 	ReasonClassRefused      = "StorageClassRefused"
 	ReasonSSERefused        = "EncryptionRefused"
 	ReasonNotFound          = "NotFound"
+	ReasonNotAFile          = "NotAFile" // a named pipe, folder or device is in the place of an object
 	ReasonMismatch          = "Mismatch"
 	ReasonCancelled         = "Cancelled"
 	ReasonUnknown           = "Unknown"

@@ -17,14 +17,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"sync/atomic"
 
 	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/filewatch"
+	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -77,7 +76,7 @@ func (f *File) Run(ctx context.Context) {
 }
 
 func (f *File) take() error {
-	content, err := read(f.path)
+	content, err := regular.Read(f.path, maxFile)
 	if err != nil {
 		return err
 	}
@@ -89,19 +88,6 @@ func (f *File) take() error {
 		f.logger.Info("token file loaded", "file", f.path, "tokens", len(t.byHash))
 	}
 	return nil
-}
-
-func read(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // opened for reading only
-	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err == nil && len(content) > maxFile {
-		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
-	}
-	return content, err
 }
 
 // Authenticate implements access.Authenticator. It compares only hashes, so

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,5 +229,17 @@ func TestTakesEditsUp(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "rights"); n != 1 {
 		t.Errorf("the bad edit was logged %d times", n)
+	}
+}
+
+// TestPipe: a named pipe in the place of the file is refused, and nothing waits for it.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "tokens")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(pipe, slog.New(slog.DiscardHandler)); err == nil || err.Error() != pipe+" is a named pipe, not a regular file" {
+		t.Errorf("%v", err)
 	}
 }

@@ -105,11 +105,18 @@ func Open(ctx context.Context, c Config, pool *buffer.Pool) (storage.Backend, er
 }
 
 // ForProbe returns the backend that c.ForProbe describes, where store is the
-// backend of c. It uses the connections of store, if any, and must be closed before
-// store; pool is its own.
+// backend of c. It uses the connections or open folders of store, if any, and must be
+// closed before store; pool is its own.
 func ForProbe(ctx context.Context, store storage.Backend, c Config, pool *buffer.Pool) (storage.Backend, error) {
-	if bucket, is := store.(*s3.Backend); is {
-		return bucket.ForProbe(pool), nil
+	switch store := store.(type) {
+	case *s3.Backend:
+		return store.ForProbe(pool), nil
+	case *local.Backend:
+		probing, err := store.ForProbe(pool)
+		if err != nil {
+			return nil, err
+		}
+		return probing, nil
 	}
 	return Open(ctx, c.ForProbe(), pool)
 }

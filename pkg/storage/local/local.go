@@ -35,8 +35,10 @@ const (
 // Backend is a folder as a storage.Backend.
 type Backend struct {
 	config  Config
-	root    *os.Root
-	staging *os.Root // open, so that temporary files need no resolving of the folder
+	place   *os.Root // the folder of Config.Path
+	root    *os.Root // where keys begin: the same folder, but for a probe
+	staging *os.Root // the place's; open, so that temporary files need no resolving of the folder
+	shared  bool     // place and staging belong to another Backend
 	known   folders
 	buffers *buffer.Pool  // small ones
 	syncs   chan struct{} // syncsAtOnce
@@ -58,35 +60,61 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 			return nil, placeError("create the folder", config.Path, err)
 		}
 	}
-	root, err := os.OpenRoot(config.Path)
+	place, err := openFolder(config.Path)
 	if err != nil {
-		// OpenRoot does not return ENOTDIR.
-		if info, statErr := os.Stat(config.Path); statErr == nil && !info.IsDir() {
-			err = errNotFolder
-		}
 		return nil, placeError("open the folder", config.Path, err)
 	}
-	if config.below != "" {
-		outer := root
-		root, err = enter(outer, filepath.ToSlash(config.below))
-		outer.Close() //nolint:errcheck // opened for reading only
-		if err != nil {
-			return nil, placeError("open the folder", config.Place(), err)
-		}
+	b := &Backend{config: config, place: place, buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}
+	if b.root, err = enter(place, filepath.ToSlash(filepath.Join(".", config.below))); err != nil {
+		b.Close() //nolint:errcheck // opened for reading only
+		return nil, placeError("open the folder", config.Place(), err)
 	}
-	staging, err := enter(root, storage.StagingPrefix)
-	if err != nil {
-		root.Close() //nolint:errcheck // opened for reading only
-		return nil, placeError("open the staging folder", config.Place(), err)
+	if b.staging, err = enter(place, storage.StagingPrefix); err != nil {
+		b.Close() //nolint:errcheck // opened for reading only
+		return nil, placeError("open the staging folder in", config.Path, err)
 	}
-	b := &Backend{config: config, root: root, staging: staging, buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
 }
 
+// ForProbe returns the backend that Config.ForProbe describes. It uses the open
+// folders of b, since what hinders the blobs of b must hinder a probe, and must be
+// closed before b.
+func (b *Backend) ForProbe(pool *buffer.Pool) (*Backend, error) {
+	config := b.config.ForProbe()
+	root, err := enter(b.place, filepath.ToSlash(config.below))
+	if err != nil {
+		return nil, placeError("open the folder", config.Place(), err)
+	}
+	return &Backend{config: config, place: b.place, root: root, staging: b.staging, shared: true,
+		buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}, nil
+}
+
+// openFolder looks first what is there: opening a named pipe waits for a writer.
+func openFolder(path string) (*os.Root, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = errNotFolder
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(path)
+}
+
 // Close closes the folder.
 func (b *Backend) Close() error {
-	return errors.Join(b.staging.Close(), b.root.Close())
+	open := []*os.Root{b.root, b.staging, b.place}
+	if b.shared {
+		open = open[:1]
+	}
+	var errs []error
+	for _, root := range open {
+		if root != nil { // Open may have failed before
+			errs = append(errs, root.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Health compares the folder at the path with the opened one: an unmounted volume
@@ -126,10 +154,21 @@ func (b *Backend) removeLeftovers(before time.Time) {
 
 // enter opens a folder below root, and creates it durably if it is missing.
 func enter(root *os.Root, name string) (*os.Root, error) {
+	if name == "." {
+		return root.OpenRoot(name)
+	}
 	for at := range segments(name) {
 		if err := makeFolder(root, at); err != nil {
 			return nil, err
 		}
+	}
+	// As in openFolder.
+	info, err := root.Stat(name)
+	if err == nil && !info.IsDir() {
+		err = errNotFolder
+	}
+	if err != nil {
+		return nil, err
 	}
 	return root.OpenRoot(name)
 }

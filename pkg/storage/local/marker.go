@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -24,7 +25,10 @@ func (b *Backend) readSmall(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	file, err := b.root.Open(key)
+	file, _, err := regular.OpenIn(b.root, key)
+	if kind := (*regular.KindError)(nil); errors.As(err, &kind) {
+		return nil, b.notAFile(nil, key, kind) // not ErrNotFound: no marker can be created there
+	}
 	if err != nil {
 		return nil, b.readError("open", key, err)
 	}
@@ -44,7 +48,7 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 		return nil, err
 	}
 	defer staged.discard()
-	err = b.root.Link(path.Join(storage.StagingPrefix, staged.name), storage.MarkerKey)
+	err = b.place.Link(path.Join(storage.StagingPrefix, staged.name), b.inPlace(storage.MarkerKey))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, placeError("store "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
@@ -64,10 +68,9 @@ func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) (kept bool, er
 		return false, err
 	}
 	defer staged.discard()
-	if err := b.root.Rename(path.Join(storage.StagingPrefix, staged.name), storage.HeadMarkKey); err != nil {
+	if err := b.move(staged, storage.HeadMarkKey); err != nil {
 		return false, placeError("store "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
-	staged.gone = true
 	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
 		return false, placeError("sync "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
@@ -86,7 +89,7 @@ func (b *Backend) stageSmall(content []byte) (*staged, error) {
 	}
 	if err := file.file.Sync(); err != nil {
 		file.discard()
-		return nil, placeError("sync a file in staging in", b.config.Place(), err)
+		return nil, placeError("sync a file in staging in", b.config.Path, err)
 	}
 	return file, nil
 }

@@ -14,11 +14,25 @@ import (
 var _ storage.Cleaner = (*Backend)(nil)
 
 // Now implements storage.Cleaner by the time of a new file: on a network file
-// system that is the server's clock.
+// system that is the server's clock. If the place has no room for one, it is the
+// time at which a file was last created or removed in staging: earlier than now, so
+// that objects seem younger than they are and none is removed too soon.
 func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
 	}
+	now, err := b.timeOfNew()
+	if !errors.Is(err, storage.ErrFull) {
+		return now, err
+	}
+	info, err := b.staging.Stat(".")
+	if err != nil {
+		return time.Time{}, placeError("stat the staging folder in", b.config.Path, err)
+	}
+	return info.ModTime(), nil
+}
+
+func (b *Backend) timeOfNew() (time.Time, error) {
 	staged, err := b.stage()
 	if err != nil {
 		return time.Time{}, err
@@ -29,7 +43,7 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	}
 	info, err := staged.file.Stat()
 	if err != nil {
-		return time.Time{}, placeError("stat a file in staging in", b.config.Place(), err)
+		return time.Time{}, placeError("stat a file in staging in", b.config.Path, err)
 	}
 	return info.ModTime(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -122,14 +123,43 @@ func (b *Backend) stage() (*staged, error) {
 	// os.Root refuses to follow a link in the last element when O_EXCL is set.
 	file, err := b.staging.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, blobMode)
 	if err != nil {
-		return nil, placeError("create a file in staging in", b.config.Place(), err)
+		return nil, placeError("create a file in staging in", b.config.Path, err)
 	}
 	return &staged{name: name, file: file, root: b.staging}, nil
 }
 
 func (s *staged) write(p []byte, b *Backend) error {
 	_, err := s.file.Write(p)
-	return placeError("write to staging in", b.config.Place(), err)
+	return placeError("write to staging in", b.config.Path, err)
+}
+
+// checkTop fails unless new folders can be made where blobs are. A probe's object is
+// elsewhere, and a probe that succeeds must mean that a blob can be stored.
+func (b *Backend) checkTop() error {
+	top := string(digest.SHA256)
+	if _, err := b.place.Lstat(top); errors.Is(err, fs.ErrNotExist) {
+		top = "." // the first blob creates it
+	}
+	var random [16]byte
+	rand.Read(random[:]) //nolint:errcheck // never fails, by its contract
+	folder := path.Join(top, "probe-"+hex.EncodeToString(random[:]))
+	err := b.place.Mkdir(folder, dirMode)
+	if err == nil {
+		err = b.place.Remove(folder)
+	}
+	return placeError("create a folder in "+top+" in", b.config.Path, err)
+}
+
+// move gives a staged file its final name.
+func (b *Backend) move(s *staged, key string) error {
+	err := b.place.Rename(path.Join(storage.StagingPrefix, s.name), b.inPlace(key))
+	s.gone = s.gone || err == nil
+	return err
+}
+
+// inPlace returns the name of a key below place.
+func (b *Backend) inPlace(key string) string {
+	return path.Join(filepath.ToSlash(b.config.below), key)
 }
 
 // discard closes the file and removes it unless it has its final name.
@@ -152,17 +182,21 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 		return storage.Info{}, err
 	}
 	if err := s.file.Sync(); err != nil {
-		return storage.Info{}, placeError("sync a file in staging in", b.config.Place(), err)
+		return storage.Info{}, placeError("sync a file in staging in", b.config.Path, err)
 	}
 	info, err := s.file.Stat()
 	if err != nil {
-		return storage.Info{}, placeError("stat a file in staging in", b.config.Place(), err)
+		return storage.Info{}, placeError("stat a file in staging in", b.config.Path, err)
 	}
 	key := storage.Key(got.SHA256)
-	from := path.Join(storage.StagingPrefix, s.name)
+	if b.config.below != "" {
+		if err := b.checkTop(); err != nil {
+			return storage.Info{}, err
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		if err = b.known.ensure(b.root, got.SHA256); err == nil {
-			err = b.root.Rename(from, key)
+			err = b.move(s, key)
 		}
 		if attempt == 1 && errors.Is(err, fs.ErrNotExist) {
 			b.known.forget(got.SHA256)
@@ -173,7 +207,6 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 	if err != nil {
 		return storage.Info{}, placeError("store "+key+" in", b.config.Place(), err)
 	}
-	s.gone = true
 	if err := syncFolder(b.root, path.Dir(key)); err != nil {
 		return storage.Info{}, placeError("sync "+key+" in", b.config.Place(), err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -21,39 +22,32 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 		return nil, storage.Info{}, err
 	}
 	key := storage.Key(name)
-	file, err := b.root.Open(key)
+	file, stat, err := regular.OpenIn(b.root, key)
 	if err != nil {
 		return nil, storage.Info{}, b.readError("open", key, err)
 	}
-	r, info, err := newReader(file, name, rng)
+	r, err := newReader(file, stat.Size(), rng)
 	if err != nil {
 		file.Close() //nolint:errcheck // opened for reading only
 		return nil, storage.Info{}, b.readError("read", key, err)
 	}
-	return r, info, nil
+	return r, infoOf(name, stat), nil
 }
 
-func newReader(file *os.File, name digest.Digest, rng *storage.Range) (*reader, storage.Info, error) {
-	stat, err := file.Stat()
-	if err != nil {
-		return nil, storage.Info{}, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, storage.Info{}, fs.ErrNotExist
-	}
-	all := storage.Range{Length: stat.Size()}
+func newReader(file *os.File, size int64, rng *storage.Range) (*reader, error) {
+	all := storage.Range{Length: size}
 	if rng == nil {
 		rng = &all
 	}
-	if err := rng.Within(stat.Size()); err != nil {
-		return nil, storage.Info{}, err
+	if err := rng.Within(size); err != nil {
+		return nil, err
 	}
 	if rng.Offset > 0 {
 		if _, err := file.Seek(rng.Offset, io.SeekStart); err != nil {
-			return nil, storage.Info{}, err
+			return nil, err
 		}
 	}
-	return &reader{file: file, rest: io.LimitedReader{R: file, N: rng.Length}}, infoOf(name, stat), nil
+	return &reader{file: file, rest: io.LimitedReader{R: file, N: rng.Length}}, nil
 }
 
 // Head implements storage.Store.
@@ -64,7 +58,7 @@ func (b *Backend) Head(ctx context.Context, name digest.Digest) (storage.Info, e
 	key := storage.Key(name)
 	stat, err := b.root.Stat(key)
 	if err == nil && !stat.Mode().IsRegular() {
-		err = fs.ErrNotExist
+		err = &regular.KindError{Name: key, Kind: regular.KindOf(stat.Mode())}
 	}
 	if err != nil {
 		return storage.Info{}, b.readError("stat", key, err)
@@ -131,7 +125,10 @@ func infoOf(name digest.Digest, stat fs.FileInfo) storage.Info {
 
 // readError distinguishes a missing blob, the usual case, from faults of the place.
 func (b *Backend) readError(attempt, key string, err error) error {
+	var kind *regular.KindError
 	switch {
+	case errors.As(err, &kind):
+		return b.notAFile(storage.ErrNotFound, key, kind)
 	case errors.Is(err, storage.ErrRange):
 		return fmt.Errorf("%s: %w", key, err)
 	case errors.Is(err, fs.ErrNotExist):
@@ -141,6 +138,12 @@ func (b *Backend) readError(attempt, key string, err error) error {
 		return fmt.Errorf("%s: %w", key, storage.ErrNotFound)
 	}
 	return placeError(attempt+" "+key+" in", b.config.Place(), err)
+}
+
+// notAFile is the error for what is in the place of a file.
+func (b *Backend) notAFile(sentinel error, key string, kind *regular.KindError) error {
+	return &storage.PlaceError{Kind: sentinel, Reason: storage.ReasonNotAFile,
+		Message: fmt.Sprintf("%s in %s is a %s, not a file", key, b.config.Place(), kind.Kind)}
 }
 
 // reader returns exactly the bytes of the range, or an error.

@@ -1,0 +1,102 @@
+package regular_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/regular"
+)
+
+// folder has one of each kind.
+func folder(t *testing.T) string {
+	t.Helper()
+	in := t.TempDir()
+	at := func(name string) string { return filepath.Join(in, name) }
+	socket, err := net.Listen("unix", at("socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() }) //nolint:errcheck // a test's
+	for _, err := range []error{
+		os.WriteFile(at("file"), []byte("content"), 0o600), os.Symlink("file", at("link")),
+		syscall.Mkfifo(at("pipe"), 0o600), os.Symlink("pipe", at("link to a pipe")), os.Mkdir(at("folder"), 0o700),
+		os.Symlink("nothing", at("dangling")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return in
+}
+
+// within fails the test where do hangs.
+func within(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s hangs", what)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	in := folder(t)
+	root, err := os.OpenRoot(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close() //nolint:errcheck // a test's
+	for name, kind := range map[string]string{
+		"file": "", "link": "", "pipe": "named pipe", "link to a pipe": "named pipe", "folder": "folder", "socket": "socket",
+	} {
+		for way, open := range map[string]func() (*os.File, error){
+			filepath.Join(in, name): func() (*os.File, error) { return regular.Open(filepath.Join(in, name)) },
+			name:                    func() (*os.File, error) { file, _, err := regular.OpenIn(root, name); return file, err },
+		} {
+			within(t, "opening the "+kind+" "+way, func() {
+				file, err := open()
+				var wrong *regular.KindError
+				switch {
+				case kind == "" && err != nil, kind != "" && (!errors.As(err, &wrong) || *wrong != regular.KindError{Name: way, Kind: kind}):
+					t.Errorf("%s: %v, want %q", way, err, kind)
+				case err == nil:
+					if content, err := io.ReadAll(file); string(content) != "content" || err != nil {
+						t.Errorf("%s: %q, %v", way, content, err)
+					}
+					file.Close() //nolint:errcheck // a test's
+				}
+			})
+		}
+	}
+	if _, err := regular.Open(filepath.Join(in, "dangling")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("dangling: %v", err)
+	}
+	if _, err := regular.Open("/dev/zero"); err == nil || err.Error() != "/dev/zero is a device, not a regular file" {
+		t.Errorf("a device: %v", err)
+	}
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	in := folder(t)
+	if content, err := regular.Read(filepath.Join(in, "file"), 7); string(content) != "content" || err != nil {
+		t.Errorf("%q, %v", content, err)
+	}
+	if _, err := regular.Read(filepath.Join(in, "file"), 6); err == nil {
+		t.Error("read more than it may")
+	}
+	within(t, "reading a pipe", func() {
+		if _, err := regular.Read(filepath.Join(in, "pipe"), 6); err == nil {
+			t.Error("read a pipe")
+		}
+	})
+}

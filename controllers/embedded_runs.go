@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -125,7 +126,7 @@ func (e *Embedded) logVerification(before, after *v1alpha1.StorageBackend) {
 			continue
 		}
 		level := slog.LevelInfo
-		if is.Status == metav1.ConditionFalse || is.Reason == status.ReasonLastRunFailed || is.Reason == status.ReasonVerificationOverdue {
+		if is.Status == metav1.ConditionFalse || slices.Contains([]string{status.ReasonLastRunFailed, status.ReasonVerificationOverdue, status.ReasonUnreadable}, is.Reason) {
 			level = slog.LevelWarn
 		}
 		e.Logger.Log(context.Background(), level, "verification", "backend", after.Name, "condition", kind, "status", string(is.Status), "reason", is.Reason, "message", is.Message)

@@ -18,7 +18,7 @@ func verifier(service *service.Service, logger *slog.Logger) controllers.Verify 
 	return func(ctx context.Context, backend string, run declared.Verification) error {
 		report, err := service.VerifyBackend(ctx, backend, verifyOptions(run), nil)
 		level := slog.LevelInfo
-		if err != nil || report.Corrupt+report.Missing > 0 {
+		if err != nil || report.Corrupt+report.Missing+report.Unreachable > 0 {
 			level = slog.LevelWarn
 		}
 		logger.Log(ctx, level, "a verification ended", "backend", backend, "objects", report.Objects, "checked", report.CheckedObjects, "verified", report.Verified,

@@ -89,6 +89,8 @@ func (m *Metrics) state(name string, settled status.Observation) {
 		m.located.WithLabelValues(name, "corrupt").Set(float64(f.Corrupt))
 		m.located.WithLabelValues(name, "missing").Set(float64(f.Missing))
 		m.located.WithLabelValues(name, "abandoned").Set(float64(f.Abandoned))
+		m.located.WithLabelValues(name, "unreadable").Set(float64(f.Unreadable))
+		m.located.WithLabelValues(name, "suspect").Set(float64(f.Suspect))
 		since := 0.0
 		if !f.WaitingSince.IsZero() {
 			since = float64(f.WaitingSince.Unix())

@@ -20,6 +20,7 @@ const (
 	ReasonIntact                = "Intact"
 	ReasonCorrupt               = "CorruptLocations"
 	ReasonMissing               = "MissingLocations"
+	ReasonUnreadable            = "UnreadableLocations"
 	ReasonNotFindable           = "FindingsNotRead"
 	ReasonReady                 = "Ready"
 	ReasonFailedLocations       = "ReadyWithFailedLocations"

@@ -28,6 +28,12 @@ func verifiedCondition(seen Observation, scheduled *Scheduled) metav1.Condition 
 		return condition(kind, metav1.ConditionFalse, reason, fmt.Sprintf("%d locations failed: %d corrupt, %d missing", f.Failed, f.Corrupt, f.Missing))
 	case f.Live == 0:
 		return condition(kind, metav1.ConditionUnknown, ReasonNothingStored, "nothing is stored that could be verified")
+	case f.Unreadable > 0:
+		message := fmt.Sprintf("%d locations could not be read when they were last verified, so nothing is known about their bytes", f.Unreadable)
+		if Overdue(seen, scheduled) {
+			message += fmt.Sprintf("; something has not been verified for longer than %s", rounded(scheduled.Promise))
+		}
+		return condition(kind, metav1.ConditionUnknown, ReasonUnreadable, message)
 	case Overdue(seen, scheduled):
 		return condition(kind, metav1.ConditionUnknown, ReasonVerificationOverdue,
 			fmt.Sprintf("something has not been verified for longer than %s, within which spec.verification reads everything", rounded(scheduled.Promise)))

@@ -17,6 +17,11 @@ type Findings struct {
 	// Abandoned locations were given up with the backend and not verified since.
 	// They are neither live nor failed.
 	Abandoned int64 `json:"abandoned,omitempty"`
+	// Unreadable are live locations whose object could not be read when it was last
+	// tried although the place answered, Suspect those that a reader found missing
+	// or short and that are verified next.
+	Unreadable int64 `json:"unreadable,omitempty"`
+	Suspect    int64 `json:"suspect,omitempty"`
 	// OldestVerified is the time of the oldest last verification of a location;
 	// zero if a location was never verified. LastVerified is the newest.
 	OldestVerified time.Time `json:"oldestVerified,omitzero"`

@@ -14,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/headmark"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -84,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}
-	if err := errors.Join(views.Open(ctx), upload.Migrate(ctx, o.Database), custody.Migrate(ctx, o.Database), headmark.Migrate(ctx, o.Database)); err != nil {
+	if err := errors.Join(views.Open(ctx), upload.Migrate(ctx, o.Database), custody.Migrate(ctx, o.Database), headmark.Migrate(ctx, o.Database), doubt.Migrate(ctx, o.Database)); err != nil {
 		return nil, fmt.Errorf("preparing the registry's tables: %w", errors.Join(err, log.Close()))
 	}
 	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)

@@ -18,7 +18,8 @@ const (
 	MaxDuration = 10 * 365 * 24 * time.Hour
 
 	// MaxVerified and MaxFailed bound one report of findings: an event each for
-	// all that was right, and for each failure.
+	// all that was right, and for each failure. MaxFailed bounds what could not be
+	// read, too.
 	MaxVerified = 1000
 	MaxFailed   = 100
 	// MaxRun of the name of a run, in bytes; a UUID has 36.
@@ -28,11 +29,10 @@ const (
 	// MaxPage is how many locations are listed at once.
 	MaxPage = 1000
 
+	// maxUnread bounds what could not be read and waits for the end of the run.
+	maxUnread = 1000
 	// maxReportedFailures bounds a Report; the log has them all.
 	maxReportedFailures = 100
-	// maxUnreachable ends a run: a backend that does not answer is not asked a
-	// million times.
-	maxUnreachable = 20
 	// flushInterval is how long what was found right waits for more of it: what
 	// a run that is killed loses.
 	flushInterval = 30 * time.Second

@@ -48,8 +48,7 @@ type Location struct {
 	Verified time.Time `json:"verified,omitzero"`
 }
 
-// Found are what was found of some locations. What could not be read is not
-// among them.
+// Found are what was found of some locations.
 type Found struct {
 	// Run names the run that they are part of: the registry makes one event of
 	// it. "" if they are a run of their own.
@@ -66,6 +65,15 @@ type Found struct {
 	Verified []digest.Digest `json:"verified,omitempty"`
 	// Failed are at most MaxFailed.
 	Failed []FailedLocation `json:"failed,omitempty"`
+	// Unreadable are at most MaxFailed locations that could not be read although the
+	// place answered: nothing is known about their bytes, and they do not fail.
+	Unreadable []UnreadableLocation `json:"unreadable,omitempty"`
+}
+
+// UnreadableLocation is a blob that could not be read.
+type UnreadableLocation struct {
+	SHA256 digest.Digest `json:"sha256"`
+	Detail string        `json:"detail,omitempty"`
 }
 
 // FailedLocation is a blob that was found corrupt or missing in a backend. It is
@@ -92,11 +100,11 @@ type Report struct {
 	Verified       int64 `json:"verified"`
 	Corrupt        int64 `json:"corrupt"`
 	Missing        int64 `json:"missing"`
-	// Unreachable could not be read: no finding about the bytes.
+	// Unreachable could not be read: nothing is known about their bytes.
 	Unreachable int64 `json:"unreachable"`
 	// Failed lists the first 100 corrupt or missing blobs.
 	Failed []FailedLocation `json:"failed,omitempty"`
-	// Done: it read everything that it was to read, or what it could before its
+	// Done: it tried everything that it was to read, or what it could before its
 	// time limit.
 	Done bool `json:"done"`
 	// TimeLimitReached: there was more to read.
@@ -161,6 +169,7 @@ type run struct {
 	id       string
 	report   Report
 	pending  Found // not recorded yet
+	unread   Found // likewise, what could not be read
 	recorded bool  // something was
 }
 
@@ -203,12 +212,12 @@ func (r *run) all(ctx context.Context) error {
 	}
 	r.report.TimeLimitReached = limited // the channels' ends order this behind the feeder's end
 	switch {
+	case r.report.CheckedObjects > 0 || r.report.Objects == 0:
+		return nil
 	case r.report.Unreachable > 0:
-		return fmt.Errorf("%w: %d objects could not be read, so nothing is known about their bytes", storage.ErrUnreachable, r.report.Unreachable)
-	case r.report.CheckedObjects == 0 && r.report.Objects > 0:
-		return fmt.Errorf("no object was read, although there should be %d", r.report.Objects)
+		return fmt.Errorf("%w: none of %d objects could be read", storage.ErrUnreachable, r.report.Unreachable)
 	}
-	return nil
+	return fmt.Errorf("no object was read, although there should be %d", r.report.Objects)
 }
 
 // feed gives out what the plan takes, until the time limit.
@@ -284,83 +293,6 @@ func (r *run) collect(ctx context.Context, cancel context.CancelCauseFunc, resul
 			cancel(err)
 		}
 	}
-}
-
-func (r *run) found(ctx context.Context, result outcome) error {
-	if result.Finding == Unreachable {
-		if r.Unread != nil {
-			r.Unread(result.Result)
-		}
-		if r.report.Unreachable++; r.report.Unreachable >= maxUnreachable {
-			return fmt.Errorf("%w: %d objects could not be read, the last because: %s", storage.ErrUnreachable, r.report.Unreachable, result.Detail)
-		}
-		return nil
-	}
-	if result.Finding != Intact {
-		if err := r.Same(ctx); err != nil {
-			return err
-		}
-	}
-	r.report.CheckedObjects++
-	r.report.CheckedBytes += result.Size
-	defer r.tell()
-	none := len(r.pending.Verified)+len(r.pending.Failed) == 0
-	if none || result.position < r.pending.Position {
-		r.pending.Position = result.position
-	}
-	if none || result.asOf.Before(r.pending.AsOf) {
-		r.pending.AsOf = result.asOf
-	}
-	switch result.Finding {
-	case Intact:
-		r.report.Verified++
-		r.pending.Verified = append(r.pending.Verified, result.Digests.SHA256)
-		if len(r.pending.Verified) < MaxVerified {
-			return nil
-		}
-	case Missing:
-		r.report.Missing++
-		r.failed(result)
-	default:
-		r.report.Corrupt++
-		r.failed(result)
-	}
-	return r.flush(ctx)
-}
-
-func (r *run) failed(result outcome) {
-	failure := FailedLocation{SHA256: result.Digests.SHA256, Reason: string(result.Finding), Detail: result.Detail}
-	r.pending.Failed = append(r.pending.Failed, failure)
-	if len(r.report.Failed) < maxReportedFailures {
-		r.report.Failed = append(r.report.Failed, failure)
-	}
-}
-
-// flush records what was found. What could not be recorded is tried once more
-// at the end; the next run finds it again.
-func (r *run) flush(ctx context.Context) error {
-	if len(r.pending.Verified)+len(r.pending.Failed) == 0 {
-		return nil
-	}
-	r.pending.Run = r.id
-	if err := r.Ledger.Record(ctx, r.pending); err != nil {
-		return fmt.Errorf("record what was found: %w", err)
-	}
-	r.pending, r.recorded = Found{}, true
-	return nil
-}
-
-// end records the last of what was found, and that it is the last.
-func (r *run) end(ctx context.Context) error {
-	if len(r.pending.Verified)+len(r.pending.Failed) > 0 {
-		r.pending.End = true
-		return r.flush(ctx)
-	}
-	if r.recorded {
-		// All findings are recorded. If this is not, the registry ends the run by itself.
-		_ = r.Ledger.Record(ctx, Found{Run: r.id, End: true})
-	}
-	return nil
 }
 
 func (r *run) tell() {

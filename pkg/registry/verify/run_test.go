@@ -59,7 +59,7 @@ func (l *ledger) Record(ctx context.Context, found verify.Found) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	l.recorded = append(l.recorded, verify.Found{Position: found.Position, Verified: slices.Clone(found.Verified), Failed: slices.Clone(found.Failed)})
+	l.recorded = append(l.recorded, verify.Found{Position: found.Position, Verified: slices.Clone(found.Verified), Failed: slices.Clone(found.Failed), Unreadable: slices.Clone(found.Unreadable)})
 	return nil
 }
 
@@ -144,7 +144,7 @@ func TestRunTellsFindingsApart(t *testing.T) {
 	}}
 	var unread []verify.Result
 	report, err := verify.Run(t.Context(), verify.Task{Ledger: l, Source: source, Same: same, Unread: func(r verify.Result) { unread = append(unread, r) }})
-	if !errors.Is(err, storage.ErrUnreachable) || report.Done || report.Verified != 27 || report.Missing != 1 || report.Corrupt != 1 || report.Unreachable != 1 || report.CheckedObjects != 29 {
+	if err != nil || !report.Done || report.Verified != 27 || report.Missing != 1 || report.Corrupt != 1 || report.Unreachable != 1 || report.CheckedObjects != 29 {
 		t.Errorf("%+v, %v", report, err)
 	}
 	failed := map[digest.Digest]string{}
@@ -189,9 +189,52 @@ func TestRunEndsWhenThePlaceIsAway(t *testing.T) {
 	t.Parallel()
 	l, store := world(t, 1000)
 	source := &failing{Source: store, get: func(digest.Digest) (io.ReadCloser, error) { return nil, storage.ErrUnreachable }}
+	asked := 0
+	away := func(context.Context) error {
+		if asked++; asked > 1 { // it answered when the run began
+			return storage.ErrUnreachable
+		}
+		return nil
+	}
+	report, err := verify.Run(t.Context(), verify.Task{Ledger: l, Source: source, Same: away})
+	if !errors.Is(err, storage.ErrUnreachable) || report.Done || report.Unreachable != 0 || report.CheckedObjects != 0 || len(l.recorded) > 0 || asked > 2 {
+		t.Errorf("%+v, %v, recorded %v, asked %d times", report, err, l.recorded, asked)
+	}
+}
+
+// What cannot be read in a place that answers does not keep the run from the rest.
+func TestRunGoesOnPastWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	l, store := world(t, 301)
+	unreadable := map[digest.Digest]bool{}
+	for _, location := range l.all[:100] {
+		unreadable[location.Digests.SHA256] = true
+	}
+	corrupt := l.all[300].Digests.SHA256
+	long := strings.Repeat("ö", verify.MaxDetail)
+	source := &failing{Source: store, get: func(name digest.Digest) (io.ReadCloser, error) {
+		switch {
+		case unreadable[name]:
+			return nil, errors.New(long)
+		case name == corrupt:
+			return io.NopCloser(strings.NewReader("content XXX")), nil
+		}
+		return nil, nil
+	}}
 	report, err := verify.Run(t.Context(), verify.Task{Ledger: l, Source: source, Same: same})
-	if !errors.Is(err, storage.ErrUnreachable) || report.Done || report.Unreachable != 20 || report.CheckedObjects != 0 || len(l.recorded) > 0 {
-		t.Errorf("%+v, %v, recorded %v", report, err, l.recorded)
+	if err != nil || !report.Done || report.Unreachable != 100 || report.Corrupt != 1 || report.Verified != 200 || l.verified() != 200 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	for _, found := range l.recorded {
+		for _, u := range found.Unreadable {
+			if !unreadable[u.SHA256] || len(u.Detail) > verify.MaxDetail || !strings.HasPrefix(long, u.Detail) || u.Detail == "" {
+				t.Errorf("recorded %+v", u)
+			}
+			delete(unreadable, u.SHA256)
+		}
+	}
+	if len(unreadable) > 0 {
+		t.Errorf("%d were not recorded", len(unreadable))
 	}
 }
 

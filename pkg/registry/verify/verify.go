@@ -20,10 +20,10 @@ type Finding string
 
 // The findings.
 const (
-	Intact      Finding = "intact"
-	Corrupt     Finding = "corrupt"
-	Missing     Finding = "missing"
-	Unreachable Finding = "unreachable"
+	Intact     Finding = "intact"
+	Corrupt    Finding = "corrupt"
+	Missing    Finding = "missing"
+	Unreadable Finding = "unreadable"
 )
 
 // Source opens blobs: what reading needs of a storage.Store.
@@ -85,9 +85,12 @@ func readOnce(ctx context.Context, source Source, want Want, limiter *rate.Limit
 }
 
 func (r Result) unread(err error) Result {
-	r.Finding, r.Detail = Unreachable, err.Error()
+	r.Finding, r.Detail = Unreadable, err.Error()
 	if errors.Is(err, storage.ErrNotFound) {
-		r.Finding, r.Detail = Missing, "the backend has no such object"
+		r.Finding = Missing
+		if storage.ReasonOf(err) != storage.ReasonNotAFile { // which says what is there instead
+			r.Detail = "the backend has no such object"
+		}
 	}
 	return r
 }

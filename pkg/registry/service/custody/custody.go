@@ -16,9 +16,8 @@ type Keeper struct {
 	core *core.Core
 	age  time.Duration // of orphans that are swept
 
-	verifying sync.Map // backend id -> struct{}, of runs in this process
-	sweeping  sync.Map // likewise
-	kept      sync.Map // backend id -> struct{}, where each head mark that is written stays
+	sweeping sync.Map // backend id -> struct{}, of runs in this process
+	kept     sync.Map // backend id -> struct{}, where each head mark that is written stays
 }
 
 var (

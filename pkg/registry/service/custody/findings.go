@@ -144,6 +144,9 @@ func (k *Keeper) RecordFindings(ctx context.Context, nameOrID string, found regi
 		if err := k.observe(ctx, tx, backend.ID, news.holding, head, len(payloads) > 0); err != nil {
 			return nil, err
 		}
+		if err := k.settle(ctx, tx, backend.ID, news, head.Position); err != nil {
+			return nil, err
+		}
 		return event.NewAll(registry.ActorOf(ctx), payloads)
 	})
 	if err != nil {
@@ -180,6 +183,13 @@ type news struct {
 	corrupt  int64
 	missing  int64
 	failed   []verify.FailedLocation // which the log does not say yet
+	// unreadable locations stay what they are, and become the last to be read again.
+	unreadable []unreadable
+}
+
+type unreadable struct {
+	verify.UnreadableLocation
+	verified time.Time // when something was last found of the bytes
 }
 
 // judge leaves out findings that no longer hold: bytes that were stored after the
@@ -220,17 +230,24 @@ func judge(found registry.VerifyFindings, standings map[digest.Digest]view.Stand
 			n.failed = append(n.failed, f)
 		}
 	}
+	for i, u := range found.Unreadable {
+		if standing, holding := holds("unreadable", i, u.SHA256); holding {
+			n.unreadable = append(n.unreadable, unreadable{u, standing.CheckedAt})
+		}
+	}
 	return n, err
 }
 
 // validateFindings checks what can be checked without the log, and lists the digests.
 func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
-	switch n, m := len(found.Verified), len(found.Failed); {
+	switch n, m, u := len(found.Verified), len(found.Failed), len(found.Unreadable); {
 	case n > verify.MaxVerified:
 		return nil, registry.Invalid("verified", "must be at most %d, are %d", verify.MaxVerified, n)
 	case m > verify.MaxFailed:
 		return nil, registry.Invalid("failed", "must be at most %d, are %d", verify.MaxFailed, m)
-	case n+m == 0 && !(found.End && found.Run != ""):
+	case u > verify.MaxFailed:
+		return nil, registry.Invalid("unreadable", "must be at most %d, are %d", verify.MaxFailed, u)
+	case n+m+u == 0 && !(found.End && found.Run != ""):
 		return nil, registry.Invalid("verified", "must not be empty if failed is empty")
 	case len(found.Run) > verify.MaxRun || !utf8.ValidString(found.Run) || strings.ContainsRune(found.Run, 0):
 		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8", verify.MaxRun)
@@ -263,9 +280,25 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 		if f.Reason != event.ReasonCorrupt && f.Reason != event.ReasonMissing {
 			return nil, registry.Invalid(field+".reason", "%.40q must be %s or %s", f.Reason, event.ReasonCorrupt, event.ReasonMissing)
 		}
-		if len(f.Detail) > verify.MaxDetail || !utf8.ValidString(f.Detail) {
-			return nil, registry.Invalid(field+".detail", "must be at most %d bytes of UTF-8", verify.MaxDetail)
+		if err := validateDetail(field, f.Detail); err != nil {
+			return nil, err
+		}
+	}
+	for i, u := range found.Unreadable {
+		field := fmt.Sprintf("unreadable[%d]", i)
+		if err := add(field+".sha256", u.SHA256); err != nil {
+			return nil, err
+		}
+		if err := validateDetail(field, u.Detail); err != nil {
+			return nil, err
 		}
 	}
 	return digests, nil
+}
+
+func validateDetail(field, detail string) error {
+	if len(detail) > verify.MaxDetail || !utf8.ValidString(detail) || strings.ContainsRune(detail, 0) {
+		return registry.Invalid(field+".detail", "must be at most %d bytes of UTF-8", verify.MaxDetail)
+	}
+	return nil
 }

@@ -106,7 +106,9 @@ func (k *Keeper) mayRemove(ctx context.Context, b placement.Backend, store stora
 		every = registrar.CompareOnly
 	}
 	owner := registrar.Owner{LogID: k.core.LogID(), BackendID: b.ID, Name: b.Name, Place: b.Place}
-	if err := k.MarkHead(ctx, owner, store, every); err != nil {
+	// The mark is compared before it is moved, and moving it may wait: what makes room
+	// must not need any.
+	if err := k.MarkHead(ctx, owner, store, every); err != nil && !errors.Is(err, storage.ErrFull) {
 		return err
 	}
 	var (

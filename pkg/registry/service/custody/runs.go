@@ -37,7 +37,7 @@ CREATE TABLE verification_runs (
 
 // Migrate creates the tables that are missing.
 func Migrate(ctx context.Context, db *database.DB) error {
-	return db.Migrate(ctx, "verification", schema)
+	return errors.Join(db.Migrate(ctx, "verification", schema), db.Migrate(ctx, "leases", leaseSchema))
 }
 
 const (
@@ -151,19 +151,29 @@ func (r *run) remove(ctx context.Context, tx database.Tx) error {
 	return err
 }
 
-// Janitor logs runs that were interrupted, until ctx ends.
+// Janitor logs runs that were interrupted, and verifies what is in doubt, until ctx ends.
 func (k *Keeper) Janitor(ctx context.Context) {
-	ticker := time.NewTicker(silentInterval)
-	defer ticker.Stop()
+	silent, doubts := time.NewTicker(silentInterval), time.NewTicker(doubtInterval)
+	defer silent.Stop()
+	defer doubts.Stop()
+	k.endSilentRuns(ctx)
 	for {
-		if err := k.EndSilentRuns(ctx); err != nil && ctx.Err() == nil {
-			k.core.Logger.Warn("recording verifications that were interrupted", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-silent.C:
+			k.endSilentRuns(ctx)
+		case <-doubts.C:
+			if err := k.LookAtDoubts(ctx); err != nil && ctx.Err() == nil {
+				k.core.Logger.Warn("verifying what is in doubt", "error", err)
+			}
 		}
+	}
+}
+
+func (k *Keeper) endSilentRuns(ctx context.Context) {
+	if err := k.EndSilentRuns(ctx); err != nil && ctx.Err() == nil {
+		k.core.Logger.Warn("recording verifications that were interrupted", "error", err)
 	}
 }
 

@@ -18,8 +18,10 @@ const (
 	sweepPage = 500
 	// maxSweptOrphans bounds a report.
 	maxSweptOrphans = 1000
-	// maxSweepFailures ends a run: see maxUnreachable.
-	maxSweepFailures = 20
+	// maxSweepFailures ends a run: a backend that refuses deletions is not asked a
+	// million times. Some orphans that cannot be removed must not keep it from the rest;
+	// whether the place answers is checked before each batch.
+	maxSweepFailures = 1000
 )
 
 // kindBlob is a blob that the log does not name. The other kinds are those of package storage.

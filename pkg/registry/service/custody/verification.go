@@ -22,10 +22,14 @@ func (k *Keeper) VerifyBackend(ctx context.Context, nameOrID string, o registry.
 	if backend.Store == nil || backend.ID == "" {
 		return report, core.Unavailable(backend)
 	}
-	if _, running := k.verifying.LoadOrStore(backend.ID, struct{}{}); running {
+	ctx, free, err := k.lease(ctx, "verification "+backend.ID)
+	if errors.Is(err, errLeased) {
 		return report, &registry.ConflictError{Field: "backend", Message: "a verification of " + backend.Name + " is running"}
 	}
-	defer k.verifying.Delete(backend.ID)
+	if err != nil {
+		return report, err
+	}
+	defer free()
 	return verify.Run(ctx, verify.Task{
 		Ledger: registry.NewLedger(k, backend.ID), Source: backend.Store, Options: o, Report: report, Progress: progress,
 		Same: func(ctx context.Context) error { return k.core.CheckMarker(ctx, backend) },

@@ -3,12 +3,14 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -145,9 +147,13 @@ func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Sess
 			return registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with a different size or blake3", r.Digests.SHA256, r.Size)
 		}
 	}
+	doubts, err := doubt.Find(ctx, tx, slices.Collect(maps.Keys(reusable)))
+	if err != nil {
+		return err
+	}
 	blobs := make([]upload.Blob, 0, len(reusable))
-	for _, r := range reusable {
-		if slices.ContainsFunc(r.Backends, in.canRead) {
+	for sha, r := range reusable {
+		if slices.ContainsFunc(r.Backends, func(id string) bool { return in.canRead(id) && !slices.Contains(doubts[sha], id) }) {
 			blobs = append(blobs, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceReused})
 		}
 	}

@@ -62,7 +62,7 @@ func verified(f registrar.Findings) string {
 	switch {
 	case f.Failed > 0:
 		return registry.VerifiedFalse
-	case f.LastVerified.IsZero():
+	case f.LastVerified.IsZero(), f.Unreadable > 0:
 		return registry.VerifiedUnknown
 	}
 	return registry.VerifiedTrue
@@ -102,6 +102,12 @@ func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 		if b.Findings.Failed > 0 {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d locations failed verification (%d corrupt, %d missing)",
 				b.Name, b.Findings.Failed, b.Findings.Corrupt, b.Findings.Missing))
+		}
+		if n := b.Findings.Unreadable; n > 0 {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d objects could not be read when they were last verified, so nothing is known about their bytes", b.Name, n))
+		}
+		if n := b.Findings.Suspect; n > 0 {
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: a reader found %d objects missing or short; they are verified within a minute", b.Name, n))
 		}
 	}
 	var older []headmark.Row

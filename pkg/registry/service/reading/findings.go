@@ -7,6 +7,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -22,6 +23,7 @@ type when struct {
 	head       eventlog.Head
 	generation int64     // a rebuild may mend rows, and logs nothing
 	checked    time.Time // a location that is found as it was is no event
+	doubts     doubt.Counts
 }
 
 // Findings implements registrar.Registrar. Counting reads every location of the
@@ -42,11 +44,14 @@ func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, e
 		if now.checked, err = view.LastChecked(ctx, tx, id); err != nil {
 			return err
 		}
+		if now.doubts, err = doubt.Count(ctx, tx, id); err != nil {
+			return err
+		}
 		if last, found := r.counted.Load(id); found && last.(counted).when == now.when {
 			now = last.(counted)
 			return nil
 		}
-		now.findings, err = findingsTx(ctx, tx, id)
+		now.findings, err = findingsTx(ctx, tx, id, now.doubts)
 		return err
 	})
 	if err != nil {
@@ -57,26 +62,40 @@ func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, e
 	return now.findings, nil
 }
 
-func findingsTx(ctx context.Context, tx database.Tx, id string) (registrar.Findings, error) {
+func findingsTx(ctx context.Context, tx database.Tx, id string, doubts doubt.Counts) (registrar.Findings, error) {
 	f, err := view.FindFindings(ctx, tx, id)
 	if err != nil {
 		return registrar.Findings{}, err
 	}
 	answer := registrar.Findings{
 		Live: f.Live, Failed: f.Corrupt + f.Missing, Corrupt: f.Corrupt, Missing: f.Missing, Abandoned: f.Abandoned, LastVerified: f.Newest,
-		WaitingSince: f.OldestLive,
+		WaitingSince: f.OldestLive, Unreadable: doubts.Unreadable, Suspect: doubts.Suspect,
 	}
 	if f.NeverChecked == 0 {
 		answer.OldestVerified = f.Oldest
 	}
-	if f.FirstUnchecked != 0 {
-		stored, err := eventlog.TimeTx(ctx, tx, f.FirstUnchecked)
+	// What could not be read was not verified, however often it was tried.
+	waits := func(since time.Time) {
+		if !since.IsZero() && (answer.WaitingSince.IsZero() || since.Before(answer.WaitingSince)) {
+			answer.WaitingSince = since
+		}
+	}
+	waits(doubts.Verified)
+	if !doubts.Verified.IsZero() && doubts.Verified.Before(answer.OldestVerified) {
+		answer.OldestVerified = doubts.Verified
+	}
+	if doubts.FirstUnverified != 0 {
+		answer.OldestVerified = time.Time{}
+	}
+	for _, never := range []uint64{f.FirstUnchecked, doubts.FirstUnverified} {
+		if never == 0 {
+			continue
+		}
+		stored, err := eventlog.TimeTx(ctx, tx, never)
 		if err != nil {
 			return registrar.Findings{}, err
 		}
-		if answer.WaitingSince.IsZero() || stored.Before(answer.WaitingSince) {
-			answer.WaitingSince = stored
-		}
+		waits(stored)
 	}
 	if answer.Failed == 0 {
 		return answer, nil

@@ -1,0 +1,216 @@
+// Package doubt remembers the locations that are in doubt: live ones whose object
+// could not be read, or that a reader found missing or short. They are still served,
+// are not offered for reuse, and are counted until a verification settles them. The
+// rows are scratch: one that is lost is made again by the next reader or verification.
+package doubt
+
+import (
+	"context"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/verify"
+)
+
+// Reasons for a doubt.
+const (
+	// Unreadable: a verification could not read the object, although the place answered.
+	Unreadable = "unreadable"
+	// Suspect: a reader found that the object is missing, or has another size.
+	Suspect = "suspect"
+)
+
+var schema = []string{`
+CREATE TABLE doubts (
+	backend_id  TEXT   NOT NULL,
+	sha256      BYTEA  NOT NULL,
+	reason      TEXT   NOT NULL, -- unreadable or suspect
+	detail      TEXT   NOT NULL,
+	position    BIGINT NOT NULL, -- of the log: a location that changed after it is not meant
+	since_us    BIGINT NOT NULL,
+	verified_us BIGINT NOT NULL, -- when something was last found of the bytes, 0 if never
+	due_us      BIGINT NOT NULL, -- when it is read next
+	PRIMARY KEY (backend_id, sha256)
+);
+CREATE INDEX doubts_due ON doubts (due_us);
+`}
+
+// Migrate creates the table if it is missing.
+func Migrate(ctx context.Context, db *database.DB) error { return db.Migrate(ctx, "doubts", schema) }
+
+// Row is one doubt.
+type Row struct {
+	BackendID string
+	SHA256    digest.Digest
+	Reason    string
+	Detail    string
+	Position  uint64
+	Since     time.Time
+	Verified  time.Time // zero if never
+	Due       time.Time
+}
+
+// stands: the location is live, and its bytes are those that were doubted.
+const stands = `JOIN storage_locations l ON l.backend_id = d.backend_id AND l.sha256 = d.sha256 AND l.state = 'live' AND l.changed <= d.position`
+
+// Note writes doubts. One that exists keeps since when, and when the bytes were last verified.
+func Note(ctx context.Context, tx database.Tx, all []Row) error {
+	return insert(ctx, tx, all, `ON CONFLICT (backend_id, sha256) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,
+		position = excluded.position, due_us = excluded.due_us`)
+}
+
+// NoteNew writes doubts, but none that exists.
+func NoteNew(ctx context.Context, tx database.Tx, all []Row) error {
+	return insert(ctx, tx, all, `ON CONFLICT (backend_id, sha256) DO NOTHING`)
+}
+
+func insert(ctx context.Context, tx database.Tx, all []Row, suffix string) error {
+	rows := make([][]any, len(all))
+	for i, r := range all {
+		rows[i] = []any{r.BackendID, r.SHA256.Bytes(), r.Reason, r.Detail, r.Position, micros(r.Since), micros(r.Verified), micros(r.Due)}
+	}
+	_, err := database.InsertRows(ctx, tx, "doubts",
+		[]string{"backend_id", "sha256", "reason", "detail", "position", "since_us", "verified_us", "due_us"}, rows, suffix)
+	return err
+}
+
+// Forget removes the doubts about blobs of a backend.
+func Forget(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest) error {
+	for len(blobs) > 0 {
+		n := min(len(blobs), atOnce)
+		args := []any{backendID}
+		for _, d := range blobs[:n] {
+			args = append(args, d.Bytes())
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM doubts WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, n)+`)`, args...); err != nil {
+			return err
+		}
+		blobs = blobs[n:]
+	}
+	return nil
+}
+
+// ForgetPast removes doubts about locations that failed or were stored anew since.
+func ForgetPast(ctx context.Context, tx database.Tx) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM doubts WHERE NOT EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = doubts.backend_id
+		AND l.sha256 = doubts.sha256 AND l.state = 'live' AND l.changed <= doubts.position)`)
+	return err
+}
+
+// atOnce bounds the parameters of a statement.
+const atOnce = 500
+
+// Find returns the ids of the backends in which each of the blobs is in doubt.
+func Find(ctx context.Context, tx database.Tx, blobs []digest.Digest) (map[digest.Digest][]string, error) {
+	found := map[digest.Digest][]string{}
+	for len(blobs) > 0 {
+		n := min(len(blobs), atOnce)
+		args := make([]any, n)
+		for i, d := range blobs[:n] {
+			args[i] = d.Bytes()
+		}
+		if err := query(ctx, tx, func(scan func(...any) error) error {
+			var (
+				sum     []byte
+				backend string
+			)
+			if err := scan(&sum, &backend); err != nil {
+				return err
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			found[d] = append(found[d], backend)
+			return err
+		}, `SELECT d.sha256, d.backend_id FROM doubts d `+stands+` WHERE d.sha256 IN (`+database.Parameters(1, n)+`)`, args...); err != nil {
+			return nil, err
+		}
+		blobs = blobs[n:]
+	}
+	return found, nil
+}
+
+// Counts of the doubts about a backend.
+type Counts struct {
+	Unreadable, Suspect int64
+	// Verified is when that was verified which was verified longest ago, zero if
+	// none was; FirstUnverified the position of the event since which one is there
+	// that never was, 0 if there is none. Both are of those that are unreadable.
+	Verified        time.Time
+	FirstUnverified uint64
+}
+
+// Count counts the doubts about a backend.
+func Count(ctx context.Context, tx database.Tx, backendID string) (c Counts, err error) {
+	var verified int64
+	err = tx.QueryRowContext(ctx, `SELECT
+		CAST(COALESCE(SUM(CASE WHEN d.reason = 'unreadable' THEN 1 ELSE 0 END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN d.reason = 'unreadable' THEN 0 ELSE 1 END), 0) AS BIGINT),
+		COALESCE(MIN(CASE WHEN d.reason = 'unreadable' AND d.verified_us > 0 THEN d.verified_us END), 0),
+		COALESCE(MIN(CASE WHEN d.reason = 'unreadable' AND d.verified_us = 0 THEN l.changed END), 0)
+		FROM doubts d `+stands+` WHERE d.backend_id = $1`, backendID).Scan(&c.Unreadable, &c.Suspect, &verified, &c.FirstUnverified)
+	c.Verified = timeOf(verified)
+	return c, err
+}
+
+// Due is a doubt whose time has come, and what the blob should be.
+type Due struct {
+	BackendID string
+	verify.Want
+}
+
+// ListDue returns at most limit doubts that are due, the one that waits longest first.
+func ListDue(ctx context.Context, tx database.Tx, now time.Time, limit int) (due []Due, err error) {
+	err = query(ctx, tx, func(scan func(...any) error) error {
+		var (
+			d       Due
+			sha, b3 []byte
+		)
+		if err := scan(&d.BackendID, &sha, &b3, &d.Size); err != nil {
+			return err
+		}
+		var err error
+		if d.Digests.SHA256, err = digest.FromBytes(digest.SHA256, sha); err != nil {
+			return err
+		}
+		d.Digests.BLAKE3, err = digest.FromBytes(digest.BLAKE3, b3)
+		due = append(due, d)
+		return err
+	}, `SELECT d.backend_id, b.sha256, b.blake3, b.size FROM doubts d `+stands+` JOIN blobs b ON b.sha256 = d.sha256
+		WHERE d.due_us <= $1 ORDER BY d.due_us, d.sha256 LIMIT $2`, micros(now), limit)
+	return due, err
+}
+
+// Postpone sets when a doubt is due again.
+func Postpone(ctx context.Context, tx database.Tx, backendID string, blob digest.Digest, until time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE doubts SET due_us = $1 WHERE backend_id = $2 AND sha256 = $3`, micros(until), backendID, blob.Bytes())
+	return err
+}
+
+func query(ctx context.Context, tx database.Tx, each func(scan func(...any) error) error, text string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// micros and timeOf turn times into columns, in which 0 is never, and back.
+func micros(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMicro()
+}
+
+func timeOf(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

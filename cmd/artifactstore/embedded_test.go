@@ -151,12 +151,17 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 // it, behind the manager's back.
 func damage(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: damage flip|remove FOLDER SHA256")
+		ts.Fatalf("usage: damage flip|remove|pipe FOLDER SHA256")
 	}
 	hex := strings.TrimPrefix(args[2], "sha256:")
 	path := filepath.Join(ts.MkAbs(args[1]), "sha256", hex[0:2], hex[2:4], hex)
-	if args[0] == "remove" {
+	switch args[0] {
+	case "remove":
 		ts.Check(os.Remove(path))
+		return
+	case "pipe":
+		ts.Check(os.Remove(path))
+		ts.Check(syscall.Mkfifo(path, 0o600))
 		return
 	}
 	content, err := os.ReadFile(path)

@@ -106,7 +106,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
 	complete(root, "output", "table", "json", "yaml")
 	group(root)
 	root.AddCommand(
-		a.pushCommand(), a.pullCommand(), a.showCommand(), a.listCommand(),
+		a.pushCommand(), a.pullCommand(), a.showCommand(), a.listCommand(), a.damagedCommand(),
 		a.eventsCommand(), a.backendsCommand(), a.routingCommand(),
 		a.digestCommand(), a.manifestCommand(), a.storageCommand(),
 		a.viewsCommand(), a.healthCommand(), a.versionCommand(),

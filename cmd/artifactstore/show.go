@@ -36,7 +36,15 @@ func (a *app) show(ctx context.Context, args []string) error {
 	if err != nil {
 		return named(ref.String(), err)
 	}
-	return a.print(p, func(w *tabwriter.Writer) {
+	damaged, err := listDamaged(ctx, client, registry.DamageFilter{Producer: ref.Producer, Name: ref.Name, Version: ref.Version})
+	if err != nil {
+		return named(ref.String(), err)
+	}
+	shown := struct {
+		registry.Package
+		Damaged []registry.DamagedFile `json:"damaged,omitempty"`
+	}{p, damaged}
+	return a.print(shown, func(w *tabwriter.Writer) {
 		field(w, "package", p.PackageRef)
 		field(w, "manifest", fmt.Sprintf("%s (%d bytes)", p.ManifestDigest, p.ManifestSize))
 		field(w, "media type", p.MediaType)
@@ -48,6 +56,9 @@ func (a *app) show(ctx context.Context, args []string) error {
 		field(w, "position", p.Position)
 		field(w, "published", p.Published.Format(time.RFC3339))
 		field(w, "actor", p.Actor)
+		if len(damaged) > 0 {
+			field(w, "damaged", damageOf(p.PackageRef, damaged))
+		}
 		for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
 			field(w, "annotation "+key, p.Annotations[key])
 		}

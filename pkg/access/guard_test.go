@@ -201,6 +201,14 @@ func TestGuard(t *testing.T) {
 			_, err := r.ListPackages(ctx, registry.PackageFilter{Producer: "mine"})
 			return err
 		}},
+		{"ListDamaged", list, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListDamaged(ctx, registry.DamageFilter{Producer: "mine"})
+			return err
+		}},
+		{"ListDamaged of a package", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListDamaged(ctx, registry.DamageFilter{Producer: "mine", Name: pkg("mine").Name, Version: pkg("mine").Version})
+			return err
+		}},
 		{"FindFile", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
 			_, err := r.FindFile(ctx, pkg("mine"), "f0")
 			return err

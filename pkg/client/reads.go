@@ -34,6 +34,21 @@ func (c *Client) ListPackages(ctx context.Context, filter registry.PackageFilter
 	return answer, err
 }
 
+// ListDamaged implements registry.Packages.
+func (c *Client) ListDamaged(ctx context.Context, filter registry.DamageFilter) (answer registry.DamagePage, err error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "version": filter.Version, "after": filter.After} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if filter.Limit != 0 {
+		query.Set("limit", strconv.Itoa(filter.Limit))
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/damaged", query: query, repeat: true}, nil, &answer)
+	return answer, err
+}
+
 // GetPackage implements registry.Packages.
 func (c *Client) GetPackage(ctx context.Context, ref registry.PackageRef) (answer registry.Package, err error) {
 	if err := ref.Validate(); err != nil {

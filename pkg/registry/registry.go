@@ -89,6 +89,8 @@ type Packages interface {
 	GetPackage(ctx context.Context, ref PackageRef) (Package, error)
 	// GetManifest returns a manifest's canonical CBOR by its SHA-256. ErrNotFound.
 	GetManifest(ctx context.Context, name digest.Digest) ([]byte, error)
+	// ListDamaged pages through files whose blob has a location that failed or is in doubt.
+	ListDamaged(ctx context.Context, filter DamageFilter) (DamagePage, error)
 }
 
 // Blobs serves bytes.
@@ -138,7 +140,7 @@ type Verifications interface {
 	// them or as the options say, and logs what it finds. progress may be nil; it
 	// is called from one goroutine. An interrupted run returns its error and the
 	// report so far; its findings until then are kept. One run of a backend at a
-	// time in a process (a *ConflictError).
+	// time (a *ConflictError).
 	VerifyBackend(ctx context.Context, nameOrID string, o VerifyOptions, progress func(VerifyReport)) (VerifyReport, error)
 	// ListLocations pages through what should be in the backend; the location
 	// that was verified longest ago comes first. It does not access the backend.

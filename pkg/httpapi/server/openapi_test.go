@@ -43,7 +43,7 @@ func (b *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(
 // endpoints is the API of the design. A route that is added or taken away is a change of it.
 var endpoints = []string{
 	"DELETE /v1/uploads/{id}", "GET /livez", "GET /metrics", "GET /openapi.json", "GET /readyz",
-	"GET /v1/backends", "GET /v1/backends/{id}", "GET /v1/backends/{id}/locations", "GET /v1/blobs/{digest}", "GET /v1/events", "GET /v1/health", "GET /v1/manifests/{digest}",
+	"GET /v1/backends", "GET /v1/backends/{id}", "GET /v1/backends/{id}/locations", "GET /v1/blobs/{digest}", "GET /v1/damaged", "GET /v1/events", "GET /v1/health", "GET /v1/manifests/{digest}",
 	"GET /v1/packages", "GET /v1/packages/{producer}/{name}", "GET /v1/packages/{producer}/{name}/{version}",
 	"GET /v1/packages/{producer}/{name}/{version}/files/{path}", "GET /v1/uploads/{id}",
 	"HEAD /v1/blobs/{digest}", "HEAD /v1/packages/{producer}/{name}/{version}/files/{path}", "HEAD /v1/uploads/{id}/files/{path}",

@@ -114,6 +114,12 @@ type (
 		Name           string `query:"name"`
 		RetentionClass string `query:"retentionClass"`
 	}
+	listDamaged struct {
+		Page
+		Producer string `query:"producer"`
+		Name     string `query:"name" doc:"requires producer"`
+		Version  string `query:"version" doc:"requires producer and name"`
+	}
 	listVersions struct {
 		Page
 		Producer string `path:"producer"`
@@ -177,6 +183,14 @@ func (h *handler) registerOperations(api huma.API) {
 	register(h, api, operation(http.MethodGet, "/v1/packages", "listPackages", "List packages by producer, name and version", "packages", 200),
 		func(ctx context.Context, in *listPackages) (*body[registry.PackagePage], error) {
 			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, RetentionClass: in.RetentionClass, After: in.After, Limit: in.Limit})
+		})
+	register(h, api, operation(http.MethodGet, "/v1/damaged", "listDamaged", "List files of packages whose bytes are corrupt, missing or in doubt", "packages", 200),
+		func(ctx context.Context, in *listDamaged) (*body[registry.DamagePage], error) {
+			page, err := h.registry.ListDamaged(ctx, registry.DamageFilter{Producer: in.Producer, Name: in.Name, Version: in.Version, After: in.After, Limit: in.Limit})
+			if page.Damaged == nil {
+				page.Damaged = []registry.DamagedFile{}
+			}
+			return &body[registry.DamagePage]{page}, err
 		})
 	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}", "listVersions", "List the versions of a package; the list is empty if the package does not exist", "packages", 200),
 		func(ctx context.Context, in *listVersions) (*body[registry.PackagePage], error) {

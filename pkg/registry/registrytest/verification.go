@@ -72,6 +72,7 @@ func verifyDamaged(s suite) {
 	health, err := s.r.Health(s.ctx)
 	s.must(err)
 	equal(s, "health", health.Status, registry.HealthDegraded)
+	s.listedAsDamaged(damaged, removed)
 	for _, name := range []digest.Digest{damaged, removed} {
 		body, _, err := s.r.OpenBlob(s.ctx, name, nil)
 		if err == nil {
@@ -100,6 +101,9 @@ func verifyDamaged(s suite) {
 	health, err = s.r.Health(s.ctx)
 	s.must(err)
 	equal(s, "health", health.Status, registry.HealthOK)
+	left, err := s.r.ListDamaged(s.ctx, registry.DamageFilter{})
+	s.must(err)
+	equal(s, "damaged files", len(left.Damaged), 0)
 }
 
 func verifyOptions(s suite) {

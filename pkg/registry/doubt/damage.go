@@ -1,0 +1,76 @@
+package doubt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+)
+
+// Damage is a file of a package, or its manifest, with a location that failed or is in doubt.
+type Damage struct {
+	Position                uint64 // of the publication
+	Producer, Name, Version string
+	Path                    string // "" for the manifest
+	SHA256                  digest.Digest
+	Size                    int64
+	BackendID, Reason       string
+	Event                   uint64    // by which the location failed, 0 if it is in doubt
+	Since                   time.Time // of a doubt
+}
+
+// Filter narrows ListDamage; empty strings match all. AfterPosition, AfterPath and
+// AfterBackend are those of the last row of the page before.
+type Filter struct {
+	Producer, Name, Version string
+	AfterPosition           uint64
+	AfterPath, AfterBackend string
+	Limit                   int
+}
+
+// ListDamage returns a page in order of publication, path and backend.
+func ListDamage(ctx context.Context, tx database.Tx, f Filter) (all []Damage, err error) {
+	args := []any{f.AfterPosition, f.AfterPath, f.AfterBackend, f.Limit}
+	where := ""
+	for _, is := range [][2]string{{"producer", f.Producer}, {"name", f.Name}, {"version", f.Version}} {
+		if is[1] != "" {
+			args = append(args, is[1])
+			where += fmt.Sprintf(" AND p.%s = $%d", is[0], len(args))
+		}
+	}
+	bad := `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
+			WHERE l.state = 'failed' AND l.reason <> 'abandoned' UNION ALL
+		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands
+	if f.Version != "" { // of one package: not to look at every location
+		of := ` (SELECT f.sha256 FROM package_files f JOIN packages p ON p.position = f.package WHERE 1 = 1` + where +
+			` UNION SELECT p.manifest_sha256 FROM packages p WHERE 1 = 1` + where + `)`
+		bad = `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
+			WHERE l.state = 'failed' AND l.reason <> 'abandoned' AND l.sha256 IN` + of + ` UNION ALL
+		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands + ` WHERE d.sha256 IN` + of
+	}
+	err = query(ctx, tx, func(scan func(...any) error) error {
+		var (
+			d     Damage
+			sum   []byte
+			since int64
+		)
+		if err := scan(&d.Position, &d.Producer, &d.Name, &d.Version, &d.Path, &sum, &d.Size, &d.BackendID, &d.Reason, &d.Event, &since); err != nil {
+			return err
+		}
+		d.Since = timeOf(since)
+		var err error
+		d.SHA256, err = digest.FromBytes(digest.SHA256, sum)
+		all = append(all, d)
+		return err
+	}, `WITH bad AS (`+bad+`), hit AS (
+		SELECT p.position, p.producer, p.name, p.version, f.path, bad.* FROM bad
+			JOIN package_files f ON f.sha256 = bad.sha256 JOIN packages p ON p.position = f.package WHERE 1 = 1`+where+` UNION ALL
+		SELECT p.position, p.producer, p.name, p.version, '' AS path, bad.* FROM bad
+			JOIN packages p ON p.manifest_sha256 = bad.sha256 WHERE 1 = 1`+where+`)
+		SELECT h.position, h.producer, h.name, h.version, h.path, h.sha256, b.size, h.backend_id, h.reason, h.event, h.since_us
+		FROM hit h JOIN blobs b ON b.sha256 = h.sha256
+		WHERE (h.position, h.path, h.backend_id) > ($1, $2, $3) ORDER BY h.position, h.path, h.backend_id LIMIT $4`, args...)
+	return all, err
+}

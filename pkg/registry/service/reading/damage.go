@@ -1,0 +1,54 @@
+package reading
+
+import (
+	"context"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
+)
+
+// ListDamaged implements registry.Packages.
+func (r *Reader) ListDamaged(ctx context.Context, filter registry.DamageFilter) (registry.DamagePage, error) {
+	page := registry.DamagePage{Damaged: []registry.DamagedFile{}}
+	if err := filter.Validate(); err != nil {
+		return page, err
+	}
+	limit, err := registry.PackagePageLimit(filter.Limit)
+	if err != nil {
+		return page, err
+	}
+	after, err := registry.ParseDamageCursor(filter.After)
+	if err != nil {
+		return page, err
+	}
+	err = r.core.Read(ctx, func(tx database.Tx) error {
+		page = registry.DamagePage{Damaged: []registry.DamagedFile{}}
+		found, err := doubt.ListDamage(ctx, tx, doubt.Filter{
+			Producer: filter.Producer, Name: filter.Name, Version: filter.Version,
+			AfterPosition: after.Position, AfterPath: after.Path, AfterBackend: after.BackendID, Limit: limit + 1,
+		})
+		if err != nil {
+			return err
+		}
+		for i, d := range found {
+			if i == limit { // there is one more
+				last := found[i-1]
+				page.Next = registry.DamageCursor{Position: last.Position, Path: last.Path, BackendID: last.BackendID}.String()
+				break
+			}
+			if d.Event != 0 {
+				if d.Since, err = eventlog.TimeTx(ctx, tx, d.Event); err != nil {
+					return err
+				}
+			}
+			page.Damaged = append(page.Damaged, registry.DamagedFile{
+				PackageRef: registry.PackageRef{Producer: d.Producer, Name: d.Name, Version: d.Version}, Path: d.Path, SHA256: d.SHA256, Size: d.Size,
+				Backend: r.core.NameOf(d.BackendID), BackendID: d.BackendID, Reason: d.Reason, Since: d.Since,
+			})
+		}
+		return nil
+	})
+	return page, err
+}

@@ -72,6 +72,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	for _, route := range h.byteRoutes() {
 		h.add(api, route)
 	}
+	h.accepted = acceptedBy(api.OpenAPI())
 	h.openapi = specification(api)
 	h.mux.HandleFunc("/", h.noRoute)
 	return serving.NewHandler(h, serving.Options{
@@ -102,6 +103,7 @@ type handler struct {
 	large    *serving.LargeBodies
 	mux      *http.ServeMux
 	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
+	accepted map[string]accepted    // by method and pattern
 	openapi  []byte
 }
 
@@ -168,8 +170,12 @@ func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 		for field, value := range address.values {
 			r.SetPathValue(field, value)
 		}
-		if address.err != nil {
-			w.Fail(r, address.err)
+		err := address.err
+		if err == nil {
+			err = h.checkAccepted(r.Method+" "+address.pattern, r)
+		}
+		if err != nil {
+			w.Fail(r, err)
 			return
 		}
 		h.run(serve, w, r)
@@ -177,6 +183,12 @@ func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 	}
 	if !isClean(escaped) {
 		w.Fail(r, registry.Invalid("path", `the address must not have empty segments, "." or ".."`))
+		return
+	}
+	_, pattern := h.mux.Handler(r)
+	if err := h.checkAccepted(pattern, r); err != nil {
+		r.Pattern = pattern
+		w.Fail(r, err)
 		return
 	}
 	h.mux.ServeHTTP(w, r)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,7 @@ var (
 		answersNothing(wire.UploadOffset, wire.UploadComplete, wire.UploadLength))
 	appendOperation = plain(http.MethodPatch, uploadFilePattern, "appendFile", "Send the next bytes of a file (draft-ietf-httpbis-resumable-upload-15)", "uploads",
 		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
+		parameter("query", "executable", "true or false; used only if the file was not declared"),
 		parameter("header", wire.UploadOffset, "offset of the first byte sent"), parameter("header", wire.UploadComplete, "?1 if these are the last bytes, ?0 if more follow"),
 		parameter("header", wire.ReprDigest, "digests of the whole file"),
 		takesBytes(wire.PartialUpload, true), answers[registry.FileProgress](200, "application/json"))
@@ -41,7 +43,7 @@ var (
 		parameter("path", "id", "ID of the upload session"),
 		takesBytes("application/cbor", false), answers[registry.Publication](201, "application/json"))
 	getFileOperation = plain(http.MethodGet, packageFilePattern, "getPackageFile", "Get one file of a package by its path", "packages",
-		append(fileParameters, parameter("query", "describe", "true: return the file's description as JSON instead of its bytes"), answersBlob(true))...)
+		append(fileParameters, answersBlob(true))...)
 	headFileOperation    = plain(http.MethodHead, packageFilePattern, "headPackageFile", "Get the size and digests of one file of a package", "packages", append(fileParameters, answersBlob(false))...)
 	getManifestOperation = plain(http.MethodGet, "/v1/manifests/{digest}", "getManifest", "Get a manifest as canonical CBOR, or as JSON with Accept: application/json", "packages",
 		parameter("path", "digest", "sha256:…"), holderParameter, answersBytes(200, "application/cbor"), answers[manifest.Manifest](200, "application/json"))
@@ -72,6 +74,7 @@ var (
 	fileParameters = []detail{
 		parameter("path", "producer", ""), parameter("path", "name", ""), parameter("path", "version", ""),
 		parameter("path", "path", "path of the file in the package; slashes are not escaped"),
+		parameter("query", "describe", "true: return the file's description as JSON instead of its bytes"),
 		parameter("header", "Range", "a single byte range"), parameter("header", "If-None-Match", "an ETag"), parameter("header", "If-Range", "an ETag"),
 	}
 )
@@ -181,6 +184,12 @@ func document(api huma.API, op huma.Operation) {
 	api.OpenAPI().AddOperation(&op)
 }
 
+// operationsOf lists the operations at one path.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	all := []*huma.Operation{item.Get, item.Head, item.Put, item.Post, item.Patch, item.Delete}
+	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
+}
+
 // specification encodes the document. It puts our error type where huma
 // describes its own, and schemas where schemaOf has left types.
 func specification(api huma.API) []byte {
@@ -197,10 +206,7 @@ func specification(api huma.API) []byte {
 		return filled
 	}
 	for _, item := range document.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Head, item.Put, item.Post, item.Patch, item.Delete} {
-			if op == nil {
-				continue
-			}
+		for _, op := range operationsOf(item) {
 			responses := make(map[string]*huma.Response, len(op.Responses)+1)
 			for status, response := range op.Responses {
 				filled := *response

@@ -48,6 +48,8 @@ var (
 	ErrStalled = errors.New("the body stopped arriving")
 	// ErrHost: the request is for another host than this machine's loopback.
 	ErrHost = errors.New("the request is for another host")
+	// ErrOtherSite: a web page of another site has a browser send the request.
+	ErrOtherSite = errors.New("the request comes from another site")
 )
 
 type handler struct {
@@ -88,6 +90,10 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	}
 	if h.opts.LoopbackOnly && !forLoopback(r) {
 		w.Fail(r, ErrHost)
+		return
+	}
+	if fromOtherSite(r, h.opts.LoopbackOnly) {
+		w.Fail(r, ErrOtherSite)
 		return
 	}
 	known, err := h.opts.Gate.admit(r)

@@ -56,7 +56,7 @@ func (plain) Refuse(w *serving.Writer, _ *http.Request, err error) {
 		status int
 		text   string
 	}{
-		serving.ErrHost: {421, "host"}, serving.ErrStalled: {408, "stalled"}, storage.ErrSource: {400, "interrupted"},
+		serving.ErrHost: {421, "host"}, serving.ErrOtherSite: {403, "site"}, serving.ErrStalled: {408, "stalled"}, storage.ErrSource: {400, "interrupted"},
 		storage.ErrRange: {416, "range"}, access.ErrUnauthenticated: {401, "token"}, errOwn: {418, "own"},
 	} {
 		if errors.Is(err, known) {
@@ -111,6 +111,7 @@ func TestFace(t *testing.T) {
 		{free, "GET /bytes HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\n", "", 206, "el"},
 		{free, "GET /bytes HTTP/1.1\r\nHost: x\r\nRange: bytes=5-\r\n", "", 416, "range"},
 		{free, "GET /bytes HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n", "", 304, ""},
+		{free, "POST /echo HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 3\r\n", "abc", 403, "site"},
 		{free, "GET /fails HTTP/1.1\r\nHost: x\r\n", "", 418, "own"},
 		{free, "GET /panics HTTP/1.1\r\nHost: x\r\n", "", 500, "unknown"},
 		{free, "GET /fails-late HTTP/1.1\r\nHost: x\r\n", "", 0, ""},
@@ -136,8 +137,8 @@ func TestFace(t *testing.T) {
 			}
 		}
 	}
-	if requests != 13 {
-		t.Errorf("%v requests were counted, want 13", requests)
+	if requests != 14 {
+		t.Errorf("%v requests were counted, want 14", requests)
 	}
 }
 

@@ -25,3 +25,19 @@ func IsLoopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
 }
+
+// crossOrigin recognizes requests with effects that a web page of another
+// origin has a browser send, by Sec-Fetch-Site or else Origin. Other clients send neither.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// fromOtherSite reports whether a web page of another site sends the request.
+// It would act with what the browser has: the loopback address, or a password
+// that was typed once. Following a link is no such request. Reading what it
+// cannot see is refused on loopback only, where it could keep streams open.
+func fromOtherSite(r *http.Request, loopback bool) bool {
+	if crossOrigin.Check(r) != nil {
+		return true
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	return loopback && (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate"
+}

@@ -16,6 +16,7 @@ import (
 // Problems that are not errors of the registry.
 var (
 	problemHost     = kind{Code: "misdirected", Status: http.StatusMisdirectedRequest, Title: "The request is for another host"}
+	problemSite     = kind{Code: "cross-site", Status: http.StatusForbidden, Title: "The request comes from a web page of another site"}
 	problemStalled  = kind{Code: "stalled", Status: http.StatusRequestTimeout, Title: "The request body stopped arriving"}
 	problemBody     = kind{Code: "body-too-large", Status: http.StatusRequestEntityTooLarge, Title: "The request body is too large"}
 	problemMedia    = kind{Code: "media-type", Status: http.StatusUnsupportedMediaType, Title: "The media type of the request body is not supported"}
@@ -61,6 +62,9 @@ func problemOf(err error) *problem {
 func requestProblem(err error) *problem {
 	if errors.Is(err, serving.ErrHost) {
 		return problemHost.problem("this server accepts requests from its own machine only", wire.At("Host", "must be localhost, an address of 127.0.0.0/8 or [::1]"))
+	}
+	if errors.Is(err, serving.ErrOtherSite) {
+		return problemSite.problem("a browser sends this request for a page of another site; send it from a page of this server or from another program", wire.At("Origin", "must be that of this server"))
 	}
 	if errors.Is(err, serving.ErrStalled) {
 		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))

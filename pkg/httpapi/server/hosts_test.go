@@ -30,3 +30,41 @@ func TestLoopbackOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesOfOtherSites: a web page must not have its reader's browser open
+// uploads, start sweeps or probe. On loopback it must not keep streams open either.
+func TestPagesOfOtherSites(t *testing.T) {
+	t.Parallel()
+	guarded, open := newSite(t, server.Options{LoopbackOnly: true}), newSite(t, server.Options{})
+	const (
+		none   = iota // passes
+		unsafe        // is refused if it has effects
+		always        // is refused, but on loopback only if it has none
+	)
+	for headers, refused := range map[string]int{
+		"": none, "Sec-Fetch-Site: none\r\n": none, "Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n": none, "Origin: http://localhost:8080\r\n": none,
+		"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n": unsafe, // a link, or a form
+		"Origin: https://evil.example\r\n":                           unsafe, // an old browser
+		"Origin: null\r\n":                                           unsafe, // a sandboxed frame
+		"Origin: http://localhost:3000\r\n":                          unsafe, // another program of this machine
+		"Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nOrigin: https://evil.example\r\n": always,
+		"Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: cors\r\nOrigin: http://localhost:3000\r\n":    always,
+	} {
+		for _, s := range []*site{guarded, open} {
+			for request, effects := range map[string]bool{
+				"GET /v1/packages": false, "GET /v1/events": false,
+				"POST /v1/uploads": true, "POST /v1/backends/first/sweeps": true, "POST /v1/backends/first/probe": true, "POST /v1/backends/first/verifications": true,
+				"DELETE /v1/uploads/x": true, "PUT " + s.file("new"): true, "PATCH " + s.file("new"): true, "POST /nothing": true,
+			} {
+				response, p := s.raw(request+" HTTP/1.1\r\nHost: localhost:8080\r\n"+headers+"Content-Length: 0\r\nConnection: close\r\n\r\n", false)
+				want := effects && refused != none || !effects && refused == always && s == guarded
+				if got := response.StatusCode == 403; got != want {
+					t.Errorf("%s with %q, on loopback %t: got %s, want it refused: %t", request, headers, s == guarded, response.Status, want)
+				}
+				if want && !strings.HasSuffix(p.Type, "/cross-site") {
+					t.Errorf("%s with %q: got %+v", request, headers, p)
+				}
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/server"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/registrytest"
 )
 
 func field(name, text string) string {
@@ -69,7 +70,7 @@ func TestPutHeaders(t *testing.T) {
 func TestJSONBodies(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, server.Options{})
-	head, declare := s.head(), "/v1/uploads/"+s.session+"/files"
+	head, declare, findings := s.head(), "/v1/uploads/"+s.session+"/files", "/v1/backends/"+registrytest.First+"/findings"
 	sum := digest.Of(nil)
 	for _, c := range []struct {
 		status            int
@@ -83,6 +84,16 @@ func TestJSONBodies(t *testing.T) {
 		{400, "producer", "/v1/uploads", `{"producer":1}`},
 		{400, "color", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","color":"red"}`},
 		{400, "annotations.x", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","annotations":{"x":1}}`},
+		{400, "body", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","producer":"e"}`},
+		{400, "body", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","pro\u0064ucer":"e"}`},
+		{400, "body", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","annotations":{"x":"1","x":"2"}}`},
+		{400, "PRODUCER", "/v1/uploads", `{"PRODUCER":"a","name":"b","version":"c","retentionClass":"d"}`},
+		{400, "Producer", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","Producer":"e"}`},
+		{400, "body", "/v1/uploads", "{\"producer\":\"a\",\"name\":\"b\",\"version\":\"c\",\"retentionClass\":\"d\",\"annotations\":{\"x\":\"\xff\"}}"},
+		{400, "body", "/v1/routing/explain", `{"producer":"a","retentionClass":"b","producer":"c"}`},
+		{400, "Verified", findings, `{"position":0,"Verified":[]}`},
+		{400, "failed[0].SHA256", findings, `{"position":0,"failed":[{"SHA256":"` + sum.SHA256.String() + `","reason":"missing"}]}`},
+		{400, "body", findings, `{"position":0,"failed":[{"sha256":"` + sum.SHA256.String() + `","reason":"missing","reason":"corrupt"}]}`},
 		{413, "body", "/v1/uploads", `{"producer":"` + strings.Repeat("a", server.MaxJSONBody) + `"}`},
 		{400, "producer", "/v1/routing/explain", `{}`},
 		{400, "body", declare, ``},
@@ -94,6 +105,17 @@ func TestJSONBodies(t *testing.T) {
 		{400, "body", declare, `{"files":[],"color":1}`},
 		{400, "body", declare, `{"files":[]}{}`},
 		{400, "files[0]", declare, `{"files":[1]}`},
+		{400, "body", declare, `{"FILES":[]}`},
+		{400, "body", declare, `{"files":[],"files":[]}`},
+		{400, "files[0].path", declare, `{"files":[{"path":"a","path":"b"}]}`},
+		{400, "files[0].path", declare, `{"files":[{"path":"a","p\u0061th":"b"}]}`},
+		{400, "files[0].PATH", declare, `{"files":[{"path":"a","PATH":"b"}]}`},
+		{400, "files[0].Size", declare, `{"files":[{"path":"a","Size":1}]}`},
+		{400, "files[0].digests", declare, `{"files":[{"path":"a","digests":{},"digests":{}}]}`},
+		{400, "files[0].digests", declare, `{"files":[{"path":"a","digests":"sha256:00"}]}`},
+		{400, "files[0].digests.sha256", declare, `{"files":[{"path":"a","digests":{"sha256":"` + sum.SHA256.String() + `","sha256":"` + sum.SHA256.String() + `"}}]}`},
+		{400, "files[0].digests.SHA256", declare, `{"files":[{"path":"a","digests":{"SHA256":"` + sum.SHA256.String() + `"}}]}`},
+		{400, "files[0].path", declare, `{"files":[null]}`},
 		{400, "files[0].size", declare, `{"files":[{"path":"a","size":"1"}]}`},
 		{400, "files[0].size", declare, `{"files":[{"path":"a","size":1.5}]}`},
 		{400, "files[1].color", declare, `{"files":[{"path":"a"},{"path":"b","color":1}]}`},
@@ -104,6 +126,11 @@ func TestJSONBodies(t *testing.T) {
 		{400, "files[0].path", declare, `{"files":[{"path":"../a"}]}`},
 	} {
 		s.refused(c.status, c.field, "POST", c.path, c.body, "Content-Type: application/json")
+	}
+	for _, body := range []string{strings.Repeat("[", 500_000), "[" + strings.Repeat("{},", 5000) + "{}]"} {
+		if response, text := s.do("POST", "/v1/uploads", body, "Content-Type: application/json"); response.StatusCode != 400 || !strings.Contains(text, "at most 4096 values, at most 16 deep") {
+			t.Errorf("%.20s…: got %s %.200s", body, response.Status, text)
+		}
 	}
 	for _, path := range []string{"/v1/uploads", declare} {
 		s.refused(415, map[bool]string{true: "Content-Type", false: "body"}[path == declare], "POST", path, "a=b", "Content-Type: application/x-www-form-urlencoded")
@@ -158,6 +185,8 @@ func TestCBORBothWays(t *testing.T) {
 	}
 	s.refused(400, "tier", "POST", "/v1/uploads", string(mustCBOR(t, map[string]any{"producer": "a", "name": "b", "version": "c", "retentionClass": "d", "tier": "tepid"})), "Content-Type: application/cbor")
 	s.refused(400, "body", "POST", "/v1/uploads", "\xff", "Content-Type: application/cbor")
+	s.refused(400, "Producer", "POST", "/v1/uploads", string(mustCBOR(t, map[string]any{"producer": "a", "name": "b", "version": "c", "retentionClass": "d", "Producer": "e"})), "Content-Type: application/cbor")
+	s.refused(400, "body", "POST", "/v1/uploads", "\xa2\x64name\x61a\x64name\x61b", "Content-Type: application/cbor") // one name twice
 	s.publish("a")
 	_, text = s.do("GET", "/v1/packages/ci/tool/1", "", "Accept: application/cbor")
 	var found map[string]any

@@ -121,7 +121,6 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 
 func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 	decoder := json.NewDecoder(&serving.UTF8Reader{From: body})
-	decoder.DisallowUnknownFields()
 	if err := expectToken(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
 		return nil, err
 	}
@@ -138,8 +137,8 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 			return nil, registry.Invalid("files", "must be at most %d", registry.MaxFilesInOneUpload)
 		}
 		var sent declaredFile
-		if err := decoder.Decode(&sent); err != nil {
-			return nil, jsonError(field, err)
+		if err := sent.read(decoder, field); err != nil {
+			return nil, err
 		}
 		file, err := sent.convert(field)
 		if err != nil {
@@ -158,6 +157,58 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 	}
 	return files, nil
 }
+
+func (f *declaredFile) read(decoder *json.Decoder, field string) error {
+	return readObject(decoder, field, map[string]any{
+		"path": &f.Path, "size": &f.Size, "executable": &f.Executable, "mediaType": &f.MediaType,
+		"digests": map[string]any{"sha256": &f.Digests.SHA256, "blake3": &f.Digests.BLAKE3},
+	})
+}
+
+// readObject reads an object, or null, into what the names point to: a variable,
+// or the names of an object inside. Names are exact and occur once, which
+// encoding/json does not ask for: a proxy must see the path that the registry takes.
+func readObject(decoder *json.Decoder, field string, into map[string]any) error {
+	begin, err := decoder.Token()
+	switch {
+	case err != nil:
+		return jsonError(field, err)
+	case begin == nil:
+		return nil
+	case begin != json.Delim('{'):
+		return registry.Invalid(field, "must be an object")
+	}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return jsonError(field, err)
+		}
+		name, _ := token.(string)
+		inner := field + "." + name[:min(len(name), maxNameShown)]
+		target, known := into[name]
+		switch target := target.(type) {
+		case nil:
+			if known {
+				return registry.Invalid(inner, "must occur once")
+			}
+			return registry.Invalid(inner, "is not a field of this request")
+		case map[string]any:
+			err = readObject(decoder, inner, target)
+		default:
+			if err = decoder.Decode(target); err != nil {
+				err = jsonError(inner, err)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		into[name] = nil
+	}
+	return expectToken(decoder, json.Delim('}'), field, "an object")
+}
+
+// maxNameShown is how many bytes of an unknown name an error repeats.
+const maxNameShown = 80
 
 func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
 	file := registry.FileDeclaration{Path: f.Path, Size: f.Size, Executable: f.Executable, MediaType: f.MediaType}
@@ -198,21 +249,13 @@ func jsonError(field string, err error) error {
 		typing   *json.UnmarshalTypeError
 		syntax   *json.SyntaxError
 	)
-	switch unknown, isUnknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
+	switch {
 	case errors.As(err, &tooLarge):
 		return err
 	case errors.Is(err, serving.ErrNotUTF8):
 		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early
 	case errors.As(err, &typing):
-		if typing.Field != "" {
-			field += "." + typing.Field
-		}
 		return registry.Invalid(field, "must not be a JSON %s", typing.Value)
-	case isUnknown:
-		if name, unquoteErr := strconv.Unquote(unknown); unquoteErr == nil {
-			field += "." + name
-		}
-		return registry.Invalid(field, "is not a field of this request")
 	case errors.As(err, &syntax):
 		return registry.Invalid(field, "is not JSON: %v", syntax)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,5 +84,6 @@ func (a *app) propose(command *cobra.Command, ask func(context.Context, registry
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return shown(name) != name })
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

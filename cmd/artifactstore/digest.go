@@ -34,7 +34,7 @@ func (a *app) digest(ctx context.Context, paths []string) error {
 		if err != nil {
 			return err
 		}
-		line := func() string { return fmt.Sprintf("%s  %s", found.Dual, path) }
+		line := func() string { return fmt.Sprintf("%s  %s", found.Dual, shown(path)) }
 		if err := a.printStream(found, line); err != nil {
 			return err
 		}

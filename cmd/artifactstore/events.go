@@ -59,6 +59,6 @@ func (a *app) events(ctx context.Context, after uint64, follow bool) error {
 // printEvent uses fixed widths: a stream has no last row to align with.
 func (a *app) printEvent(e registry.Event) error {
 	return a.printStream(e, func() string {
-		return fmt.Sprintf("%-8d %s  %-30s %-16s %s", e.Position, e.Time.UTC().Format(time.RFC3339), e.Kind, dash(e.Actor), e.Subject)
+		return fmt.Sprintf("%-8d %s  %-30s %-16s %s", e.Position, e.Time.UTC().Format(time.RFC3339), shown(e.Kind), dash(shown(e.Actor)), shown(e.Subject))
 	})
 }

@@ -63,7 +63,8 @@ func exitCode(err error) int {
 	}
 }
 
-// oneLine joins the lines of a message, such as those of joined errors.
+// oneLine joins the lines of a message, such as those of joined errors. It may
+// repeat what a server said.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return printable(strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }

@@ -66,7 +66,7 @@ func (a *app) manifestVerify(ctx context.Context, name, dir string) error {
 			row(w, d.Difference, d.Path)
 		}
 		if len(differences) == 0 {
-			fmt.Fprintf(w, "%s matches %s: %d files, %d bytes\n", dir, result.ManifestDigest, result.Files, result.Bytes)
+			fmt.Fprintf(w, "%s matches %s: %d files, %d bytes\n", shown(dir), result.ManifestDigest, result.Files, result.Bytes)
 		}
 	})
 	if err != nil {

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
-
-	"sigs.k8s.io/yaml"
 )
 
 // format is the output format of results; it is a pflag.Value.
@@ -35,17 +32,9 @@ func (f *format) Set(text string) error {
 func (a *app) print(value any, table func(w *tabwriter.Writer)) error {
 	switch a.output {
 	case formatJSON:
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
+		return a.write("", value, func(value any) ([]byte, error) { return encodeJSON(value, "  ") })
 	case formatYAML:
-		text, err := yaml.Marshal(value)
-		if err != nil {
-			return err
-		}
-		_, err = a.stdout.Write(text)
-		return err
+		return a.write("", value, encodeYAML)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	table(w)
@@ -57,18 +46,20 @@ func (a *app) print(value any, table func(w *tabwriter.Writer)) error {
 func (a *app) printStream(value any, row func() string) error {
 	switch a.output {
 	case formatJSON:
-		encoder := json.NewEncoder(a.stdout)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
+		return a.write("", value, func(value any) ([]byte, error) { return encodeJSON(value, "") })
 	case formatYAML:
-		text, err := yaml.Marshal(value)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(a.stdout, "---\n%s", text)
-		return err
+		return a.write("---\n", value, encodeYAML)
 	}
 	_, err := fmt.Fprintln(a.stdout, row())
+	return err
+}
+
+func (a *app) write(before string, value any, encode func(any) ([]byte, error)) error {
+	text, err := encode(value)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s%s", before, text)
 	return err
 }
 
@@ -76,15 +67,19 @@ func (a *app) printStream(value any, row func() string) error {
 func row(w *tabwriter.Writer, cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {
-		texts[i] = dash(fmt.Sprint(cell))
+		texts[i] = dash(shown(fmt.Sprint(cell)))
 	}
 	fmt.Fprintln(w, strings.Join(texts, "\t"))
 }
 
-// field writes one "name  value" line of a single thing, and nothing if value is empty.
-func field(w *tabwriter.Writer, name string, value any) {
-	if text := fmt.Sprint(value); text != "" {
-		fmt.Fprintf(w, "%s\t%s\n", name, text)
+// field writes one "name  value" line of a single thing, and nothing if its only value is empty.
+func field(w *tabwriter.Writer, name string, values ...any) {
+	texts := []string{shown(name)}
+	for _, value := range values {
+		texts = append(texts, shown(fmt.Sprint(value)))
+	}
+	if len(values) > 1 || texts[1] != "" {
+		fmt.Fprintln(w, strings.Join(texts, "\t"))
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -40,12 +42,34 @@ has are not sent. Publishing the same content again is not an error.`,
 	flags.StringVar(&o.RetentionClass, "retention-class", "", "retention class of the package")
 	flags.StringVar(&o.tier, "tier", string(registry.TierHot), "how soon the package must be readable: hot,\nwarm or cold")
 	flags.StringVar(&o.MediaType, "media-type", "", "media type of the package")
-	flags.StringToStringVar(&o.Annotations, "annotation", nil, "key=value to record in the manifest; may be\nrepeated")
+	flags.Var((*annotations)(&o.Annotations), "annotation", "text to record in the manifest; may be repeated")
 	flags.BoolVar(&o.followSymlinks, "follow-symlinks", false, "push what symbolic links point to, instead\nof refusing them")
 	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files sent in parallel")
 	require(command, "producer", "name", "version", "retention-class")
 	complete(command, "tier", string(registry.TierHot), string(registry.TierWarm), string(registry.TierCold))
 	return command
+}
+
+// annotations is the value of --annotation: each use of the flag is one, and the
+// value may hold commas and further equals signs.
+type annotations map[string]string
+
+func (a *annotations) String() string { return "" }
+func (a *annotations) Type() string   { return "key=value" }
+
+func (a *annotations) Set(text string) error {
+	key, value, found := strings.Cut(text, "=")
+	if !found {
+		return errors.New("must be key=value")
+	}
+	if _, taken := (*a)[key]; taken {
+		return fmt.Errorf("%q is given twice", key)
+	}
+	if *a == nil {
+		*a = annotations{}
+	}
+	(*a)[key] = value
+	return nil
 }
 
 type pushed struct {

@@ -60,7 +60,7 @@ func (a *app) routingExplain(ctx context.Context, request placement.Request) err
 			if c.Taken {
 				verdict = "taken"
 			}
-			field(w, "considered", fmt.Sprintf("%s\t%s\t%s", c.Backend, verdict, c.Reason))
+			field(w, "considered", c.Backend, verdict, c.Reason)
 		}
 	})
 }

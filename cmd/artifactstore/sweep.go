@@ -60,7 +60,7 @@ func sweepRows(w *tabwriter.Writer, r registry.SweepReport) {
 			if !o.Modified.IsZero() {
 				at = o.Modified.UTC().Format(time.RFC3339)
 			}
-			fmt.Fprintf(w, "%s  %s  %s  %d bytes  %s\n", o.Outcome, o.Kind, o.Key, o.Size, at)
+			fmt.Fprintf(w, "%s  %s  %s  %d bytes  %s\n", shown(o.Outcome), shown(o.Kind), shown(o.Key), o.Size, at)
 		}
 	}
 }

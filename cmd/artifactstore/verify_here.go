@@ -44,7 +44,7 @@ func (a *app) verifyHere(ctx context.Context, client registry.Registry, config b
 			return registrar.CheckMarker(ctx, store, registrar.Owner{LogID: page.LogID, BackendID: page.BackendID, Name: page.Backend, Place: config.Place()})
 		},
 		Unread: func(r verify.Result) {
-			fmt.Fprintf(a.stderr, "artifactstore: %s: %s: could not be read: %s\n", page.Backend, r.Digests.SHA256, r.Detail)
+			fmt.Fprintf(a.stderr, "artifactstore: %s: %s: could not be read: %s\n", printable(page.Backend), r.Digests.SHA256, printable(r.Detail))
 		},
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"mime"
 	"regexp"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -76,14 +78,20 @@ func (o *OpenUpload) Validate() error {
 		return Invalid("annotations", "must be at most %d, are %d", MaxAnnotations, len(o.Annotations))
 	}
 	for key, value := range o.Annotations {
-		if key == "" || len(key) > MaxAnnotationKey || !utf8.ValidString(key) {
-			return Invalid("annotations", "the key %.60q must be 1 to %d bytes of UTF-8", key, MaxAnnotationKey)
+		if key == "" || len(key) > MaxAnnotationKey || !isText(key) {
+			return Invalid("annotations", "the key %.60q must be 1 to %d bytes of UTF-8 without control characters", key, MaxAnnotationKey)
 		}
-		if len(value) > MaxAnnotationValue || !utf8.ValidString(value) {
-			return Invalid("annotations", "the value of %q must be at most %d bytes of UTF-8", key, MaxAnnotationValue)
+		if len(value) > MaxAnnotationValue || !isText(value) {
+			return Invalid("annotations", "the value of %q must be at most %d bytes of UTF-8 without control characters such as line ends", key, MaxAnnotationValue)
 		}
 	}
 	return nil
+}
+
+// isText reports whether a text is UTF-8 without control characters (C0, DELETE
+// and C1), which terminals obey.
+func isText(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // ValidateMediaType checks a media type; "" is none.
@@ -91,7 +99,7 @@ func ValidateMediaType(field, value string) error {
 	if value == "" {
 		return nil
 	}
-	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" {
+	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" || !isText(value) {
 		return Invalid(field, "%.60q is not a media type (RFC 6838)", value)
 	}
 	return nil

@@ -45,11 +45,16 @@ func badSessions(s suite) {
 	}
 	for field, changes := range map[string][]func(*registry.OpenUpload){
 		"tier":      {func(r *registry.OpenUpload) { r.Tier = "tepid" }, func(r *registry.OpenUpload) { r.Tier = "HOT" }},
-		"mediaType": {func(r *registry.OpenUpload) { r.MediaType = "nonsense/" }, func(r *registry.OpenUpload) { r.MediaType = "a/" + strings.Repeat("b", 300) }},
+		"mediaType": {func(r *registry.OpenUpload) { r.MediaType = "text/plain; a=\"\x1b[31m\"" }, func(r *registry.OpenUpload) { r.MediaType = "nonsense/" }, func(r *registry.OpenUpload) { r.MediaType = "a/" + strings.Repeat("b", 300) }},
 		"annotations": {
 			func(r *registry.OpenUpload) { r.Annotations = many },
 			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"": "a"} },
 			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a": "\xff"} },
+			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a": "\x1b[31m"} },
+			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a": "two\nlines"} },
+			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a": "\x00"} },
+			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a": "\u009b31m"} },
+			func(r *registry.OpenUpload) { r.Annotations = map[string]string{"a\x7f": "b"} },
 			func(r *registry.OpenUpload) {
 				r.Annotations = map[string]string{"a": strings.Repeat("a", registry.MaxAnnotationValue+1)}
 			},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
@@ -54,8 +55,13 @@ func (e *endReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// fileRecords are the PAX records that say which file it is, how long, or what
+// its bytes are.
+var fileRecords = []string{"path", "size", "linkpath", wire.DigestRecord}
+
 // nextFile returns the archive's next file. Folders are skipped: a package has
-// none. Anything else that is not a regular file is refused.
+// none. So is a global header, which git archive begins with. Anything else that
+// is not a regular file is refused.
 func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 	for {
 		header, err := archive.Next()
@@ -70,9 +76,17 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 			return registry.NamedContent{}, err
 		case header.Typeflag == tar.TypeDir:
 			continue
+		case header.Typeflag == tar.TypeXGlobalHeader:
+			// It is of all files that follow, and archive/tar does not apply it: what would change them must not be ignored.
+			for name := range header.PAXRecords {
+				if slices.Contains(fileRecords, name) || strings.HasPrefix(name, sparseRecords) {
+					return registry.NamedContent{}, registry.Invalid("body", "has the record %.80q in a global header, which is supported for single files only", name)
+				}
+			}
+			continue
 		case isSparse(header): // a few bytes would expand to any number of zeros
 			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not supported: pack it without --sparse", header.Name)
-		case header.Typeflag != tar.TypeReg:
+		case header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeCont: // POSIX: a contiguous file is a regular one
 			return registry.NamedContent{}, registry.Invalid("path", "%.200q is not a regular file: send the file that it points to", header.Name)
 		}
 		// "tar -c ." names every file "./…".

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +98,8 @@ func TestTarArchives(t *testing.T) {
 		{"body", archive(t, tar.Header{Name: "cut/b"}, tar.Header{Name: "b"})[:2*512+100]}, // in the second header
 		{"body", archive(t, tar.Header{Name: "cut/c"})[:2*512]},                            // before its end
 		{"body", longHeader(t)},
+		{"body", archive(t, tar.Header{Name: "pax_global_header", Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "b"}}, tar.Header{Name: "a"})},
+		{"body", archive(t, tar.Header{Name: "pax_global_header", Typeflag: tar.TypeXGlobalHeader, PAXRecords: digests(field("blake3", "b"))}, tar.Header{Name: "a"})},
 		{"path", sparse(t)},
 	} {
 		s.refused(400, c.field, "POST", path, c.body, isTar)
@@ -113,6 +118,45 @@ func TestTarArchives(t *testing.T) {
 	response, p := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: %d\r\n\r\n%s", path, len(whole), whole[:len(whole)-700]), true)
 	if response.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Location != "body" {
 		t.Errorf("cut off: got %s %+v, want a 400 problem on body", response.Status, p)
+	}
+}
+
+// TestGitArchive: what git archive writes is a bundle: a global header with the
+// commit, folders, and files.
+func TestGitArchive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	folder := t.TempDir()
+	git := func(args ...string) []byte {
+		t.Helper()
+		command := exec.Command("git", args...)
+		command.Dir = folder
+		command.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b")
+		output, err := command.Output()
+		if err != nil {
+			t.Fatalf("git %q: %v", args, err)
+		}
+		return output
+	}
+	git("init", "-q")
+	for path, mode := range map[string]os.FileMode{"bin/run": 0o755, "README": 0o644} {
+		if err := os.MkdirAll(filepath.Join(folder, filepath.Dir(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, path), []byte(path), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	git("add", ".")
+	git("commit", "-q", "-m", "all")
+	archived := git("archive", "--format=tar", "HEAD")
+	if header, err := tar.NewReader(bytes.NewReader(archived)).Next(); err != nil || header.Typeflag != tar.TypeXGlobalHeader {
+		t.Fatalf("git archive begins with %+v, %v", header, err)
+	}
+	response, text := s.do("POST", "/v1/uploads/"+s.session+"/bundle", string(archived), "Content-Type: application/x-tar")
+	var got registry.Bundled
+	if err := json.Unmarshal([]byte(text), &got); err != nil || response.StatusCode != 200 || got.Files != 2 || got.Bytes != 13 {
+		t.Fatalf("got %s %s, want 2 files of 13 bytes", response.Status, text)
 	}
 }
 

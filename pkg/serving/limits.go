@@ -20,6 +20,8 @@ const (
 	writeChunk = 1 << 20
 	// smallBody is how much of a refused body net/http itself reads, in bytes.
 	smallBody = 256 << 10
+	// interruptGrace is how long a body that is interrupted may still bring what is on its way.
+	interruptGrace = 500 * time.Millisecond
 	// drainTimeout is how long the rest of a refused body is read.
 	drainTimeout = 2 * time.Second
 )

@@ -1,9 +1,12 @@
 package serving
 
 import (
+	"errors"
 	"io"
 	"math"
 	"net/http"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -127,6 +130,22 @@ type bodyReader struct {
 	until   time.Time // when the whole body must have arrived, zero if there is no limit
 	ended   bool
 	err     error // why reading ended, nil at the regular end
+	// interrupted is when reading ends since Interrupt, in Unix nanoseconds; 0 before. It is set from another goroutine.
+	interrupted atomic.Int64
+}
+
+// errInterrupted ends a body by Writer.Interrupt.
+var errInterrupted = errors.New("the request was ended for a newer one")
+
+// Interrupt ends the request's body, as a connection that breaks off: what has
+// arrived is still read, for interruptGrace, then reading fails. It may be
+// called from another goroutine while the request is served.
+func (w *Writer) Interrupt() {
+	if w.body != nil {
+		end := time.Now().Add(interruptGrace)
+		w.body.interrupted.Store(end.UnixNano())
+		w.control.SetReadDeadline(end) //nolint:errcheck // best effort: else it ends with the next byte
+	}
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
@@ -138,7 +157,18 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		}
 		b.control.SetReadDeadline(deadline) //nolint:errcheck // best effort, as above
 	}
+	// Asked after the deadline is set: if Interrupt sets it from now on, it stays.
+	if end := b.interrupted.Load(); end != 0 {
+		if time.Now().UnixNano() >= end {
+			b.ended, b.err = true, errInterrupted
+			return 0, b.err
+		}
+		b.control.SetReadDeadline(time.Unix(0, end)) //nolint:errcheck // best effort, as above
+	}
 	n, err := b.body.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && b.interrupted.Load() != 0 {
+		err = errInterrupted
+	}
 	b.handler.opts.Metrics.received.Add(float64(n))
 	if err != nil {
 		b.ended = true

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -12,8 +14,62 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
+// appends are the requests of this process that add bytes to a file now.
+type appends struct {
+	mu      sync.Mutex
+	running map[fileKey]*appending
+}
+
+type fileKey struct{ upload, path string }
+
+func keyOf(r *http.Request) fileKey { return fileKey{r.PathValue("id"), r.PathValue("path")} }
+
+type appending struct {
+	interrupt func()
+	done      chan struct{}
+}
+
+// begin notes a request until the function is called that it returns.
+func (a *appends) begin(key fileKey, interrupt func()) func() {
+	one := &appending{interrupt, make(chan struct{})}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running[key] = one
+	return func() {
+		close(one.done)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.running[key] == one {
+			delete(a.running, key)
+		}
+	}
+}
+
+// endOlder ends an older request that still adds to the file, and waits until
+// what it brought is stored: its client has given it up, or it would not ask
+// (the draft, "Concurrency"). The offset that it then gets stays right. Who may
+// not see the file ends nothing.
+func (h *handler) endOlder(r *http.Request) {
+	h.appends.mu.Lock()
+	older := h.appends.running[keyOf(r)]
+	h.appends.mu.Unlock()
+	if older == nil {
+		return
+	}
+	if _, err := h.registry.FileProgress(r.Context(), r.PathValue("id"), r.PathValue("path")); err != nil {
+		return // the caller gets the same error
+	}
+	older.interrupt()
+	select {
+	case <-older.done:
+	case <-r.Context().Done():
+	case <-time.After(appendPatience):
+	}
+}
+
 // fileProgress answers how much has arrived.
 func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
+	h.endOlder(r)
 	progress, err := h.registry.FileProgress(r.Context(), r.PathValue("id"), r.PathValue("path"))
 	if err != nil {
 		return err
@@ -33,6 +89,8 @@ func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	h.endOlder(r)
+	defer h.appends.begin(keyOf(r), w.Interrupt)()
 	// If the connection ends, the bytes that arrived before must still be stored:
 	// the client resumes after them. A body that stops arriving ends by StallTimeout.
 	ctx := context.WithoutCancel(r.Context())

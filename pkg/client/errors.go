@@ -131,7 +131,7 @@ func typedError(p *wire.Problem, target error) error {
 	case target == registry.ErrConflict:
 		return &registry.ConflictError{Field: first.Location, Message: first.Message, Existing: p.Existing}
 	case target == registry.ErrIncomplete && p.Incomplete != nil:
-		return &registry.IncompleteError{Count: p.Incomplete.Count, Paths: p.Incomplete.Paths}
+		return &registry.IncompleteError{Count: p.Incomplete.Count, Files: p.Incomplete.Files, Paths: p.Incomplete.Paths, Partial: p.Incomplete.Partial}
 	case target == storage.ErrMismatch && p.Mismatch != nil:
 		m := p.Mismatch
 		return &storage.MismatchError{Want: m.Want, Got: m.Got, WantSize: m.WantSize, GotSize: m.GotSize}

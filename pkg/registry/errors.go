@@ -7,6 +7,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // The sentinels that callers tell apart. Those of storage, placement and
@@ -96,14 +97,40 @@ func (e *ConflictError) Error() string { return e.Field + ": " + e.Message }
 // Is makes it an ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// IncompleteError lists the first paths without bytes.
+// IncompleteError says how many of how many files are incomplete, and lists the first.
 type IncompleteError struct {
 	Count int
+	Files int      // declared in the session
 	Paths []string // at most 10
+	// Partial are those of Paths of which bytes have arrived (Resumes), but not which are the last.
+	Partial []PartialFile
+}
+
+// PartialFile is a file of which Offset bytes have arrived; its Size is
+// storage.UnknownSize if it is not known.
+type PartialFile struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
 }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("files: the bytes of %d declared files are missing, first %q", e.Count, e.Paths)
+	text := fmt.Sprintf("files: the bytes of %d of %d declared files are missing, first %q", e.Count, e.Files, e.Paths)
+	for _, file := range e.Partial {
+		text += "; " + file.String()
+	}
+	return text
+}
+
+// String says what is missing.
+func (f PartialFile) String() string {
+	switch f.Size {
+	case f.Offset:
+		return fmt.Sprintf("all %d bytes of %q have arrived, but not that they are all: append nothing, as the end", f.Offset, f.Path)
+	case storage.UnknownSize:
+		return fmt.Sprintf("%d bytes of %q have arrived, but not that they are all", f.Offset, f.Path)
+	}
+	return fmt.Sprintf("%d of %d bytes of %q have arrived", f.Offset, f.Size, f.Path)
 }
 
 // Is makes it an ErrIncomplete.

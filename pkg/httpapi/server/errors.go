@@ -116,8 +116,8 @@ func (p *problem) describe(err, target error) {
 		}
 	case registry.ErrIncomplete:
 		if e, is := errors.AsType[*registry.IncompleteError](err); is {
-			p.Detail, p.Incomplete = e.Error(), &wire.IncompleteFiles{Count: e.Count, Paths: e.Paths}
-			p.Errors = []wire.FieldError{wire.At("files", "some have no bytes yet")}
+			p.Detail, p.Incomplete = e.Error(), &wire.IncompleteFiles{Count: e.Count, Files: e.Files, Paths: e.Paths, Partial: e.Partial}
+			p.Errors = []wire.FieldError{wire.At("files", "bytes of some are missing")}
 		}
 	case registry.ErrAbandoned:
 		if e, is := errors.AsType[*registry.AbandonedError](err); is {

@@ -39,7 +39,7 @@ func TestErrorsGoThereAndBack(t *testing.T) {
 	t.Parallel()
 	invalid := &registry.InvalidError{Field: "files[3].path", Message: "must be better"}
 	conflict := &registry.ConflictError{Field: "version", Message: "is taken", Existing: digest.Of([]byte("a")).SHA256}
-	missing := &registry.IncompleteError{Count: 12, Paths: []string{"a", "b"}}
+	missing := &registry.IncompleteError{Count: 12, Files: 20, Paths: []string{"a", "b"}, Partial: []registry.PartialFile{{Path: "b", Offset: 3, Size: storage.UnknownSize}}}
 	mismatch := &storage.MismatchError{Want: digest.Dual{SHA256: digest.Of([]byte("a")).SHA256}, Got: digest.Of([]byte("b")), WantSize: storage.UnknownSize, GotSize: 1}
 	notReady := &placement.NotReadyError{Explanation: placement.Explanation{Policy: "p", Rule: 2, Reason: "none is ready", Considered: []placement.Considered{{Backend: "b", Reason: "probe failed"}}}}
 	offset := &registry.OffsetError{Want: 7, Got: 3}

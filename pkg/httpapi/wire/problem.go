@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
@@ -23,7 +24,7 @@ type Problem struct {
 
 	// Existing is the manifest that the version has (type conflict).
 	Existing digest.Digest `json:"existing,omitzero"`
-	// Incomplete says which files have no bytes yet (type incomplete).
+	// Incomplete says of which files bytes are missing (type incomplete).
 	Incomplete *IncompleteFiles `json:"incomplete,omitempty"`
 	// Mismatch says what was declared and what arrived (type mismatch).
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
@@ -57,10 +58,12 @@ func At(location, message string) FieldError {
 	return FieldError{Location: location, Message: message}
 }
 
-// IncompleteFiles are declared files without bytes.
+// IncompleteFiles is a registry.IncompleteError.
 type IncompleteFiles struct {
-	Count int      `json:"count"`
-	Paths []string `json:"paths"` // the first 10
+	Count   int                    `json:"count"`
+	Files   int                    `json:"files"` // declared
+	Paths   []string               `json:"paths"` // the first 10
+	Partial []registry.PartialFile `json:"partial,omitempty"`
 }
 
 // Denied is an access.ForbiddenError. Name is that of a producer or a backend, "" for all of them.

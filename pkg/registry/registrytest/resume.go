@@ -3,6 +3,7 @@ package registrytest
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ var resumeCases = []testCase{
 	{"pieces that do not match", wrongPieces},
 	{"a length that changes", changingLength},
 	{"a piece with digests of its own", digestedPiece},
+	{"a publish before the end", publishedTooEarly},
 }
 
 func part(text string) registry.Content {
@@ -158,4 +160,38 @@ func digestedPiece(s suite) {
 	_, err = s.r.Publish(s.ctx, upload.ID, nil)
 	s.must(err)
 	equal(s, "read back", s.read(digest.Of([]byte("01234")).SHA256, nil), "01234")
+}
+
+// publishedTooEarly: the answer tells a file of which nothing came from one whose
+// bytes are all there and whose end was not said.
+func publishedTooEarly(s suite) {
+	upload := s.open(version("1"))
+	s.declare(upload.ID, []file{{"all", "0123456789", false}, {"half", "abcdefghij", false}, {"nothing", "x", false}, {"there", "y", false}})
+	s.put(upload.ID, "there", "y")
+	for path, text := range map[string]string{"all": "0123456789", "half": "abc", "unknown": "1234"} {
+		_, err := s.r.AppendFile(s.ctx, upload.ID, path, piece(0, false, part(text)))
+		s.must(err)
+	}
+	_, err := s.r.Publish(s.ctx, upload.ID, nil)
+	var missing *registry.IncompleteError
+	if !errors.As(err, &missing) {
+		s.Fatalf("got %v, want an IncompleteError", err)
+	}
+	equal(s, "missing", missing.Count, 4)
+	equal(s, "declared", missing.Files, 5)
+	equal(s, "paths", strings.Join(missing.Paths, " "), "all half nothing unknown")
+	if want := []registry.PartialFile{{Path: "all", Offset: 10, Size: 10}, {Path: "half", Offset: 3, Size: 10}, {Path: "unknown", Offset: 4, Size: storage.UnknownSize}}; !slices.Equal(missing.Partial, want) {
+		s.Fatalf("got %+v, want %+v", missing.Partial, want)
+	}
+	for _, words := range []string{`4 of 5 declared files`, `all 10 bytes of "all" have arrived`, `3 of 10 bytes of "half"`, `4 bytes of "unknown" have arrived`} {
+		if !strings.Contains(err.Error(), words) {
+			s.Fatalf("%q does not say %s", err, words)
+		}
+	}
+	_, err = s.r.AppendFile(s.ctx, upload.ID, "all", piece(10, true, part("")))
+	s.must(err)
+	_, err = s.r.Publish(s.ctx, upload.ID, nil)
+	if !errors.As(err, &missing) || missing.Count != 3 {
+		s.Fatalf("got %v, want three files missing", err)
+	}
 }

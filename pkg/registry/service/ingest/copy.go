@@ -56,7 +56,7 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 		return errors.Join(upload.InsertBlobs(ctx, tx, d.session.ID, copied), upload.DropBlobs(ctx, tx, d.session.ID, gone))
 	})
 	if err == nil && len(gone) > 0 {
-		return &registry.IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
+		return &registry.IncompleteError{Count: len(gone), Files: len(d.manifest.Files), Paths: pathsOf(d.manifest, gone)}
 	}
 	d.reused = stay
 	return err

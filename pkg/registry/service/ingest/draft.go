@@ -11,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // draft is a session that is ready to be published, or is published already.
@@ -73,7 +74,7 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return nil, &registry.IncompleteError{Count: len(missing), Paths: missing[:min(10, len(missing))]}
+		return nil, in.incomplete(ctx, id, len(files), missing)
 	}
 	for sha, blob := range blobs {
 		if blob.Source == upload.SourceReused {
@@ -84,6 +85,33 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 		return nil, asInvalid(err)
 	}
 	return &d, nil
+}
+
+// incomplete says what is missing of a session's files.
+func (in *Intake) incomplete(ctx context.Context, id string, files int, missing []string) error {
+	e := &registry.IncompleteError{Count: len(missing), Files: files, Paths: missing[:min(10, len(missing))]}
+	err := in.core.Read(ctx, func(tx database.Tx) error {
+		e.Partial = nil
+		for _, path := range e.Paths {
+			progress, err := fileProgress(ctx, tx, id, path)
+			if err != nil && !errors.Is(err, upload.ErrNotFound) {
+				return err
+			}
+			if progress.Offset == 0 {
+				continue
+			}
+			partial := registry.PartialFile{Path: path, Offset: progress.Offset, Size: storage.UnknownSize}
+			if progress.Size != nil {
+				partial.Size = *progress.Size
+			}
+			e.Partial = append(e.Partial, partial)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return e
 }
 
 // asInvalid turns the manifest's complaint into the registry's.

@@ -72,7 +72,7 @@ func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.
 		return err
 	}
 	if len(gone) > 0 {
-		return &registry.IncompleteError{Count: len(gone), Paths: pathsOf(d.manifest, gone)}
+		return &registry.IncompleteError{Count: len(gone), Files: len(d.manifest.Files), Paths: pathsOf(d.manifest, gone)}
 	}
 	return nil
 }

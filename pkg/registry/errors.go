@@ -126,9 +126,9 @@ func (e *IncompleteError) Error() string {
 func (f PartialFile) String() string {
 	switch f.Size {
 	case f.Offset:
-		return fmt.Sprintf("all %d bytes of %q have arrived, but not that they are all: append nothing, as the end", f.Offset, f.Path)
+		return fmt.Sprintf("all %d bytes of %q have arrived, but it was not completed (Upload-Complete: ?1)", f.Offset, f.Path)
 	case storage.UnknownSize:
-		return fmt.Sprintf("%d bytes of %q have arrived, but not that they are all", f.Offset, f.Path)
+		return fmt.Sprintf("%d bytes of %q have arrived, but it was not completed", f.Offset, f.Path)
 	}
 	return fmt.Sprintf("%d of %d bytes of %q have arrived", f.Offset, f.Size, f.Path)
 }

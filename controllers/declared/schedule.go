@@ -82,8 +82,47 @@ func parseSchedule(text, zone, key string) (Schedule, error) {
 	return s, nil
 }
 
-// Next returns the first run after a time.
-func (s Schedule) Next(after time.Time) time.Time { return s.runs.Next(after.In(s.Zone)) }
+// Next returns the first run after a time. If the clocks skip the only run of a
+// day, it comes when they have skipped it.
+func (s Schedule) Next(after time.Time) time.Time { return s.next(after, true) }
+
+// next goes from one change of the clocks to the next. In between a day is as
+// long as cron takes it to be; over a change of half an hour, as on Lord Howe
+// Island, cron.Schedule leaves out days.
+func (s Schedule) next(after time.Time, lost bool) time.Time {
+	for within := after.In(s.Zone); ; {
+		_, offset := within.Zone()
+		_, change := within.ZoneBounds()
+		next := s.runs.Next(after.In(time.FixedZone("", offset)))
+		if next.IsZero() || change.IsZero() || next.Before(change) {
+			return next.In(s.Zone)
+		}
+		if lost && s.loses(change, offset) {
+			return change
+		}
+		after, within = change.Add(-time.Second), change
+	}
+}
+
+// loses reports whether the clocks skip the only run of a day when they change
+// from that offset, in seconds.
+func (s Schedule) loses(change time.Time, offset int) bool {
+	_, since := change.Zone()
+	// As if the clocks stayed as they were.
+	unchanged := change.In(time.FixedZone("", offset))
+	run := s.runs.Next(unchanged.Add(-time.Second))
+	if run.IsZero() || !run.Before(unchanged.Add(time.Duration(since-offset)*time.Second)) { // or they are set back
+		return false
+	}
+	year, month, day := run.Date()
+	other := s.next(time.Date(year, month, day, 0, 0, 0, 0, run.Location()).Add(-time.Second), false)
+	y, m, d := other.Date()
+	return y != year || m != month || d != day
+}
+
+// regular is Next as Kubernetes has it: it leaves out times that the clocks
+// skip, and takes both of those that they repeat.
+func (s Schedule) regular(after time.Time) time.Time { return s.runs.Next(after.In(s.Zone)) }
 
 // hashField puts a number where H stands.
 func hashField(field, key string, most int) (string, error) {
@@ -124,8 +163,8 @@ const (
 // gapsFrom is a Friday, so that even many runs a day reach over a weekend.
 var gapsFrom = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// of returns the longest time between two runs of a year, or of gapRuns runs;
-// 0 if there are not two.
+// of returns the longest time between two runs of a year, or of gapRuns runs, by
+// Kubernetes' rule, which may leave out a day; 0 if there are not two.
 func (c *gapCache) of(s Schedule) time.Duration {
 	key := s.Zone.String() + " " + s.Spec
 	c.mu.Lock()
@@ -137,9 +176,9 @@ func (c *gapCache) of(s Schedule) time.Duration {
 		clear(c.known)
 	}
 	var longest time.Duration
-	last := s.Next(gapsFrom)
+	last := s.regular(gapsFrom)
 	for n := 0; n < gapRuns && !last.IsZero() && (n == 0 || last.Before(gapsFrom.Add(gapSpan))); n++ {
-		next := s.Next(last)
+		next := s.regular(last)
 		if next.IsZero() {
 			break
 		}

@@ -14,7 +14,8 @@ func TestParseSchedule(t *testing.T) {
 		gap              time.Duration
 	}{
 		{"0 3 * * *", "Etc/UTC", "0 3 * * *", 24 * time.Hour},
-		{"0 3 * * *", "Europe/Berlin", "0 3 * * *", 25 * time.Hour}, // the night in which clocks go back
+		{"0 3 * * *", "Europe/Berlin", "0 3 * * *", 25 * time.Hour},   // the night in which clocks go back
+		{"30 2 * * *", "Europe/Berlin", "30 2 * * *", 47 * time.Hour}, // a CronJob skips the night in which clocks go forward
 		{"0 3 * * 1-5", "Etc/UTC", "0 3 * * 1-5", 72 * time.Hour},
 		{"*/5 9-17 * * MON-FRI", "Etc/UTC", "*/5 9-17 * * MON-FRI", 63*time.Hour + 5*time.Minute},
 		{"* * * * *", "Etc/UTC", "* * * * *", time.Minute},
@@ -59,6 +60,58 @@ func TestParseScheduleRefuses(t *testing.T) {
 	} {
 		if _, err := parseSchedule(tt.text, tt.zone, "k"); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%q, %q: %v; want an error that says %q", tt.text, tt.zone, err, tt.says)
+		}
+	}
+}
+
+// TestNoDayIsLost: whatever the clocks do, each day has its run.
+func TestNoDayIsLost(t *testing.T) {
+	t.Parallel()
+	for _, zone := range []string{"Europe/Berlin", "Africa/Cairo", "America/Santiago", "Australia/Lord_Howe", "America/Havana", "Etc/UTC", "Asia/Tokyo"} {
+		for _, spec := range []string{"30 2 * * *", "0 0 * * *", "15 0 * * *", "59 23 * * *", "0 3 * * *", "10 2 * * *", "0 1 * * *", "*/20 2 * * *"} {
+			s, err := parseSchedule(spec, zone, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			runs := map[string]int{}
+			year := time.Date(2027, 1, 1, 0, 0, 0, 0, s.Zone)
+			for at := s.Next(year.Add(-time.Second)); at.Year() == 2027; at = s.Next(at) {
+				runs[at.In(s.Zone).Format(time.DateOnly)]++
+			}
+			for day := year.Add(12 * time.Hour); day.Year() == 2027; day = day.AddDate(0, 0, 1) {
+				if runs[day.Format(time.DateOnly)] == 0 {
+					t.Errorf("%s, %s: no run on %s", spec, zone, day.Format(time.DateOnly))
+				}
+			}
+		}
+	}
+}
+
+func TestClockChanges(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ spec, zone, after, next string }{
+		{"30 2 * * *", "Europe/Berlin", "2027-03-27T02:30:00+01:00", "2027-03-28T03:00:00+02:00"},
+		{"30 2 * * *", "Europe/Berlin", "2027-03-28T03:00:00+02:00", "2027-03-29T02:30:00+02:00"},
+		{"30 2 * * 0", "Europe/Berlin", "2027-03-21T02:30:00+01:00", "2027-03-28T03:00:00+02:00"},
+		{"30 2 1 * *", "Europe/Berlin", "2027-03-01T02:30:00+01:00", "2027-04-01T02:30:00+02:00"},
+		{"30 2,14 * * *", "Europe/Berlin", "2027-03-27T14:30:00+01:00", "2027-03-28T14:30:00+02:00"}, // the day has a run
+		{"15 * * * *", "Europe/Berlin", "2027-03-28T01:15:00+01:00", "2027-03-28T03:15:00+02:00"},
+		{"30 2 * * *", "Europe/Berlin", "2027-10-31T02:30:00+02:00", "2027-10-31T02:30:00+01:00"}, // twice
+		{"0 0 * * *", "Africa/Cairo", "2027-04-29T00:00:00+02:00", "2027-04-30T01:00:00+03:00"},
+		{"0 0 * * *", "America/Santiago", "2027-09-04T00:00:00-04:00", "2027-09-05T01:00:00-03:00"},
+		{"0 0 * * 0", "America/Santiago", "2027-08-29T00:00:00-04:00", "2027-09-05T01:00:00-03:00"},
+		{"0 5 * * 0", "America/Santiago", "2027-08-29T05:00:00-04:00", "2027-09-05T05:00:00-03:00"},
+	} {
+		s, err := parseSchedule(tt.spec, tt.zone, "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := time.Parse(time.RFC3339, tt.after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Next(after).Format(time.RFC3339); got != tt.next {
+			t.Errorf("%s, %s: after %s comes %s, want %s", tt.spec, tt.zone, tt.after, got, tt.next)
 		}
 	}
 }

@@ -138,6 +138,23 @@ func TestMistypedDryRun(t *testing.T) {
 	}
 }
 
+// TestHeaderFieldsAreGivenOnce: of two, a proxy may read another than the registry.
+func TestHeaderFieldsAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	head := s.head()
+	patch := []string{"Content-Type: application/partial-upload", "Upload-Offset: 0", "Upload-Complete: ?0"}
+	for field, headers := range map[string][]string{
+		"Content-Encoding": {"Content-Encoding: identity", "Content-Encoding: gzip"},
+		"Upload-Offset":    append(patch[:3:3], "Upload-Offset: 3"),
+		"Upload-Complete":  append(patch[:3:3], "Upload-Complete: ?1"),
+		"Content-Type":     append(patch[:3:3], "Content-Type: application/partial-upload"),
+	} {
+		s.refused(400, field, "PATCH", s.file("a"), "a", headers...)
+	}
+	s.untouched(head)
+}
+
 // TestParametersThatAreTaken: the first page may be asked for by an empty
 // cursor, and what the Go client sends is known.
 func TestParametersThatAreTaken(t *testing.T) {

@@ -89,6 +89,13 @@ type accepted struct {
 	body       bool
 }
 
+// onceFields are header fields of one value. Of two, the registry would read
+// the first, and a proxy another.
+var onceFields = []string{
+	"Content-Type", "Content-Encoding", "Content-Range", "Range", "If-Range", "Last-Event-Id",
+	wire.UploadOffset, wire.UploadComplete, wire.UploadLength,
+}
+
 // maxNamed is how many refused parameters a problem names.
 const maxNamed = 10
 
@@ -120,6 +127,11 @@ func (h *handler) checkAccepted(route string, r *http.Request) error {
 	takes, known := h.accepted[strings.ReplaceAll(route, "{path...}", "{path}")]
 	if !known {
 		return nil
+	}
+	for _, name := range onceFields {
+		if len(r.Header[name]) > 1 {
+			return registry.Invalid(name, "must be given once")
+		}
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil { // net/url would leave out the pair

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -55,11 +56,63 @@ func checkJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return inexactError("must be UTF-8")
 	}
+	if (&escapeReader{}).halved(data) {
+		return errHalved
+	}
 	c := jsonChecker{json.NewDecoder(bytes.NewReader(data)), maxJSONValues}
 	if inexact, is := errors.AsType[inexactError](c.value(0)); is {
 		return inexact
 	}
 	return nil
+}
+
+// errHalved: encoding/json would replace the half by U+FFFD, and a path would become another path.
+const errHalved = inexactError(`has half of a surrogate pair, such as \ud800 alone`)
+
+// escapeReader fails where a JSON text has half of a surrogate pair (RFC 8259, section 8.2).
+type escapeReader struct {
+	from   io.Reader
+	escape int  // how much of an escape was read: 0 for none, 1 to 5 for a part of \u12
+	unit   rune // its digits
+	high   bool // the escape before was the first half of a pair
+}
+
+func (e *escapeReader) Read(p []byte) (int, error) {
+	n, err := e.from.Read(p)
+	if e.halved(p[:n]) {
+		return 0, errHalved
+	}
+	return n, err
+}
+
+// halved goes on with the text. What is no JSON it leaves to the decoder.
+func (e *escapeReader) halved(text []byte) bool {
+	if e.escape == 0 && !e.high && bytes.IndexByte(text, '\\') < 0 {
+		return false
+	}
+	for _, c := range text {
+		switch {
+		case e.escape == 0 && c == '\\':
+			e.escape, e.unit = 1, 0
+		case e.escape == 1 && c == 'u':
+			e.escape = 2
+		case e.escape < 2: // another character, or another escape
+			if e.high {
+				return true
+			}
+			e.escape = 0
+		default:
+			digit, err := strconv.ParseUint(string(c), 16, 4)
+			if e.unit, e.escape = e.unit<<4|rune(digit), e.escape+1; err != nil || e.escape < 6 {
+				continue
+			}
+			if low := e.unit >= 0xdc00 && e.unit <= 0xdfff; low != e.high {
+				return true
+			}
+			e.escape, e.high = 0, e.unit >= 0xd800 && e.unit < 0xdc00
+		}
+	}
+	return false
 }
 
 // jsonChecker reads a text token by token, without keeping it.

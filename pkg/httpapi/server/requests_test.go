@@ -116,6 +116,11 @@ func TestJSONBodies(t *testing.T) {
 		{400, "files[0].digests.sha256", declare, `{"files":[{"path":"a","digests":{"sha256":"` + sum.SHA256.String() + `","sha256":"` + sum.SHA256.String() + `"}}]}`},
 		{400, "files[0].digests.SHA256", declare, `{"files":[{"path":"a","digests":{"SHA256":"` + sum.SHA256.String() + `"}}]}`},
 		{400, "files[0].path", declare, `{"files":[null]}`},
+		{400, "body", declare, `{"files":[{"path":"a\ud800"}]}`},
+		{400, "body", declare, `{"files":[{"path":"\udc00a"}]}`},
+		{400, "body", declare, `{"files":[{"path":"\ud800\ud800\udc00"}]}`},
+		{400, "body", declare, `{"files":[{"path":"\ud800\n"}]}`},
+		{400, "body", "/v1/uploads", `{"producer":"a","name":"b","version":"c","retentionClass":"d","annotations":{"x":"\ud800"}}`},
 		{400, "files[0].size", declare, `{"files":[{"path":"a","size":"1"}]}`},
 		{400, "files[0].size", declare, `{"files":[{"path":"a","size":1.5}]}`},
 		{400, "files[1].color", declare, `{"files":[{"path":"a"},{"path":"b","color":1}]}`},
@@ -147,6 +152,9 @@ func TestJSONBodies(t *testing.T) {
 	s.refused(400, "digest", "GET", "/v1/blobs/sha256:00", "")
 	s.refused(400, "digest", "GET", "/v1/manifests/"+sum.BLAKE3.String(), "")
 	s.untouched(head)
+	if response, text := s.do("POST", declare, `{"files":[{"path":"\ud83d\ude00\u0041"}]}`, "Content-Type: application/json"); response.StatusCode != 200 || !strings.Contains(text, "\U0001f600A") {
+		t.Errorf("a whole pair: got %s %s", response.Status, text)
+	}
 }
 
 func TestDeclarationTooLarge(t *testing.T) {

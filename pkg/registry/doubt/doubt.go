@@ -186,6 +186,13 @@ func Postpone(ctx context.Context, tx database.Tx, backendID string, blob digest
 	return err
 }
 
+// Hasten makes the doubts due whose bytes a session has stored again.
+func Hasten(ctx context.Context, tx database.Tx, backendID, uploadID string, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `UPDATE doubts SET due_us = $1 WHERE backend_id = $2 AND EXISTS
+		(SELECT 1 FROM upload_blobs u WHERE u.upload_id = $3 AND u.sha256 = doubts.sha256 AND u.source = 'sent')`, micros(now), backendID, uploadID)
+	return err
+}
+
 func query(ctx context.Context, tx database.Tx, each func(scan func(...any) error) error, text string, args ...any) error {
 	rows, err := tx.QueryContext(ctx, text, args...)
 	if err != nil {

@@ -158,11 +158,16 @@ func TestUnreadable(t *testing.T) {
 		if err := s.LookAtDoubts(ctx); err != nil || findings(t, w).Unreadable != unreadable {
 			t.Errorf("%+v, %v: it is too early", findings(t, w), err)
 		}
+		// What is pushed again is tried at once.
+		w.publish(t, "again", map[string][]byte{"3": files["3"]})
+		if err := s.LookAtDoubts(ctx); err != nil || findings(t, w).Unreadable != unreadable-1 {
+			t.Errorf("%+v, %v: one was stored again", findings(t, w), err)
+		}
 		w.advanced.Add(int64(2 * time.Hour))
 		if err := s.LookAtDoubts(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if f := findings(t, w); f.Unreadable != 0 || f.Live != 30 || f.OldestVerified.IsZero() {
+		if f := findings(t, w); f.Unreadable != 0 || f.Live != 31 || f.Failed != 1 {
 			t.Errorf("%+v", f)
 		}
 		if wanted(t, w, "4", "content 3") {

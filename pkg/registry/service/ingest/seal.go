@@ -11,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
@@ -58,6 +59,9 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 		return nil, moved(err)
 	}
 	if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+		return nil, err
+	}
+	if err := doubt.Hasten(ctx, tx, d.session.BackendID, d.session.ID, in.core.Now()); err != nil {
 		return nil, err
 	}
 	if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {

@@ -16,6 +16,7 @@ import (
 const (
 	StateOpen      = "open"
 	StatePublished = "published"
+	stateAbandoned = "abandoned" // being removed; to callers it is not there
 )
 
 // ErrNotFound: there is no such session, or no longer.
@@ -60,7 +61,7 @@ func Get(ctx context.Context, tx database.Tx, id string) (Session, error) {
 	)
 	err := tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id).Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
 		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires, &s.Revision)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && s.State == stateAbandoned {
 		return s, ErrNotFound
 	}
 	if err != nil {
@@ -89,14 +90,35 @@ func Seal(ctx context.Context, tx database.Tx, id string, revision int64) error 
 	return nil
 }
 
-// Delete removes a session and all that belongs to it.
-func Delete(ctx context.Context, tx database.Tx, id string) error {
-	for _, table := range []string{"upload_files WHERE upload_id", "upload_blobs WHERE upload_id", "upload_parts WHERE upload_id", "uploads WHERE id"} {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` = $1`, id); err != nil {
-			return err
+// Abandon ends an open session: from now on it is not found. What belongs to it
+// is left to DeleteSome, and counts for sweeps until then.
+func Abandon(ctx context.Context, tx database.Tx, id string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET state = 'abandoned', expires_us = 0 WHERE id = $1 AND state = 'open'`, id)
+	return err
+}
+
+// DeleteSome removes about limit rows of a session, and returns how many it
+// removed: the session is gone when these are fewer than limit. Its own row goes
+// last, so that what is left of it is found again. The session must be over.
+func DeleteSome(ctx context.Context, tx database.Tx, id string, limit int) (removed int, err error) {
+	for _, rows := range []struct{ table, session, key string }{
+		{"upload_files", "upload_id", "path"}, {"upload_blobs", "upload_id", "sha256"}, {"upload_parts", "upload_id", "path"}, {"uploads", "id", "id"},
+	} {
+		if removed >= limit {
+			return removed, nil
 		}
+		result, err := tx.ExecContext(ctx, `DELETE FROM `+rows.table+` WHERE `+rows.session+` = $1 AND `+rows.key+` IN
+			(SELECT `+rows.key+` FROM `+rows.table+` WHERE `+rows.session+` = $1 LIMIT $2)`, id, limit-removed)
+		if err != nil {
+			return removed, err
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return removed, err
+		}
+		removed += int(n)
 	}
-	return nil
+	return removed, nil
 }
 
 // ListExpired returns sessions whose time was over at the given time, at most limit.

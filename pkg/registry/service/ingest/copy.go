@@ -62,12 +62,22 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	return err
 }
 
-// pathsOf returns the first paths that have one of the contents.
+// pathsInError is how many missing paths an error names.
+const pathsInError = 10
+
+// pathsOf returns the first paths that have one of the contents. There may be
+// 100,000 of either.
 func pathsOf(m *manifest.Manifest, contents []digest.Digest) []string {
+	among := make(map[digest.Digest]bool, len(contents))
+	for _, content := range contents {
+		among[content] = true
+	}
 	var paths []string
 	for _, f := range m.Files {
-		if slices.Contains(contents, f.Digests.SHA256) && len(paths) < 10 {
-			paths = append(paths, f.Path)
+		if among[f.Digests.SHA256] {
+			if paths = append(paths, f.Path); len(paths) == pathsInError {
+				break
+			}
 		}
 	}
 	return paths

@@ -89,7 +89,7 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 
 // incomplete says what is missing of a session's files.
 func (in *Intake) incomplete(ctx context.Context, id string, files int, missing []string) error {
-	e := &registry.IncompleteError{Count: len(missing), Files: files, Paths: missing[:min(10, len(missing))]}
+	e := &registry.IncompleteError{Count: len(missing), Files: files, Paths: missing[:min(pathsInError, len(missing))]}
 	err := in.core.Read(ctx, func(tx database.Tx) error {
 		e.Partial = nil
 		for _, path := range e.Paths {

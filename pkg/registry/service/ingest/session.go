@@ -127,13 +127,29 @@ func (in *Intake) lockSession(ctx context.Context, tx database.Tx, id string) (u
 
 // AbandonUpload implements Uploads.
 func (in *Intake) AbandonUpload(ctx context.Context, id string) error {
-	return in.core.Write(ctx, func(tx database.Tx) error {
+	removed := 0
+	err := in.core.Write(ctx, func(tx database.Tx) error {
+		removed = 0
 		switch _, err := in.lockSession(ctx, tx, id); {
 		case errors.Is(err, registry.ErrNotFound):
 			return nil
 		case err != nil && !errors.Is(err, registry.ErrExpired):
 			return err
 		}
-		return upload.Delete(ctx, tx, id)
+		if err := upload.Abandon(ctx, tx, id); err != nil {
+			return err
+		}
+		var err error
+		removed, err = upload.DeleteSome(ctx, tx, id, rowsPerDelete)
+		return err
 	})
+	if err != nil || removed < rowsPerDelete {
+		return err
+	}
+	// It is abandoned already: what is left over, for example when the client
+	// leaves now, the janitor removes.
+	if err := in.deleteSession(ctx, id); err != nil {
+		in.core.Logger.WarnContext(ctx, "removing an abandoned upload session", "error", err)
+	}
+	return nil
 }

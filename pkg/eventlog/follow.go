@@ -12,7 +12,7 @@ func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error
 	idle := 0 // consecutive polls that found nothing
 	for {
 		grown := l.growth() // before the page is read, so that no append is missed
-		records, err := l.Read(ctx, after, MaxPage)
+		records, err := l.ReadPage(ctx, after, Page{Records: MaxPage, Bytes: followPageBytes})
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -33,6 +33,8 @@ const (
 const (
 	// checkPageBytes is how much a walk over the whole log holds at once, unless a single record is larger.
 	checkPageBytes = 1 << 20
+	// followPageBytes of payload are held by Follow at once, unless a single record is larger.
+	followPageBytes = 1 << 20
 	// maxBatchBytes of payload end a batch: later commands get a commit of their own.
 	maxBatchBytes = 64 << 20
 )

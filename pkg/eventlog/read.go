@@ -67,12 +67,17 @@ func HashTx(ctx context.Context, tx database.Tx, position uint64) (hash [32]byte
 // limits are cut), and fewer if their payloads exceed MaxPageBytes, but at least one if
 // there is any. ErrPastHead, and ErrFenced once that is known.
 func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]Record, error) {
+	return l.ReadPage(ctx, after, Page{Records: min(max(limit, 1), MaxPage), Bytes: MaxPageBytes})
+}
+
+// ReadPage is Read with a page of the caller's.
+func (l *Log) ReadPage(ctx context.Context, after uint64, page Page) ([]Record, error) {
 	if err := l.Fenced(); err != nil {
 		return nil, err
 	}
 	var records []Record
 	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
-		records, err = ReadTx(ctx, tx, after, limit)
+		records, err = ReadPageTx(ctx, tx, after, page)
 		return err
 	})
 	return records, err

@@ -222,6 +222,23 @@ type Event struct {
 	// Hash of this record and of the one before it; see eventlog.Record.
 	Hash     digest.Digest `json:"hash"`
 	Previous digest.Digest `json:"previous"`
+
+	encoded []byte // the event in JSON, once EncodeOnce was called
+}
+
+// EncodeOnce returns the event with its JSON, for those who tell it to many.
+func (e Event) EncodeOnce() (Event, error) {
+	data, err := json.Marshal(e) // on one line: JSON escapes line ends in strings, and Marshal adds none
+	e.encoded = data
+	return e, err
+}
+
+// JSON returns the event in JSON, on one line. The caller does not change it.
+func (e Event) JSON() ([]byte, error) {
+	if e.encoded != nil {
+		return e.encoded, nil
+	}
+	return json.Marshal(e)
 }
 
 // LogHead identifies the log and its end.

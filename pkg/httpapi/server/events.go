@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID stri
 }
 
 func writeEvent(w io.Writer, logID string, event registry.Event) error {
-	data, err := json.Marshal(event) // on one line: JSON escapes line ends in strings, and Marshal adds none
+	data, err := event.JSON()
 	if err != nil {
 		return fmt.Errorf("encoding event %d: %w", event.Position, err)
 	}

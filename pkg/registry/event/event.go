@@ -247,14 +247,17 @@ func Describe(payload Payload) (any, error) {
 	case BackendRegistered, BackendAbandoned:
 		return p, nil
 	case PackagePublished:
-		m, err := manifest.Decode(p.Manifest)
-		if err != nil {
+		files, bytes := 0, int64(0)
+		if _, err := manifest.Walk(p.Manifest, func(_ int, f manifest.File) error {
+			files, bytes = files+1, bytes+f.Size
+			return nil
+		}); err != nil {
 			return nil, fmt.Errorf("manifest in %s of %s: %w", p.Kind(), p.Subject(), err)
 		}
 		return map[string]any{
 			"producer": p.Producer, "name": p.Name, "version": p.Version,
 			"retentionClass": p.RetentionClass, "tier": p.Tier, "backends": p.Backends,
-			"manifestDigest": manifest.Digest(p.Manifest), "files": len(m.Files), "bytes": m.Bytes(),
+			"manifestDigest": manifest.Digest(p.Manifest), "files": files, "bytes": bytes,
 		}, nil
 	case LocationAdded:
 		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil

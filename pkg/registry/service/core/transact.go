@@ -60,9 +60,9 @@ func (c *Core) Head(ctx context.Context) (eventlog.Head, error) {
 	return head, mapError(err)
 }
 
-// ReadLog returns at most limit records after the position.
-func (c *Core) ReadLog(ctx context.Context, after uint64, limit int) ([]eventlog.Record, error) {
-	records, err := c.log.Read(ctx, after, limit)
+// ReadLog returns a page of records after the position.
+func (c *Core) ReadLog(ctx context.Context, after uint64, page eventlog.Page) ([]eventlog.Record, error) {
+	records, err := c.log.ReadPage(ctx, after, page)
 	return records, mapError(err)
 }
 

@@ -24,20 +24,40 @@ func (r *Reader) ReadEvents(ctx context.Context, after uint64, limit int) (regis
 	if after > head.Position {
 		return registry.EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
-	records, err := r.core.ReadLog(ctx, after, limit)
-	if err != nil {
+	page := registry.EventPage{LogID: head.LogID, Head: head.Position}
+	if page.Events, err = r.describeLog(ctx, after, limit); err != nil {
 		return registry.EventPage{}, err
 	}
-	page := registry.EventPage{LogID: head.LogID, Head: head.Position, Events: make([]registry.Event, 0, len(records))}
-	for _, rec := range records {
-		e, err := describeRecord(rec)
-		if err != nil {
-			return page, err
-		}
-		page.Events = append(page.Events, e)
+	for _, e := range page.Events {
 		page.Head = max(page.Head, e.Position)
 	}
 	return page, nil
+}
+
+// pageBytes of payload end a page of events. An event that names digests is
+// about twice its payload in JSON.
+const pageBytes = 1 << 20
+
+// describeLog reads a page of events: fewer than limit if they are large, but at
+// least one if there is any.
+func (r *Reader) describeLog(ctx context.Context, after uint64, limit int) ([]registry.Event, error) {
+	select {
+	case r.describing <- struct{}{}:
+		defer func() { <-r.describing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	records, err := r.core.ReadLog(ctx, after, eventlog.Page{Records: limit, Bytes: pageBytes})
+	if err != nil {
+		return nil, err
+	}
+	events := make([]registry.Event, len(records))
+	for i, rec := range records {
+		if events[i], err = describeRecord(rec); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
 }
 
 func pastHead(err error, after, head uint64) error {
@@ -72,14 +92,40 @@ func (r *Reader) FollowEvents(ctx context.Context, after uint64, yield func(regi
 	if after > head.Position {
 		return pastHead(eventlog.ErrPastHead, after, head.Position)
 	}
-	err = r.core.Follow(ctx, after, func(rec eventlog.Record) error {
-		e, err := describeRecord(rec)
+	return pastHead(r.follow(ctx, after, head.Position, yield), after, head.Position)
+}
+
+// follow takes events from the tail that all who follow share, and from the log
+// what the tail does not hold any more.
+func (r *Reader) follow(ctx context.Context, after, head uint64, yield func(registry.Event) error) error {
+	tail := r.join(head)
+	defer r.leave(tail)
+	for {
+		events, news, behind, err := tail.next(after)
+		if behind {
+			events, err = r.describeLog(ctx, after, catchUpEvents)
+		}
 		if err != nil {
 			return err
 		}
-		return yield(e)
-	})
-	return pastHead(err, after, head.Position)
+		for _, e := range events {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := yield(e); err != nil {
+				return err
+			}
+			after = e.Position
+		}
+		if len(events) > 0 {
+			continue
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // LogHead implements Events.

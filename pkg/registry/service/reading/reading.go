@@ -13,6 +13,13 @@ import (
 type Reader struct {
 	core    *core.Core
 	counted sync.Map // backend id -> counted
+
+	// describing has one place: whoever reads records of the log holds it until
+	// they are described, since a manifest of megabytes becomes a few counts then.
+	describing chan struct{}
+
+	tails sync.Mutex
+	tail  *tail // nil while nobody follows
 }
 
 var (
@@ -23,4 +30,4 @@ var (
 )
 
 // New returns the room.
-func New(c *core.Core) *Reader { return &Reader{core: c} }
+func New(c *core.Core) *Reader { return &Reader{core: c, describing: make(chan struct{}, 1)} }

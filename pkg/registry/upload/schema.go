@@ -27,7 +27,7 @@ CREATE TABLE uploads (
 	backend_id      TEXT   NOT NULL, -- the placement, fixed at open
 	backend_name    TEXT   NOT NULL,
 	actor           TEXT   NOT NULL,
-	state           TEXT   NOT NULL, -- open, published or abandoned
+	state           TEXT   NOT NULL, -- open or published
 	revision        BIGINT NOT NULL, -- raised by whatever changes what Publish would seal
 	created_us      BIGINT NOT NULL,
 	expires_us      BIGINT NOT NULL

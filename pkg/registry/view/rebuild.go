@@ -87,7 +87,9 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 			if err := pause(ctx, swapPause); err != nil {
 				return report, err
 			}
-		case !errors.Is(err, errBehind):
+		case errors.Is(err, errBehind):
+			r.rest *= 2 // appends wait longer, but not forever for a rebuild that never ends
+		default:
 			return report, err
 		}
 	}
@@ -137,7 +139,7 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 		if head, err = eventlog.LockHead(ctx, tx); err != nil {
 			return err
 		}
-		for range restPages {
+		for range r.rest {
 			records, err := r.next(ctx, tx, head, 0)
 			if err != nil {
 				return err

@@ -18,11 +18,13 @@ type replay struct {
 	carried carried
 	// told is called with how far it has come, after each page; may be nil.
 	told func(position, head uint64)
+	// rest is how many pages of the log may be replayed under the head's lock.
+	rest int
 }
 
 // newReplay makes the tables.
 func newReplay(ctx context.Context, c *claim, l layout, told func(position, head uint64)) (*replay, error) {
-	r := &replay{claim: c, into: fold{fresh(c.generation), l, l.version}, told: told}
+	r := &replay{claim: c, into: fold{fresh(c.generation), l, l.version}, told: told, rest: restPages}
 	err := c.write(ctx, func(tx database.Tx) error {
 		_, err := tx.ExecContext(ctx, l.create(r.into.names))
 		return err
@@ -30,9 +32,8 @@ func newReplay(ctx context.Context, c *claim, l layout, told func(position, head
 	return r, err
 }
 
-// catchUp replays until it has come to where the log ended at its last look (it may
-// have grown since: who pushes without a pause is never caught up with for good),
-// or to the position, if that is not 0.
+// catchUp replays to the position, or if that is 0, to where the log ended at its
+// first look: who pushes without a pause is never caught up with for good.
 func (r *replay) catchUp(ctx context.Context, to uint64) error {
 	for {
 		var (
@@ -49,6 +50,9 @@ func (r *replay) catchUp(ctx context.Context, to uint64) error {
 		if err != nil || len(records) == 0 {
 			return err
 		}
+		if to == 0 {
+			to = head.Position // a log that grows as fast as it is read has no other end
+		}
 		began := time.Now()
 		chain := r.chain
 		for _, record := range records {
@@ -63,7 +67,7 @@ func (r *replay) catchUp(ctx context.Context, to uint64) error {
 		if r.told != nil {
 			r.told(chain.Position(), head.Position)
 		}
-		if chain.Position() == head.Position {
+		if chain.Position() >= to {
 			return nil
 		}
 		if err := pause(ctx, min(time.Since(began), maxPause)); err != nil {

@@ -16,8 +16,12 @@ import (
 
 // markHead compares the head mark of a place that is ours with the log, and
 // moves it if it is time. It returns nil if the mark could not be compared for a
-// reason that may be over by the next look, or that another condition tells. d.mu is held.
+// reason that may be over by the next look, or that another condition tells. A
+// place that has just not answered is not asked. d.mu is held.
 func (o *Observer) markHead(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, wrong *declared.Problem) *status.HeadMark {
+	if wrong != nil && wrong.Lost {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	owner := registrar.Owner{BackendID: d.id, Name: sb.Name, Place: d.config.Place()}

@@ -81,6 +81,9 @@ func TestUnavailableIsNotSlowDown(t *testing.T) {
 		}
 	}
 	struck := proxy.Struck()
+	if looks := declared.DefaultFailureThreshold + 1; struck != looks {
+		t.Errorf("%d looks made %d requests: one without an answer is enough", looks, struck)
+	}
 	if seen := o.Observe(t.Context(), two, nil, keysOf(&server)); seen.Away == nil || proxy.Struck() != struck {
 		t.Errorf("another backend behind it was looked at: %+v, %d requests", seen, proxy.Struck()-struck)
 	}

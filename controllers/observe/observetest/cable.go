@@ -3,8 +3,10 @@ package observetest
 import (
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Cable forwards connections until it is cut; while it is, new ones are closed at once.
@@ -13,7 +15,7 @@ type Cable struct {
 	mu       sync.Mutex
 	cut      bool
 	open     map[net.Conn]struct{}
-	dead     int // connections that were made while it was cut
+	dead     []time.Time // when connections were made while it was cut
 	running  sync.WaitGroup
 }
 
@@ -33,7 +35,7 @@ func NewCable(t *testing.T, target string) *Cable {
 			}
 			c.mu.Lock()
 			if c.cut {
-				c.dead++
+				c.dead = append(c.dead, time.Now())
 			}
 			c.mu.Unlock()
 			out, err := net.Dial("tcp", target)
@@ -83,11 +85,11 @@ func (c *Cable) release(conns ...net.Conn) {
 	}
 }
 
-// Tried is how many connections were made while it was cut.
-func (c *Cable) Tried() int {
+// Tried is when connections were made while it was cut, in order.
+func (c *Cable) Tried() []time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.dead
+	return slices.Clone(c.dead)
 }
 
 // Set cuts or mends the cable.

@@ -17,6 +17,9 @@ TEST_TIMEOUT ?= 20m
 # The longest first: while they wait, others can run.
 ALL_PACKAGES := ./test/e2e ./pkg/storage/s3 ./controllers ./...
 TEST_PACKAGES ?= $(ALL_PACKAGES)
+# How many packages are tested at once: one more than there are cores, since the
+# long ones wait a third of their time.
+TEST_AT_ONCE ?= $(shell expr $$(nproc) + 1)
 # Separate modules with programs or tests of this project.
 OWN_MODULES := hack/tools/image hack/tools/alerts
 
@@ -43,7 +46,7 @@ run: build ## Start the embedded registry, push docs/ and pull it back, keep ser
 .PHONY: test
 test: parts ## Run every test, on real servers that it starts
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
-		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -ldflags=-s -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
+		GOGC=$${GOGC:-400} hack/in-scratch.sh go test -p $(TEST_AT_ONCE) -ldflags=-s -timeout $(TEST_TIMEOUT) $(TEST_PACKAGES)
 ifeq ($(TEST_PACKAGES),$(ALL_PACKAGES))
 	@for module in $(OWN_MODULES); do (cd $$module && go test -ldflags=-s ./...); done
 endif

@@ -81,6 +81,7 @@ func celCases() []celCase {
 		scheduled("the day of the month must be from 1 to 31", "0 0 1,10,31,?,*/40 * *", "0 0 0 * *"),
 		scheduled("the month must be from 1 to 12 or JAN to DEC", "0 0 * 1,10-12,feb *", "0 0 * 1-13 *"),
 		scheduled("the day of the week must be from 0 (Sunday) to 6 or SUN to SAT", "0 0 * * 0,1-6,SAT", "0 0 * * 7"),
+		scheduled("must occur: none of its months has such a day", "0 0 31 1-12 *", "0 0 30,31 FEB *"),
 		changed("spec.s3.bucket", "bucket"+immutable, "{s3: {bucket: bbb}}", "{s3: {bucket: bbb, endpointURL: 'http://a'}}", "{s3: {bucket: ccc}}"),
 		backend("spec.s3.endpointURL", "must be an http or https URL with only a host or address and an optional port from 1 to 65535", "{s3: {bucket: bbb, endpointURL: 'https://a:65535/'}}", "{s3: {bucket: bbb, endpointURL: 'https://a:65536/'}}"),
 		backend("spec.s3.endpointURL", "must not contain a user or password", "{s3: {bucket: bbb, endpointURL: 'https://a'}}", "{s3: {bucket: bbb, endpointURL: 'https://user:pass@a'}}"),
@@ -142,7 +143,7 @@ func celRules(t *testing.T) []string {
 				if rule.Message == "" {
 					t.Errorf("%s %s: a rule without a message: %s", crd.Spec.Names.Kind, field, rule.Rule)
 				}
-				all = append(all, crd.Spec.Names.Kind+" "+field+": "+rule.Message)
+				all = append(all, crd.Spec.Names.Kind+" "+cmp.Or(strings.TrimPrefix(rule.FieldPath, "."), field)+": "+rule.Message)
 			}
 			for name := range s.Properties {
 				below := s.Properties[name]
@@ -194,6 +195,7 @@ func TestEveryCELRule(t *testing.T) {
 			if err := c.Create(t.Context(), before); err != nil {
 				t.Fatalf("%s: %v", rule, err)
 			}
+			marked(t, c, before)
 			before.Object["spec"] = o.Object["spec"]
 			return c.Update(t.Context(), before)
 		}
@@ -251,6 +253,7 @@ func fromFile(kind, name, before, spec string) error {
 			return err
 		}
 	}
+	accepted.Marked(name, "an id")
 	next := accepted.Next()
 	return next.Read("a.yaml", document(spec))
 }

@@ -95,9 +95,9 @@ func (c *Cluster) runOnce(ctx context.Context) error {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&StorageBackendReconciler{Client: mgr.GetClient(), Namespace: c.Namespace, Settings: c.Settings, Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"),
+		&StorageBackendReconciler{Client: mgr.GetClient(), Namespace: c.Namespace, Settings: c.Settings, Observer: c.Observer, Registrar: c.Registrar, Events: mgr.GetEventRecorder("artifact-store"), Logger: c.Logger,
 			CronJobs: &cronjobs.Keeper{Client: mgr.GetClient(), Settings: c.Settings, Pods: c.Pods}},
-		&RoutingPolicyReconciler{Client: mgr.GetClient()},
+		&RoutingPolicyReconciler{Client: mgr.GetClient(), Logger: c.Logger},
 		&TableReconciler{Client: mgr.GetClient(), Observer: c.Observer, Table: c.Table, Namespace: c.Namespace},
 	} {
 		if err := controller.SetupWithManager(mgr); err != nil {

@@ -440,10 +440,8 @@ func TestClusterKeepsABackendWithLiveLocations(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
-	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 7})
-	if err := c.client.Delete(t.Context(), sb); err != nil {
-		t.Fatal(err)
-	}
+	c.holds(sb, 7)
+	c.remove(sb)
 	is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	if !strings.Contains(is.Message, "7 live locations") {
 		t.Errorf("%q", is.Message)

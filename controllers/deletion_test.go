@@ -15,7 +15,6 @@ import (
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/controllers/status"
-	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 )
 
 // TestClusterDeletesByTheLog: what holds a backend is the log, also where the
@@ -26,15 +25,13 @@ func TestClusterDeletesByTheLog(t *testing.T) {
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	id := sb.Status.ID
-	c.registrar.Find(id, registrar.Findings{Live: 7})
+	c.holds(sb, 7)
 	before := sb.DeepCopy()
 	sb.Status = v1alpha1.StorageBackendStatus{} // a backup that was restored has none
 	if err := c.client.Status().Patch(t.Context(), sb, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.client.Delete(t.Context(), sb); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(sb)
 	if is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked); !strings.Contains(is.Message, "names 7 live locations") || sb.Status.ID != id {
 		t.Errorf("%q, id %q, want %q", is.Message, sb.Status.ID, id)
 	}
@@ -50,20 +47,17 @@ func TestClusterRenames(t *testing.T) {
 	c := startCluster(t, nil, false)
 	old := c.local("old")
 	c.until(old, "Ready", metav1.ConditionTrue, status.ReasonReady)
-	c.registrar.Find(old.Status.ID, registrar.Findings{Live: 7})
+	c.holds(old, 7)
 	renamed := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "new"}, Spec: v1alpha1.StorageBackendSpec{Local: old.Spec.Local}}
 	c.create(renamed)
 	c.until(renamed, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	if renamed.Status.ID != old.Status.ID {
 		t.Fatalf("%s and %s are not one backend", renamed.Status.ID, old.Status.ID)
 	}
-	if err := c.client.Delete(t.Context(), old); err != nil {
-		t.Fatal(err)
-	}
+	c.held(renamed, true)
+	c.remove(old)
 	c.gone(old)
-	if err := c.client.Delete(t.Context(), renamed); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(renamed)
 	c.until(renamed, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 }
 
@@ -105,7 +99,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	sb := c.local("held")
 	c.until(sb, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	id := sb.Status.ID
-	c.registrar.Find(id, registrar.Findings{Live: 7})
+	c.holds(sb, 7)
 	annotate := func(value string) {
 		c.edit(sb, func() { sb.Annotations = map[string]string{v1alpha1.AbandonAnnotation: value} })
 	}
@@ -120,9 +114,7 @@ func TestClusterGivesUpLocations(t *testing.T) {
 	if err := os.RemoveAll(sb.Spec.Local.Path); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.client.Delete(t.Context(), sb); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(sb)
 	is := c.until(sb, "Ready", metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	for _, says := range []string{"names 7 live locations", v1alpha1.AbandonAnnotation, `is "yes"`, id} {
 		if !strings.Contains(is.Message, says) {

@@ -89,6 +89,13 @@ func (e *Embedded) Run(ctx context.Context) error {
 
 // reload reads the files and takes them up, all or none.
 func (e *Embedded) reload(ctx context.Context) error {
+	e.mu.Lock()
+	for name, k := range e.kept {
+		if k.sb.Status.ID != "" {
+			e.accepted.Marked(name, k.sb.Status.ID)
+		}
+	}
+	e.mu.Unlock()
 	next, err := declared.LoadDir(e.Dir, e.accepted)
 	if err != nil {
 		return err
@@ -181,8 +188,7 @@ func (e *Embedded) keep(ctx context.Context, name string, k *kept) {
 		sb.Status = status.After(seen, scheduled, sb.Status)
 		e.mu.Lock()
 		if k.sb.Generation == sb.Generation {
-			e.logChange(k.sb, sb)
-			e.logVerification(k.sb, sb)
+			logTurned(e.Logger, k.sb, sb)
 			k.sb = sb
 		}
 		e.swap()
@@ -220,22 +226,6 @@ func (e *Embedded) swap() {
 	}
 }
 
-func (e *Embedded) logChange(before, after *v1alpha1.StorageBackend) {
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
-	if is == nil {
-		return // nobody has looked yet
-	}
-	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
-		return
-	}
-	level := slog.LevelInfo
-	if is.Status != metav1.ConditionTrue {
-		level = slog.LevelWarn
-	}
-	e.Logger.Log(context.Background(), level, "backend", "backend", after.Name, "ready", string(is.Status), "reason", is.Reason, "message", is.Message, "id", after.Status.ID)
-}
-
 // warnOfPolicies says at once what a policy's status would say in a cluster. e.mu is held.
 func (e *Embedded) warnOfPolicies() {
 	conflicts, backends := status.ConflictsOf(e.policies), status.TargetsOf(e.declared())
@@ -243,7 +233,7 @@ func (e *Embedded) warnOfPolicies() {
 		next := status.Policy(&e.policies[i], conflicts[e.policies[i].Name], backends, time.Now())
 		for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionResolvedRefs} {
 			if c := meta.FindStatusCondition(next.Conditions, kind); c.Status != metav1.ConditionTrue || c.Reason == status.ReasonPartlyConflicted {
-				e.Logger.Warn("policy", "policy", e.policies[i].Name, "condition", kind, "status", string(c.Status), "reason", c.Reason, "message", c.Message)
+				logPolicy(e.Logger, slog.LevelWarn, e.policies[i].Name, *c)
 			}
 		}
 	}

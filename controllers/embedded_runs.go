@@ -3,12 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/controllers/declared"
@@ -115,21 +110,6 @@ func (e *Embedded) scheduled(sb *v1alpha1.StorageBackend, k *kept) *status.Sched
 	return &status.Scheduled{
 		Suspended: plan.Suspended, Promise: plan.Promise(), LastRun: k.timetable.lastRun,
 		Message: fmt.Sprintf("the manager starts a run at %q, %s", plan.Schedule.Spec, plan.Schedule.Zone),
-	}
-}
-
-// logVerification says what a cluster tells in Events.
-func (e *Embedded) logVerification(before, after *v1alpha1.StorageBackend) {
-	for _, kind := range []string{v1alpha1.ConditionVerified, v1alpha1.ConditionVerificationScheduled} {
-		was, is := meta.FindStatusCondition(before.Status.Conditions, kind), meta.FindStatusCondition(after.Status.Conditions, kind)
-		if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason || was == nil && is.Status == metav1.ConditionUnknown {
-			continue
-		}
-		level := slog.LevelInfo
-		if is.Status == metav1.ConditionFalse || slices.Contains([]string{status.ReasonLastRunFailed, status.ReasonVerificationOverdue, status.ReasonUnreadable}, is.Reason) {
-			level = slog.LevelWarn
-		}
-		e.Logger.Log(context.Background(), level, "verification", "backend", after.Name, "condition", kind, "status", string(is.Status), "reason", is.Reason, "message", is.Message)
 	}
 }
 

@@ -34,15 +34,18 @@ func TestManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]int{}
-	for _, folder := range []string{"install", "sqlite/install", "default", "samples", "samples/s3", "samples/access"} {
+	for _, folder := range []string{"install", "sqlite/install", "default", "samples", "samples/s3", "samples/local", "samples/access", "samples/workload"} {
 		for _, file := range kustomized(t, filepath.Join("..", "config", folder)) {
 			for _, o := range objects(t, file) {
 				seen[o.GetKind()]++
-				if kind := o.GetKind(); kind == "CustomResourceDefinition" || kind == "Namespace" {
+				if kind := o.GetKind(); kind == "CustomResourceDefinition" || kind == "Namespace" || strings.HasPrefix(kind, "ValidatingAdmissionPolicy") {
 					continue // installed, and made above
 				}
 				if strings.HasPrefix(folder, "samples") {
-					o.SetNamespace(ns)
+					// Two folders have a policy of the same name.
+					if o.SetNamespace(ns); folder != "samples" {
+						o.SetName(strings.ReplaceAll(folder, "/", "-") + "-" + o.GetName())
+					}
 				} else if clusterWide := strings.HasPrefix(o.GetKind(), "ClusterRole"); !clusterWide && o.GetNamespace() != "artifact-store" {
 					t.Errorf("%s: %s %s is in no namespace or another", file, o.GetKind(), o.GetName())
 				}
@@ -52,7 +55,7 @@ func TestManifests(t *testing.T) {
 			}
 		}
 	}
-	for _, kind := range []string{"CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "StorageBackend", "RoutingPolicy", "Secret"} {
+	for _, kind := range []string{"CustomResourceDefinition", "Role", "RoleBinding", "ServiceAccount", "Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "PersistentVolumeClaim", "ValidatingAdmissionPolicy", "StorageBackend", "RoutingPolicy", "Secret"} {
 		if seen[kind] == 0 {
 			t.Errorf("no %s among the manifests", kind)
 		}

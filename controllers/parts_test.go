@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +10,13 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/yaml"
 
 	"github.com/coulomb/artifact-store/controllers/observe/observetest"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -49,11 +54,38 @@ func controlPlane(t *testing.T) *rest.Config {
 			ErrorIfCRDPathMissing: true,
 		}
 		plane.config, plane.err = plane.env.Start()
+		if plane.err == nil {
+			plane.err = admit(plane.config, kustomized(t, filepath.Join("..", "config", "admission")))
+		}
 	})
 	if plane.err != nil {
 		t.Fatal(plane.err)
 	}
 	return rest.CopyConfig(plane.config)
+}
+
+// admit installs the policies that the files hold.
+func admit(config *rest.Config, files []string) error {
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for document := range strings.SplitSeq(string(content), "\n---\n") {
+			o := &unstructured.Unstructured{}
+			if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			if err := client.WithFieldValidation(c, metav1.FieldValidationStrict).Create(context.Background(), o); err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+		}
+	}
+	return nil
 }
 
 // cutConfig is controlPlane through a cable that can be cut.

@@ -44,7 +44,7 @@ func TestClusterReportsConflictsOnTheYounger(t *testing.T) {
 	younger := c.younger(older, "a",
 		v1alpha1.RoutingRule{Match: &v1alpha1.RoutingMatch{Producers: []string{"lab"}, RetentionClasses: []string{"evidence"}}, Backends: []string{"two"}})
 	is := c.until(younger, v1alpha1.ConditionAccepted, metav1.ConditionFalse, status.ReasonConflicted)
-	if !strings.Contains(is.Message, `rule 0 of the older policy "z"`) {
+	if !strings.Contains(is.Message, `rules[0] of the older policy "z"`) {
 		t.Errorf("%q", is.Message)
 	}
 	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonConflicted)
@@ -59,7 +59,7 @@ func TestClusterReportsConflictsOnTheYounger(t *testing.T) {
 	c.until(younger, v1alpha1.ConditionResolvedRefs, metav1.ConditionFalse, status.ReasonTargetNotFound)
 	c.until(younger, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonPartlyConflicted)
 	rules := []v1alpha1.RuleStatus{
-		{Reason: status.ReasonConflicted, Message: `rule 0 of the older policy "z" takes precedence and matches everything that this rule matches`},
+		{Reason: status.ReasonConflicted, Message: `rules[0] of the older policy "z" takes precedence and matches everything that this rule matches`},
 		{Backend: "two", Reason: status.ReasonResolved, Message: `"gone" is not declared`},
 	}
 	if fmt.Sprint(younger.Status.Rules) != fmt.Sprint(rules) {

@@ -210,7 +210,15 @@ func TestClusterLooksAgainWhenAsked(t *testing.T) {
 func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
-	good, bad := c.local("good"), c.local("bad")
+	good := c.local("good")
+	path := filepath.Join(c.root, "bad")
+	if err := os.Mkdir(path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	bad := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: "bad"}, Spec: v1alpha1.StorageBackendSpec{
+		Local: &v1alpha1.LocalSpec{Path: path}, Verification: &v1alpha1.VerificationSpec{Schedule: "H H * * *", Suspend: true},
+	}}
+	c.create(bad)
 	c.until(good, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.until(bad, "Ready", metav1.ConditionTrue, status.ReasonReady)
 	c.registrar.Find(good.Status.ID, registrar.Findings{Live: 3, LastVerified: time.Now(), OldestVerified: time.Now()})
@@ -219,11 +227,12 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 	}
 	ask(good)
 	c.until(good, "Verified", metav1.ConditionTrue, status.ReasonIntact)
-	if err := os.RemoveAll(bad.Spec.Local.Path); err != nil {
+	if err := os.Rename(path, path+"-away"); err != nil {
 		t.Fatal(err)
 	}
 	ask(bad)
 	c.until(bad, "Ready", metav1.ConditionFalse, storage.ReasonFolderNotFound)
+	c.until(bad, "VerificationScheduled", metav1.ConditionFalse, status.ReasonVerificationSuspended)
 	p := &v1alpha1.RoutingPolicy{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: v1alpha1.RoutingPolicySpec{Rules: []v1alpha1.RoutingRule{{Backends: []string{"bad"}}}}}
 	c.create(p)
 	c.until(p, "Ready", metav1.ConditionFalse, status.ReasonNoReadyBackend)
@@ -232,8 +241,8 @@ func TestClusterShowsWhatIsWrongAtAGlance(t *testing.T) {
 		resource, shown, wide string
 		rows                  map[string]string
 	}{
-		{"storagebackends", "Name Driver Ready Reason Verified Age", "Access Place Message", map[string]string{
-			"good": "local True Ready Intact", "bad": "local False FolderNotFound NothingStored",
+		{"storagebackends", "Name Driver Ready Reason Verified Scheduled Age", "Access In use Place Message", map[string]string{
+			"good": "local True Ready Intact <nil>", "bad": "local False FolderNotFound NothingStored False",
 		}},
 		{"routingpolicies", "Name Accepted Resolved Ready Reason Age", "Message", map[string]string{"p": "True True False NoReadyBackend"}},
 	} {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -35,6 +36,7 @@ const (
 // same rules. It runs on the leader only.
 type RoutingPolicyReconciler struct {
 	Client client.Client
+	Logger *slog.Logger
 
 	// For the one worker that there is.
 	conflicts status.ConflictCache
@@ -66,7 +68,11 @@ func (r *RoutingPolicyReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		}
 		after := p.DeepCopy()
 		after.Status = status
-		errs = append(errs, client.IgnoreNotFound(r.Client.Status().Patch(ctx, after, client.MergeFrom(p))))
+		failed := r.Client.Status().Patch(ctx, after, client.MergeFrom(p))
+		if failed == nil {
+			logPolicyTurned(r.Logger, p, after)
+		}
+		errs = append(errs, client.IgnoreNotFound(failed))
 		written++
 	}
 	r.next = time.Now().Add(policyPause + written*policyWrite)

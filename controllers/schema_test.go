@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -97,6 +100,114 @@ func TestSchemaOfStorageBackend(t *testing.T) {
 	}
 }
 
+// TestSchemaOfSchedules: what never occurs is refused, and nothing that does.
+func TestSchemaOfSchedules(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	never := map[string]bool{
+		"0 0 30 2 *": true, "0 0 31 2 *": true, "0 0 30-31 02 *": true, "0 0 31 feb,Apr *": true, "H H(0-5) 31 4,6,9,11 ?": true, "0 0 31,31 JUN */1": true, "0 0 31/2 11 *": true,
+		"0 0 29 2 *": false, "0 0 30 2,3 *": false, "0 0 29-31 2 *": false, "0 0 31 2 0": false, "0 0 31 2 */2": false, "0 0 31 1-12 *": false, "0 0 1,31 2 *": false, "0 0 30 4 *": false, "0 0 ? 2 *": false,
+	}
+	for zone, says := range map[string]string{"Europe/Berlin": "", "Etc/GMT+5": "", "Europe/Berln": "must be the name of a time zone such as Europe/Berlin", "Berlin/Europe": "must be the name of a time zone"} {
+		spec := "{local: {path: /a}, verification: {schedule: 0 3 * * *, timeZone: " + zone + "}}"
+		check(t, zone, c.Create(t.Context(), object(t, ns, "StorageBackend", strings.ToLower(strings.NewReplacer("/", "-", "+", "-").Replace(zone)), spec)), says)
+	}
+	n := 0
+	for schedule, refused := range never {
+		spec := "{local: {path: /a}, verification: {schedule: '" + schedule + "'}}"
+		says := ""
+		if refused {
+			says = "must occur: none of its months has such a day"
+		}
+		n++
+		check(t, schedule, c.Create(t.Context(), object(t, ns, "StorageBackend", fmt.Sprintf("s-%d", n), spec)), says)
+		// The manager agrees.
+		sb := &v1alpha1.StorageBackend{Spec: v1alpha1.StorageBackendSpec{Verification: &v1alpha1.VerificationSpec{Schedule: schedule}}}
+		if _, err := declared.PlanVerification(sb); (err != nil) != refused {
+			t.Errorf("%s: %v", schedule, err)
+		}
+	}
+}
+
+// TestReferencesAreAtomic: who applies a reference of another kind replaces it,
+// and does not mix the two.
+func TestReferencesAreAtomic(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	apply := func(by, ref string) error {
+		o := object(t, ns, "StorageBackend", "applied", "{s3: {bucket: bbb, caBundleRef: "+ref+"}}")
+		return c.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o), client.FieldOwner(by), client.ForceOwnership)
+	}
+	if err := errors.Join(apply("first", "{name: keys, key: ca.crt}"), apply("second", "{file: /ca.crt}")); err != nil {
+		t.Fatal(err)
+	}
+	var sb v1alpha1.StorageBackend
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "applied"}, &sb); err != nil {
+		t.Fatal(err)
+	}
+	if ref := *sb.Spec.S3.CABundleRef; ref != (v1alpha1.ValueRef{File: "/ca.crt"}) {
+		t.Errorf("%+v", ref)
+	}
+}
+
+// TestSelectableFields: the API server finds backends by their fields.
+func TestSelectableFields(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	for name, spec := range map[string]string{"bucket": "{s3: {bucket: bbb}}", "folder": "{local: {path: /a}, access: ReadOnly}"} {
+		o := object(t, ns, "StorageBackend", name, spec)
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		patch := fmt.Appendf(nil, `{"status":{"id":"id of %s","driver":"driver of %s"}}`, name, name)
+		if err := c.Status().Patch(t.Context(), o, client.RawPatch(types.MergePatchType, patch)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for field, value := range map[string]string{"spec.access": "ReadOnly", "status.id": "id of folder", "status.driver": "driver of folder"} {
+		found := v1alpha1.StorageBackendList{}
+		if err := c.List(t.Context(), &found, client.InNamespace(ns), client.MatchingFields{field: value}); err != nil || len(found.Items) != 1 || found.Items[0].Name != "folder" {
+			t.Errorf("%s=%s: %d, %v", field, value, len(found.Items), err)
+		}
+	}
+	found := v1alpha1.StorageBackendList{}
+	if err := c.List(t.Context(), &found, client.InNamespace(ns), client.MatchingFields{"spec.s3.bucket": "bbb"}); err != nil || len(found.Items) != 1 || found.Items[0].Name != "bucket" {
+		t.Errorf("by bucket: %d, %v", len(found.Items), err)
+	}
+}
+
+// marked has the status of a StorageBackend say that its place was marked.
+func marked(t *testing.T, c client.Client, o *unstructured.Unstructured) {
+	t.Helper()
+	if o.GetKind() != "StorageBackend" {
+		return
+	}
+	if err := c.Status().Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"status":{"id":"an id"}}`))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSchemaLetsAPlaceBeCorrected as long as nothing was ever marked there.
+func TestSchemaLetsAPlaceBeCorrected(t *testing.T) {
+	t.Parallel()
+	c, ns := apiClient(t)
+	for i, tt := range []struct{ from, to string }{
+		{"{s3: {bucket: bbb}}", "{s3: {bucket: ccc}}"},
+		{"{s3: {bucket: bbb, keyPrefix: a}}", "{s3: {bucket: bbb, keyPrefix: b}}"},
+		{"{s3: {bucket: bbb, keyPrefix: a}}", "{s3: {bucket: bbb}}"},
+		{"{local: {path: /a}}", "{local: {path: /b}}"},
+		{"{local: {path: /a}}", "{s3: {bucket: bbb}}"},
+	} {
+		name := string(rune('a'+i)) + "-corrected"
+		o := object(t, ns, "StorageBackend", name, tt.from)
+		if err := c.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		o.Object["spec"] = object(t, ns, "StorageBackend", name, tt.to).Object["spec"]
+		check(t, tt.from+" to "+tt.to, c.Update(t.Context(), o), "")
+	}
+}
+
 func TestSchemaKeepsThePlace(t *testing.T) {
 	t.Parallel()
 	c, ns := apiClient(t)
@@ -115,6 +226,7 @@ func TestSchemaKeepsThePlace(t *testing.T) {
 		if err := c.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
+		marked(t, c, o)
 		o.Object["spec"] = object(t, ns, "StorageBackend", name, tt.to).Object["spec"]
 		check(t, tt.from+" to "+tt.to, c.Update(t.Context(), o), tt.says)
 	}

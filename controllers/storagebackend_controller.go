@@ -3,8 +3,10 @@ package controllers
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -64,26 +66,20 @@ type StorageBackendReconciler struct {
 	CronJobs *cronjobs.Keeper
 	// Events tells of conditions that turned.
 	Events recorder.EventRecorder
+	Logger *slog.Logger
 
 	declared backendList
+	leaving  sync.Map // registrar.Leaving by name, of what was seen last
 }
 
 // Reconcile looks at one backend.
 func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
 	var sb v1alpha1.StorageBackend
 	if err := r.Client.Get(ctx, req.NamespacedName, &sb); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	if sb.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(&sb, v1alpha1.Finalizer) {
-		// Before anything is written to the place, so that no location is ever left behind.
-		before := sb.DeepCopy()
-		controllerutil.AddFinalizer(&sb, v1alpha1.Finalizer)
-		if err := r.Client.Patch(ctx, &sb, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); apierrors.IsConflict(err) {
-			// The cache is behind: of our own patch, most of the time.
-			return ctrl.Result{RequeueAfter: conflictPause}, nil
-		} else if err != nil {
-			return ctrl.Result{}, err
+		if apierrors.IsNotFound(err) {
+			return ctrl.Result{}, r.gone(ctx, req.NamespacedName)
 		}
+		return ctrl.Result{}, err
 	}
 	before := sb.DeepCopy()
 	defer func() {
@@ -91,6 +87,7 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 			// The patch answers into what it is given.
 			failed := r.Client.Status().Patch(ctx, &sb, client.MergeFrom(before))
 			if failed == nil {
+				logTurned(r.Logger, before, &sb)
 				r.tell(before, &sb)
 			}
 			err = errors.Join(err, client.IgnoreNotFound(failed))
@@ -99,15 +96,23 @@ func (r *StorageBackendReconciler) Reconcile(ctx context.Context, req ctrl.Reque
 	if !sb.DeletionTimestamp.IsZero() {
 		return r.finish(ctx, &sb)
 	}
-	declared, err := r.declared.list(ctx, r.Client, sb.Namespace)
+	peers, err := r.declared.list(ctx, r.Client, sb.Namespace)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	// What an earlier version put there stays until it is known that nothing is held.
+	sb.Status.InUse = sb.Status.InUse || controllerutil.ContainsFinalizer(&sb, v1alpha1.Finalizer)
 	scheduled := r.CronJobs.Ensure(ctx, &sb)
-	seen := r.Observer.Observe(ctx, &sb, declared, observe.SecretLookup(ctx, r.Client, sb.Namespace))
+	seen := r.Observer.Observe(ctx, &sb, peers, observe.SecretLookup(ctx, r.Client, sb.Namespace))
 	r.Observer.CountOverdue(sb.Name, seen.Findings, status.Overdue(seen, scheduled))
 	sb.Status = status.After(seen, scheduled, sb.Status)
-	return ctrl.Result{RequeueAfter: observe.NextLook(&sb, seen)}, nil
+	r.leaving.Store(sb.Name, registrar.Leaving{Name: sb.Name, ID: sb.Status.ID, Place: declared.Place(&sb, r.Settings)})
+	next := observe.NextLook(&sb, seen)
+	conflict, err := r.hold(ctx, &sb)
+	if conflict {
+		next = conflictPause
+	}
+	return ctrl.Result{RequeueAfter: next}, err
 }
 
 // tell makes an Event of Ready and of those that stand apart where they turned.
@@ -141,6 +146,7 @@ func (r *StorageBackendReconciler) finish(ctx context.Context, sb *v1alpha1.Stor
 	if !elsewhereDeclared(sb, declared.Items) {
 		waits, err := r.release(ctx, sb)
 		if waits != "" {
+			waits += status.Unread(r.Observer.Opened()[sb.Name])
 			sb.Status = status.DeletionBlocked(sb, waits, r.CronJobs.Ensure(ctx, sb), time.Now())
 			return ctrl.Result{RequeueAfter: releasePause.Delay(1, rand.Float64())}, err //nolint:gosec // spreads load
 		}
@@ -184,6 +190,7 @@ func (r *StorageBackendReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.CronJob{}, builder.WithPredicates(cronjobs.Changed())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(backendsOfSecret(mgr.GetClient())), builder.WithPredicates(secretChanged())).
 		WatchesRawSource(wokenBy(r.Observer, r.Namespace)).
+		WatchesRawSource(r.firstUses()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: parallelBackends, SkipNameValidation: new(true), ReconciliationTimeout: observe.LookTime}).
 		Complete(r)
 }

@@ -246,7 +246,7 @@ func TestClusterLeavesForeignCronJobsAlone(t *testing.T) {
 func TestClusterSaysWhyThereIsNoCronJob(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, nil, false)
-	never := c.verified("never", func(spec *v1alpha1.StorageBackendSpec) { spec.Verification.Schedule = "0 0 30 2 *" })
+	never := c.verified("never", func(spec *v1alpha1.StorageBackendSpec) { spec.Verification.Schedule = "0 20-10 * * *" })
 	c.until(never, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, declared.ReasonScheduleInvalid)
 	c.until(never, v1alpha1.ConditionReady, metav1.ConditionTrue, status.ReasonReady)
 	small := c.verified("small", func(spec *v1alpha1.StorageBackendSpec) {
@@ -269,7 +269,7 @@ func TestClusterSuspendsWhatItCannotMake(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.verified("spoiled", nil)
 	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
-	c.edit(sb, func() { sb.Spec.Verification.Schedule = "0 0 30 2 *" })
+	c.edit(sb, func() { sb.Spec.Verification.Schedule = "0 20-10 * * *" })
 	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, declared.ReasonScheduleInvalid)
 	c.cronJob(sb, suspended(false))
 	c.edit(sb, func() { sb.Spec.Probe.Suspend = true })
@@ -281,10 +281,8 @@ func TestClusterSuspendsVerificationOfWhatIsDeleted(t *testing.T) {
 	c := startCluster(t, nil, false)
 	sb := c.verified("leaving", nil)
 	c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, status.ReasonScheduled)
-	c.registrar.Find(sb.Status.ID, registrar.Findings{Live: 1})
-	if err := c.client.Delete(t.Context(), sb); err != nil {
-		t.Fatal(err)
-	}
+	c.holds(sb, 1)
+	c.remove(sb)
 	c.until(sb, v1alpha1.ConditionReady, metav1.ConditionFalse, status.ReasonDeletionBlocked)
 	c.cronJob(sb, suspended(true))
 	is := c.until(sb, v1alpha1.ConditionVerificationScheduled, metav1.ConditionFalse, status.ReasonVerificationSuspended)

@@ -11,9 +11,9 @@
 #   IMAGE       localhost/artifact-store:dev
 #   KUBECTL     the program (default: that in PATH, or one that hack/build-tools.sh builds)
 #
-# A StorageBackend has a finalizer that only the manager removes, once the log
-# names nothing in it any more. So undeploy and uninstall first check whether an
-# object waits for the manager, and say what to do: nothing here hangs.
+# A StorageBackend in use has a finalizer that only the manager removes, once the
+# log names nothing in it any more. So each command first checks whether an object,
+# or the namespace, waits for that, and says what to do: nothing here hangs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,18 +58,29 @@ kustomization() { # OVERLAY [IMAGE]
 
 has_kinds() { kubectl get crd storagebackends.artifactstore.dev >/dev/null 2>&1; }
 
+# need_namespace: in one that is being deleted nothing can be created.
+need_namespace() {
+	local phase
+	phase=$(kubectl get namespace "$namespace" --ignore-not-found -o jsonpath='{.status.phase}')
+	[ "$phase" != Terminating ] || fail "The namespace $namespace is being deleted, so nothing can be created in it. It waits for these StorageBackends:
+$(! has_kinds || waiting)
+Their content stays stored whatever becomes of them: see docs/OPERATOR.md, The namespace is Terminating already."
+}
+
 need_secret() { # NAME, the LINE of the manifests without which it is not needed, HOW to make it
 	grep -Eq "^ *$2\$" <<<"$rendered" || return 0
 	kubectl -n "$namespace" get secret "$1" >/dev/null 2>&1 || fail "the Secret $1 is missing in the namespace $namespace. $3"
 }
 
 install() {
+	need_namespace
 	kubectl apply -k "$(kustomization "$(what_stays)")"
 	kubectl wait --for=condition=Established --timeout=60s crd/storagebackends.artifactstore.dev crd/routingpolicies.artifactstore.dev crd/packages.artifactstore.dev
 }
 
 deploy() {
 	has_kinds || fail "the CRDs are not installed: run make install first"
+	need_namespace
 	local folder rendered
 	folder=$(kustomization "$overlay" "$image")
 	rendered=$(kubectl kustomize "$folder")
@@ -123,8 +134,10 @@ uninstall() {
 	left=$(kubectl get storagebackends,routingpolicies --all-namespaces --no-headers -o custom-columns=N:.metadata.namespace,K:.kind,M:.metadata.name)
 	[ -z "$left" ] || fail "These objects still exist. Removing the CRDs would delete them, or wait forever for a manager that is gone:
 $left
-Delete them while the manager is deployed (kubectl -n $namespace delete routingpolicies,storagebackends --all), then run this again."
+Delete them while the manager is deployed (kubectl -n $namespace delete routingpolicies,storagebackends --all; those in use need
+an annotation, see docs/INSTALL.md), then run this again."
 	kubectl delete -k config/crd --ignore-not-found --timeout=120s
+	kubectl delete -k config/admission --ignore-not-found --timeout=60s
 	echo "The namespace $namespace stays, with the Secrets and volumes in it: kubectl delete namespace $namespace"
 }
 

@@ -19,8 +19,13 @@ const (
 	ConditionLogCurrent = "LogCurrent"
 )
 
-// Finalizer keeps a StorageBackend until the log names no live location in it.
+// Finalizer keeps a StorageBackend until the log names no live location in it. It
+// is there only while status.inUse is true.
 const Finalizer = "artifactstore.dev/live-locations"
+
+// ConfirmAnnotation, set to the name of a StorageBackend, has its deletion admitted
+// while status.inUse is true (see config/admission). It gives nothing up.
+const ConfirmAnnotation = "artifactstore.dev/confirm-deletion"
 
 // AbandonAnnotation, set to status.id, makes the deletion of a StorageBackend
 // abandon the locations that the log names in it. Before the deletion it has no effect.
@@ -41,19 +46,31 @@ const (
 	ReadOnly  Access = "ReadOnly"
 )
 
-// StorageBackend declares a place for bytes: a bucket, a prefix of a bucket, or a folder.
+// StorageBackend declares a place for bytes: a bucket, a prefix of a bucket, or a
+// folder. Once the place was marked (status.id is set), it is immutable.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=sb,categories=artifactstore
+// +kubebuilder:selectablefield:JSONPath=`.spec.access`
+// +kubebuilder:selectablefield:JSONPath=`.spec.s3.bucket`
+// +kubebuilder:selectablefield:JSONPath=`.status.id`
+// +kubebuilder:selectablefield:JSONPath=`.status.driver`
 // +kubebuilder:printcolumn:name="Driver",type=string,JSONPath=`.status.driver`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].reason`
+// +kubebuilder:printcolumn:name="Scheduled",type=string,JSONPath=`.status.conditions[?(@.type=="VerificationScheduled")].status`
 // +kubebuilder:printcolumn:name="Access",type=string,JSONPath=`.spec.access`,priority=1
+// +kubebuilder:printcolumn:name="In use",type=boolean,JSONPath=`.status.inUse`,priority=1
 // +kubebuilder:printcolumn:name="Place",type=string,JSONPath=`.status.place`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.id) || has(self.spec.s3) == has(oldSelf.spec.s3)",message="the kind of storage is immutable: stored bytes stay where they are; declare another StorageBackend",fieldPath=".spec"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.id) || !has(self.spec.local) || !has(oldSelf.spec.local) || self.spec.local.path == oldSelf.spec.local.path",message="path is immutable: stored bytes stay where they are; declare another StorageBackend",fieldPath=".spec.local.path"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.id) || !has(self.spec.s3) || !has(oldSelf.spec.s3) || self.spec.s3.bucket == oldSelf.spec.s3.bucket",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend",fieldPath=".spec.s3.bucket"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.id) || !has(self.spec.s3) || !has(oldSelf.spec.s3) || has(self.spec.s3.keyPrefix) == has(oldSelf.spec.s3.keyPrefix)",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend",fieldPath=".spec.s3"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.id) || !has(self.spec.s3) || !has(oldSelf.spec.s3) || !has(self.spec.s3.keyPrefix) || !has(oldSelf.spec.s3.keyPrefix) || self.spec.s3.keyPrefix == oldSelf.spec.s3.keyPrefix",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend",fieldPath=".spec.s3.keyPrefix"
 type StorageBackend struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -69,7 +86,6 @@ type StorageBackend struct {
 
 // StorageBackendSpec is the desired state.
 // +kubebuilder:validation:XValidation:rule="has(self.s3) != has(self.local)",message="exactly one of s3 and local must be set"
-// +kubebuilder:validation:XValidation:rule="has(self.s3) == has(oldSelf.s3)",message="the kind of storage is immutable: stored bytes stay where they are; declare another StorageBackend"
 type StorageBackendSpec struct {
 	// S3 is a bucket that is accessed by the S3 protocol.
 	// +optional
@@ -130,15 +146,14 @@ type LocalSpec struct {
 	// cluster a relative path is relative to the data directory.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="path is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +kubebuilder:validation:XValidation:rule="!self.split('/').exists(s, s == '..')",message="path must not contain '..'"
 	// +required
 	Path string `json:"path"`
 }
 
 // S3Spec is a bucket and how to access it. Endpoint, region and credentials may
-// change as long as they lead to the same place; bucket and keyPrefix are immutable.
-// +kubebuilder:validation:XValidation:rule="has(self.keyPrefix) == has(oldSelf.keyPrefix)",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
+// change as long as they lead to the same place; bucket and keyPrefix are
+// immutable once the place was marked.
 // +kubebuilder:validation:XValidation:rule="has(self.accessKeyRef) == has(self.secretKeyRef)",message="accessKeyRef and secretKeyRef must be set together"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessionTokenRef) || has(self.accessKeyRef)",message="sessionTokenRef requires accessKeyRef and secretKeyRef"
 type S3Spec struct {
@@ -161,14 +176,12 @@ type S3Spec struct {
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$') && !self.contains('..')",message="must be 3 to 63 letters, digits, hyphens, underscores and single dots, starting and ending with a letter or digit"
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="bucket is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +required
 	Bucket string `json:"bucket"`
 	// KeyPrefix is prepended to every key. It has no slash at either end.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$')",message="must be segments of at most 255 letters, digits, '.', '_' and '-', separated by single slashes; no segment starts with a dot"
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyPrefix is immutable: stored bytes stay where they are; declare another StorageBackend"
 	// +optional
 	KeyPrefix string `json:"keyPrefix,omitempty"`
 	// AccessKeyRef and SecretKeyRef reference the credentials. Without them the
@@ -257,7 +270,8 @@ type StorageClasses struct {
 }
 
 // ValueRef references a value: a key of a Secret in the same namespace in a
-// cluster; an environment variable or a file outside one.
+// cluster; an environment variable or a file outside one. It is replaced as a whole.
+// +structType=atomic
 // +kubebuilder:validation:XValidation:rule="[has(self.name) || has(self.key), has(self.env), has(self.file)].filter(x, x).size() == 1 && has(self.name) == has(self.key)",message="exactly one of name with key, env and file must be set"
 type ValueRef struct {
 	// Name of the Secret.
@@ -298,6 +312,10 @@ type StorageBackendStatus struct {
 	// Place is where the bytes are, without secrets.
 	// +optional
 	Place string `json:"place,omitempty"`
+	// InUse is true while the log names live locations in the backend: without it
+	// they cannot be read.
+	// +optional
+	InUse bool `json:"inUse,omitempty"`
 	// LastGoodServes is true while the declared credentials do not work and the
 	// last working ones stay in use. Only the credentials may differ. It ends
 	// when the server refuses the last working ones too.

@@ -38,6 +38,7 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){2}([^ ]*[,(-])?(0+([^0-9]|$)|3[2-9]|[4-9][0-9]|[0-9]{3})')",message="the day of the month must be from 1 to 31"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){3}([^ ]*[,(-])?(0+([^0-9]|$)|1[3-9]|[2-9][0-9]|[0-9]{3})')",message="the month must be from 1 to 12 or JAN to DEC"
 	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){4}([^ ]*[,(-])?(0*[7-9]|[1-9][0-9]|[0-9]{3})')",message="the day of the week must be from 0 (Sunday) to 6 or SUN to SAT"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'^([^ ]+ ){2}(3[01](-31)?(/[0-9]+)?)(,(3[01](-31)?(/[0-9]+)?))* (?i:(0*2|FEB)(,(0*2|FEB))*) [*?](/0*1)?$') && !self.matches(r'^([^ ]+ ){2}(31(-31)?(/[0-9]+)?)(,(31(-31)?(/[0-9]+)?))* (?i:(0*[2469]|11|FEB|APR|JUN|SEP|NOV)(,(0*[2469]|11|FEB|APR|JUN|SEP|NOV))*) [*?](/0*1)?$')",message="must occur: none of its months has such a day"
 	// +required
 	Schedule string `json:"schedule"`
 	// TimeZone of the schedule, for example Europe/Berlin.
@@ -45,6 +46,7 @@ type VerificationSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self != 'Local' && self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$')",message="must be the name of a time zone such as Europe/Berlin, but not Local"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.orValue('') == self || self == 'Local' || !self.matches(r'^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$') || timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",message="must be the name of a time zone such as Europe/Berlin, but not Local",optionalOldSelf=true
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
 	// Mode: Full reads every object in each run. Rolling reads objects never

@@ -50,7 +50,7 @@ func (a *app) routingExplain(ctx context.Context, request placement.Request) err
 	return a.print(e, func(w *tabwriter.Writer) {
 		rule := "implicit (no policy, one backend)"
 		if e.Policy != "" {
-			rule = fmt.Sprintf("%s, rule %d", e.Policy, e.Rule)
+			rule = fmt.Sprintf("%s, rules[%d]", e.Policy, e.Rule)
 		}
 		field(w, "rule", rule)
 		field(w, "backend", dash(e.Backend))

@@ -132,6 +132,24 @@ func TestRunInACluster(t *testing.T) { // not parallel: it sets the process's lo
 		}
 		return ""
 	})
+	// The usual series of a Go program with controllers.
+	answer, err := http.Get(url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	metrics, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("metrics: %s, %v\n%s", answer.Status, err, metrics)
+	}
+	for _, series := range []string{
+		`controller_runtime_reconcile_total{controller="storagebackend",result="`, `controller_runtime_active_workers{`, `workqueue_depth{`, `workqueue_queue_duration_seconds_count{`,
+		`rest_client_requests_total{`, `artifactstore_build_info{goversion="go`, `go_build_info{`, "go_goroutines ", "process_resident_memory_bytes ",
+	} {
+		if !strings.Contains(string(metrics), "\n"+series) {
+			t.Errorf("/metrics has no %s", series)
+		}
+	}
 	if n := strings.Count(logged.String(), sqliteWarning); n != 1 {
 		t.Errorf("it says %d times that SQLite serves one replica", n)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	controllermetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/coulomb/artifact-store/controllers"
 	"github.com/coulomb/artifact-store/controllers/declared"
@@ -73,8 +75,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, service.Close()) }()
 
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := newMetrics()
 	settings := declared.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient}
 	if o.configDir != "" {
 		settings.DataDir = o.dataDir
@@ -122,7 +123,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 	api := httpapi.Options{
-		Logger: logger, Metrics: metrics, MetricsApart: o.metricsListen != "", Ready: ready,
+		Logger: logger, Metrics: metrics, MoreMetrics: controllerMetrics(), MetricsApart: o.metricsListen != "", Ready: ready,
 		Context: streams, Stopping: ctx, Version: version(),
 		// With authentication a page in a user's browser has no token.
 		Authenticator: who.authenticator, LoopbackOnly: o.anonymous() && !o.allowAnonymous,
@@ -175,4 +176,27 @@ func version() string {
 		return info.Main.Version
 	}
 	return "(devel)"
+}
+
+// newMetrics returns the registry for the manager's own series, with those of
+// Go, of the process and of the build.
+func newMetrics() *prometheus.Registry {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "artifactstore_build_info", Help: "Always 1; the labels say which version runs.",
+		ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(build, collectors.NewBuildInfoCollector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return metrics
+}
+
+// controllerMetrics are the series of controller-runtime and client-go:
+// reconciliations, work queues, requests to the API server, the lease. Their
+// registry has those of Go and of the process, too, which newMetrics has.
+func controllerMetrics() prometheus.Gatherer {
+	registry := controllermetrics.Registry
+	registry.Unregister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.Unregister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)))
+	return registry
 }

@@ -70,7 +70,7 @@ func localConfig(spec *v1alpha1.LocalSpec, settings Settings) (backends.Config, 
 		return backends.Config{}, Problemf(v1alpha1.ConditionReachable, ReasonPathRefused, "spec.local.path: local backends are refused, the manager was started without --local-root")
 	}
 	if !Beneath(settings.LocalRoot, path) {
-		return backends.Config{}, Problemf(v1alpha1.ConditionReachable, ReasonPathRefused, "spec.local.path: %q is not below the manager's --local-root", spec.Path)
+		return backends.Config{}, Problemf(v1alpha1.ConditionReachable, ReasonPathRefused, "spec.local.path: %q is not below the manager's --local-root %q", spec.Path, settings.LocalRoot)
 	}
 	return checked(backends.Config{Local: &local.Config{Path: path, Create: ours}})
 }

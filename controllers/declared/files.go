@@ -41,6 +41,14 @@ type Declaration struct {
 // compare objects of the same kind and name.
 func (d *Declaration) Next() Declaration { return Declaration{before: d.objects} }
 
+// Marked records the id in the marker of a backend's place. Rules keep the place
+// as it is from then on.
+func (d *Declaration) Marked(name, id string) {
+	if object := d.objects["StorageBackend "+name]; object != nil {
+		object["status"] = map[string]any{"id": id}
+	}
+}
+
 // LoadDir reads every *.yaml and *.yml file of dir (not of folders in it), as
 // the declaration that replaces previous. Errors name the file, the document in
 // it and the field; a single error refuses all files.

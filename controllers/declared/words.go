@@ -24,6 +24,8 @@ var words = []struct {
 	{regexp.MustCompile(`^must be of type (\w+): "(\w+)"$`), "must be of type $1, is $2"},
 	{regexp.MustCompile(`^a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '\.', and must start and end with an alphanumeric character`),
 		"must consist of lower-case letters, digits, '-' and '.', and start and end with a letter or digit"},
+	// The rule cannot be evaluated for such a value, and the error has only its type.
+	{regexp.MustCompile(`^unknown time zone (.*) evaluating rule: `), `"$1" `},
 	// The pattern of a quantity is no help to a reader.
 	{regexp.MustCompile(`^should match '\^\(\\\+\|-\)\?\(\(\[0-9\]\+.*$`), "must be a quantity, for example 500m or 64Mi"},
 	{regexp.MustCompile(` \(e\.g\. .*regex used for validation is .*$`), ""},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -219,8 +220,12 @@ func (o *Observer) confined(config backends.Config) *declared.Problem {
 		return nil
 	}
 	root, err := filepath.EvalSymlinks(o.settings.LocalRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		return declared.Problemf(v1alpha1.ConditionReachable, storage.ReasonFolderNotFound,
+			"spec.local.path: the manager's --local-root %q does not exist: mount a volume below it in the manager's pods", o.settings.LocalRoot)
+	}
 	if err != nil {
-		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "the manager's --local-root cannot be resolved")
+		return declared.Problemf(v1alpha1.ConditionReachable, declared.ReasonPathRefused, "spec.local.path: the manager's --local-root %q cannot be resolved", o.settings.LocalRoot)
 	}
 	path, err := filepath.EvalSymlinks(config.Local.Path)
 	if err == nil && !declared.Beneath(root, path) {

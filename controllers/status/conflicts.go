@@ -60,9 +60,9 @@ func conflictOf(rule routing.Rule, before []routing.Rule) (found conflict) {
 
 func ruleName(rule routing.Rule, own string) string {
 	if rule.Policy == own {
-		return fmt.Sprintf("rule %d", rule.Index)
+		return fmt.Sprintf("rules[%d]", rule.Index)
 	}
-	return fmt.Sprintf("rule %d of the older policy %q", rule.Index, rule.Policy)
+	return fmt.Sprintf("rules[%d] of the older policy %q", rule.Index, rule.Policy)
 }
 
 // ConflictCache keeps what ConflictsOf found of the policies that it was asked

@@ -75,7 +75,7 @@ func TestStatusIsWhatToolsWaitFor(t *testing.T) {
 		{"ready", "RoutingPolicy", policy(1, none, taken), kstatus.CurrentStatus},
 		{"edited", "RoutingPolicy", policy(2, none, taken), kstatus.InProgressStatus},
 		{"without its backend", "RoutingPolicy", policy(1, none, targets{}), kstatus.InProgressStatus},
-		{"conflicted", "RoutingPolicy", policy(1, []conflict{{covered: "rule 0 of policy \"older\""}}, taken), kstatus.InProgressStatus},
+		{"conflicted", "RoutingPolicy", policy(1, []conflict{{covered: "rules[0] of policy \"older\""}}, taken), kstatus.InProgressStatus},
 	} {
 		t.Run(tt.kind+"/"+tt.name, func(t *testing.T) {
 			o := untyped(t, tt.kind, tt.object)

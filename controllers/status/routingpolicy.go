@@ -53,21 +53,21 @@ func Policy(p *v1alpha1.RoutingPolicy, conflicts []conflict, backends targets, n
 	for i, rule := range p.Spec.Rules {
 		rs, missing := ruleStatus(rule, backends)
 		for _, name := range missing {
-			unknown = append(unknown, fmt.Sprintf("rule %d: there is no StorageBackend %q", i, name))
+			unknown = append(unknown, fmt.Sprintf("rules[%d]: there is no StorageBackend %q", i, name))
 		}
 		found := conflicts[i]
 		switch {
 		case found.covered != "":
 			rs = v1alpha1.RuleStatus{Reason: ReasonConflicted, Message: shortened(found.covered + " takes precedence and matches everything that this rule matches")}
-			covered = append(covered, fmt.Sprintf("rule %d: %s", i, rs.Message))
+			covered = append(covered, fmt.Sprintf("rules[%d]: %s", i, rs.Message))
 		case rs.Backend == "":
 			if reason == "" {
 				reason = rs.Reason
 			}
-			unready = append(unready, fmt.Sprintf("rule %d: %s", i, rs.Message))
+			unready = append(unready, fmt.Sprintf("rules[%d]: %s", i, rs.Message))
 		}
 		if len(found.overlaps) > 0 {
-			overlaps = append(overlaps, fmt.Sprintf("rule %d with %s", i, found))
+			overlaps = append(overlaps, fmt.Sprintf("rules[%d] with %s", i, found))
 		}
 		status.Rules = append(status.Rules, rs)
 	}

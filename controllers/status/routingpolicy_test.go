@@ -50,7 +50,7 @@ func TestPolicyStatus(t *testing.T) {
 		{
 			"the first ready one takes it", policy("a", 0, v1alpha1.RoutingRule{Backends: []string{"broken", "archive", "spare", "good"}}),
 			[]string{
-				`Accepted=True Accepted: every rule takes effect; where an older policy matches too, the older one takes precedence: rule 0 with rule 0 of the older policy "z-older"`,
+				`Accepted=True Accepted: every rule takes effect; where an older policy matches too, the older one takes precedence: rules[0] with rules[0] of the older policy "z-older"`,
 				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True Ready: every rule has a backend that accepts bytes",
 			},
 			[]v1alpha1.RuleStatus{{Backend: "spare", Reason: "Resolved", Message: `"broken" is not ready (BucketNotFound), "archive" is read-only`}},
@@ -59,8 +59,8 @@ func TestPolicyStatus(t *testing.T) {
 			"one that is not declared", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"gone", "good"}}, v1alpha1.RoutingRule{Match: producers("x"), Backends: []string{"gone"}}),
 			[]string{
 				"Accepted=True Accepted: every rule takes effect",
-				`ResolvedRefs=False TargetNotFound: rule 0: there is no StorageBackend "gone"; rule 1: there is no StorageBackend "gone"`,
-				`Ready=False TargetNotFound: rule 1: "gone" is not declared`,
+				`ResolvedRefs=False TargetNotFound: rules[0]: there is no StorageBackend "gone"; rules[1]: there is no StorageBackend "gone"`,
+				`Ready=False TargetNotFound: rules[1]: "gone" is not declared`,
 			},
 			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved", Message: `"gone" is not declared`}, {Reason: "TargetNotFound", Message: `"gone" is not declared`}},
 		},
@@ -68,26 +68,26 @@ func TestPolicyStatus(t *testing.T) {
 			"none is ready", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"broken", "archive"}}),
 			[]string{
 				"Accepted=True Accepted: every rule takes effect", "ResolvedRefs=True Resolved: every backend is declared",
-				`Ready=False NoReadyBackend: rule 0: "broken" is not ready (BucketNotFound), "archive" is read-only`,
+				`Ready=False NoReadyBackend: rules[0]: "broken" is not ready (BucketNotFound), "archive" is read-only`,
 			},
 			[]v1alpha1.RuleStatus{{Reason: "NoReadyBackend", Message: `"broken" is not ready (BucketNotFound), "archive" is read-only`}},
 		},
 		{
 			"the older wins, the younger says so", policy("a", 0, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"spare"}}),
 			[]string{
-				`Accepted=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`,
+				`Accepted=False Conflicted: no rule takes effect; rules[0]: rules[0] of the older policy "z-older" takes precedence and matches everything that this rule matches`,
 				"ResolvedRefs=True Resolved: every backend is declared",
-				`Ready=False Conflicted: no rule takes effect; rule 0: rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`,
+				`Ready=False Conflicted: no rule takes effect; rules[0]: rules[0] of the older policy "z-older" takes precedence and matches everything that this rule matches`,
 			},
-			[]v1alpha1.RuleStatus{{Reason: "Conflicted", Message: `rule 0 of the older policy "z-older" takes precedence and matches everything that this rule matches`}},
+			[]v1alpha1.RuleStatus{{Reason: "Conflicted", Message: `rules[0] of the older policy "z-older" takes precedence and matches everything that this rule matches`}},
 		},
 		{
 			"behind a default of its own", policy("a", 0, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"good"}}, v1alpha1.RoutingRule{Match: producers("lab"), Backends: []string{"spare"}}),
 			[]string{
-				"Accepted=True PartlyConflicted: rule 1: rule 0 takes precedence and matches everything that this rule matches",
-				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True PartlyConflicted: rule 1: rule 0 takes precedence and matches everything that this rule matches",
+				"Accepted=True PartlyConflicted: rules[1]: rules[0] takes precedence and matches everything that this rule matches",
+				"ResolvedRefs=True Resolved: every backend is declared", "Ready=True PartlyConflicted: rules[1]: rules[0] takes precedence and matches everything that this rule matches",
 			},
-			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Conflicted", Message: "rule 0 takes precedence and matches everything that this rule matches"}},
+			[]v1alpha1.RuleStatus{{Backend: "good", Reason: "Resolved"}, {Reason: "Conflicted", Message: "rules[0] takes precedence and matches everything that this rule matches"}},
 		},
 		{
 			"an older one does not mind the younger", policy("a", 2*time.Hour, v1alpha1.RoutingRule{Match: producers("ci-7"), Backends: []string{"spare"}}),
@@ -155,7 +155,7 @@ func TestConflictsOfMany(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if want := `rule 0 of the older policy "p-00", rule 1 of the older policy "p-00", rule 2 of the older policy "p-00" and others`; found.String() != want {
+	if want := `rules[0] of the older policy "p-00", rules[1] of the older policy "p-00", rules[2] of the older policy "p-00" and others`; found.String() != want {
 		t.Errorf("%s", found)
 	}
 }

@@ -27,7 +27,7 @@ func After(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBack
 func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBackendStatus) v1alpha1.StorageBackendStatus {
 	next := v1alpha1.StorageBackendStatus{
 		ObservedGeneration: seen.Generation, ID: seen.ID, Driver: seen.Driver, Place: seen.Place,
-		LastVerified: previous.LastVerified, LastHandledRequest: previous.LastHandledRequest,
+		InUse: inUse(seen, previous.InUse), LastVerified: previous.LastVerified, LastHandledRequest: previous.LastHandledRequest,
 		LastGoodServes: seen.Problem != nil && seen.LastGood == LastGoodServes, Conditions: append([]metav1.Condition(nil), previous.Conditions...),
 	}
 	if next.ID == "" {
@@ -72,6 +72,21 @@ func Backend(seen Observation, scheduled *Scheduled, previous v1alpha1.StorageBa
 	scheduledCondition(seen, scheduled, &next)
 	logCurrent(seen, &next)
 	return next
+}
+
+// inUse is whether the log names live locations in a backend. A yes counts at
+// once, a no only where the log is the right one and the place answers as ours:
+// another log knows nothing of what this place holds.
+func inUse(seen Observation, previous bool) bool {
+	switch {
+	case seen.Findings == nil:
+		return previous
+	case seen.Findings.Live > 0:
+		return true
+	case seen.Problem != nil || seen.Stands != nil || seen.Head != nil && seen.Head.Older != "":
+		return previous
+	}
+	return false
 }
 
 // logCurrent has a condition as long as the log is older than the place, or

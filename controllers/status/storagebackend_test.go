@@ -30,6 +30,32 @@ func told(conditions []metav1.Condition) []string {
 	return lines
 }
 
+// TestInUse: a yes counts at once, a no only of a look that knows its log and place.
+func TestInUse(t *testing.T) {
+	t.Parallel()
+	none, some := &registrar.Findings{Failed: 2, Abandoned: 3}, &registrar.Findings{Live: 1}
+	wrong := declared.Problemf(v1alpha1.ConditionReachable, ReasonForeignMarker, "of another log")
+	for _, tt := range []struct {
+		name      string
+		seen      Observation
+		was, want bool
+	}{
+		{"something is stored", Observation{Findings: some}, false, true},
+		{"something is stored in a place that is away", Observation{Findings: some, Problem: wrong}, false, true},
+		{"nothing is", Observation{Findings: none}, true, false},
+		{"the log does not answer", Observation{}, true, true},
+		{"the log does not answer, and there was nothing", Observation{}, false, false},
+		{"the log is another one", Observation{Findings: none, Problem: wrong}, true, true},
+		{"a look was lost", Observation{Findings: none, Stands: wrong}, true, true},
+		{"the log is older than the place", Observation{Findings: none, Head: &HeadMark{Older: "it had come to event 7"}}, true, true},
+		{"never anything, and the place is away", Observation{Findings: none, Problem: wrong}, false, false},
+	} {
+		if got := Backend(tt.seen, nil, v1alpha1.StorageBackendStatus{InUse: tt.was}).InUse; got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
 func TestBackendStatus(t *testing.T) {
 	t.Parallel()
 	well := Observation{Generation: 3, Driver: "s3", Place: "s3://b", ID: "id-1", Credentials: ReasonResolved, Findings: &registrar.Findings{}, At: at}

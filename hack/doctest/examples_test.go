@@ -83,6 +83,14 @@ func decode(document []byte) error {
 		return yaml.UnmarshalStrict(document, &v1alpha1.StorageBackend{})
 	case "artifactstore.dev/v1alpha1 RoutingPolicy":
 		return yaml.UnmarshalStrict(document, &v1alpha1.RoutingPolicy{})
+	case "v1 Namespace":
+		return yaml.UnmarshalStrict(document, &corev1.Namespace{})
+	case "v1 ServiceAccount":
+		return yaml.UnmarshalStrict(document, &corev1.ServiceAccount{})
+	case "v1 ConfigMap":
+		return yaml.UnmarshalStrict(document, &corev1.ConfigMap{})
+	case "v1 PersistentVolumeClaim":
+		return yaml.UnmarshalStrict(document, &corev1.PersistentVolumeClaim{})
 	case "v1 Secret":
 		return yaml.UnmarshalStrict(document, &corev1.Secret{})
 	case "batch/v1 Job":

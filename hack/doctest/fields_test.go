@@ -89,9 +89,17 @@ func schemaFields(t *testing.T, path string) map[string]field {
 		t.Fatal(err)
 	}
 	fields := map[string]field{}
-	top := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties
+	top := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 	for _, name := range []string{"spec", "status"} {
-		collect(fields, name, top[name])
+		collect(fields, name, top.Properties[name])
+	}
+	for _, rule := range top.XValidations {
+		path := strings.TrimPrefix(rule.FieldPath, ".")
+		if name, _, found := strings.Cut(rule.Message, " is immutable"); found && strings.HasSuffix(path, "."+name) {
+			f := fields[path]
+			f.immutable = true
+			fields[path] = f
+		}
 	}
 	if len(fields) < 10 {
 		t.Fatalf("%s: only %d fields were found", path, len(fields))
@@ -152,7 +160,6 @@ func describe(s apiextensionsv1.JSONSchemaProps) field {
 		f.bounds = append(f.bounds, s.Pattern)
 	}
 	for _, rule := range s.XValidations {
-		f.immutable = f.immutable || rule.Rule == "self == oldSelf"
 		if words, ok := strings.CutPrefix(rule.Message, "must be "); ok {
 			f.bounds = append(f.bounds, words)
 		}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/coulomb/artifact-store/api/v1alpha1"
 	"github.com/coulomb/artifact-store/hack/doctest"
 	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
@@ -270,6 +271,32 @@ func TestPlainHTTP(t *testing.T) {
 	}
 	if port := decode[corev1.Service](t, r, "Service", "artifact-store-metrics").Spec.Ports[0]; port.Port != 8081 {
 		t.Errorf("the Service of metrics has the port %+v", port)
+	}
+}
+
+// TestVolume: the component mounts the claim of the sample where its backend is.
+func TestVolume(t *testing.T) {
+	t.Parallel()
+	deployment, container := manager(t, overlay(t, "resources: [../config/default]\ncomponents: [../config/components/volume]\n"))
+	sample := render(t, filepath.Join(root(t), "config", "samples", "local"))
+	backend := decode[v1alpha1.StorageBackend](t, sample, "StorageBackend", "volume")
+	mounted := ""
+	for _, mount := range container.VolumeMounts {
+		if mount.MountPath == backend.Spec.Local.Path {
+			mounted = mount.Name
+		}
+	}
+	claim := ""
+	for _, volume := range deployment.Spec.Template.Spec.Volumes {
+		if volume.Name == mounted && volume.PersistentVolumeClaim != nil {
+			claim = volume.PersistentVolumeClaim.ClaimName
+		}
+	}
+	if sample.find("PersistentVolumeClaim", claim) == nil {
+		t.Errorf("%s is no mount of a claim that the sample makes: %q, %q", backend.Spec.Local.Path, mounted, claim)
+	}
+	if root, _ := flag(container, "local-root"); !strings.HasPrefix(backend.Spec.Local.Path, root+"/") {
+		t.Errorf("%s is not below --local-root=%s", backend.Spec.Local.Path, root)
 	}
 }
 

@@ -11,7 +11,7 @@ func (r *Rule) name() string {
 	if r.Policy == "" {
 		return "the implicit rule (no policy, one backend)"
 	}
-	return fmt.Sprintf("rule %d of policy %q", r.Index, r.Policy)
+	return fmt.Sprintf("rules[%d] of policy %q", r.Index, r.Policy)
 }
 
 // explain says where the rule sends a request, and why.

@@ -51,14 +51,14 @@ func TestPlaceAndExplain(t *testing.T) {
 				{Backend: "unopened", Reason: "not ready: this replica could not open it"},
 				{Backend: "good", Taken: true, Reason: "the first ready backend of the rule"},
 				{Backend: "spare", Reason: `usable, but "good" takes precedence`},
-			}, Reason: `rule 0 of policy "p" selects "good"`}, nil,
+			}, Reason: `rules[0] of policy "p" selects "good"`}, nil,
 		},
 		{
 			"the first match is final though another rule could take it", routing.Snapshot{Backends: backends, Rules: rules},
 			placement.Request{Producer: "ci-7", RetentionClass: "short"},
 			placement.Explanation{Policy: "p", Rule: 1, Considered: []placement.Considered{
 				{Backend: "broken", Reason: "not ready: BucketMissing: no bucket x"},
-			}, Reason: `rule 1 of policy "p" matches, but none of its 1 backends is usable; "broken": not ready: BucketMissing: no bucket x`},
+			}, Reason: `rules[1] of policy "p" matches, but none of its 1 backends is usable; "broken": not ready: BucketMissing: no bucket x`},
 			placement.ErrNoReadyBackend,
 		},
 		{
@@ -66,7 +66,7 @@ func TestPlaceAndExplain(t *testing.T) {
 			placement.Request{Producer: "lab", RetentionClass: "short"},
 			placement.Explanation{Policy: "q", Backend: "spare", BackendID: "id-spare", Considered: []placement.Considered{
 				{Backend: "spare", Taken: true, Reason: "the first ready backend of the rule"},
-			}, Reason: `rule 0 of policy "q" selects "spare"`}, nil,
+			}, Reason: `rules[0] of policy "q" selects "spare"`}, nil,
 		},
 		{
 			"no rule matches", routing.Snapshot{Backends: backends, Rules: rules},

@@ -54,6 +54,12 @@ func TestGivingUpABackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := w.push(t, tree, "tool", "1")
+	programs.Eventually(t, func() error {
+		if sb := n.backend(t, "lost"); !sb.Status.InUse || len(sb.Finalizers) == 0 {
+			return fmt.Errorf("in use %v, finalizers %v", sb.Status.InUse, sb.Finalizers)
+		}
+		return nil
+	})
 
 	n.apply(t, route("kept"))
 	goesTo("kept")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -64,8 +65,12 @@ func kubernetesFolder(programs ...string) (string, error) {
 // kubeconfig (whose user may do everything), until the test ends: CronJobs make
 // Jobs, Jobs make Pods, and what belongs to something that is gone is
 // collected. It makes no more of Kubernetes than that, and nobody runs the Pods.
-func ControllerManager(tb testing.TB, kubeconfig []byte) {
+// If controllers are named, it runs those instead.
+func ControllerManager(tb testing.TB, kubeconfig []byte, controllers ...string) {
 	tb.Helper()
+	if len(controllers) == 0 {
+		controllers = []string{"cronjob-controller", "job-controller", "garbage-collector-controller"}
+	}
 	const program = "kube-controller-manager"
 	bin, err := kubernetesFolder(program)
 	if err != nil {
@@ -81,7 +86,7 @@ func ControllerManager(tb testing.TB, kubeconfig []byte) {
 		"--leader-elect=false", "--use-service-account-credentials=false",
 		"--secure-port=0", "--cert-dir="+folder, // it serves nothing
 		"--concurrent-gc-syncs=5", // of 20, for a small machine
-		"--controllers=cronjob-controller,job-controller,garbage-collector-controller")
+		"--controllers="+strings.Join(controllers, ","))
 	output := filepath.Join(folder, "log")
 	exited, err := launch(command, syscall.SIGKILL, output)
 	if err != nil {

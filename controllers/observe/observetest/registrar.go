@@ -23,6 +23,7 @@ type Registrar struct {
 	places    map[string]string // id -> name
 	findings  map[string]registrar.Findings
 	abandoned []string // ids
+	released  []string // ids
 	older     map[string]bool
 	refused   error // of every head mark
 }
@@ -93,6 +94,18 @@ func (r *Registrar) Findings(_ context.Context, id string) (registrar.Findings, 
 	return r.findings[id], nil
 }
 
+// InUse implements registrar.Registrar.
+func (r *Registrar) InUse(_ context.Context, ids []string) (used []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if r.findings[id].Live > 0 {
+			used = append(used, id)
+		}
+	}
+	return used, nil
+}
+
 // ReleaseBackend implements registrar.Registrar.
 func (r *Registrar) ReleaseBackend(_ context.Context, leaving registrar.Leaving) (registrar.Released, error) {
 	r.mu.Lock()
@@ -107,6 +120,7 @@ func (r *Registrar) ReleaseBackend(_ context.Context, leaving registrar.Leaving)
 	if live > 0 && leaving.Abandon != id {
 		return registrar.Released{ID: id, Live: live, Held: true}, nil
 	}
+	r.released = append(r.released, id)
 	if live > 0 {
 		r.abandoned = append(r.abandoned, id)
 		r.findings[id] = registrar.Findings{Abandoned: live}
@@ -119,6 +133,13 @@ func (r *Registrar) Given() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.abandoned)
+}
+
+// Released lists the backends that the log let go of, given up or not.
+func (r *Registrar) Released() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.released)
 }
 
 // Find has the log hold the findings of a backend.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -25,6 +24,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics is served at /metrics; the handler adds its own. nil is a new registry.
 	Metrics *prometheus.Registry
+	// MoreMetrics are shown at /metrics, too, and must have other names; nil for none.
+	MoreMetrics prometheus.Gatherer
 	// MetricsApart leaves /metrics to NewHealthHandler.
 	MetricsApart bool
 	// Ready answers /readyz; the text of its error is sent to the client. nil is always ready.
@@ -138,7 +139,7 @@ func (h *handler) byteRoutes() []route {
 	if h.opts.MetricsApart {
 		return routes
 	}
-	metrics := promhttp.HandlerFor(h.opts.Metrics, promhttp.HandlerOpts{})
+	metrics := h.opts.metrics()
 	return append(routes, route{metricsOperation, func(w *serving.Writer, r *http.Request) error { metrics.ServeHTTP(w, r); return nil }})
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -23,8 +24,17 @@ func NewHealthHandler(opts Options) http.Handler {
 		}
 		io.WriteString(w, "ok\n") //nolint:errcheck // the client is gone
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(opts.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", opts.metrics())
 	return mux
+}
+
+// metrics serves what is measured.
+func (o *Options) metrics() http.Handler {
+	all := prometheus.Gatherers{o.Metrics}
+	if o.MoreMetrics != nil {
+		all = append(all, o.MoreMetrics)
+	}
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 }
 
 // ready says why the server should get no requests, nil if it should.

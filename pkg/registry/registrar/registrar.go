@@ -30,6 +30,8 @@ type Registrar interface {
 	MarkHead(ctx context.Context, owner Owner, b storage.Marked, every time.Duration) error
 	// Findings returns what verifications last found in the backend.
 	Findings(ctx context.Context, id string) (Findings, error)
+	// InUse returns those of the backends in which the log names live locations.
+	InUse(ctx context.Context, ids []string) ([]string, error)
 	// ReleaseBackend ends a backend whose declaration is being deleted, unless the
 	// log names live locations in it and leaving does not abandon them. In the same
 	// step it logs v1.backend.abandoned: until the backend is registered again, no

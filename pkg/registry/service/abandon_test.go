@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,9 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 			t.Errorf("%+v, %v", found, err)
 		}
 	}
+	if used, err := service.InUse(ctx, []string{"another", one.ID}); err != nil || !slices.Equal(used, []string{one.ID}) {
+		t.Errorf("in use are %q, %v", used, err)
+	}
 	gaveUp := registrar.Leaving{Name: "one", Place: w.folder, Abandon: one.ID}
 	if released, err := service.ReleaseBackend(ctx, gaveUp); err != nil || released != (registrar.Released{ID: one.ID, Live: 3}) {
 		t.Fatalf("%+v, %v", released, err)
@@ -103,6 +107,9 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 	}
 	if found, err := service.Findings(ctx, one.ID); err != nil || !reflect.DeepEqual(found, registrar.Findings{Abandoned: 3}) {
 		t.Errorf("%+v, %v", found, err)
+	}
+	if used, err := service.InUse(ctx, []string{"another", one.ID}); err != nil || len(used) > 0 {
+		t.Errorf("in use are %q, %v", used, err)
 	}
 	if p, err := service.GetPackage(ctx, ref); err != nil || p.Abandoned != at || p.BackendID != one.ID || p.Files != 2 {
 		t.Errorf("%+v, %v", p, err)

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -232,6 +233,27 @@ func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findin
 		return struct{}{}, nil
 	})
 	return f, err
+}
+
+// ListInUse returns those of the backends that have a live location.
+func ListInUse(ctx context.Context, tx database.Tx, backendIDs []string) (all []string, err error) {
+	for chunk := range slices.Chunk(backendIDs, 500) {
+		args := make([]any, len(chunk))
+		for i, id := range chunk {
+			args[i] = id
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT b.id FROM backends b WHERE b.id IN (`+database.Parameters(1, len(chunk))+`)
+			AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id AND l.state = 'live') ORDER BY b.id`, args...)
+		found, err := collect(rows, err, func(rows *sql.Rows) (id string, err error) {
+			err = rows.Scan(&id)
+			return id, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // ListFailed returns at most limit locations of a backend that were found

@@ -29,9 +29,21 @@ func uninstall(t *testing.T, w *world) {
 	w.waitReady(t)
 	w.must(t, "producer", "pull", "e2e/certificates-release@1", "-d", "/tmp/pulled")
 
-	// Everything goes. A backend that the log names waits, and says for how many locations.
-	for _, object := range []client.Object{&v1alpha1.RoutingPolicy{}, &v1alpha1.StorageBackend{}} {
-		if err := w.client.DeleteAllOf(background, object, client.InNamespace(system)); err != nil {
+	// Everything goes. A backend in use is not deleted by mistake.
+	if err := w.client.DeleteAllOf(background, &v1alpha1.RoutingPolicy{}, client.InNamespace(system)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.client.DeleteAllOf(background, &v1alpha1.StorageBackend{}, client.InNamespace(system)); err == nil || !strings.Contains(err.Error(), v1alpha1.ConfirmAnnotation) {
+		t.Fatalf("a backend in use is deleted without being confirmed: %v", err)
+	}
+	// One that is waits, and says for how many locations.
+	for name := range w.places {
+		sb := &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: name}}
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ConfirmAnnotation, name)
+		if err := w.client.Patch(background, sb, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.client.Delete(background, sb); err != nil {
 			t.Fatal(err)
 		}
 	}

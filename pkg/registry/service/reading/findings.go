@@ -62,6 +62,18 @@ func (r *Reader) Findings(ctx context.Context, id string) (registrar.Findings, e
 	return now.findings, nil
 }
 
+// InUse implements registrar.Registrar.
+func (r *Reader) InUse(ctx context.Context, ids []string) (used []string, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err = r.core.Read(ctx, func(tx database.Tx) error {
+		used, err = view.ListInUse(ctx, tx, ids)
+		return err
+	})
+	return used, err
+}
+
 func findingsTx(ctx context.Context, tx database.Tx, id string, doubts doubt.Counts) (registrar.Findings, error) {
 	f, err := view.FindFindings(ctx, tx, id)
 	if err != nil {

@@ -21,7 +21,7 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 	if !isMediaType(r.Header.Get("Content-Type"), wire.TarMediaType) {
 		return problemMedia.problem("", wire.At("Content-Type", "must be "+wire.TarMediaType))
 	}
-	if _, err := contentOf(r); err != nil { // neither a coding nor a range
+	if _, err := wholeOf(r); err != nil { // neither a coding nor a piece
 		return err
 	}
 	body := &endReader{from: r.Body}

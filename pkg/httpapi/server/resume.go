@@ -115,9 +115,9 @@ func pieceOf(r *http.Request) (piece registry.Piece, err error) {
 		return piece, err
 	}
 	piece.Length = storage.UnknownSize
-	if text := r.Header.Get(wire.UploadLength); text != "" {
-		if piece.Length, err = strconv.ParseInt(text, 10, 64); err != nil || piece.Length < 0 {
-			return piece, registry.Invalid(wire.UploadLength, "must be the size of the whole file in bytes")
+	if r.Header.Get(wire.UploadLength) != "" {
+		if piece.Length, err = uploadLength(r); err != nil {
+			return piece, err
 		}
 	}
 	if piece.Content, err = contentOf(r); err != nil {
@@ -128,4 +128,12 @@ func pieceOf(r *http.Request) (piece registry.Piece, err error) {
 	}
 	piece.ContentDigests, err = wire.DigestsIn(r.Header, wire.ContentDigest)
 	return piece, err
+}
+
+func uploadLength(r *http.Request) (int64, error) {
+	length, err := strconv.ParseInt(r.Header.Get(wire.UploadLength), 10, 64)
+	if err != nil || length < 0 {
+		return 0, registry.Invalid(wire.UploadLength, "must be the size of the whole file in bytes")
+	}
+	return length, nil
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"archive/tar"
 	"bufio"
 	"fmt"
 	"net"
@@ -74,5 +75,29 @@ func TestHangingPatchEnds(t *testing.T) {
 	truncated(resumed)
 	if _, err := s.fixture.Registry.Publish(t.Context(), s.session, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPiecesAreSentByPatch: a body that says that it is a piece of a file must
+// not become the whole file.
+func TestPiecesAreSentByPatch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	head, bundle, piece := s.head(), "/v1/uploads/"+s.session+"/bundle", strings.Repeat("x", 20)
+	for _, headers := range [][]string{
+		{"Upload-Offset: 500"}, {"Upload-Offset: 0"}, {"Upload-Offset: "}, {"Upload-Complete: ?0"}, {"Upload-Complete: ?0", "Upload-Length: 1000"}, {"Upload-Complete: no"},
+		{"Upload-Length: 1000"}, {"Upload-Length: 1000", "Upload-Complete: ?1"}, {"Upload-Length: -1"}, {"Upload-Length: "},
+	} {
+		field, _, _ := strings.Cut(headers[0], ":")
+		s.refused(400, field, "PUT", s.file("big.bin"), piece, headers...)
+		s.refused(400, field, "POST", bundle, archive(t, tar.Header{Name: "a"}), append([]string{"Content-Type: application/x-tar"}, headers...)...)
+	}
+	chunked := "PUT %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nUpload-Length: %d\r\n\r\n1\r\na\r\n0\r\n\r\n"
+	if response, p := s.raw(fmt.Sprintf(chunked, s.file("b"), 1000), false); response.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Location != "Upload-Length" {
+		t.Errorf("chunked: got %s %+v", response.Status, p)
+	}
+	s.untouched(head)
+	if response, text := s.do("PUT", s.file("whole"), piece, "Upload-Complete: ?1", "Upload-Length: 20"); response.StatusCode != 200 {
+		t.Errorf("a whole file: got %s %s", response.Status, text)
 	}
 }

@@ -20,7 +20,7 @@ import (
 
 // putFile streams one file's body to the registry.
 func (h *handler) putFile(w *serving.Writer, r *http.Request) error {
-	content, err := contentOf(r)
+	content, err := wholeOf(r)
 	if err != nil {
 		return err
 	}
@@ -30,6 +30,40 @@ func (h *handler) putFile(w *serving.Writer, r *http.Request) error {
 	}
 	w.Header().Set(wire.ReprDigest, wire.FormatDigests(file.Digests))
 	return sendJSON(w, http.StatusOK, file)
+}
+
+// wholeOf is contentOf of a body that is not a piece of something: a client that
+// sends pieces to the wrong address must not have the first one stored as a file.
+func wholeOf(r *http.Request) (registry.Content, error) {
+	content, err := contentOf(r)
+	if err != nil {
+		return content, err
+	}
+	if len(r.Header.Values(wire.UploadOffset)) > 0 {
+		return content, registry.Invalid(wire.UploadOffset, "must be absent: the body is sent whole; PATCH adds bytes to a file")
+	}
+	if len(r.Header.Values(wire.UploadComplete)) > 0 {
+		complete, err := wire.ParseBool(wire.UploadComplete, r.Header.Get(wire.UploadComplete))
+		if err == nil && !complete {
+			err = registry.Invalid(wire.UploadComplete, "must be ?1 or absent: the body is sent whole; PATCH adds bytes to a file")
+		}
+		if err != nil {
+			return content, err
+		}
+	}
+	if len(r.Header.Values(wire.UploadLength)) == 0 {
+		return content, nil
+	}
+	length, err := uploadLength(r)
+	switch {
+	case err != nil:
+		return content, err
+	case content.Size == storage.UnknownSize:
+		return content, registry.Invalid(wire.UploadLength, "requires Content-Length: the body is sent whole")
+	case content.Size != length:
+		return content, registry.Invalid(wire.UploadLength, "is %d, and Content-Length is %d: the body is sent whole; PATCH adds bytes to a file", length, content.Size)
+	}
+	return content, nil
 }
 
 // contentOf reads what the request says about its body.

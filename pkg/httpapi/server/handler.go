@@ -67,7 +67,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	h := &handler{
 		registry: reg, opts: opts, gate: serving.Gate{Authenticator: opts.Authenticator, Open: open}, sweeps: newSweepMetrics(opts.Metrics),
 		large: serving.NewLargeBodies(MaxLargeBodies, smallDeclaration, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
-		appends: appends{running: map[fileKey]*appending{}},
+		appends: appends{running: map[string]map[*appending]bool{}},
 	}
 	api := h.newAPI()
 	h.registerOperations(api)

@@ -14,65 +14,89 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// appends are the requests of this process that add bytes to a file now.
+// appends are the requests of this process that add bytes to files now, by upload session.
 type appends struct {
 	mu      sync.Mutex
-	running map[fileKey]*appending
+	running map[string]map[*appending]bool
 }
 
-type fileKey struct{ upload, path string }
-
-func keyOf(r *http.Request) fileKey { return fileKey{r.PathValue("id"), r.PathValue("path")} }
-
 type appending struct {
+	path      string
 	interrupt func()
 	done      chan struct{}
 }
 
-// begin notes a request until the function is called that it returns.
-func (a *appends) begin(key fileKey, interrupt func()) func() {
-	one := &appending{interrupt, make(chan struct{})}
+// begin notes a request until the function is called that it returns. older are
+// those of the same file that were noted before.
+func (a *appends) begin(id, path string, interrupt func()) (older []*appending, end func()) {
+	one := &appending{path, interrupt, make(chan struct{})}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.running[key] = one
-	return func() {
+	older = a.of(id, path)
+	if a.running[id] == nil {
+		a.running[id] = map[*appending]bool{}
+	}
+	a.running[id][one] = true
+	return older, func() {
 		close(one.done)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.running[key] == one {
-			delete(a.running, key)
+		delete(a.running[id], one)
+		if len(a.running[id]) == 0 {
+			delete(a.running, id)
 		}
 	}
 }
 
-// endOlder ends an older request that still adds to the file, and waits until
-// what it brought is stored: its client has given it up, or it would not ask
-// (the draft, "Concurrency"). The offset that it then gets stays right. Who may
-// not see the file ends nothing.
-func (h *handler) endOlder(r *http.Request) {
-	h.appends.mu.Lock()
-	older := h.appends.running[keyOf(r)]
-	h.appends.mu.Unlock()
-	if older == nil {
-		return
+// find lists the requests that add bytes to a file of a session, to any of them if path is "".
+func (a *appends) find(id, path string) []*appending {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.of(id, path)
+}
+
+func (a *appends) of(id, path string) []*appending {
+	var found []*appending
+	for one := range a.running[id] {
+		if path == "" || one.path == path {
+			found = append(found, one)
+		}
 	}
-	if _, err := h.registry.FileProgress(r.Context(), r.PathValue("id"), r.PathValue("path")); err != nil {
-		return // the caller gets the same error
+	return found
+}
+
+// endAll ends older requests, and waits until what they brought is stored: their
+// client has given them up, or it would not ask (the draft, "Concurrency"). The
+// offset that it then gets stays right. Call it only for a caller who may see the
+// session: nobody else ends anything.
+func endAll(ctx context.Context, older []*appending) {
+	for _, one := range older {
+		one.interrupt()
 	}
-	older.interrupt()
-	select {
-	case <-older.done:
-	case <-r.Context().Done():
-	case <-time.After(appendPatience):
+	patience := time.After(appendPatience)
+	for _, one := range older {
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			return
+		case <-patience:
+			return
+		}
 	}
 }
 
 // fileProgress answers how much has arrived.
 func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
-	h.endOlder(r)
-	progress, err := h.registry.FileProgress(r.Context(), r.PathValue("id"), r.PathValue("path"))
+	id, path := r.PathValue("id"), r.PathValue("path")
+	progress, err := h.registry.FileProgress(r.Context(), id, path)
 	if err != nil {
 		return err
+	}
+	if older := h.appends.find(id, path); len(older) > 0 {
+		endAll(r.Context(), older)
+		if progress, err = h.registry.FileProgress(r.Context(), id, path); err != nil {
+			return err
+		}
 	}
 	wire.WriteProgress(w.Header(), progress)
 	w.Header().Set("Cache-Control", "no-store")
@@ -89,12 +113,21 @@ func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	h.endOlder(r)
-	defer h.appends.begin(keyOf(r), w.Interrupt)()
+	id, path := r.PathValue("id"), r.PathValue("path")
+	_, err = h.registry.FileProgress(r.Context(), id, path)
+	if errors.Is(err, registry.ErrNotFound) { // the file may be one that was not declared
+		_, err = h.registry.GetUpload(r.Context(), id)
+	}
+	if err != nil {
+		return err
+	}
+	older, end := h.appends.begin(id, path, w.Interrupt)
+	defer end()
+	endAll(r.Context(), older)
 	// If the connection ends, the bytes that arrived before must still be stored:
 	// the client resumes after them. A body that stops arriving ends by StallTimeout.
 	ctx := context.WithoutCancel(r.Context())
-	progress, err := h.registry.AppendFile(ctx, r.PathValue("id"), r.PathValue("path"), piece)
+	progress, err := h.registry.AppendFile(ctx, id, path, piece)
 	if err != nil {
 		if piece.Complete && errors.Is(err, storage.ErrMismatch) {
 			// The whole file was checked: resuming from an offset would not help.

@@ -3,19 +3,34 @@ package server_test
 import (
 	"archive/tar"
 	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/httpapi/server"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 // hanging sends the first bytes of a file in a PATCH that announces ten, and
 // returns its connection when the server has read them.
-func (s *site) hanging(path, bytes string, before int) net.Conn {
+func (s *site) hanging(path, bytes string, before int, headers ...string) net.Conn {
+	s.t.Helper()
+	connection := s.begin(path, bytes, append(headers, "Upload-Complete: ?1", "Content-Length: 10")...)
+	s.received(before + len(bytes))
+	return connection
+}
+
+// begin sends the beginning of a PATCH from offset 0.
+func (s *site) begin(path, body string, headers ...string) net.Conn {
 	s.t.Helper()
 	connection, err := net.Dial("tcp", s.address)
 	if err != nil {
@@ -23,11 +38,17 @@ func (s *site) hanging(path, bytes string, before int) net.Conn {
 	}
 	s.t.Cleanup(func() { connection.Close() })
 	connection.SetDeadline(time.Now().Add(30 * time.Second))
-	fmt.Fprintf(connection, "PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 0\r\nUpload-Complete: ?1\r\nContent-Length: 10\r\n\r\n%s", s.file(path), bytes)
-	want := fmt.Sprintf("artifactstore_http_received_bytes_total %d\n", before+len(bytes))
+	fmt.Fprintf(connection, "PATCH %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/partial-upload\r\nUpload-Offset: 0\r\n%s\r\n\r\n%s", s.file(path), strings.Join(headers, "\r\n"), body)
+	return connection
+}
+
+// received waits until the server has read as many bytes of bodies.
+func (s *site) received(total int) {
+	s.t.Helper()
+	want := fmt.Sprintf("artifactstore_http_received_bytes_total %d\n", total)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if _, text := s.do("GET", "/metrics", ""); strings.Contains(text, want) {
-			return connection
+			return
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatal("the server does not read what was sent")
@@ -99,5 +120,112 @@ func TestPiecesAreSentByPatch(t *testing.T) {
 	s.untouched(head)
 	if response, text := s.do("PUT", s.file("whole"), piece, "Upload-Complete: ?1", "Upload-Length: 20"); response.StatusCode != 200 {
 		t.Errorf("a whole file: got %s %s", response.Status, text)
+	}
+}
+
+// offset is what HEAD says has arrived of a file.
+func (s *site) offset(path string, headers ...string) string {
+	s.t.Helper()
+	response, _ := s.do("HEAD", s.file(path), "", headers...)
+	if response.StatusCode != 204 {
+		s.t.Errorf("HEAD of %s: got %s", path, response.Status)
+	}
+	return response.Header.Get("Upload-Offset")
+}
+
+// pair knows two tokens; the holder of the first may do everything, of the second nothing.
+type pair struct{}
+
+func (pair) Authenticate(_ context.Context, token storage.Secret) (access.Identity, error) {
+	return access.Identity{Name: token.Reveal()}, nil
+}
+
+func (pair) Authorize(_ context.Context, who access.Identity, what access.Action) error {
+	if who.Name != "owner" {
+		return &access.ForbiddenError{Who: who.Name, What: what}
+	}
+	return nil
+}
+
+// TestStrangersEndNoPatch: a request that may not see the session neither ends
+// what hangs there nor makes the server forget it.
+func TestStrangersEndNoPatch(t *testing.T) {
+	t.Parallel()
+	const owner, stranger = "Authorization: Bearer owner", "Authorization: Bearer stranger"
+	s := newSite(t, server.Options{})
+	guard := access.Guard(s.fixture.Registry, pair{}, s.fixture.Registry.(access.Index))
+	s.address = serve(t, server.NewHandler(guard, server.Options{Logger: quiet(), Authenticator: pair{}}))
+	hanging := s.hanging("a", "123", 0, owner)
+	for _, method := range []string{"PATCH", "HEAD"} {
+		response, text := s.do(method, s.file("a"), "x", stranger, "Content-Type: application/partial-upload", "Upload-Offset: 0", "Upload-Complete: ?1")
+		if method == "HEAD" {
+			response, text = s.do(method, s.file("a"), "", stranger)
+		}
+		if response.StatusCode != 404 {
+			t.Errorf("a stranger's %s: got %s %s", method, response.Status, text)
+		}
+	}
+	if response, text := s.do("POST", "/v1/uploads/"+s.session+"/publish", "", stranger); response.StatusCode != 404 {
+		t.Errorf("a stranger's publish: got %s %s", response.Status, text)
+	}
+	hanging.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := hanging.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a stranger ended the owner's request: %d bytes, %v", n, err)
+	}
+	if got := s.offset("a", owner); got != "3" {
+		t.Errorf("the owner is told offset %s, want 3", got)
+	}
+}
+
+// TestManyPatchesHang: whatever of them is the latest, none hangs that the
+// server does not know, and the offset counts what arrived.
+func TestManyPatchesHang(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{StallTimeout: time.Minute})
+	for round := range 5 {
+		path := fmt.Sprint("file", round)
+		all := []net.Conn{s.hanging(path, "123", round*3)}
+		for range 4 {
+			all = append(all, s.begin(path, "", "Upload-Complete: ?1", "Content-Length: 10"))
+		}
+		ended := make(chan error)
+		for _, one := range all {
+			go func() {
+				response, err := http.ReadResponse(bufio.NewReader(one), &http.Request{Method: "PATCH"})
+				if err == nil {
+					response.Body.Close()
+				}
+				ended <- err
+			}()
+		}
+		for deadline, left := time.Now().Add(10*time.Second), len(all); left > 0; {
+			if got := s.offset(path); got != "3" {
+				t.Fatalf("round %d: offset %s, want 3", round, got)
+			}
+			select {
+			case err := <-ended:
+				if left--; err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Millisecond):
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d requests hang, and no HEAD ends them", left)
+			}
+		}
+	}
+}
+
+// TestPublishCountsWhatArrived: the answer knows of the bytes of a request that
+// is still open.
+func TestPublishCountsWhatArrived(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{StallTimeout: time.Minute})
+	s.begin("a", "3e8\r\n"+strings.Repeat("x", 1000)+"\r\n", "Upload-Complete: ?1", "Upload-Length: 1000", "Transfer-Encoding: chunked")
+	s.received(1000)
+	response, text := s.do("POST", "/v1/uploads/"+s.session+"/publish", "")
+	var p wire.Problem
+	if err := json.Unmarshal([]byte(text), &p); err != nil || response.StatusCode != 409 || p.Incomplete == nil || len(p.Incomplete.Partial) != 1 || p.Incomplete.Partial[0].Offset != 1000 {
+		t.Errorf("got %s %s, want 409 with the 1000 bytes that arrived", response.Status, text)
 	}
 }

@@ -67,7 +67,6 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	h := &handler{
 		registry: reg, opts: opts, gate: serving.Gate{Authenticator: opts.Authenticator, Open: open}, sweeps: newSweepMetrics(opts.Metrics),
 		large: serving.NewLargeBodies(MaxLargeBodies, smallDeclaration, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
-		appends: appends{running: map[string]map[*appending]bool{}},
 	}
 	api := h.newAPI()
 	h.registerOperations(api)
@@ -106,7 +105,7 @@ type handler struct {
 	mux      *http.ServeMux
 	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
 	accepted map[string]accepted    // by method and pattern
-	appends  appends
+	appends  serving.Running        // PATCH requests, by session and path
 	openapi  []byte
 }
 

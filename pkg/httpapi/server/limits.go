@@ -21,8 +21,6 @@ const (
 
 	// smallDeclaration is the size, in bytes, up to which bodies are processed without waiting.
 	smallDeclaration = 1 << 20
-	// appendPatience is how long a request waits for an older one of the same file that it has ended.
-	appendPatience = 10 * time.Second
 	// progressInterval is the least time between two progress lines of a run.
 	progressInterval = 200 * time.Millisecond
 	// retryAfter is what a 503 suggests, in seconds: about one probe of a backend.

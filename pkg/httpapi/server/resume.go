@@ -5,85 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/serving"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
-
-// appends are the requests of this process that add bytes to files now, by upload session.
-type appends struct {
-	mu      sync.Mutex
-	running map[string]map[*appending]bool
-}
-
-type appending struct {
-	path      string
-	interrupt func()
-	done      chan struct{}
-}
-
-// begin notes a request until the function is called that it returns. older are
-// those of the same file that were noted before.
-func (a *appends) begin(id, path string, interrupt func()) (older []*appending, end func()) {
-	one := &appending{path, interrupt, make(chan struct{})}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	older = a.of(id, path)
-	if a.running[id] == nil {
-		a.running[id] = map[*appending]bool{}
-	}
-	a.running[id][one] = true
-	return older, func() {
-		close(one.done)
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.running[id], one)
-		if len(a.running[id]) == 0 {
-			delete(a.running, id)
-		}
-	}
-}
-
-// find lists the requests that add bytes to a file of a session, to any of them if path is "".
-func (a *appends) find(id, path string) []*appending {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.of(id, path)
-}
-
-func (a *appends) of(id, path string) []*appending {
-	var found []*appending
-	for one := range a.running[id] {
-		if path == "" || one.path == path {
-			found = append(found, one)
-		}
-	}
-	return found
-}
-
-// endAll ends older requests, and waits until what they brought is stored: their
-// client has given them up, or it would not ask (the draft, "Concurrency"). The
-// offset that it then gets stays right. Call it only for a caller who may see the
-// session: nobody else ends anything.
-func endAll(ctx context.Context, older []*appending) {
-	for _, one := range older {
-		one.interrupt()
-	}
-	patience := time.After(appendPatience)
-	for _, one := range older {
-		select {
-		case <-one.done:
-		case <-ctx.Done():
-			return
-		case <-patience:
-			return
-		}
-	}
-}
 
 // fileProgress answers how much has arrived.
 func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
@@ -92,8 +19,8 @@ func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if older := h.appends.find(id, path); len(older) > 0 {
-		endAll(r.Context(), older)
+	if older := h.appends.Find(id, path); len(older) > 0 {
+		serving.EndAll(r.Context(), older)
 		if progress, err = h.registry.FileProgress(r.Context(), id, path); err != nil {
 			return err
 		}
@@ -121,9 +48,9 @@ func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	older, end := h.appends.begin(id, path, w.Interrupt)
+	older, end := h.appends.Begin(id, path, w)
 	defer end()
-	endAll(r.Context(), older)
+	serving.EndAll(r.Context(), older)
 	// If the connection ends, the bytes that arrived before must still be stored:
 	// the client resumes after them. A body that stops arriving ends by StallTimeout.
 	ctx := context.WithoutCancel(r.Context())

@@ -104,11 +104,11 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 		return problemMedia.problem("", wire.At("Content-Type", "must be application/cbor for a manifest"))
 	}
 	id := r.PathValue("id")
-	if older := h.appends.find(id, ""); len(older) > 0 {
+	if older := h.appends.Find(id, ""); len(older) > 0 {
 		if _, err := h.registry.GetUpload(r.Context(), id); err != nil {
 			return err
 		}
-		endAll(r.Context(), older) // else the answer would not count what they brought
+		serving.EndAll(r.Context(), older) // else the answer would not count what they brought
 	}
 	publication, err := h.registry.Publish(r.Context(), id, sent)
 	if err != nil {

@@ -44,7 +44,7 @@ var imports = map[string][]string{
 		"pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/core": {
-		"pkg/database", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/doubt", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/ingest": {

@@ -1,11 +1,12 @@
 // Package doubt remembers the locations that are in doubt: live ones whose object
-// could not be read, or that a reader found missing or short. They are still served,
+// could not be read, by a verification or a reader, or is missing or short. They are still served,
 // are not offered for reuse, and are counted until a verification settles them. The
 // rows are scratch: one that is lost is made again by the next reader or verification.
 package doubt
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -17,7 +18,7 @@ import (
 const (
 	// Unreadable: a verification could not read the object, although the place answered.
 	Unreadable = "unreadable"
-	// Suspect: a reader found that the object is missing, or has another size.
+	// Suspect: a reader could not read the object, or found it missing or of another size.
 	Suspect = "suspect"
 )
 
@@ -127,6 +128,31 @@ func Find(ctx context.Context, tx database.Tx, blobs []digest.Digest) (map[diges
 		blobs = blobs[n:]
 	}
 	return found, nil
+}
+
+// ListNotElsewhere returns those of the blobs whose every live location is in doubt and
+// outside the backend. One without a live location is none of them.
+func ListNotElsewhere(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest) (all []digest.Digest, err error) {
+	for chunk := range slices.Chunk(blobs, atOnce) {
+		args := []any{backendID}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		if err := query(ctx, tx, func(scan func(...any) error) error {
+			var sum []byte
+			if err := scan(&sum); err != nil {
+				return err
+			}
+			d, err := digest.FromBytes(digest.SHA256, sum)
+			all = append(all, d)
+			return err
+		}, `SELECT l.sha256 FROM storage_locations l LEFT JOIN doubts d ON d.backend_id = l.backend_id AND d.sha256 = l.sha256 AND l.changed <= d.position
+			WHERE l.state = 'live' AND l.sha256 IN (`+database.Parameters(2, len(chunk))+`)
+			GROUP BY l.sha256 HAVING SUM(CASE WHEN d.sha256 IS NULL OR l.backend_id = $1 THEN 1 ELSE 0 END) = 0`, args...); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // Counts of the doubts about a backend.

@@ -55,7 +55,7 @@ func (f *Found) as(page listed) {
 }
 
 func (r *run) failed(result outcome) {
-	failure := FailedLocation{SHA256: result.Digests.SHA256, Reason: string(result.Finding), Detail: bounded(result.Detail)}
+	failure := FailedLocation{SHA256: result.Digests.SHA256, Reason: string(result.Finding), Detail: Bounded(result.Detail)}
 	r.pending.Failed = append(r.pending.Failed, failure)
 	if len(r.report.Failed) < maxReportedFailures {
 		r.report.Failed = append(r.report.Failed, failure)
@@ -67,15 +67,15 @@ func (r *run) failed(result outcome) {
 func (r *run) unreadable(ctx context.Context, result outcome) error {
 	r.report.Unreachable++
 	r.unread.as(result.listed)
-	r.unread.Unreadable = append(r.unread.Unreadable, UnreadableLocation{result.Digests.SHA256, bounded(result.Detail)})
+	r.unread.Unreadable = append(r.unread.Unreadable, UnreadableLocation{result.Digests.SHA256, Bounded(result.Detail)})
 	if len(r.unread.Unreadable) < maxUnread {
 		return nil
 	}
 	return r.flushUnread(ctx, false)
 }
 
-// bounded is what of a detail may be recorded: it may name a long path.
-func bounded(detail string) string {
+// Bounded is what of a detail may be recorded: it may name a long path.
+func Bounded(detail string) string {
 	return strings.ToValidUTF8(detail[:min(len(detail), MaxDetail)], "")
 }
 

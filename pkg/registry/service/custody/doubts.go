@@ -83,10 +83,10 @@ func (k *Keeper) lookAtDoubt(ctx context.Context, d doubt.Due) error {
 	case verify.Intact:
 		found.Verified = []digest.Digest{sha}
 	case verify.Unreadable:
-		found.Unreadable = []verify.UnreadableLocation{{SHA256: sha, Detail: result.Detail}}
+		found.Unreadable = []verify.UnreadableLocation{{SHA256: sha, Detail: verify.Bounded(result.Detail)}}
 	default:
-		found.Failed = []verify.FailedLocation{{SHA256: sha, Reason: string(result.Finding), Detail: result.Detail}}
-		k.core.Logger.ErrorContext(ctx, "an object that a reader found missing or short is damaged", "backend", backend.Name, "digest", sha.String(), "reason", string(result.Finding))
+		found.Failed = []verify.FailedLocation{{SHA256: sha, Reason: string(result.Finding), Detail: verify.Bounded(result.Detail)}}
+		k.core.Logger.ErrorContext(ctx, "an object in doubt is damaged", "backend", backend.Name, "digest", sha.String(), "reason", string(result.Finding))
 	}
 	_, err = k.RecordFindings(registry.WithActor(ctx, operator), d.BackendID, found)
 	return err

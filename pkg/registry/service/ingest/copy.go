@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -28,11 +31,12 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	}
 	var reusable map[digest.Digest]view.Reusable
 	if err := in.core.Read(ctx, func(tx database.Tx) (err error) {
-		reusable, err = view.FindReusable(ctx, tx, d.session.Producer, d.reused)
+		reusable, err = findSound(ctx, tx, d.session.Producer, d.reused)
 		return err
 	}); err != nil {
 		return err
 	}
+	var mu sync.Mutex // of gone and copied
 	var gone, stay []digest.Digest
 	var copied []upload.Blob
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -41,12 +45,23 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 		r, live := reusable[sha]
 		switch {
 		case !live:
+			mu.Lock()
 			gone = append(gone, sha)
+			mu.Unlock()
 		case slices.Contains(r.Backends, d.session.BackendID):
 			stay = append(stay, sha)
 		default:
-			copied = append(copied, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceSent})
-			group.Go(func() error { return in.copyBlob(groupCtx, r, into, d.session.Tier) })
+			group.Go(func() error {
+				err := in.copyBlob(groupCtx, r, into, d.session.Tier)
+				mu.Lock()
+				defer mu.Unlock()
+				if errors.Is(err, errUnsound) {
+					gone, err = append(gone, sha), nil
+				} else if err == nil {
+					copied = append(copied, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceSent})
+				}
+				return err
+			})
 		}
 	}
 	if err := group.Wait(); err != nil {
@@ -83,25 +98,65 @@ func pathsOf(m *manifest.Manifest, contents []digest.Digest) []string {
 	return paths
 }
 
+// findSound is view.FindReusable without locations in doubt.
+func findSound(ctx context.Context, tx database.Tx, producer string, blobs []digest.Digest) (map[digest.Digest]view.Reusable, error) {
+	reusable, err := view.FindReusable(ctx, tx, producer, blobs)
+	if err != nil {
+		return nil, err
+	}
+	doubts, err := doubt.Find(ctx, tx, slices.Collect(maps.Keys(reusable)))
+	for sha, backends := range doubts {
+		r := reusable[sha]
+		r.Backends = slices.DeleteFunc(r.Backends, func(id string) bool { return slices.Contains(backends, id) })
+		if reusable[sha] = r; len(r.Backends) == 0 {
+			delete(reusable, sha)
+		}
+	}
+	return reusable, err
+}
+
+// errUnsound: no copy of the blob that could be asked for is as the log says.
+var errUnsound = errors.New("no copy can be read")
+
+// copyBlob stores a blob from the first backend that has it. errUnsound.
 func (in *Intake) copyBlob(ctx context.Context, r view.Reusable, into storage.Store, tier string) error {
 	var errs error
+	asked, unsound := 0, 0
 	for _, id := range r.Backends {
 		from, err := in.core.Placer.Open(id)
 		if err != nil || from.Store == nil {
 			continue
 		}
-		body, _, err := from.Store.Get(ctx, r.Digests.SHA256, nil)
-		if err == nil {
-			_, err = in.put(ctx, into, storage.Source{Reader: body, Size: r.Size, Want: r.Digests, Tier: tier})
-			err = errors.Join(err, body.Close())
-		}
+		atSource, err := in.copyFrom(ctx, from.Store, r, into, tier)
 		if err == nil {
 			return nil
 		}
+		asked++
+		if atSource && in.core.Suspect(ctx, from, r.Digests.SHA256, err) {
+			unsound++
+		}
 		errs = errors.Join(errs, fmt.Errorf("copying %s from %s: %w", r.Digests.SHA256, from.Name, err))
 	}
-	if errs == nil {
-		errs = fmt.Errorf("%w: %s", registry.ErrUnavailable, r.Digests.SHA256)
+	switch {
+	case asked == 0:
+		return fmt.Errorf("%w: %s", registry.ErrUnavailable, r.Digests.SHA256)
+	case asked == unsound:
+		in.core.Logger.WarnContext(ctx, "copying a blob", "error", errs)
+		return errUnsound
 	}
 	return errs
+}
+
+// copyFrom copies a blob, and reports whether an error is the source's.
+func (in *Intake) copyFrom(ctx context.Context, from storage.Store, r view.Reusable, into storage.Store, tier string) (atSource bool, err error) {
+	body, found, err := from.Get(ctx, r.Digests.SHA256, nil)
+	if err != nil {
+		return true, err
+	}
+	if found.Size != r.Size {
+		err = fmt.Errorf("%w: it holds %d bytes, want %d", registry.ErrFailedLocation, found.Size, r.Size)
+		return true, errors.Join(err, body.Close())
+	}
+	_, err = in.put(ctx, into, storage.Source{Reader: body, Size: r.Size, Want: r.Digests, Tier: tier})
+	return errors.Is(err, storage.ErrMismatch) || errors.Is(err, storage.ErrSource), errors.Join(err, body.Close())
 }

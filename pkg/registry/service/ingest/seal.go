@@ -67,6 +67,9 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 	if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
 		return nil, errors.Join(errMoved, err)
 	}
+	if err := checkDoubts(ctx, tx, d.session.BackendID, d.reused); err != nil {
+		return nil, err
+	}
 	if err := in.checkSwept(ctx, tx, d); err != nil {
 		return nil, err
 	}
@@ -87,6 +90,18 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 	return event.NewAll(actor, revived)
 }
 
+// checkDoubts makes another attempt if a reader met a reused blob meanwhile, and it is not
+// as the log says.
+func checkDoubts(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest) error {
+	doubts, err := doubt.Find(ctx, tx, blobs)
+	for _, backends := range doubts {
+		if slices.Contains(backends, backendID) {
+			return errMoved
+		}
+	}
+	return err
+}
+
 // moved makes another attempt of a publish whose session is no longer open: it
 // finds out whether the same request sealed it or the files changed.
 func moved(err error) error {
@@ -97,8 +112,8 @@ func moved(err error) error {
 }
 
 // revive returns events for blobs that publishing a version again brings back:
-// every location of them had failed, and this session stored them in its
-// placement. What was reused is live, so what is not live was sent.
+// every location of them had failed or is in doubt, and this session stored them
+// in its placement. What was reused is live and in no doubt, so the others were sent.
 func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, error) {
 	contents := []digest.Digest{manifest.Digest(d.encoded)}
 	seen := make(map[digest.Digest]bool)
@@ -112,6 +127,11 @@ func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, err
 	if err != nil {
 		return nil, err
 	}
+	doubted, err := doubt.ListNotElsewhere(ctx, tx, d.session.BackendID, contents)
+	if err != nil {
+		return nil, err
+	}
+	dead = append(dead, doubted...)
 	var added []event.Payload
 	for chunk := range slices.Chunk(dead, event.MaxDigests) {
 		sums := make([][]byte, len(chunk))

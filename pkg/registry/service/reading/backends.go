@@ -107,7 +107,7 @@ func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: %d objects could not be read when they were last verified, so nothing is known about their bytes", b.Name, n))
 		}
 		if n := b.Findings.Suspect; n > 0 {
-			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: a reader found %d objects missing or short; they are verified within a minute", b.Name, n))
+			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: a reader found %d objects missing or short, or could not read them; they are verified within a minute", b.Name, n))
 		}
 	}
 	var older []headmark.Row

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
-	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -78,14 +74,12 @@ func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 			return body, info, nil
 		}
 		r.core.Logger.WarnContext(ctx, "reading a live location", "digest", blob.Digests.SHA256.String(), "backend", backend.Name, "error", err)
+		r.core.Suspect(ctx, backend, blob.Digests.SHA256, err)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 			err = fmt.Errorf("%w: %s has no such object", registry.ErrFailedLocation, backend.Name)
 		case errors.Is(err, storage.ErrRange): // it is within the blob, so the object is shorter
 			err = fmt.Errorf("%w: %s holds fewer than the %d bytes", registry.ErrFailedLocation, backend.Name, blob.Size)
-		}
-		if errors.Is(err, registry.ErrFailedLocation) {
-			r.suspect(ctx, location.BackendID, blob.Digests.SHA256, err)
 		}
 		problem = fmt.Errorf("reading %s from %s: %w", blob.Digests.SHA256, backend.Name, err)
 	}
@@ -93,35 +87,6 @@ func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 		problem = r.gone(ctx, locations)
 	}
 	return nil, info, problem
-}
-
-// suspectTimeout bounds what a reader waits for the row of a suspect.
-const suspectTimeout = 5 * time.Second
-
-// suspect has an object verified soon, of which a reader has found that it is not as the log says.
-func (r *Reader) suspect(ctx context.Context, backendID string, blob digest.Digest, why error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), suspectTimeout)
-	defer cancel()
-	row := doubt.Row{BackendID: backendID, SHA256: blob, Reason: doubt.Suspect, Detail: why.Error(), Since: r.core.Now(), Due: r.core.Now()}
-	known := false
-	err := r.core.Read(ctx, func(tx database.Tx) error {
-		doubts, err := doubt.Find(ctx, tx, []digest.Digest{blob})
-		known = slices.Contains(doubts[blob], backendID)
-		return err
-	})
-	if err == nil && !known {
-		err = r.core.Write(ctx, func(tx database.Tx) error {
-			head, err := eventlog.HeadTx(ctx, tx)
-			if err != nil {
-				return err
-			}
-			row.Position = head.Position
-			return doubt.NoteNew(ctx, tx, []doubt.Row{row})
-		})
-	}
-	if err != nil {
-		r.core.Logger.WarnContext(ctx, "noting an object to be verified", "digest", blob.String(), "error", err)
-	}
 }
 
 // gone says why a blob without a live location cannot be read.

@@ -22,8 +22,10 @@ const (
 	maxStreamLine = 64 << 20
 	// streamSilence is how long a stream may be silent: three heartbeats were lost.
 	streamSilence = 3*wire.Heartbeat + wire.Heartbeat/2
-	// reconnects without an event in between, after which FollowEvents gives up.
+	// reconnects after which FollowEvents gives up, if it never had a stream.
 	reconnects = 5
+	// settled is how long a stream lasts that was no failure.
+	settled = 10 * time.Second
 )
 
 // ReadEvents implements registry.Events.
@@ -46,11 +48,12 @@ func (c *Client) LogHead(ctx context.Context) (registry.LogHead, error) {
 }
 
 // FollowEvents implements registry.Events. An interrupted stream is resumed
-// after the last event, so yield gets each event once.
+// after the last event, so yield gets each event once. Once there was a stream,
+// only ctx, yield and a refusal of the server (4xx) end it.
 func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
 	stream := &eventStream{client: c, after: after, yield: yield}
 	for failures := 0; ; {
-		seen := stream.after
+		seen, began := stream.after, time.Now()
 		err := stream.run(ctx)
 		var remote *RemoteError
 		switch {
@@ -60,10 +63,10 @@ func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(regi
 			return stream.refused
 		case errors.Is(err, registry.ErrInvalid) || errors.As(err, &remote) && remote.Status < http.StatusInternalServerError:
 			return err
-		case stream.after > seen:
+		case stream.after > seen, time.Since(began) > settled:
 			failures = 0
 		default:
-			if failures++; failures == reconnects {
+			if failures++; failures == reconnects && !stream.begun {
 				return fmt.Errorf("following events after %d: %w", stream.after, err)
 			}
 		}
@@ -80,6 +83,7 @@ type eventStream struct {
 	cursor  string // of the last event, "" before the first
 	yield   func(registry.Event) error
 	refused error // what yield returned
+	begun   bool  // there was a stream
 }
 
 // run reads one connection to its end.
@@ -96,6 +100,7 @@ func (s *eventStream) run(ctx context.Context) error {
 		return err
 	}
 	defer response.Body.Close()
+	s.begun = true
 	silence := time.AfterFunc(streamSilence, func() { cancel(errors.New("the event stream timed out")) })
 	defer silence.Stop()
 

@@ -2,21 +2,24 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/coulomb/artifact-store/pkg/database"
 )
 
 // Follow calls yield once for each record after the position, in order, and then for
 // each new one, whichever process appends it, until ctx ends or yield fails; it returns
-// that error. ErrPastHead.
+// that error. It waits while the database is unavailable. ErrPastHead.
 func (l *Log) Follow(ctx context.Context, after uint64, yield func(Record) error) error {
 	idle := 0 // consecutive polls that found nothing
 	for {
 		grown := l.growth() // before the page is read, so that no append is missed
 		records, err := l.ReadPage(ctx, after, Page{Records: MaxPage, Bytes: followPageBytes})
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !errors.Is(err, database.ErrUnavailable) {
 			return err
 		}
 		for _, record := range records {

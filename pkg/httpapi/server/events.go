@@ -44,16 +44,21 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 
 // streamEvents sends server-sent events (WHATWG HTML, section 9.2): id is the
 // cursor, event the kind, data the Event as JSON. A request is refused before
-// the stream begins, since there is no status afterwards.
+// the stream begins, since there is no status afterwards. A database that is away
+// is no refusal: at a 503 a browser would give up for good.
 func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64) error {
 	head, err := h.registry.LogHead(r.Context())
+	if errors.Is(err, registry.ErrDatabase) && h.opts.Context.Err() == nil {
+		beginStream(w)
+		head, err = h.awaitHead(r.Context(), w)
+	}
 	if err != nil {
 		return err
 	}
 	field := "after"
 	if cursor := r.Header.Get("Last-Event-ID"); cursor != "" {
 		field = "Last-Event-ID"
-		if after, err = parseCursor(cursor, head.LogID); err != nil {
+		if after, err = h.resolveCursor(r.Context(), cursor, head); err != nil {
 			return err
 		}
 	}
@@ -78,15 +83,43 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 			}
 		})
 	}()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the stream back
-	w.WriteHeader(http.StatusOK)
+	if !w.Begun() {
+		beginStream(w)
+	}
 	err = h.writeEvents(ctx, w, head.LogID, events, done)
 	cancel()
 	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) || accessEnded(err) {
 		return nil // the regular ends of a stream: the client left or lost its access, or the server stops
 	}
 	return err
+}
+
+func beginStream(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the stream back
+	w.WriteHeader(http.StatusOK)
+}
+
+// awaitHead sends comments until the database answers, or the client or server leaves.
+func (h *handler) awaitHead(ctx context.Context, w *serving.Writer) (registry.LogHead, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.opts.Context, cancel)()
+	for {
+		if _, err := io.WriteString(w, ": the database does not answer\n\n"); err != nil {
+			return registry.LogHead{}, err
+		}
+		w.Flush()
+		select {
+		case <-time.After(awaitPause):
+		case <-ctx.Done():
+			return registry.LogHead{}, ctx.Err()
+		}
+		head, err := h.registry.LogHead(ctx)
+		if !errors.Is(err, registry.ErrDatabase) {
+			return head, err
+		}
+	}
 }
 
 // accessEnded reports whether a stream's client has lost its access. Its next request tells it why.
@@ -125,28 +158,42 @@ func writeEvent(w io.Writer, logID string, event registry.Event) error {
 		return fmt.Errorf("encoding event %d: %w", event.Position, err)
 	}
 	var record bytes.Buffer
-	fmt.Fprintf(&record, "id: %s\nevent: %s\ndata: %s\n\n", formatCursor(logID, event.Position), event.Kind, data)
+	fmt.Fprintf(&record, "id: %s\nevent: %s\ndata: %s\n\n", formatCursor(logID, event), event.Kind, data)
 	_, err = w.Write(record.Bytes())
 	return err
 }
 
-// A cursor is <log id>:<position>, so that a cursor of another log is refused.
-func formatCursor(logID string, position uint64) string {
-	return logID + ":" + strconv.FormatUint(position, 10)
+// cursorHash is how many hex digits of its record's hash a cursor has.
+const cursorHash = 16
+
+// A cursor is <log id>:<position>:<the first digits of the record's hash>, so that a
+// cursor of another log is refused, and one of a log that was restored from an older copy
+// and has other events since. Cursors of earlier versions end with the position.
+func formatCursor(logID string, event registry.Event) string {
+	return fmt.Sprintf("%s:%d:%.*s", logID, event.Position, cursorHash, event.Hash.Hex())
 }
 
-func parseCursor(cursor, logID string) (uint64, error) {
+// resolveCursor returns the position of a cursor of this log.
+func (h *handler) resolveCursor(ctx context.Context, cursor string, head registry.LogHead) (uint64, error) {
 	const field = "Last-Event-ID"
-	colon := strings.LastIndexByte(cursor, ':')
-	if colon < 0 {
-		return 0, registry.Invalid(field, "%.80q is not <log id>:<position>", cursor)
-	}
-	position, err := strconv.ParseUint(cursor[colon+1:], 10, 63)
+	id, rest, _ := strings.Cut(cursor, ":")
+	digits, hash, hashed := strings.Cut(rest, ":")
+	position, err := strconv.ParseUint(digits, 10, 63)
 	if err != nil {
-		return 0, registry.Invalid(field, "%.80q is not <log id>:<position>", cursor)
+		return 0, registry.Invalid(field, "%.120q is not <log id>:<position>:<hash>", cursor)
 	}
-	if cursor[:colon] != logID {
-		return 0, registry.Invalid(field, "is a cursor of another log, not of %s", logID)
+	if id != head.LogID {
+		return 0, registry.Invalid(field, "is a cursor of another log, not of %s", head.LogID)
+	}
+	if !hashed || position > head.Position {
+		return position, nil
+	}
+	page, err := h.registry.ReadEvents(ctx, max(position, 1)-1, 1)
+	if err != nil {
+		return 0, err
+	}
+	if position == 0 || len(page.Events) == 0 || hash == "" || !strings.HasPrefix(page.Events[0].Hash.Hex(), hash) {
+		return 0, registry.Invalid(field, "is a cursor of another history of this log: event %d is not the same; read the log again from an event that you trust", position)
 	}
 	return position, nil
 }

@@ -54,7 +54,7 @@ var (
 		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, answersBlob(false))
 	eventsOperation = plain(http.MethodGet, "/v1/events", "readEvents", "Get a page of the log, or a live stream with Accept: text/event-stream", "events",
 		parameter("query", "after", "position; only later events are returned"), parameter("query", "limit", "events per page, at most 1000; 0 means 100"),
-		parameter("header", "Last-Event-ID", "<log id>:<position>; resumes a stream after that position"),
+		parameter("header", "Last-Event-ID", "<log id>:<position>:<hash>, the id of an event; resumes a stream after it"),
 		answers[registry.EventPage](200, "application/json"), answersBytes(200, "text/event-stream"))
 	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Read the objects of a backend again and check them; sends up to five progress lines a second", "backends",
 		parameter("path", "id", "name or ID of the backend"),

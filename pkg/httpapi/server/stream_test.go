@@ -63,10 +63,12 @@ func TestEventStream(t *testing.T) {
 	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("got %s, %s", response.Status, response.Header.Get("Content-Type"))
 	}
+	var last string // cursor of the event before the publication
 	for position := uint64(1); position <= head.Position; position++ {
 		got := record(t, lines)
+		last = got["id"]
 		var event registry.Event
-		if err := json.Unmarshal([]byte(got["data"]), &event); err != nil || event.Position != position || event.Kind != got["event"] || got["id"] != fmt.Sprintf("%s:%d", head.LogID, position) {
+		if err := json.Unmarshal([]byte(got["data"]), &event); err != nil || event.Position != position || event.Kind != got["event"] || got["id"] != fmt.Sprintf("%s:%d:%.16s", head.LogID, position, event.Hash.Hex()) {
 			t.Errorf("got %v (%v), want position %d", got, err, position)
 		}
 	}
@@ -75,13 +77,17 @@ func TestEventStream(t *testing.T) {
 	if published["event"] != "v1.package.published" {
 		t.Errorf("got %v, want the publication", published)
 	}
-	_, resumed := s.stream("?after=0", fmt.Sprintf("Last-Event-ID: %s:%d", head.LogID, head.Position))
-	if again := record(t, resumed); again["id"] != published["id"] || again["data"] != published["data"] {
-		t.Errorf("resumed with %v, want %v", again, published)
+	// A cursor without a hash is one of an earlier version.
+	for _, cursor := range []string{fmt.Sprintf("%s:%d", head.LogID, head.Position), last} {
+		_, resumed := s.stream("?after=0", "Last-Event-ID: "+cursor)
+		if again := record(t, resumed); again["id"] != published["id"] || again["data"] != published["data"] {
+			t.Errorf("resumed at %s with %v, want %v", cursor, again, published)
+		}
 	}
 
 	accept := "Accept: text/event-stream"
-	for _, cursor := range []string{"other:1", "1", ":", head.LogID + ":", head.LogID + ":x", head.LogID + ":-1", head.LogID + ":99", ":1"} {
+	for _, cursor := range []string{"other:1", "1", ":", head.LogID + ":", head.LogID + ":x", head.LogID + ":-1", head.LogID + ":99", ":1",
+		head.LogID + ":1:", head.LogID + ":1:0123456789abcdef", head.LogID + ":0:" + last[len(last)-16:]} {
 		s.refused(400, "Last-Event-ID", "GET", "/v1/events", "", accept, "Last-Event-ID: "+cursor)
 	}
 	s.refused(400, "after", "GET", "/v1/events?after=99", "", accept)

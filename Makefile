@@ -62,7 +62,7 @@ soak: parts ## The long forms of tests: hundreds of kills, minutes of load (ARTI
 
 .PHONY: parts
 parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL.
-	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql ceph
+	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql pgbouncer ceph
 
 .PHONY: image
 image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes it)

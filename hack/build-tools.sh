@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds the pinned tools and test servers from their Go modules into
-# bin/tools/<name>-<version>/, and installs Debian's PostgreSQL and Ceph where
-# they are missing.
+# bin/tools/<name>-<version>/, and installs Debian's PostgreSQL, PgBouncer and
+# Ceph where they are missing.
 #
-#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|ceph]...   (none: all but kubectl)
+#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|pgbouncer|ceph]...   (none: all but kubectl)
 #   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
 # What exists and is up to date is skipped: a stamp in each folder has the hash
@@ -58,12 +58,16 @@ folder() {
 		postgresql_folder || return 1
 		return
 		;;
+	pgbouncer)
+		pgbouncer_folder || return 1
+		return
+		;;
 	ceph)
 		ceph_folder || return 1
 		return
 		;;
 	*)
-		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql or ceph" >&2
+		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql, pgbouncer or ceph" >&2
 		return 2
 		;;
 	esac
@@ -77,6 +81,12 @@ postgresql_folder() {
 	found="$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)" || true
 	[ -n "$found" ] || found="$(command -v initdb || true)"
 	[ -n "$found" ] && dirname "$found"
+}
+
+# pgbouncer_folder: Debian has it in a folder that is not in every user's PATH.
+pgbouncer_folder() {
+	local found
+	found="$(PATH="$PATH:/usr/sbin" command -v pgbouncer)" && dirname "$found"
 }
 
 # ceph_folder: radosgw, if all that tests start is there as well.
@@ -176,6 +186,16 @@ ensure_postgresql() {
 	installed postgresql postgresql
 }
 
+# Its package would run it as a service, which nobody uses here.
+ensure_pgbouncer() {
+	pgbouncer_folder >/dev/null && return
+	installed pgbouncer pgbouncer
+	[ -d /run/systemd/system ] || return 0
+	local as_root=()
+	[ "$(id -u)" = 0 ] || as_root=(sudo)
+	"${as_root[@]}" systemctl --quiet disable --now pgbouncer.service
+}
+
 # Tests start Ceph's programs themselves. Its packages start no mon, osd or
 # radosgw, for want of a configuration; of their services only ceph-crash would
 # run, which listens nowhere, and is not wanted here.
@@ -192,13 +212,14 @@ if [ "${1:-}" = --path ]; then
 	folder "${2:?a name}"
 	exit
 fi
-[ $# -gt 0 ] || set -- kubernetes versitygw minio dev postgresql ceph
+[ $# -gt 0 ] || set -- kubernetes versitygw minio dev postgresql pgbouncer ceph
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9
 for name in "$@"; do
 	case "$name" in
 	postgresql) ensure_postgresql ;;
+	pgbouncer) ensure_pgbouncer ;;
 	ceph) ensure_ceph ;;
 	kubectl) command -v kubectl >/dev/null || ensure kubectl ;;
 	kubernetes)

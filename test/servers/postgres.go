@@ -105,15 +105,9 @@ func (p *postgres) start(bin string, credential *syscall.Credential, durable boo
 			}
 		}
 	}
-	attributes := func() *syscall.SysProcAttr { return &syscall.SysProcAttr{Credential: credential} }
-	environment := []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=" + p.folder, "TZ=UTC"}
-
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "artifactstore",
-		"--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions")
-	initdb.Dir, initdb.Env, initdb.SysProcAttr = p.folder, environment, attributes()
-	if output, err := initdb.CombinedOutput(); err != nil {
+	if err := initdb(bin, p.folder, data, credential); err != nil {
 		_ = os.RemoveAll(p.folder)
-		return fmt.Errorf("initdb: %w\n%s", err, output)
+		return err
 	}
 	settings := []string{
 		"listen_addresses=", "unix_socket_directories=" + p.folder, "max_connections=300",
@@ -124,11 +118,10 @@ func (p *postgres) start(bin string, credential *syscall.Credential, durable boo
 	if !durable {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
-	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data)
+	server := program(filepath.Join(bin, "postgres"), p.folder, credential, "-D", data)
 	for _, setting := range settings {
 		server.Args = append(server.Args, "-c", setting)
 	}
-	server.Dir, server.Env, server.SysProcAttr = p.folder, environment, attributes()
 	// SIGQUIT: at once, and its children as well.
 	exited, err := serve(server, syscall.SIGQUIT, p.folder)
 	if err != nil {
@@ -139,6 +132,24 @@ func (p *postgres) start(bin string, credential *syscall.Credential, durable boo
 	}
 	p.admin.SetMaxOpenConns(2)
 	return waitUntil(exited, 60*time.Second, func(ctx context.Context) error { return p.admin.PingContext(ctx) })
+}
+
+// initdb makes the files of a cluster.
+func initdb(bin, folder, data string, credential *syscall.Credential) error {
+	command := program(filepath.Join(bin, "initdb"), folder, credential, "--pgdata", data, "--username", "artifactstore",
+		"--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// program is a command that runs as PostgreSQL's user, in its folder.
+func program(path, folder string, credential *syscall.Credential, args ...string) *exec.Cmd {
+	command := exec.Command(path, args...)
+	command.Dir, command.Env = folder, []string{"LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin", "HOME=" + folder, "TZ=UTC"}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	return command
 }
 
 // unprivileged is whom to be instead of root, whom PostgreSQL refuses; nil if this is not root.

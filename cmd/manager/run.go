@@ -9,8 +9,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,9 +36,6 @@ import (
 // uploads, in bytes. The garbage collector works harder before the heap exceeds both
 // together; with the default buffers (96 MiB) they fit a container of 256 MiB.
 const besidesBuffers = 112 << 20
-
-// pingTimeout is how long the database may take to answer a readiness check.
-const pingTimeout = 2 * time.Second
 
 // run serves until ctx ends, then drains. It closes what it opened, in reverse order.
 func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
@@ -68,6 +65,11 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if warnings, err := db.Warnings(ctx); err != nil {
+		return err
+	} else if len(warnings) > 0 {
+		logger.Warn("a power cut may lose what this database has committed", "settings", strings.Join(warnings, " "))
+	}
 	table := routing.New()
 	service, err := service.Open(ctx, service.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
 	if err != nil {
@@ -111,14 +113,21 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		if !table.Loaded() {
 			return errors.New("no routing table has been loaded yet")
 		}
-		ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+		ctx, cancel := context.WithTimeout(ctx, registry.CheckTimeout)
 		defer cancel()
-		err := service.CheckFence(ctx)
-		if err != nil && !errors.Is(err, registry.ErrFenced) {
+		if err := service.CheckFence(ctx); errors.Is(err, registry.ErrFenced) {
+			return err
+		} else if err != nil {
 			logger.Warn("not ready", "error", err)
 			return errors.New("the database does not answer")
 		}
-		return err
+		// Where only writing is refused, as by a full disk, what is stored is still served.
+		err := service.CheckWrites(ctx)
+		if refused, is := errors.AsType[*registry.DatabaseError](err); err == nil || is && refused.Reads {
+			return nil
+		}
+		logger.Warn("not ready", "error", err)
+		return errors.New("the database does not take writes")
 	}
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()

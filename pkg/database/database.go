@@ -27,8 +27,8 @@ const (
 // transaction may or may not have been committed.
 var ErrUnknownOutcome = errors.New("the outcome of the transaction is unknown")
 
-// ErrUnavailable: the database does not answer, or answers that it is busy or
-// shutting down. Nothing was changed.
+// ErrUnavailable: the database does not answer, or answers that it is busy, shutting
+// down, read-only or full. Nothing was changed. Always an *UnavailableError.
 var ErrUnavailable = errors.New("the database does not answer")
 
 // ErrClosed: the DB was closed.
@@ -54,15 +54,15 @@ type DB struct {
 	redact func(error) error
 	group  *Group
 	gated  *atomic.Bool // Reads of PostgreSQL hold the lock of HoldReads
+	writes writes
+
+	// Of PostgreSQL.
+	silence  silence
+	timeline atomic.Int64 // the newest that a server had
 }
 
 // Engine returns the kind of database.
 func (db *DB) Engine() Engine { return db.engine }
-
-// Ping reports whether the database answers.
-func (db *DB) Ping(ctx context.Context) error {
-	return db.redact(markUnavailable(db.read.PingContext(ctx)))
-}
 
 // Analyze updates the planner's statistics of a table that has just grown by thousands
 // of rows. PostgreSQL does so itself within about a minute; until then it treats a new
@@ -72,8 +72,10 @@ func (db *DB) Analyze(ctx context.Context, table string) error {
 	if db.engine != PostgreSQL {
 		return nil
 	}
-	_, err := db.write.ExecContext(ctx, "ANALYZE "+table)
-	return db.redact(markUnavailable(err))
+	return db.Write(Patient(ctx), func(tx Tx) error {
+		_, err := tx.ExecContext(ctx, "ANALYZE "+table)
+		return err
+	})
 }
 
 // Close waits for the running transactions of Group, then closes all connections.

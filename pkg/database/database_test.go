@@ -74,7 +74,7 @@ func set(ctx context.Context, tx database.Tx, name string, value int) error {
 func TestWrite(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		db := openCounters(t, address)
-		if err := db.Ping(t.Context()); err != nil {
+		if err := db.CheckWrites(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		refused := errors.New("refused")

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -64,19 +65,90 @@ func retryable(err error) bool {
 	return lost
 }
 
-// unavailableError is an ErrUnavailable with its cause.
-type unavailableError struct{ cause error }
+// UnavailableError is an ErrUnavailable with its cause.
+type UnavailableError struct {
+	// Reason says why in words for users, "" if the database just does not answer.
+	Reason string
+	// Reads: only writing is refused.
+	Reads bool
+	cause error
+}
 
-func (e *unavailableError) Error() string        { return ErrUnavailable.Error() + ": " + e.cause.Error() }
-func (e *unavailableError) Unwrap() error        { return e.cause }
-func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
+func (e *UnavailableError) Error() string {
+	return cmp.Or(e.Reason, ErrUnavailable.Error()) + ": " + e.cause.Error()
+}
+
+func (e *UnavailableError) Unwrap() error { return e.cause }
+
+// Is makes it an ErrUnavailable.
+func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
 
 // markUnavailable makes err an ErrUnavailable if a retry, or any attempt, is pointless.
 func markUnavailable(err error) error {
-	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused || retryable(err) {
-		return &unavailableError{err}
+	if errors.Is(err, ErrUnavailable) || err == nil {
+		return err
+	}
+	switch _, refused := errors.AsType[*pgconn.ConnectError](err); {
+	case isOldCopy(err):
+		return &UnavailableError{Reason: reasonOldCopy, cause: err}
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		return &UnavailableError{Reason: reasonReadOnly, Reads: true, cause: err}
+	case refused, retryable(err):
+		return &UnavailableError{cause: err}
+	}
+	switch code := pgCode(err); {
+	case code == "57014": // query_canceled: our own contexts close the connection instead
+		return &UnavailableError{Reason: "the database canceled a statement (statement_timeout)", cause: err}
+	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"):
+		return &UnavailableError{Reason: "the database reports an error of its own (" + code + ")", cause: err}
 	}
 	return err
+}
+
+const (
+	readOnlyTransaction = "25006"
+	reasonReadOnly      = "the database is read-only"
+	reasonOldCopy       = "the database is an old primary: another server was promoted since"
+	reasonFull          = "the database has no space left"
+)
+
+// refusedWrite makes err an ErrUnavailable if the database takes no writes now.
+func refusedWrite(err error) error {
+	reason := ""
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch lite.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			reason = reasonFull
+		case sqlite3.SQLITE_READONLY:
+			reason = reasonReadOnly
+		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+			reason = "the database's file cannot be written"
+		}
+	}
+	switch pgCode(err) {
+	case readOnlyTransaction:
+		reason = reasonReadOnly
+	case "53100": // disk_full
+		reason = reasonFull
+	}
+	if reason == "" {
+		return err
+	}
+	return &UnavailableError{Reason: reason, Reads: true, cause: err}
+}
+
+// IsFault reports whether err comes from the database, or from the lack of one.
+func IsFault(err error) bool {
+	_, lite := errors.AsType[*sqlite.Error](err)
+	return lite || pgCode(err) != "" || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome)
+}
+
+// pgCode returns PostgreSQL's code of an error, "" if it has none.
+func pgCode(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
+	}
+	return ""
 }
 
 // rolledBack reports whether the database itself has said that this COMMIT failed and
@@ -85,7 +157,7 @@ func markUnavailable(err error) error {
 func rolledBack(err error) bool {
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL:
+		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY:
 			return true
 		}
 		return false

@@ -2,15 +2,8 @@ package database
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync/atomic"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // ErrBusy: a lock was not available within the time that HoldReads sets. Nothing was changed.
@@ -18,8 +11,9 @@ var ErrBusy = errors.New("the database is busy")
 
 // HoldReads waits until no Read is running in any process, and blocks new ones until tx
 // ends, so that tables can be exchanged for others of the same names. Call it after all
-// other locks. If running Reads last longer than holdTimeout, the transaction fails with
-// ErrBusy, as does any later statement of it that waits that long for a lock.
+// other locks, and with a Patient context: if running Reads last longer than holdTimeout,
+// its transaction fails with ErrBusy, as does any later statement of it that waits that
+// long for a lock.
 //
 // PostgreSQL needs it: a snapshot there is of rows, and a name always means the current
 // table. A Read with a snapshot from before an exchange would find the new table without
@@ -40,65 +34,15 @@ func (db *DB) HoldReads(ctx context.Context, tx Tx) error {
 	return nil
 }
 
-// beginGated is one message: the transaction takes no snapshot before it has the lock.
-const beginGated = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE schema_steps IN ACCESS SHARE MODE"
-
-// gatedConnector opens PostgreSQL connections whose read-only transactions hold the lock
-// that HoldReads waits for. gated says whether they do yet, since a new database has no
-// table to lock.
-type gatedConnector struct {
-	driver.Connector
-	gated *atomic.Bool
-}
-
-// Connect opens one connection.
-func (c gatedConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	inner, ok := conn.(*stdlib.Conn)
-	if !ok {
-		return nil, errors.Join(errors.New("the PostgreSQL driver has a connection of another type"), conn.Close())
-	}
-	return &gatedConn{inner, c.gated}, nil
-}
-
-type gatedConn struct {
-	*stdlib.Conn
-	gated *atomic.Bool
-}
-
-// BeginTx implements driver.ConnBeginTx.
-func (c *gatedConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
-	if !c.gated.Load() || !options.ReadOnly || sql.IsolationLevel(options.Isolation) != sql.LevelRepeatableRead {
-		return c.Conn.BeginTx(ctx, options)
-	}
-	if c.Conn.Conn().IsClosed() {
-		return nil, driver.ErrBadConn
-	}
-	tx, err := c.Conn.Conn().BeginTx(ctx, pgx.TxOptions{BeginQuery: beginGated})
-	if err != nil {
-		return nil, err
-	}
-	return gatedTx{ctx, tx}, nil
-}
-
-type gatedTx struct {
-	ctx context.Context
-	tx  pgx.Tx
-}
-
-func (t gatedTx) Commit() error   { return t.tx.Commit(t.ctx) }
-func (t gatedTx) Rollback() error { return t.tx.Rollback(t.ctx) }
-
 // markBusy makes err an ErrBusy if a lock was not available in time.
 func markBusy(err error) error {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "55P03" { // lock_not_available
+	if lockTimedOut(err) && !errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	return err
 }
+
+func lockTimedOut(err error) bool { return pgCode(err) == "55P03" } // lock_not_available
 
 // HasTable reports whether there is a table of this name.
 func (db *DB) HasTable(ctx context.Context, tx Tx, name string) (bool, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 )
 
 // Group lets concurrent calls share a transaction, and so one sync of the disk. Calls
@@ -14,6 +15,10 @@ type Group struct {
 	db    *DB
 	hooks Hooks
 	queue *queue[*member]
+
+	// The last transaction, if it ended because the database was unavailable.
+	failed error
+	ended  time.Time
 }
 
 // Hooks of a Group; each may be nil. They run on the goroutine that runs the members,
@@ -53,7 +58,7 @@ func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error { return db
 // If the context ends before fn has begun, fn does not run. After that the context
 // interrupts nothing, not even the statements of fn.
 func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
-	m := &member{call: newCall(ctx), fn: fn}
+	m := &member{call: newCall(ctx), fn: fn, at: time.Now()}
 	if err := g.queue.add(m); err != nil {
 		return err
 	}
@@ -64,14 +69,24 @@ func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
 func (g *Group) Close() { g.queue.close() }
 
 func (g *Group) run(members []*member) {
-	members = slices.DeleteFunc(members, func(m *member) bool { return !m.begin() })
+	members = slices.DeleteFunc(members, func(m *member) bool {
+		if !m.begin() {
+			return true
+		}
+		// Whoever waited for a transaction that failed for want of the database does not wait for another.
+		waited := g.failed != nil && m.at.Before(g.ended)
+		if waited {
+			m.answer(g.failed)
+		}
+		return waited
+	})
 	for len(members) > 0 {
 		batch := members
 		n, err := g.transact(batch)
 		if n > 0 { // with 0 no transaction could begin, and trying each alone is pointless
 			batch = members[:n]
 		}
-		if n > 1 && err != nil && !errors.Is(err, ErrUnknownOutcome) {
+		if n > 1 && err != nil && !errors.Is(err, ErrUnknownOutcome) && !errors.Is(err, ErrUnavailable) {
 			// One member may have failed the whole transaction: nothing was committed, so each is tried alone.
 			for _, m := range batch {
 				_, err := g.transact([]*member{m})
@@ -108,6 +123,9 @@ func (g *Group) transact(members []*member) (n int, err error) {
 	if err == nil {
 		g.hooks.Committed()
 	}
+	if g.failed = nil; errors.Is(err, ErrUnavailable) {
+		g.failed, g.ended = err, time.Now()
+	}
 	return n, err
 }
 
@@ -115,12 +133,13 @@ func (g *Group) transact(members []*member) (n int, err error) {
 type member struct {
 	*call
 	fn  func(tx Tx) error
-	own error // fn's
+	at  time.Time // when it came
+	own error     // fn's
 }
 
 func (m *member) answer(err error) {
 	if err == nil {
-		err = m.own
+		err = markUnavailable(m.own)
 	}
 	m.finish(err)
 }

@@ -9,14 +9,38 @@ import (
 const (
 	// maxAttempts of a transaction that is known not to be committed.
 	maxAttempts = 8
-	// finishTimeout bounds a COMMIT or ROLLBACK on PostgreSQL, which the caller's context does not cancel.
-	finishTimeout = 30 * time.Second
 	// busyTimeout is how long SQLite waits for a writer of another process.
 	busyTimeout = 10 * time.Second
 	// holdTimeout is how long HoldReads waits for each lock: as long every Read that begins waits behind it.
 	holdTimeout = time.Second
 	// openTimeout bounds how long Open waits for other processes that open the same file.
 	openTimeout = 10 * time.Second
+
+	// The bounds of waiting for PostgreSQL. A server that falls silent is noticed
+	// within silenceTimeout, or pingTimeout on a connection that was idle for
+	// idleCheck; then each of its hosts has connectTimeout (connect_timeout of the URL)
+	// to answer. No attempt of a transaction begins after giveUp. Together a request
+	// has its answer, or its transaction on another host, within 15 s.
+	silenceTimeout = 6 * time.Second
+	pingTimeout    = 2 * time.Second
+	idleCheck      = time.Second
+	connectTimeout = 3 * time.Second
+	giveUp         = 10 * time.Second
+	// commitTimeout bounds the silence after COMMIT: a slow disk is better waited for,
+	// since the outcome would be unknown. The caller's context does not interrupt it.
+	commitTimeout = 10 * time.Second
+	// patientTimeout is silenceTimeout of what may take minutes; see Patient.
+	patientTimeout = 10 * time.Minute
+	// lockTimeout makes a wait for another writer's lock an answer of the server, so
+	// that it is not taken for silence. The transaction is tried again until giveUp.
+	lockTimeout = 4 * time.Second
+	// idleInTransaction is after how long the server rolls back a transaction whose
+	// client sends nothing: a lost replica holds up the others no longer.
+	idleInTransaction = 20 * time.Second
+	// writePiece is the part of a message that the server must take within silenceTimeout, in bytes.
+	writePiece = 64 << 10
+	// checkInterval: a write that was committed so recently proves that writing works.
+	checkInterval = 5 * time.Second
 
 	// maxReaders and maxWriters are numbers of connections. PostgreSQL's default
 	// max_connections is 100: five replicas fit. SQLite has one writer.

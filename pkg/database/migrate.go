@@ -17,6 +17,7 @@ const migrationLock = 0x61727473746f7265
 // text of an applied step is an error, and so are more applied steps than given (a newer
 // program has migrated). Several processes may migrate at the same time.
 func (db *DB) Migrate(ctx context.Context, component string, steps []string) error {
+	ctx = Patient(ctx)
 	err := db.Write(ctx, func(tx Tx) error {
 		if db.engine == PostgreSQL { // SQLite's transaction is exclusive already
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {

@@ -3,16 +3,12 @@ package database
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
 )
 
@@ -22,6 +18,9 @@ var errScheme = errors.New("--database: expected sqlite:///path or postgres://us
 // (whose folder must exist).
 //
 //	sqlite:///abs/path    sqlite://relative/path    postgres://user:password@host:port/database?sslmode=…
+//
+// A URL of PostgreSQL may name several hosts, host1:port1,host2:port2: whichever is
+// read-write is used. No wait for PostgreSQL is without a bound; see limits.go.
 //
 // SQLite runs in WAL mode with synchronous=FULL: committed data survives a power
 // failure. No error of this package contains the URL's password.
@@ -97,47 +96,4 @@ func openCaching(name string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
-}
-
-func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
-	parsed, err := url.Parse(rawURL)
-	if err != nil {
-		// The parser's error quotes the invalid part, which may be the password.
-		return nil, errors.New("--database: this postgres:// URL cannot be parsed: percent-encode special characters of user and password")
-	}
-	redact := redactor(parsed)
-	config, err := pgx.ParseConfig(rawURL)
-	if err != nil {
-		if inner := errors.Unwrap(err); inner != nil {
-			err = inner
-		}
-		return nil, fmt.Errorf("--database: %w", redact(err))
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "artifact-store"
-	}
-	var gated atomic.Bool
-	connector := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(planEach))
-	pool := func(connector driver.Connector, size int) *sql.DB {
-		db := sql.OpenDB(connector)
-		db.SetMaxOpenConns(size)
-		db.SetMaxIdleConns(size)
-		db.SetConnMaxIdleTime(5 * time.Minute)
-		return db
-	}
-	db := &DB{engine: PostgreSQL, redact: redact, gated: &gated,
-		write: pool(connector, maxWriters), read: pool(gatedConnector{connector, &gated}, maxReaders)}
-	there, err := db.HasTable(ctx, db.write, "schema_steps")
-	if gated.Store(there); err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", parsed.Redacted(), redact(errors.Join(err, db.read.Close(), db.write.Close())))
-	}
-	return db, nil
-}
-
-// planEach makes PostgreSQL plan every statement for its actual values: a generic plan
-// compares each row with each of hundreds of digests in turn. It is not a connection
-// parameter, since poolers refuse parameters that they do not know.
-func planEach(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
-	return err
 }

@@ -12,17 +12,13 @@ import (
 // Read runs fn in one read-only transaction. All its statements see the same snapshot,
 // which the first statement takes. After a lost connection fn is retried.
 func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
-	options := sql.TxOptions{ReadOnly: true}
-	if db.engine == PostgreSQL {
-		options.Isolation = sql.LevelRepeatableRead
-	}
-	return db.retry(ctx, func() error {
-		conn, err := db.read.Conn(ctx)
+	return db.retry(ctx, func(until time.Time) error {
+		conn, err := db.take(ctx, db.read, until)
 		if err != nil {
-			return beginError(err)
+			return err
 		}
 		defer conn.Close()
-		tx, err := conn.BeginTx(ctx, &options)
+		tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
 			return markLost(conn, err)
 		}
@@ -43,13 +39,17 @@ func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 // may change what fn has read before fn commits, unless fn has first locked a row that
 // the other locks too (by an UPDATE).
 func (db *DB) Write(ctx context.Context, fn func(tx Tx) error) error {
-	return db.retry(ctx, func() error { return db.writeOnce(ctx, fn) })
+	err := db.retry(ctx, func(until time.Time) error { return db.writeOnce(ctx, until, fn) })
+	if ctx.Err() == nil {
+		db.writes.ended(err)
+	}
+	return err
 }
 
-func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
-	conn, err := db.write.Conn(ctx)
+func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) error) error {
+	conn, err := db.take(ctx, db.write, until)
 	if err != nil {
-		return beginError(err)
+		return err
 	}
 	defer conn.Close()
 	// database/sql and the drivers would let the caller's context interrupt the
@@ -64,24 +64,55 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx Tx) error) error {
 	if err == nil {
 		err = ctx.Err()
 	}
-	if db.engine == PostgreSQL { // the server may not answer at all
-		timer := time.AfterFunc(finishTimeout, cancel)
-		defer timer.Stop()
-	}
 	if err != nil {
 		_ = tx.Rollback() // if it fails, the connection is lost, and the transaction with it
-		return markLost(conn, err)
+		if pgCode(err) == readOnlyTransaction {
+			discard(conn) // it leads to a server that became a standby; a new one may lead elsewhere
+		}
+		return markLost(conn, refusedWrite(err))
 	}
 	if err := tx.Commit(); err != nil {
-		// The state of this connection is unknown, so it is not reused.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		discard(conn) // its state is unknown
 		if rolledBack(err) {
-			return fmt.Errorf("committing: %w", err)
+			return fmt.Errorf("committing: %w", refusedWrite(err))
 		}
 		return &unknownOutcomeError{err}
 	}
 	return nil
 }
+
+// take waits for a connection; on PostgreSQL until a time, unless the context is Patient.
+func (db *DB) take(ctx context.Context, from *sql.DB, until time.Time) (*sql.Conn, error) {
+	waiting := ctx
+	if db.engine == PostgreSQL && !isPatient(ctx) {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	conn, err := from.Conn(waiting)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() == nil && waiting.Err() != nil:
+		return nil, &UnavailableError{cause: fmt.Errorf("no connection within %s: %w", giveUp, err)}
+	}
+	return nil, beginError(err)
+}
+
+// discard closes the connection instead of giving it back to the pool.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+type patientKey struct{}
+
+// Patient returns a context for transactions of which one statement may take minutes,
+// or wait so long for a lock: migrations, rebuilds. Others end after seconds.
+func Patient(ctx context.Context) context.Context {
+	return context.WithValue(ctx, patientKey{}, true)
+}
+
+func isPatient(ctx context.Context) bool { return ctx.Value(patientKey{}) != nil }
 
 // unknownOutcomeError is an ErrUnknownOutcome that does not unwrap to its cause, so that
 // it is never taken for an error that may be retried.
@@ -93,15 +124,23 @@ func (e *unknownOutcomeError) Error() string {
 func (e *unknownOutcomeError) Is(target error) bool { return target == ErrUnknownOutcome }
 
 // retry runs attempt again as long as it fails with an error after which nothing can have
-// been committed and another attempt may succeed.
-func (db *DB) retry(ctx context.Context, attempt func() error) error {
+// been committed and another attempt may succeed. attempt gets the time until which it
+// may wait for a connection.
+func (db *DB) retry(ctx context.Context, attempt func(until time.Time) error) error {
+	until := time.Now().Add(giveUp)
 	for n := 1; ; n++ {
-		err := attempt()
-		if err == nil || n == maxAttempts || errors.Is(err, ErrUnknownOutcome) || !retryable(err) {
+		err := attempt(until)
+		// A patient caller wants to know of a lock that others hold.
+		waited := lockTimedOut(err) && !isPatient(ctx)
+		if err == nil || errors.Is(err, ErrUnknownOutcome) || !retryable(err) && !waited {
 			return db.redact(markBusy(markUnavailable(err)))
 		}
-		if !retries.Wait(ctx, n) {
-			return db.redact(markUnavailable(err))
+		late := db.engine == PostgreSQL && !isPatient(ctx) && time.Now().After(until)
+		if n >= maxAttempts || late || !retries.Wait(ctx, n) {
+			if err = markUnavailable(err); !errors.Is(err, ErrUnavailable) {
+				err = &UnavailableError{cause: err}
+			}
+			return db.redact(err)
 		}
 	}
 }
@@ -114,6 +153,10 @@ func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 		return &brokenError{err}
 	}
 	if cause := fn(); cause != nil {
+		// What another attempt may do, or no other member can, is not this member's alone.
+		if refused := refusedWrite(cause); errors.Is(refused, ErrUnavailable) || retryable(cause) || lockTimedOut(cause) {
+			return &brokenError{refused}
+		}
 		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"); err != nil {
 			return &brokenError{cause}
 		}

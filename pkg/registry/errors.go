@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -28,7 +29,8 @@ var (
 	// ErrNoReadyBackend and ErrNoRule are the routing table's.
 	ErrNoReadyBackend = placement.ErrNoReadyBackend
 	ErrNoRule         = placement.ErrNoRule
-	// ErrDatabase: the registry's database does not answer now. Nothing was changed.
+	// ErrDatabase: the registry's database does not answer now, or refuses. Nothing
+	// was changed. Often a *DatabaseError.
 	ErrDatabase = errors.New("the database does not answer")
 	// ErrUnknownOutcome: the database went away during a commit. The caller must
 	// look whether the request had its effect.
@@ -71,6 +73,17 @@ func (e *UnavailableError) State() string {
 
 // Is makes it an ErrUnavailable.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// DatabaseError says in words what the database refuses.
+type DatabaseError struct {
+	Message string // "" if it just does not answer
+	Reads   bool   // only writing is refused
+}
+
+func (e *DatabaseError) Error() string { return cmp.Or(e.Message, ErrDatabase.Error()) }
+
+// Is makes it an ErrDatabase.
+func (e *DatabaseError) Is(target error) bool { return target == ErrDatabase }
 
 // InvalidError names the field (dotted, camelCase: "files[3].path") and what was expected.
 type InvalidError struct{ Field, Message string }

@@ -24,6 +24,8 @@ const (
 	// MaxPutTime is how long storing one file may take, whatever its size, so that
 	// its staged object is always younger than OrphanAge.
 	MaxPutTime = OrphanAge - time.Hour
+	// CheckTimeout is how long the database may take to say that it works.
+	CheckTimeout = 2 * time.Second
 	// Pages.
 	DefaultEventPage   = 100
 	MaxEventPage       = 1000

@@ -27,6 +27,7 @@ func TestScenario(t *testing.T) {
 	t.Parallel()
 	embedded := mode{"embedded", func(t *testing.T) control { return newFiles(t) }, sqlite}
 	cluster := mode{"cluster", func(t *testing.T) control { return newNamespace(t) }, func(t *testing.T) string { return servers.Postgres(t) }}
+	pooled := mode{"pooled", embedded.control, func(t *testing.T) string { return servers.PgBouncer(t, servers.Postgres(t)) }}
 	const whole, part = ".", "crypto"
 	for _, test := range []struct {
 		mode
@@ -40,6 +41,7 @@ func TestScenario(t *testing.T) {
 		{cluster, local, store{servers.VersityGW, false}, whole},
 		{embedded, store{servers.VersityGW, false}, local, size.Of(part, whole)},
 		{embedded, store{servers.RGW, false}, local, size.Of(part, whole)},
+		{pooled, local, store{servers.VersityGW, false}, size.Of(part, whole)},
 		{embedded, store{servers.MinIO, false}, local, size.Of(part, whole)},
 	} {
 		first, second := test.first.name(), test.second.name()

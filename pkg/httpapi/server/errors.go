@@ -114,6 +114,10 @@ func (p *problem) describe(err, target error) {
 			p.Detail = e.Error()
 			p.Denied = &wire.Denied{Who: e.Who, Verb: e.What.Verb, Resource: e.What.Resource + "." + access.Group, Name: e.What.Name}
 		}
+	case registry.ErrDatabase:
+		if e, is := errors.AsType[*registry.DatabaseError](err); is {
+			p.Detail = e.Message
+		}
 	case registry.ErrIncomplete:
 		if e, is := errors.AsType[*registry.IncompleteError](err); is {
 			p.Detail, p.Incomplete = e.Error(), &wire.IncompleteFiles{Count: e.Count, Files: e.Files, Paths: e.Paths, Partial: e.Partial}

@@ -44,7 +44,7 @@ var Kinds = []Kind{
 	{"abandoned", http.StatusGone, registry.ErrAbandoned, "The backend that held the blob was abandoned"},
 	{"failed-location", http.StatusInternalServerError, registry.ErrFailedLocation, "Every copy of the blob is corrupt or missing"},
 	{"fenced", http.StatusServiceUnavailable, registry.ErrFenced, "A newer version has written to the registry: this replica must be upgraded"},
-	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database does not respond"},
+	{"database", http.StatusServiceUnavailable, registry.ErrDatabase, "The registry's database is not available"},
 	{"unknown-outcome", http.StatusServiceUnavailable, registry.ErrUnknownOutcome, "The registry lost its database during a commit: check whether the request took effect"},
 	{"unavailable", http.StatusServiceUnavailable, registry.ErrUnavailable, "The backend is not available"},
 	{"too-large", http.StatusRequestEntityTooLarge, storage.ErrTooLarge, "The object is larger than the backend accepts"},

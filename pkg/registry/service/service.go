@@ -104,6 +104,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 // everything with registry.ErrFenced from then on. registry.ErrDatabase.
 func (s *Service) CheckFence(ctx context.Context) error { return s.core.CheckFence(ctx) }
 
+// CheckWrites reports whether the database takes writes. registry.ErrDatabase.
+func (s *Service) CheckWrites(ctx context.Context) error { return s.core.CheckWrites(ctx) }
+
 // Close waits for appends under way and ends the Service.
 func (s *Service) Close() error {
 	s.stop()

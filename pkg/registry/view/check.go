@@ -32,6 +32,7 @@ type Report struct {
 // It needs a user that may create tables, and as much room in the database as
 // the views take; nothing on the machine where it runs.
 func (v *Views) Check(ctx context.Context, p Progress) (report Report, err error) {
+	ctx = database.Patient(ctx)
 	c, s, err := v.begin(ctx, p)
 	if err != nil {
 		return report, err

@@ -49,6 +49,7 @@ func (v *Views) Upgrade(ctx context.Context, p Progress) (Report, error) {
 
 // rebuild asks once more whether it is wanted when it has the claim.
 func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool) (report Report, err error) {
+	ctx = database.Patient(ctx)
 	c, s, err := v.begin(ctx, p)
 	if err != nil {
 		return report, err

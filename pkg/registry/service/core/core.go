@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -31,7 +32,16 @@ type Core struct {
 	// leaves without mapError.
 	db  *database.DB
 	log *eventlog.Log
+
+	faults struct {
+		sync.Mutex
+		text string // of the last error of the database that was logged
+		at   time.Time
+	}
 }
+
+// faultInterval is how often the same error of the database is logged.
+const faultInterval = 10 * time.Second
 
 // New returns the core of a service on an open database and its log.
 func New(db *database.DB, log *eventlog.Log, placer placement.Placer, now func() time.Time, logger *slog.Logger) *Core {

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
@@ -33,22 +34,25 @@ func (c *Core) unlessFenced(fn func() error) error {
 	if err == nil {
 		err = fn()
 	}
-	return mapError(err)
+	return c.noted(err)
 }
 
 // CheckFence looks whether this replica must be upgraded. If so, everything
 // else here is registry.ErrFenced from then on.
-func (c *Core) CheckFence(ctx context.Context) error { return mapError(c.log.CheckFence(ctx)) }
+func (c *Core) CheckFence(ctx context.Context) error { return c.noted(c.log.CheckFence(ctx)) }
 
 // Analyze is database.DB's.
 func (c *Core) Analyze(ctx context.Context, table string) error {
-	return mapError(c.db.Analyze(ctx, table))
+	return c.noted(c.db.Analyze(ctx, table))
 }
+
+// CheckWrites reports whether the database takes writes. registry.ErrDatabase.
+func (c *Core) CheckWrites(ctx context.Context) error { return c.noted(c.db.CheckWrites(ctx)) }
 
 // Append appends what decide returns, under the lock of the log's head.
 func (c *Core) Append(ctx context.Context, decide eventlog.Decide) error {
 	_, err := c.log.Append(ctx, decide)
-	return mapError(err)
+	return c.noted(err)
 }
 
 // LogID is the identity of the log.
@@ -57,24 +61,24 @@ func (c *Core) LogID() string { return c.log.ID() }
 // Head returns the end of the log.
 func (c *Core) Head(ctx context.Context) (eventlog.Head, error) {
 	head, err := c.log.Head(ctx)
-	return head, mapError(err)
+	return head, c.noted(err)
 }
 
 // ReadLog returns a page of records after the position.
 func (c *Core) ReadLog(ctx context.Context, after uint64, page eventlog.Page) ([]eventlog.Record, error) {
 	records, err := c.log.ReadPage(ctx, after, page)
-	return records, mapError(err)
+	return records, c.noted(err)
 }
 
 // ReadRecord returns the record at the position.
 func (c *Core) ReadRecord(ctx context.Context, position uint64) (eventlog.Record, error) {
 	record, err := c.log.ReadOne(ctx, position)
-	return record, mapError(err)
+	return record, c.noted(err)
 }
 
 // Follow is eventlog.Log's.
 func (c *Core) Follow(ctx context.Context, after uint64, yield func(eventlog.Record) error) error {
-	return mapError(c.log.Follow(ctx, after, yield))
+	return c.noted(c.log.Follow(ctx, after, yield))
 }
 
 // IgnoreNotFound returns nil for an error that says that there is no such row.
@@ -83,6 +87,23 @@ func IgnoreNotFound(err error) error {
 		return nil
 	}
 	return err
+}
+
+// noted logs what the database itself says, whoever asked: some callers keep no more than
+// a reason of it. The same words are logged once in faultInterval.
+func (c *Core) noted(err error) error {
+	if database.IsFault(err) {
+		c.faults.Lock()
+		repeated := c.faults.text == err.Error() && time.Since(c.faults.at) < faultInterval
+		if !repeated {
+			c.faults.text, c.faults.at = err.Error(), time.Now()
+		}
+		c.faults.Unlock()
+		if !repeated {
+			c.Logger.Warn("the database failed", "error", err)
+		}
+	}
+	return mapError(err)
 }
 
 // mapError turns what the database, the views and the scratch tables say into
@@ -96,7 +117,11 @@ func mapError(err error) error {
 	case errors.Is(err, eventlog.ErrFenced):
 		return &databaseError{registry.ErrFenced, err}
 	case errors.Is(err, database.ErrUnavailable):
-		return &databaseError{registry.ErrDatabase, err}
+		refused := &registry.DatabaseError{}
+		if e, is := errors.AsType[*database.UnavailableError](err); is {
+			refused.Message, refused.Reads = e.Reason, e.Reads
+		}
+		return &databaseError{refused, err}
 	case errors.Is(err, database.ErrUnknownOutcome):
 		return &databaseError{registry.ErrUnknownOutcome, err}
 	}
@@ -106,6 +131,5 @@ func mapError(err error) error {
 // databaseError is one of the contract's errors about its database, and the cause.
 type databaseError struct{ is, cause error }
 
-func (e *databaseError) Error() string        { return e.cause.Error() }
-func (e *databaseError) Unwrap() error        { return e.cause }
-func (e *databaseError) Is(target error) bool { return target == e.is }
+func (e *databaseError) Error() string   { return e.cause.Error() }
+func (e *databaseError) Unwrap() []error { return []error{e.is, e.cause} }

@@ -79,6 +79,14 @@ func (r *Reader) Explain(_ context.Context, req placement.Request) (placement.Ex
 	return r.core.Placer.Explain(req), nil
 }
 
+// databaseReason is what may be told of an error of the database: not hosts and queries.
+func databaseReason(err error) string {
+	if refused, is := errors.AsType[*registry.DatabaseError](err); is {
+		return refused.Error()
+	}
+	return registry.ErrDatabase.Error()
+}
+
 // Health implements Backends.
 func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 	head, err := r.LogHead(ctx)
@@ -121,6 +129,11 @@ func (r *Reader) Health(ctx context.Context) (registry.Health, error) {
 		if slices.ContainsFunc(backends, func(b registry.BackendStatus) bool { return b.ID == row.BackendID }) {
 			health.Reasons = append(health.Reasons, fmt.Sprintf("backend %s: the event log is older than what it holds, and nothing is removed: %s", row.BackendName, row.Message))
 		}
+	}
+	checking, cancel := context.WithTimeout(ctx, registry.CheckTimeout)
+	defer cancel()
+	if err := r.core.CheckWrites(checking); err != nil {
+		health.Reasons = append(health.Reasons, "nothing can be written: "+databaseReason(err))
 	}
 	if len(health.Reasons) > 0 {
 		health.Status = registry.HealthDegraded

@@ -1,0 +1,107 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// writes remembers how the last one ended.
+type writes struct {
+	done    atomic.Int64          // when one was committed last, in Unix nanoseconds
+	refused atomic.Pointer[error] // what the database said to the last one; nil if it took it
+}
+
+// ended notes the result of a Write.
+func (w *writes) ended(err error) {
+	switch {
+	case err == nil:
+		w.done.Store(time.Now().UnixNano())
+		w.refused.Store(nil)
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrUnknownOutcome):
+		w.refused.Store(&err)
+	}
+}
+
+// CheckWrites reports whether the database takes writes. If it refused the last one, a
+// row is written again, unchanged, so that the end of the refusal is noticed without
+// users' writes. ErrUnavailable, ErrUnknownOutcome.
+func (db *DB) CheckWrites(ctx context.Context) error {
+	err := db.tryWriting(ctx)
+	refused, is := errors.AsType[*UnavailableError](err)
+	if !is || !refused.Reads || db.engine != PostgreSQL || db.serves(ctx) {
+		return err
+	}
+	// It may have become a standby behind connections that were opened before.
+	db.silence.noticed(0)
+	return &UnavailableError{Reason: refused.Reason, cause: errStandby}
+}
+
+func (db *DB) tryWriting(ctx context.Context) error {
+	if db.writes.refused.Load() != nil {
+		return db.Write(ctx, func(tx Tx) error {
+			_, err := tx.ExecContext(ctx, "UPDATE schema_steps SET applied = applied WHERE component = 'eventlog' AND step = 1")
+			return err
+		})
+	}
+	if db.engine != PostgreSQL || time.Since(time.Unix(0, db.writes.done.Load())) < checkInterval {
+		return nil
+	}
+	err := db.redact(markUnavailable(db.askWriter(ctx)))
+	if ctx.Err() == nil {
+		db.writes.ended(err)
+	}
+	return err
+}
+
+// serves reports whether reads find a server that is no standby.
+func (db *DB) serves(ctx context.Context) bool {
+	var standby bool
+	err := db.Read(ctx, func(tx Tx) error {
+		return tx.QueryRowContext(ctx, "SELECT pg_is_in_recovery()").Scan(&standby)
+	})
+	return err == nil && !standby
+}
+
+// askWriter asks a connection that writes what its server takes it for.
+func (db *DB) askWriter(ctx context.Context) error {
+	conn, err := db.take(ctx, db.write, time.Now().Add(giveUp))
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	var readOnly string
+	if err := conn.QueryRowContext(ctx, "SELECT current_setting('transaction_read_only')").Scan(&readOnly); err != nil {
+		return markLost(conn, err)
+	}
+	if readOnly == "on" {
+		discard(conn)
+		return &UnavailableError{Reason: reasonReadOnly, Reads: true, cause: errors.New("transaction_read_only is on")}
+	}
+	return nil
+}
+
+// Warnings lists settings of the database with which a power cut may lose what was committed.
+func (db *DB) Warnings(ctx context.Context) (warnings []string, err error) {
+	if db.engine != PostgreSQL {
+		return nil, nil
+	}
+	err = db.Read(ctx, func(tx Tx) error {
+		warnings = nil
+		rows, err := tx.QueryContext(ctx, "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name")
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err tells
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return err
+			}
+			warnings = append(warnings, name+"=off")
+		}
+		return rows.Err()
+	})
+	return warnings, err
+}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,10 +46,13 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 // the stream begins, since there is no status afterwards. A database that is away
 // is no refusal: at a 503 a browser would give up for good.
 func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.opts.Context, cancel)()
 	head, err := h.registry.LogHead(r.Context())
 	if errors.Is(err, registry.ErrDatabase) && h.opts.Context.Err() == nil {
 		beginStream(w)
-		head, err = h.awaitHead(r.Context(), w)
+		head, err = h.awaitHead(ctx, w)
 	}
 	if err != nil {
 		return err
@@ -68,10 +70,6 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 	if h.opts.Context.Err() != nil {
 		return problemStopping.problem("")
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.opts.Context, cancel)()
-
 	events, done := make(chan registry.Event), make(chan error, 1)
 	go func() {
 		done <- h.registry.FollowEvents(ctx, after, func(event registry.Event) error {
@@ -102,16 +100,11 @@ func beginStream(w http.ResponseWriter) {
 
 // awaitHead sends comments until the database answers, or the client or server leaves.
 func (h *handler) awaitHead(ctx context.Context, w *serving.Writer) (registry.LogHead, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(h.opts.Context, cancel)()
 	for {
-		if _, err := io.WriteString(w, ": the database does not answer\n\n"); err != nil {
-			return registry.LogHead{}, err
-		}
+		io.WriteString(w, ": the database does not answer\n\n") //nolint:errcheck // ctx ends with the client
 		w.Flush()
 		select {
-		case <-time.After(awaitPause):
+		case <-time.After(time.Second):
 		case <-ctx.Done():
 			return registry.LogHead{}, ctx.Err()
 		}
@@ -157,20 +150,15 @@ func writeEvent(w io.Writer, logID string, event registry.Event) error {
 	if err != nil {
 		return fmt.Errorf("encoding event %d: %w", event.Position, err)
 	}
-	var record bytes.Buffer
-	fmt.Fprintf(&record, "id: %s\nevent: %s\ndata: %s\n\n", formatCursor(logID, event), event.Kind, data)
-	_, err = w.Write(record.Bytes())
+	_, err = fmt.Fprintf(w, "id: %s\nevent: %s\ndata: %s\n\n", formatCursor(logID, event), event.Kind, data)
 	return err
 }
-
-// cursorHash is how many hex digits of its record's hash a cursor has.
-const cursorHash = 16
 
 // A cursor is <log id>:<position>:<the first digits of the record's hash>, so that a
 // cursor of another log is refused, and one of a log that was restored from an older copy
 // and has other events since. Cursors of earlier versions end with the position.
 func formatCursor(logID string, event registry.Event) string {
-	return fmt.Sprintf("%s:%d:%.*s", logID, event.Position, cursorHash, event.Hash.Hex())
+	return fmt.Sprintf("%s:%d:%.16s", logID, event.Position, event.Hash.Hex())
 }
 
 // resolveCursor returns the position of a cursor of this log.

@@ -23,8 +23,6 @@ const (
 	smallDeclaration = 1 << 20
 	// progressInterval is the least time between two progress lines of a run.
 	progressInterval = 200 * time.Millisecond
-	// awaitPause is how long an event stream waits before it asks an absent database again.
-	awaitPause = time.Second
 	// retryAfter is what a 503 suggests, in seconds: about one probe of a backend.
 	retryAfter = "5"
 )

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -95,6 +97,9 @@ func (r *Reader) FollowEvents(ctx context.Context, after uint64, yield func(regi
 	return pastHead(r.follow(ctx, after, head.Position, yield), after, head.Position)
 }
 
+// awayPause is how long a follower waits before it asks an absent database again.
+const awayPause = time.Second
+
 // follow takes events from the tail that all who follow share, and from the log
 // what the tail does not hold any more.
 func (r *Reader) follow(ctx context.Context, after, head uint64, yield func(registry.Event) error) error {
@@ -104,6 +109,9 @@ func (r *Reader) follow(ctx context.Context, after, head uint64, yield func(regi
 		events, news, behind, err := tail.next(after)
 		if behind {
 			events, err = r.describeLog(ctx, after, catchUpEvents)
+		}
+		if errors.Is(err, registry.ErrDatabase) && backoff.Sleep(ctx, awayPause) {
+			continue
 		}
 		if err != nil {
 			return err

@@ -237,6 +237,13 @@ type S3Spec struct {
 	// +kubebuilder:default=Auto
 	// +optional
 	Checksums string `json:"checksums,omitempty"`
+	// Promote says how a large object that was sent without a declared SHA-256
+	// gets from staging to its key: the server copies it (Copy, the default), or
+	// the manager reads it and writes it again (Rewrite), for servers whose
+	// copies share their content with the source and have lost it.
+	// +kubebuilder:validation:Enum=Copy;Rewrite
+	// +optional
+	Promote string `json:"promote,omitempty"`
 	// RequestTimeout is how long a connection may stay without progress, 1s to 10m.
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:Type=string
@@ -357,7 +364,7 @@ type StorageBackendStatus struct {
 // Capability is the probe result of one verb or feature.
 type Capability struct {
 	// Name is put, head, get, range, list or delete; on S3 also multipart,
-	// listUploads, conditionalPut, checksums, storageClass, sse, clockSkew.
+	// objectLock, listUploads, conditionalPut, checksums, storageClass, sse, clockSkew.
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	Name string `json:"name"`

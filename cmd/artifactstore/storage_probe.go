@@ -26,10 +26,11 @@ func (a *app) storageProbeCommand() *cobra.Command {
 		Short: "Test each verb and feature of a backend separately",
 		Long: `Have the registry test each verb and feature of a backend. Test objects are
 created below the backend's probe prefix and deleted again. Exit 1 if something
-that new blobs need does not work: put, head, get, list, delete, and on S3
-multipart. The test uses the backend as it is declared now. Exit 1 also if that
-declaration is not in service, for example because earlier credentials are still
-in use.
+that new blobs need does not work: put, head, get, list, and on S3 multipart.
+Where nothing can be deleted, because it is denied or objects are locked, one
+object stays. If a request is refused, the words of the answer are shown. The
+test uses the backend as it is declared now. Exit 1 also if that declaration is
+not in service, for example because earlier credentials are still in use.
 
 With --file this program tests the place itself and needs no registry, for
 example before the place is declared.`,

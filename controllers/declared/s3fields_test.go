@@ -35,7 +35,7 @@ func TestEveryFieldOfS3(t *testing.T) {
 		AccessKeyRef: ref("access"), SecretKeyRef: ref("secret"), SessionTokenRef: ref("token"), CABundleRef: ref("bundle"),
 		StorageClass: "STANDARD", StorageClasses: &v1alpha1.StorageClasses{Hot: "A", Warm: "B", Cold: "C"}, SSE: "SSE-S3",
 		MultipartThresholdBytes: 32 << 20, MultipartChunkBytes: 16 << 20, ForcePathStyle: new(false),
-		Checksums: "WhenRequired", RequestTimeout: &metav1.Duration{Duration: 90 * time.Second}, MaxConnections: 7,
+		Checksums: "WhenRequired", Promote: "Rewrite", RequestTimeout: &metav1.Duration{Duration: 90 * time.Second}, MaxConnections: 7,
 	}
 	value := reflect.ValueOf(*spec)
 	for i := range value.NumField() {

@@ -38,7 +38,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 	}
 	defer func() { done(d.problem) }()
 	d.tried.config, d.tried.generation, d.tried.at, d.tried.ready, d.tried.request = config, sb.Generation, o.now(), statusReady(sb), requestOf(sb)
-	writes = writes && sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend
+	writes = writes && sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend && !d.keeps(config, sb)
 	if d.has(config) {
 		d.problem, d.lastGood = o.inspectServing(ctx, d, sb, writes), status.LastGoodNone
 		d.declared.ours = d.id != ""
@@ -201,7 +201,7 @@ func (o *Observer) tryLastGood(ctx context.Context, d *driver, sb *v1alpha1.Stor
 	if d.lastGood == status.LastGoodNone {
 		return
 	}
-	wrong := o.inspectServing(ctx, d, sb, sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend)
+	wrong := o.inspectServing(ctx, d, sb, sb.Spec.Access != v1alpha1.ReadOnly && !sb.Spec.Probe.Suspend && !d.keeps(d.config, sb))
 	switch {
 	case wrong == nil:
 		d.lastGood, d.lost = status.LastGoodServes, 0

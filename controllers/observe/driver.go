@@ -95,6 +95,8 @@ type terms struct {
 	readOnly   bool
 	timeout    time.Duration // of a full probe
 	request    string        // that someone made by annotation
+	// keeps: by the recorded status, what is deleted stays; see the function.
+	keeps bool
 	// holds: the declaration can be followed; the driver is not that of an earlier one.
 	holds bool
 }

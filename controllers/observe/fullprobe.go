@@ -92,6 +92,9 @@ func (d *driver) lastFull(config backends.Config) *fullProbe {
 // full makes a full probe and remembers it, unless ctx ended meanwhile.
 // d.full.making is held, and a slot of o.fulls.
 func (o *Observer) full(ctx context.Context, d *driver, config backends.Config, terms terms, well bool) (*fullProbe, error) {
+	if last := d.lastFull(config); last != nil {
+		terms.keeps = keeps(last.capabilities())
+	}
 	made, err := o.tryFully(ctx, config, terms, well)
 	if err == nil && !terms.readOnly {
 		d.full.last.Store(made)
@@ -104,13 +107,21 @@ func (o *Observer) tryFully(ctx context.Context, config backends.Config, terms t
 	began := o.now()
 	probing, cancel := context.WithTimeout(ctx, terms.timeout)
 	defer cancel()
-	store, err := backends.Open(probing, config.ForProbe(), buffer.New(probeBuffer, probeBuffer))
+	place := config.ForProbe()
+	if terms.readOnly && config.Local != nil {
+		place = config // nothing is written, and the probe's folder may be missing
+	}
+	store, err := backends.Open(probing, place, buffer.New(probeBuffer, probeBuffer))
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close() //nolint:errcheck // whatever it held was deleted or is the probe's own
 	made := &fullProbe{config: config, generation: terms.generation, request: terms.request, at: began, well: well}
-	made.report = probe.Full(probing, store, terms.readOnly)
+	if terms.keeps && !terms.readOnly {
+		made.report = probe.Sparing(probing, store)
+	} else {
+		made.report = probe.Full(probing, store, terms.readOnly)
+	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the caller has gone: that is not a finding
 	}

@@ -188,7 +188,7 @@ func TestRefusedClassIsNotWritable(t *testing.T) {
 	}
 	sb.Spec.S3.StorageClass, sb.Generation = "", 2
 	seen := look()
-	if seen.Problem != nil || len(seen.Capabilities) != 13 {
+	if seen.Problem != nil || len(seen.Capabilities) != 14 {
 		t.Errorf("%+v, %v", seen.Problem, seen.Capabilities)
 	}
 }
@@ -202,7 +202,7 @@ func TestFullProbeRuns(t *testing.T) {
 	server := servers.S3(t)
 	sb := bucketOf(server)
 	made := func() *fullProbe {
-		if seen := observeFully(t, o, sb, keysOf(&server)); seen.Problem != nil || len(seen.Capabilities) != 13 {
+		if seen := observeFully(t, o, sb, keysOf(&server)); seen.Problem != nil || len(seen.Capabilities) != 14 {
 			t.Fatalf("%+v, %v", seen.Problem, seen.Capabilities)
 		}
 		return o.drivers.of(sb.Name).full.last.Load()
@@ -223,7 +223,7 @@ func TestFullProbeRuns(t *testing.T) {
 	}
 	opened := o.Opened()[sb.Name]
 	report, err := opened.Prober.Probe(t.Context())
-	if err != nil || !report.OK || len(report.Results) != 13 || report.BackendID == "" || report.Configuration != registrar.ConfigurationInService {
+	if err != nil || !report.OK || len(report.Results) != 14 || report.BackendID == "" || report.Configuration != registrar.ConfigurationInService {
 		t.Errorf("on demand: %+v, %v", report, err)
 	}
 }

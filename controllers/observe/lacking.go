@@ -10,16 +10,30 @@ import (
 	"github.com/coulomb/artifact-store/controllers/declared"
 	"github.com/coulomb/artifact-store/controllers/status"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/probe"
 )
 
 // needed are the capabilities without which a place is of no use for new
 // blobs, as probe.Result.Needed has them: a recorded status does not say it.
-var needed = []string{probe.Put, probe.Head, probe.Get, probe.List, probe.Delete, "multipart"}
+var needed = []string{probe.Put, probe.Head, probe.Get, probe.List, "multipart"}
 
 // proved are those whose working each small probe that is well proves: what a
 // full probe found of them before, at a server that was busy, say, is over.
 var proved = []string{probe.Put, probe.Get}
+
+// keeps reports whether what is deleted in the place stays, because deleting is denied
+// or objects are locked: such a place is probed by reading, and by the full probe.
+func keeps(stand []storage.Capability) bool {
+	return slices.ContainsFunc(stand, func(c storage.Capability) bool {
+		return c.Name == probe.Delete && c.Status == storage.Unsupported
+	})
+}
+
+// keeps is the function for what is known of the place that config leads to.
+func (d *driver) keeps(config backends.Config, sb *v1alpha1.StorageBackend) bool {
+	return keeps(standing(d.lastFull(config).capabilities(), sb.Generation, sb.Status))
+}
 
 // unproved leaves of capabilities what a small probe does not try.
 func unproved(stand []storage.Capability) []storage.Capability {

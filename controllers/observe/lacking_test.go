@@ -48,7 +48,7 @@ func TestLacking(t *testing.T) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
-	for name, want := range map[string]bool{probe.Put: false, probe.Head: true, probe.Get: false, probe.Delete: true, probe.List: true, "multipart": true} {
+	for name, want := range map[string]bool{probe.Put: false, probe.Head: true, probe.Get: false, probe.Delete: false, probe.List: true, "multipart": true} {
 		if got := lacking(unproved(one(name, storage.Unsupported)), nil, lacked); (got != nil) != want {
 			t.Errorf("%s, after a small probe that was well: %+v", name, got)
 		}

@@ -234,7 +234,7 @@ func judge(wrong *declared.Problem, last *fullProbe, writes bool, sb *v1alpha1.S
 	stand := standing(last.capabilities(), sb.Generation, sb.Status)
 	if writes && (wrong == nil || wrong.Reason == storage.ReasonThrottled) {
 		tried := stand
-		if wrong == nil {
+		if wrong == nil && !keeps(stand) {
 			tried = unproved(stand)
 		}
 		if lack := lacking(tried, last, sb.Status); lack != nil {
@@ -296,6 +296,7 @@ func (o *Observer) configOf(sb *v1alpha1.StorageBackend, peers []v1alpha1.Storag
 func termsOf(sb *v1alpha1.StorageBackend, holds bool) terms {
 	return terms{
 		generation: sb.Generation, readOnly: sb.Spec.Access == v1alpha1.ReadOnly, holds: holds, request: requestOf(sb),
+		keeps:   keeps(standing(nil, sb.Generation, sb.Status)),
 		timeout: max(fullTimeout, declared.ProbeTimeout(sb)),
 	}
 }

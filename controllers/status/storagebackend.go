@@ -167,6 +167,10 @@ func writable(seen Observation, previous v1alpha1.StorageBackendStatus) metav1.C
 			return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, p.Reason, p.Message)
 		}
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionUnknown, ReasonSuspended, "probes are suspended, and the place was never probed")
+	case slices.ContainsFunc(seen.Capabilities, func(c storage.Capability) bool {
+		return c.Name == "delete" && c.Status == storage.Unsupported
+	}):
+		return condition(v1alpha1.ConditionWritable, metav1.ConditionTrue, ReasonProbed, "an object was put and read back; nothing can be deleted here (see status.capabilities), so the place is probed by reading, and written to once a day")
 	default:
 		return condition(v1alpha1.ConditionWritable, metav1.ConditionTrue, ReasonProbed, "an object was put, read back and deleted")
 	}

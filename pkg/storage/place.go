@@ -25,8 +25,10 @@ const (
 	ReasonThrottled         = "Throttled"
 	ReasonServerFailed      = "ServerFailed" // the server answered 5xx
 	ReasonNotS3             = "NotS3"        // the answer is not from an S3 server
+	ReasonProxyRefused      = "ProxyRefused" // a forward proxy refused the request
 	ReasonFull              = "Full"
 	ReasonReadOnly          = "ReadOnly"
+	ReasonSyncUnsupported   = "SyncUnsupported" // the file system cannot make what is stored durable
 	ReasonTooLarge          = "TooLarge"
 	ReasonDamagedInTransit  = "DamagedInTransit"
 	ReasonChanged           = "Changed"        // the object was replaced while being read
@@ -52,6 +54,9 @@ type PlaceError struct {
 	Message string
 	// Cause is kept for errors.Is (the end of a context); it is not printed.
 	Cause error
+	// Said is what the server, or a proxy before it, wrote into its answer: one line,
+	// without credentials. It is for people who look for the cause, and not printed.
+	Said string
 }
 
 func (e *PlaceError) Error() string { return e.Message }
@@ -65,6 +70,14 @@ func (e *PlaceError) Unwrap() []error {
 		}
 	}
 	return wrapped
+}
+
+// SaidBy returns what the place itself wrote about an error; "" for nothing.
+func SaidBy(err error) string {
+	if place := (*PlaceError)(nil); errors.As(err, &place) {
+		return place.Said
+	}
+	return ""
 }
 
 // ReasonOf returns the CamelCase reason of an error from a Store: that of the

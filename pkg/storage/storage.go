@@ -70,6 +70,10 @@ type Source struct {
 	// It is a hint: drivers without storage classes, or without a class for the
 	// tier, ignore it. Existing bytes stay as they are.
 	Tier string
+	// Held: the caller knows that the place has the blob of Want.SHA256. A driver whose
+	// writes may wait for readers then compares the bytes with the declaration, as ever,
+	// and does not write them again if the place has an object of that size.
+	Held bool
 }
 
 // UnknownSize marks a Source whose size is unknown until its end.
@@ -83,6 +87,8 @@ type Info struct {
 	Size int64
 	// Modified is the place's time of the last write.
 	Modified time.Time
+	// Held is set by a Put that found the blob there and did not write it: see Source.
+	Held bool
 }
 
 // Range is a part of a blob: Length bytes from Offset. Offset+Length must not

@@ -33,6 +33,9 @@ type Trial struct {
 	// Try runs the test. An error says why the result is unknown, or what was
 	// refused; Found is then empty.
 	Try func(ctx context.Context) (Found, error)
+	// Sparing is Try for a place where nothing can be deleted: it leaves no object. Nil
+	// if nothing can be found out so.
+	Sparing func(ctx context.Context) (Found, error)
 }
 
 // Found is the result of a Trial.
@@ -41,6 +44,8 @@ type Found struct {
 	Message string
 	// Detail is a measurement in words; it may change from test to test.
 	Detail string
+	// Stays: what is stored stays for some time, whatever is deleted.
+	Stays bool
 	// Reason is set if the place refuses what the config requests for every put:
 	// a constant of this package, for a condition.
 	Reason string

@@ -76,6 +76,11 @@ var s3Shared = struct {
 // of the process, and keeps what is in the bucket until the process ends.
 func S3On(tb testing.TB, kind S3Kind, secure bool) S3Server {
 	tb.Helper()
+	return sharedProcess(tb, kind, secure).bucket(tb)
+}
+
+func sharedProcess(tb testing.TB, kind S3Kind, secure bool) *s3Process {
+	tb.Helper()
 	choice := s3Choice{kind, secure}
 	s3Shared.Lock()
 	process, found := s3Shared.processes[choice]
@@ -84,14 +89,14 @@ func S3On(tb testing.TB, kind S3Kind, secure bool) S3Server {
 		s3Shared.processes[choice] = process
 	}
 	s3Shared.Unlock()
-	return process.get(tb, func() (*s3Process, error) { return startS3(kind, secure) }).bucket(tb)
+	return process.get(tb, func() (*s3Process, error) { return startS3(kind, secure) })
 }
 
 // startS3 tries several ports: another process may take one between its choice and its use.
 func startS3(kind S3Kind, secure bool) (*s3Process, error) {
 	switch kind {
 	case VersityGW:
-		return try5("versitygw", func() (*s3Process, error) { return startVersityGW(secure) })
+		return try5("versitygw", func() (*s3Process, error) { return startVersityGW(secure, false) })
 	case MinIO:
 		return try5("MinIO", func() (*s3Process, error) { return startMinIO(secure) })
 	case RGW:
@@ -118,9 +123,15 @@ func try5[T any](what string, start func() (T, error)) (started T, err error) {
 // bucket makes one.
 func (p *s3Process) bucket(tb testing.TB) S3Server {
 	tb.Helper()
+	return p.bucketAs(tb, &s3.CreateBucketInput{})
+}
+
+func (p *s3Process) bucketAs(tb testing.TB, input *s3.CreateBucketInput) S3Server {
+	tb.Helper()
 	server := p.S3Server
 	server.Bucket = fmt.Sprintf("test-%d", buckets.Add(1))
-	if _, err := p.client.CreateBucket(context.Background(), &s3.CreateBucketInput{Bucket: &server.Bucket}); err != nil {
+	input.Bucket = &server.Bucket
+	if _, err := p.client.CreateBucket(context.Background(), input); err != nil {
 		tb.Fatalf("creating a bucket on %s: %v\n%s", p.Kind, err, tailOf(p.log))
 	}
 	return server

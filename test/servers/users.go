@@ -30,7 +30,7 @@ func S3WithUsers(tb testing.TB) *S3Users {
 	tb.Cleanup(func() { os.RemoveAll(accounts) }) //nolint:errcheck // it is in the way of nothing
 	// Without the cache, which would let keys in for two minutes after they were taken back.
 	process, err := try5("versitygw", func() (*s3Process, error) {
-		return startVersityGW(false, "--iam-dir", accounts, "--iam-cache-disable")
+		return startVersityGW(false, false, "--iam-dir", accounts, "--iam-cache-disable")
 	})
 	if err != nil {
 		tb.Fatal(err)

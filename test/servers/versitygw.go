@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startVersityGW keeps objects as files in a temporary folder. more are flags for the server.
-func startVersityGW(secure bool, more ...string) (*s3Process, error) {
+// startVersityGW keeps objects as files in a temporary folder, and their versions if a
+// bucket asks for that and versions is true. more are flags for the server.
+func startVersityGW(secure, versions bool, more ...string) (*s3Process, error) {
 	bin, err := toolFolder("versitygw", "versitygw")
 	if err != nil {
 		return nil, err
@@ -19,7 +20,7 @@ func startVersityGW(secure bool, more ...string) (*s3Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"objects", "sidecar"} {
+	for _, name := range []string{"objects", "sidecar", "versions"} {
 		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil {
 			return nil, err
 		}
@@ -42,6 +43,9 @@ func startVersityGW(secure bool, more ...string) (*s3Process, error) {
 	arguments = append(arguments, "posix")
 	if !hasXattrs(folder) {
 		arguments = append(arguments, "--sidecar", filepath.Join(folder, "sidecar"))
+	}
+	if versions {
+		arguments = append(arguments, "--versioning-dir", filepath.Join(folder, "versions"))
 	}
 	server := exec.Command(filepath.Join(bin, "versitygw"), append(arguments, filepath.Join(folder, "objects"))...)
 	server.Dir = folder

@@ -27,6 +27,7 @@ type File struct {
 const (
 	SourceSent   = "sent"
 	SourceReused = "reused"
+	SourceHeld   = "held" // sent and compared, but not written: the placement had it
 )
 
 // Blob is content that the session has.
@@ -242,7 +243,7 @@ func ListBlobs(ctx context.Context, tx database.Tx, id string) (map[digest.Diges
 // DropBlobs forgets reused content that is no longer there.
 func DropBlobs(ctx context.Context, tx database.Tx, id string, gone []digest.Digest) error {
 	for _, d := range gone {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_blobs WHERE upload_id = $1 AND sha256 = $2 AND source = 'reused'`, id, d.Bytes()); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_blobs WHERE upload_id = $1 AND sha256 = $2 AND source <> 'sent'`, id, d.Bytes()); err != nil {
 			return err
 		}
 	}

@@ -127,13 +127,22 @@ func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []
 // FindLocated returns those of the digests that have a location in the
 // backend, in whatever state: a failed one may yet be restored.
 func FindLocated(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (map[digest.Digest]bool, error) {
+	return findLocated(ctx, tx, backendID, digests, "")
+}
+
+// FindLive returns those of the digests that have a live location in the backend.
+func FindLive(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (map[digest.Digest]bool, error) {
+	return findLocated(ctx, tx, backendID, digests, " AND state = 'live'")
+}
+
+func findLocated(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest, and string) (map[digest.Digest]bool, error) {
 	located := make(map[digest.Digest]bool)
 	err := inChunks(digests, func(chunk []digest.Digest) error {
 		args := []any{backendID}
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`+and, args...)
 		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var sum []byte
 			if err := rows.Scan(&sum); err != nil {

@@ -44,7 +44,7 @@ func full(t *testing.T) (*s3.Config, backends.Secrets) {
 		AccessKey: secrets.AccessKey, SecretKey: secrets.SecretKey, SessionToken: secrets.SessionToken, AllowAmbientCredentials: true,
 		StorageClass: "STANDARD", StorageClasses: map[string]string{"cold": "GLACIER_IR"}, SSE: s3.SSEAES256,
 		MultipartThresholdBytes: 32 << 20, MultipartChunkBytes: 16 << 20, ForcePathStyle: new(false), CABundle: secrets.CABundle,
-		Checksums: s3.ChecksumsWhenRequired, RequestTimeout: 90 * time.Second, MaxConnections: 7,
+		Checksums: s3.ChecksumsWhenRequired, Promote: s3.PromoteRewrite, RequestTimeout: 90 * time.Second, MaxConnections: 7,
 	}, secrets
 }
 

@@ -11,6 +11,9 @@ import (
 
 var errNotFolder = syscall.ENOTDIR
 
+// errNoSync: the file system does not support fsync, as with some mounts of CIFS and FUSE.
+var errNoSync = errors.New("fsync is not supported")
+
 // kinds maps the errors of the operating system, in this one place.
 var kinds = []struct {
 	errno  error
@@ -22,6 +25,7 @@ var kinds = []struct {
 	{syscall.ENOTDIR, storage.ErrNoPlace, storage.ReasonFolderNotFound, "it is not a folder"},
 	{syscall.EROFS, storage.ErrDenied, storage.ReasonReadOnly, "the file system is read-only"},
 	{fs.ErrPermission, storage.ErrDenied, storage.ReasonAccessDenied, "permission denied"},
+	{errNoSync, nil, storage.ReasonSyncUnsupported, "the file system does not support fsync, so what is stored could be lost"},
 	{syscall.ENOSPC, storage.ErrFull, storage.ReasonFull, "no space is left"},
 	{syscall.EDQUOT, storage.ErrFull, storage.ReasonFull, "the quota is used up"},
 	{syscall.EFBIG, storage.ErrTooLarge, storage.ReasonTooLarge, "larger than the file system can hold"},

@@ -17,6 +17,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -37,11 +39,13 @@ type Backend struct {
 	config  Config
 	place   *os.Root // the folder of Config.Path
 	root    *os.Root // where keys begin: the same folder, but for a probe
-	staging *os.Root // the place's; open, so that temporary files need no resolving of the folder
 	shared  bool     // place and staging belong to another Backend
 	known   folders
 	buffers *buffer.Pool  // small ones
 	syncs   chan struct{} // syncsAtOnce
+
+	mu      sync.Mutex
+	staging *os.Root // open, so that temporary files need no resolving of the folder; nil until it could be opened
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -69,10 +73,7 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 		b.Close() //nolint:errcheck // opened for reading only
 		return nil, placeError("open the folder", config.Place(), err)
 	}
-	if b.staging, err = enter(place, storage.StagingPrefix); err != nil {
-		b.Close() //nolint:errcheck // opened for reading only
-		return nil, placeError("open the staging folder in", config.Path, err)
-	}
+	b.stagingFolder() //nolint:errcheck // a place that is only read needs none; a write tells what is wrong
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
 }
@@ -82,11 +83,15 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 // closed before b.
 func (b *Backend) ForProbe(pool *buffer.Pool) (*Backend, error) {
 	config := b.config.ForProbe()
+	staging, err := b.stagingFolder()
+	if err != nil {
+		return nil, err
+	}
 	root, err := enter(b.place, filepath.ToSlash(config.below))
 	if err != nil {
 		return nil, placeError("open the folder", config.Place(), err)
 	}
-	return &Backend{config: config, place: b.place, root: root, staging: b.staging, shared: true,
+	return &Backend{config: config, place: b.place, root: root, staging: staging, shared: true,
 		buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}, nil
 }
 
@@ -104,6 +109,8 @@ func openFolder(path string) (*os.Root, error) {
 
 // Close closes the folder.
 func (b *Backend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	open := []*os.Root{b.root, b.staging, b.place}
 	if b.shared {
 		open = open[:1]
@@ -115,6 +122,20 @@ func (b *Backend) Close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// stagingFolder returns the staging folder, and creates it durably if it is missing.
+func (b *Backend) stagingFolder() (*os.Root, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.staging == nil {
+		staging, err := enter(b.place, storage.StagingPrefix)
+		if err != nil {
+			return nil, placeError("open the staging folder in", b.config.Path, err)
+		}
+		b.staging = staging
+	}
+	return b.staging, nil
 }
 
 // Health compares the folder at the path with the opened one: an unmounted volume
@@ -141,6 +162,9 @@ func (b *Backend) Health(ctx context.Context) error {
 // removeLeftovers removes what crashed uploads left in staging. A failure is ignored:
 // leftovers are harmless.
 func (b *Backend) removeLeftovers(before time.Time) {
+	if b.staging == nil {
+		return
+	}
 	entries, err := fs.ReadDir(b.staging.FS(), ".")
 	if err != nil {
 		return
@@ -193,13 +217,24 @@ func makeFolder(root *os.Root, name string) error {
 	return syncFolder(root, path.Dir(name))
 }
 
+// synced is Sync, except that it names a file system that cannot do it.
+func synced(file *os.File) error {
+	err := file.Sync()
+	for _, unable := range []error{syscall.EINVAL, syscall.ENOTSUP, syscall.ENOSYS} {
+		if errors.Is(err, unable) {
+			return errNoSync
+		}
+	}
+	return err
+}
+
 func syncFolder(root *os.Root, name string) error {
 	folder, err := root.Open(name)
 	if err != nil {
 		return err
 	}
 	defer folder.Close() //nolint:errcheck // opened for reading only
-	return folder.Sync()
+	return synced(folder)
 }
 
 // makeDurable is os.MkdirAll with an fsync of the parent of each folder it creates.
@@ -224,5 +259,5 @@ func makeDurable(name string) error {
 		return err
 	}
 	defer folder.Close() //nolint:errcheck // opened for reading only
-	return folder.Sync()
+	return synced(folder)
 }

@@ -87,7 +87,7 @@ func (b *Backend) stageSmall(content []byte) (*staged, error) {
 		file.discard()
 		return nil, err
 	}
-	if err := file.file.Sync(); err != nil {
+	if err := synced(file.file); err != nil {
 		file.discard()
 		return nil, placeError("sync a file in staging in", b.config.Path, err)
 	}

@@ -25,7 +25,11 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	if !errors.Is(err, storage.ErrFull) {
 		return now, err
 	}
-	info, err := b.staging.Stat(".")
+	staging, err := b.stagingFolder()
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := staging.Stat(".")
 	if err != nil {
 		return time.Time{}, placeError("stat the staging folder in", b.config.Path, err)
 	}

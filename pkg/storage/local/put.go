@@ -121,11 +121,15 @@ func (b *Backend) stage() (*staged, error) {
 	rand.Read(random[:]) //nolint:errcheck // never fails, by its contract
 	name := hex.EncodeToString(random[:])
 	// os.Root refuses to follow a link in the last element when O_EXCL is set.
-	file, err := b.staging.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, blobMode)
+	root, err := b.stagingFolder()
+	if err != nil {
+		return nil, err
+	}
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, blobMode)
 	if err != nil {
 		return nil, placeError("create a file in staging in", b.config.Path, err)
 	}
-	return &staged{name: name, file: file, root: b.staging}, nil
+	return &staged{name: name, file: file, root: root}, nil
 }
 
 func (s *staged) write(p []byte, b *Backend) error {
@@ -181,7 +185,7 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, err
 	}
-	if err := s.file.Sync(); err != nil {
+	if err := synced(s.file); err != nil {
 		return storage.Info{}, placeError("sync a file in staging in", b.config.Path, err)
 	}
 	info, err := s.file.Stat()

@@ -27,6 +27,8 @@ type Result struct {
 	Err error
 	// Reason is set if the place refuses what every put requests.
 	Reason string
+
+	stays bool
 }
 
 // Why returns the reason of the failure as a condition shows it, or "".
@@ -82,6 +84,10 @@ const (
 	Delete = "delete"
 )
 
+// ObjectLock is the name of the trial that tells whether objects are locked. If it
+// finds that what is stored stays, Delete is Unsupported.
+const ObjectLock = "objectLock"
+
 // maxListed bounds how many blobs are read from a list that contains leftovers
 // of others below the probe prefix.
 const maxListed = 10_000
@@ -97,19 +103,60 @@ const maxListed = 10_000
 func Full(ctx context.Context, store storage.Store, readOnly bool) FullReport {
 	f := &full{probe: probe{store: store, data: make([]byte, smallSize)}, readOnly: readOnly}
 	rand.Read(f.data) //nolint:errcheck // never fails, by its contract
+	return f.all(ctx)
+}
+
+// Sparing is Full for a place where nothing can be deleted: it writes one object,
+// under the same key every time. Full and Sparing skip the trials that would leave
+// more, once that is known.
+func Sparing(ctx context.Context, store storage.Store) FullReport {
+	f := &full{probe: probe{store: store, data: bytes.Repeat([]byte("artifact-store's probe. "), smallSize)[:smallSize]}, sparing: true}
+	return f.all(ctx)
+}
+
+func (f *full) all(ctx context.Context) FullReport {
 	f.dual = digest.Of(f.data)
 	f.verbs(ctx)
-	if more, ok := store.(trying); ok {
+	if more, ok := f.store.(trying); ok {
 		for _, trial := range more.Trials() {
+			last := f.results[len(f.results)-1]
+			if f.sparing = f.sparing || last.stays || last.Name == Delete && isDenied(last.Err); f.sparing && trial.Writes {
+				f.spare(ctx, trial)
+				continue
+			}
 			f.try(ctx, attempt{trial.Name, trial.Needed, trial.Writes, trial.Try})
 		}
 	}
+	f.locked()
 	return FullReport{f.results}
+}
+
+// spare tries what leaves nothing behind.
+func (f *full) spare(ctx context.Context, trial storage.Trial) {
+	a := attempt{trial.Name, trial.Needed, true, trial.Sparing}
+	if trial.Sparing != nil {
+		f.try(ctx, a)
+		return
+	}
+	f.add(a, unknown("not tested: what is written here stays"), 0, nil)
+}
+
+// locked makes Delete unsupported where objects are locked: a delete hides them only.
+func (f *full) locked() {
+	of := func(name string) int {
+		return slices.IndexFunc(f.results, func(one Result) bool { return one.Name == name })
+	}
+	lock, removal := of(ObjectLock), of(Delete)
+	if lock >= 0 && removal >= 0 && f.results[lock].stays {
+		f.results[removal].Status = storage.Unsupported
+		f.results[removal].Message = clipped("what is deleted stays in the bucket: " + f.results[lock].Message)
+	}
 }
 
 type full struct {
 	probe
 	readOnly bool
+	sparing  bool
 	results  []Result
 	// gone is why the remaining tests are skipped.
 	gone error
@@ -144,7 +191,17 @@ func (f *full) verbs(ctx context.Context) {
 		}
 		f.try(ctx, reading)
 	}
-	f.try(ctx, attempt{Delete, true, true, found(f.removed(stored), "the stored object was deleted")})
+	if f.sparing && f.gone == nil && f.locks(ctx) {
+		// Even the delete of a missing object could leave a marker.
+		f.add(attempt{Delete, false, true, nil}, storage.Found{Status: storage.Unsupported, Message: "the bucket locks each new object"}, 0, nil)
+		return
+	}
+	if f.sparing {
+		// The object stays; deleting one that is missing shows whether it is allowed.
+		f.try(ctx, attempt{Delete, false, true, found(f.removedNothing, "an object that does not exist may be deleted")})
+		return
+	}
+	f.try(ctx, attempt{Delete, false, true, found(f.removed(stored), "the stored object was deleted")})
 	if last := f.results[len(f.results)-1]; !f.readOnly && last.Status == storage.SupportUnknown {
 		f.cleanUp(ctx) // Delete was skipped, or its outcome is unknown
 	}
@@ -171,6 +228,9 @@ func (f *full) try(ctx context.Context, a attempt) {
 	took := time.Since(began)
 	if err != nil {
 		found = storage.Found{Status: statusOf(err), Message: err.Error(), Detail: found.Detail}
+		if said := storage.SaidBy(err); said != "" {
+			found.Detail = "the answer was: " + said
+		}
 		if absent(ctx, err) {
 			f.gone = err
 		}
@@ -181,7 +241,7 @@ func (f *full) try(ctx context.Context, a attempt) {
 func (f *full) add(a attempt, found storage.Found, took time.Duration, err error) {
 	f.results = append(f.results, Result{
 		Capability: storage.Capability{Name: a.name, Status: found.Status, Message: clipped(found.Message)},
-		Needed:     a.needed, Detail: found.Detail, Took: took, Err: err, Reason: found.Reason,
+		Needed:     a.needed, Detail: found.Detail, Took: took, Err: err, Reason: found.Reason, stays: found.Stays,
 	})
 }
 
@@ -260,6 +320,28 @@ func (f *full) list(stored bool) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// locks reports whether the place says that it locks what is stored.
+func (f *full) locks(ctx context.Context) bool {
+	more, ok := f.store.(trying)
+	if !ok {
+		return false
+	}
+	for _, trial := range more.Trials() {
+		if trial.Name == ObjectLock {
+			found, err := trial.Try(ctx)
+			return err == nil && found.Stays
+		}
+	}
+	return false
+}
+
+// removedNothing deletes an object under a name that only this call knows.
+func (f *full) removedNothing(ctx context.Context) error {
+	name := make([]byte, smallSize)
+	rand.Read(name) //nolint:errcheck // never fails, by its contract
+	return f.store.Delete(ctx, digest.Of(name).SHA256)
 }
 
 // removed deletes the stored object and checks that it is gone. If nothing was

@@ -42,13 +42,13 @@ func TestFull(t *testing.T) {
 		{"well", faulty.Faults{}, "SSSSSS", true, true},
 		{"a denied put does not stop the others", faulty.Faults{PutBefore: putting(denied)}, "U---SS", false, false},
 		{"a denied get", faulty.Faults{Get: failing(denied)}, "SUUUSS", false, true},
-		{"a denied delete", faulty.Faults{Delete: failing(denied)}, "SSSSSU", false, true},
+		{"a denied delete", faulty.Faults{Delete: failing(denied)}, "SSSSSU", true, true},
 		{"full", faulty.Faults{PutBefore: putting(storage.ErrFull)}, "U---SS", false, false},
 		{"swallowed", faulty.Faults{Get: failing(storage.ErrNotFound)}, "SUUUSS", false, true},
 		{"nobody listens", faulty.Faults{PutBefore: putting(refused)}, "------", false, false},
 		{"a 500 to one verb", faulty.Faults{Get: failing(failed)}, "S---S-", false, false},
 		{"a wrong key proves nothing", faulty.Faults{PutBefore: putting(wrongKey), Delete: failing(wrongKey)}, "----S-", false, false},
-		{"slow down proves nothing", faulty.Faults{Delete: failing(throttled)}, "SSSSS-", false, false},
+		{"slow down proves nothing", faulty.Faults{Delete: failing(throttled)}, "SSSSS-", true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

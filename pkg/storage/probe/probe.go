@@ -52,7 +52,8 @@ type Step struct {
 type Report struct {
 	// Reachable: the place answers and accepts the credentials.
 	Reachable Finding
-	// Writable: objects can be stored, read back unchanged, and deleted.
+	// Writable: objects can be stored and read back unchanged. A place that denies
+	// deleting stores and serves all the same.
 	Writable Finding
 	// Steps in the order in which they ran.
 	Steps []Step
@@ -61,8 +62,11 @@ type Report struct {
 // OK reports whether both findings are True.
 func (r Report) OK() bool { return r.Reachable.Status == True && r.Writable.Status == True }
 
-// Err returns the first failed step's error, or nil.
+// Err returns the first failed step's error, or nil if the report is OK.
 func (r Report) Err() error {
+	if r.OK() {
+		return nil
+	}
 	for _, step := range r.Steps {
 		if step.Err != nil {
 			return fmt.Errorf("%s: %w", step.Verb, step.Err)
@@ -105,6 +109,9 @@ func (p *probe) run(ctx context.Context) Report {
 		began := time.Now()
 		err := verb.do(ctx)
 		p.steps = append(p.steps, Step{verb.name, time.Since(began), err})
+		if verb.name == Delete && isDenied(err) {
+			break
+		}
 		if err != nil {
 			p.cleanUp(ctx)
 			break
@@ -124,6 +131,10 @@ func (p *probe) report(all int) Report {
 	if last.Err == nil && len(p.steps) == all {
 		return r
 	}
+	if last.Verb == Delete && isDenied(last.Err) {
+		r.Writable.Message = "Objects can be stored and read back unchanged; deleting them is denied."
+		return r
+	}
 	broken := Finding{False, reasonOf(last.Err), fmt.Sprintf("%s: %s.", last.Verb, last.Err)}
 	if errors.Is(last.Err, context.Canceled) {
 		// A cancelled probe says nothing about the place.
@@ -136,6 +147,11 @@ func (p *probe) report(all int) Report {
 	}
 	r.Writable = broken
 	return r
+}
+
+// isDenied reports whether the place refuses the verb, and not the credentials.
+func isDenied(err error) bool {
+	return errors.Is(err, storage.ErrDenied) && storage.ReasonOf(err) == storage.ReasonAccessDenied
 }
 
 func reasonOf(err error) string {

@@ -28,8 +28,9 @@ import (
 // should be one for probes: the trials write below its prefix.
 func (b *Backend) Trials() []storage.Trial {
 	return []storage.Trial{
-		{Name: "multipart", Needed: true, Writes: true, Try: b.tryMultipart},
-		{Name: "listUploads", Writes: true, Try: b.tryListUploads},
+		{Name: "objectLock", Try: b.tryLock}, // first: it decides what may be written
+		{Name: "multipart", Needed: true, Writes: true, Try: b.tryMultipart, Sparing: b.tryAbort},
+		{Name: "listUploads", Writes: true, Try: b.tryListUploads, Sparing: b.tryListUploads},
 		{Name: "conditionalPut", Writes: true, Try: b.tryConditionalPut},
 		{Name: "checksums", Writes: true, Try: b.tryChecksums},
 		{Name: "storageClass", Writes: true, Try: b.tryStorageClass},
@@ -54,13 +55,7 @@ const multipartTried = MinMultipartChunkBytes + 1<<10
 // upload.
 func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 	// If aborting is denied, every failed upload stays behind, invisible.
-	err := b.tryUpload(ctx, func(u *upload) error {
-		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
-			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id,
-		})
-		return b.failed(ctx, "abort an upload", err)
-	})
-	if err != nil {
+	if _, err := b.tryAbort(ctx); err != nil {
 		return storage.Found{}, err
 	}
 	config := b.config
@@ -85,6 +80,17 @@ func (b *Backend) tryMultipart(ctx context.Context) (storage.Found, error) {
 		return storage.Found{}, err
 	}
 	return supported("a blob was stored in two parts and read back; an upload was aborted"), nil
+}
+
+// tryAbort begins an upload and aborts it, which leaves no object.
+func (b *Backend) tryAbort(ctx context.Context) (storage.Found, error) {
+	err := b.tryUpload(ctx, func(u *upload) error {
+		_, err := call(ctx, b, b.client.AbortMultipartUpload, &s3.AbortMultipartUploadInput{
+			Bucket: &b.config.Bucket, Key: b.key(u.key), UploadId: u.id,
+		})
+		return b.failed(ctx, "abort an upload", err)
+	})
+	return supported("an upload was begun and aborted; none was completed, because its object would stay"), err
 }
 
 // tryUpload begins an upload, calls with, and removes it.
@@ -169,7 +175,7 @@ func (b *Backend) tryPut(ctx context.Context, change func(*s3.PutObjectInput), w
 func (b *Backend) putTried(ctx context.Context, input *s3.PutObjectInput) error {
 	data := []byte(*input.Key)
 	put := func(ctx context.Context) error {
-		input.Body = bytes.NewReader(data)
+		input.Body, input.ContentMD5 = bytes.NewReader(data), contentMD5(data)
 		answer, err := b.client.PutObject(ctx, input, payloadHash(digest.Of(data).SHA256.Hex()).option)
 		if err == nil {
 			b.noteVersion(input.Key, answer.VersionId)

@@ -18,7 +18,8 @@ import (
 )
 
 // Checksums says how a part of a multipart upload is protected in transit. A whole
-// object in one request always carries the signed SHA-256 that names it.
+// object in one request always carries the signed SHA-256 that names it, and a
+// Content-MD5.
 type Checksums string
 
 // The checksum modes.
@@ -27,8 +28,8 @@ const (
 	// CRC-32C, otherwise ChecksumsWhenRequired. This includes https, since TLS
 	// may end before the server.
 	ChecksumsAuto Checksums = "Auto"
-	// ChecksumsWhenRequired signs each part's SHA-256. Every server verifies
-	// it, at the cost of one more hash on both sides.
+	// ChecksumsWhenRequired signs each part's SHA-256 and sends its Content-MD5.
+	// Every server verifies them, at the cost of more hashes on both sides.
 	ChecksumsWhenRequired Checksums = "WhenRequired"
 	// ChecksumsWhenSupported sends an x-amz-checksum-crc32c header with each
 	// part, which some buckets require. Servers that do not know it (Ceph RGW
@@ -54,10 +55,11 @@ func newChecksumCheck() checksumCheck {
 	return c
 }
 
-// proof is what the parts of an upload carry. The server must verify at least one
-// of the two: nobody reads the object before it becomes visible.
+// proof is what the parts of an upload carry: a checksum in a header, which Object
+// Lock demands, and something that the server verifies, because nobody reads the
+// object before it becomes visible.
 type proof struct {
-	crc    bool // the header x-amz-checksum-crc32c
+	crc    bool // the header x-amz-checksum-crc32c; otherwise Content-MD5
 	signed bool // the SHA-256, in the signature
 }
 

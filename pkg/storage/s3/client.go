@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 const (
@@ -42,9 +43,11 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		trust.RootCAs = x509.NewCertPool()
 		trust.RootCAs.AppendCertsFromPEM(config.CABundle)
 	}
+	proxy := proxyFromEnvironment()
 	dialer := &net.Dialer{Timeout: min(config.RequestTimeout, 10*time.Second), KeepAlive: 30 * time.Second}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		Proxy:                  proxy.of,
+		OnProxyConnectResponse: proxyConnected,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
@@ -80,6 +83,7 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		ContinueHeaderThresholdBytes: -1,
 		Logger:                       logging.Nop{},
 		Retryer:                      aws.NopRetryer{}, // Backend.try retries
+		APIOptions:                   []func(*middleware.Stack) error{unsignedEncoding, proxy.keepRefusals},
 	}
 	if config.EndpointURL != "" {
 		options.BaseEndpoint = &config.EndpointURL
@@ -107,6 +111,27 @@ func (c *stallConn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return c.Conn.Write(p)
+}
+
+// unsignedEncoding keeps Accept-Encoding, which many proxies rewrite, out of the
+// signature: the request has none until it is signed.
+func unsignedEncoding(stack *middleware.Stack) error {
+	changed := func(name string, change func(http.Header)) middleware.FinalizeMiddleware {
+		return middleware.FinalizeMiddlewareFunc(name, func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			if request, is := in.Request.(*smithyhttp.Request); is {
+				change(request.Header)
+			}
+			return next.HandleFinalize(ctx, in)
+		})
+	}
+	const encoding, signing = "Accept-Encoding", "Signing"
+	without := changed("TakeEncoding", func(header http.Header) { header.Del(encoding) })
+	// Without the header a server could compress what it sends.
+	with := changed("GiveEncoding", func(header http.Header) { header.Set(encoding, "identity") })
+	if err := stack.Finalize.Insert(without, signing, middleware.Before); err != nil {
+		return err
+	}
+	return stack.Finalize.Insert(with, signing, middleware.After)
 }
 
 // payloadHash makes the signer use a known hash instead of reading the body again.

@@ -25,6 +25,18 @@ const (
 	SSEAES256 SSE = "AES256"
 )
 
+// Promote says how bytes get from staging to their key.
+type Promote string
+
+// The ways to promote.
+const (
+	// PromoteCopy: the server copies.
+	PromoteCopy Promote = "Copy"
+	// PromoteRewrite: the driver reads the staged object and puts its bytes. On Ceph RGW
+	// a copy shares the tail of the object with its source, and released versions lost it.
+	PromoteRewrite Promote = "Rewrite"
+)
+
 // Config says which bucket holds the blobs, and how to access it. As JSON it is a
 // document without the secrets. Its fields are named as in spec.s3 of a
 // StorageBackend, which becomes a Config by these names alone. Fields may be
@@ -71,6 +83,8 @@ type Config struct {
 	CABundle []byte `json:"-"`
 	// Checksums mode; "" is ChecksumsAuto.
 	Checksums Checksums `json:"checksums,omitempty"`
+	// Promote says how staged bytes get to their key; "" is PromoteCopy.
+	Promote Promote `json:"promote,omitempty"`
 	// RequestTimeout is how long a connection may stay without progress; 0 is
 	// DefaultRequestTimeout. A request that makes progress has no limit.
 	RequestTimeout time.Duration `json:"requestTimeout,omitempty"`
@@ -100,6 +114,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Checksums == "" {
 		c.Checksums = ChecksumsAuto
+	}
+	if c.Promote == "" {
+		c.Promote = PromoteCopy
 	}
 	if c.RequestTimeout == 0 {
 		c.RequestTimeout = DefaultRequestTimeout
@@ -147,6 +164,9 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains([]Checksums{ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported}, d.Checksums) {
 		return fmt.Errorf("checksums: %.40q must be %s, %s or %s", string(d.Checksums), ChecksumsAuto, ChecksumsWhenRequired, ChecksumsWhenSupported)
+	}
+	if d.Promote != PromoteCopy && d.Promote != PromoteRewrite {
+		return fmt.Errorf("promote: %.40q must be %s or %s", string(d.Promote), PromoteCopy, PromoteRewrite)
 	}
 	return validateSizes(d)
 }

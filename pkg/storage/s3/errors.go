@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"regexp"
@@ -38,7 +39,7 @@ var byCode = map[string]finding{
 
 	"InvalidAccessKeyId":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
 	"XAdminUserNotFound":    {storage.ErrDenied, storage.ReasonAccessKeyUnknown, "the access key is unknown"},
-	"SignatureDoesNotMatch": {storage.ErrDenied, storage.ReasonSecretKeyWrong, "the secret key does not belong to the access key"},
+	"SignatureDoesNotMatch": {storage.ErrDenied, storage.ReasonSecretKeyWrong, "the secret key does not belong to the access key, or a proxy changed the request (its Host or port, for example)"},
 	"ExpiredToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token has expired"},
 	"InvalidTokenId":        {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is invalid"}, // MinIO's
 	"InvalidToken":          {storage.ErrDenied, storage.ReasonCredentialsFailed, "the session token is invalid"},
@@ -97,10 +98,13 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("%s on %s: %w", verb, b.place, context.Canceled)
 	}
-	f := find(err)
+	f, said := find(err), b.said(err)
+	if said != "" {
+		slog.DebugContext(ctx, "the storage refused a request", "verb", verb, "bucket", b.config.Bucket, "endpoint", b.place, "status", statusOf(err), "said", said)
+	}
 	// No permission helps against other refusals. If the answer has no body, like
 	// that to a HEAD, the SDK derives Forbidden from its status.
-	if isCode(err, "AccessDenied", "Forbidden") {
+	if isCode(err, "AccessDenied", "Forbidden") && !isForeign(err) {
 		f.words += permission(verb)
 	}
 	var refused *classError
@@ -113,7 +117,7 @@ func (b *Backend) failed(ctx context.Context, verb string, err error) error {
 		cause = ctx.Err()
 	}
 	return &storage.PlaceError{
-		Kind: f.kind, Reason: f.reason, Cause: cause,
+		Kind: f.kind, Reason: f.reason, Cause: cause, Said: said,
 		Message: fmt.Sprintf("%s in bucket %s on %s: %s", verb, b.config.Bucket, b.place, f.words),
 	}
 }
@@ -149,13 +153,25 @@ func find(err error) finding {
 	var answer *smithyhttp.ResponseError
 	answered := errors.As(err, &answer) && answer.Response != nil && answer.HTTPStatusCode() != 0
 	var api smithy.APIError
-	if errors.As(err, &api) {
+	errors.As(err, &api)
+	var page *refusal // of something before the server
+	if answered && !broken(answer) {
+		page, _ = foreign(answer, api)
+	}
+	if page != nil && foreignStatuses[answer.HTTPStatusCode()] {
+		return page.findForeign(answer.HTTPStatusCode())
+	}
+	if api != nil {
 		if f, ok := byCode[api.ErrorCode()]; ok {
 			return f
 		}
 	}
 	if answered && !broken(answer) {
-		return findByStatus(answer.HTTPStatusCode(), api)
+		f := findByStatus(answer.HTTPStatusCode(), api)
+		if page != nil && page.via != "" {
+			f.words = page.words(answer.HTTPStatusCode())
+		}
+		return f
 	}
 	if errors.Is(err, errNoCredentials) {
 		return finding{storage.ErrDenied, storage.ReasonCredentialsFailed, errNoCredentials.Error()}
@@ -209,6 +225,9 @@ func findConnection(err error) finding {
 		timeout   net.Error
 	)
 	unreachable := func(reason, words string) finding { return finding{storage.ErrUnreachable, reason, words} }
+	if f, ok := findProxy(err); ok {
+		return f
+	}
 	switch {
 	case errors.As(err, &dns):
 		// The name is not always the endpoint's: without path style it begins with the bucket.
@@ -234,6 +253,18 @@ func findConnection(err error) finding {
 		return unreachable(storage.ReasonNotS3, errNotS3.Error())
 	}
 	return finding{nil, storage.ReasonUnknown, "the request failed for an unknown reason"}
+}
+
+// isForeign reports whether the error is an answer that is not the S3 server's.
+func isForeign(err error) bool {
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return false
+	}
+	var api smithy.APIError
+	errors.As(err, &api)
+	_, is := foreign(answer, api)
+	return is
 }
 
 // statusOf returns the answer's status, 0 if there was no answer.

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -44,23 +46,54 @@ func (b *Backend) readMark(ctx context.Context, key, what string) (content []byt
 	return content, answer.VersionId, b.failed(ctx, what, err)
 }
 
-// CreateMarker implements storage.Marked. With the conditional write the first of
-// several writers wins on every server that supports it (all tested ones do); on
-// others the last one wins. Reading the marker back returns the winner on both, once
+// markerPause is how long a writer waits for others where a conditional write does not
+// keep them out: longer than they need from their look at the place to their write.
+const markerPause = 2 * time.Second
+
+// CreateMarker implements storage.Marked. Where the server holds to the condition, the
+// first of several writers wins. Where it does not (Ceph RGW overwrites in a bucket
+// with versions), the last one wins, and each reads the marker back after a pause, when
 // all concurrent writers have written.
 func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, error) {
 	if there, err := b.ReadMarker(ctx); !errors.Is(err, storage.ErrNotFound) {
 		return there, err
 	}
-	_, err := b.putMark(ctx, storage.MarkerKey, marker, aws.String("*"))
-	if statusOf(err) == http.StatusNotImplemented {
-		_, err = b.putMark(ctx, storage.MarkerKey, marker, nil)
-	}
-	taken := isCode(err, "PreconditionFailed", "ConditionalRequestConflict")
-	if err != nil && !taken {
+	held, err := b.putMarker(ctx, marker)
+	if err != nil {
 		return nil, b.failed(ctx, "put the marker", err)
 	}
+	if held {
+		there, err := b.ReadMarker(ctx)
+		if !errors.Is(err, storage.ErrNotFound) {
+			return there, err
+		}
+		// versitygw refuses the write above a delete marker, although nothing is there.
+		if _, err := b.putMark(ctx, storage.MarkerKey, marker, nil); err != nil {
+			return nil, b.failed(ctx, "put the marker", err)
+		}
+	}
+	if !backoff.Sleep(ctx, markerPause) {
+		return nil, b.failed(ctx, "put the marker", ctx.Err())
+	}
 	return b.ReadMarker(ctx)
+}
+
+// putMarker puts the marker unless there is one, and reports whether the server holds
+// to that: it then refuses a second write.
+func (b *Backend) putMarker(ctx context.Context, marker []byte) (held bool, err error) {
+	for range 2 {
+		_, err = b.putMark(ctx, storage.MarkerKey, marker, aws.String("*"))
+		switch {
+		case isCode(err, "PreconditionFailed", "ConditionalRequestConflict"):
+			return true, nil
+		case statusOf(err) == http.StatusNotImplemented:
+			_, err = b.putMark(ctx, storage.MarkerKey, marker, nil)
+			return false, err
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // WriteHeadMark implements storage.Marked. In a bucket that keeps versions the
@@ -86,7 +119,7 @@ func (b *Backend) putMark(ctx context.Context, key string, content []byte, unles
 	err = b.try(ctx, func(ctx context.Context) error {
 		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key), IfNoneMatch: unless,
-			Body: bytes.NewReader(content), ContentType: aws.String("application/json"),
+			Body: bytes.NewReader(content), ContentMD5: contentMD5(content), ContentType: aws.String("application/json"),
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(hex.EncodeToString(sum[:])).option)
 		if err == nil {

@@ -131,9 +131,11 @@ func (u *upload) sendPart(ctx context.Context, number int32, part *space) error 
 	if u.proof.signed {
 		hash = payloadHash(part.sha256())
 	}
-	var sum *string
+	var sum, md5 *string
 	if u.proof.crc {
 		sum = aws.String(part.crc32c())
+	} else {
+		md5 = contentMD5(part.pieces()...)
 	}
 	select {
 	case u.sending <- struct{}{}:
@@ -148,7 +150,7 @@ func (u *upload) sendPart(ctx context.Context, number int32, part *space) error 
 		defer content.revoke()
 		sent, err := u.b.client.UploadPart(ctx, &s3.UploadPartInput{
 			Bucket: &u.b.config.Bucket, Key: u.b.key(u.key), UploadId: u.id, PartNumber: &number,
-			Body: content, ContentLength: &content.size, ChecksumCRC32C: sum,
+			Body: content, ContentLength: &content.size, ChecksumCRC32C: sum, ContentMD5: md5,
 		}, hash.option)
 		if err == nil {
 			tag = sent.ETag

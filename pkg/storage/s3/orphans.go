@@ -30,7 +30,7 @@ func (b *Backend) Now(ctx context.Context) (time.Time, error) {
 	content := []byte("what time is it?")
 	err := b.try(ctx, func(ctx context.Context) error {
 		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentType: aws.String(contentType),
+			Bucket: &b.config.Bucket, Key: b.key(key), Body: bytes.NewReader(content), ContentMD5: contentMD5(content), ContentType: aws.String(contentType),
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),
 		}, payloadHash(intake.Hash(content).SHA256.Hex()).option)
 		if err == nil {

@@ -62,6 +62,9 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	if err != nil {
 		return storage.Info{}, err
 	}
+	if b.config.Promote == PromoteRewrite {
+		return b.rewrite(ctx, staging, storage.Source{Size: in.Size(), Want: got, Tier: src.Tier})
+	}
 	if err := b.promote(ctx, staging, got.SHA256, b.classOf(ctx, storage.Key(got.SHA256), src.Tier), in.Size()); err != nil {
 		return storage.Info{}, err
 	}
@@ -75,6 +78,9 @@ func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageC
 		return digest.Dual{}, err
 	}
 	u.chunk = chunk
+	if src.Held {
+		u.began = beganOf(src)
+	}
 	defer u.abortStrays(ctx)
 	got, err := u.send(ctx, in, next)
 	if err == nil {
@@ -136,6 +142,24 @@ func (b *Backend) promote(ctx context.Context, staging string, name digest.Diges
 		return b.promoteParts(ctx, from, name, class, size)
 	}
 	return b.copyFailed(ctx, classRefused(class, err))
+}
+
+// rewrite puts verified bytes from staging under their key. The Put that staged them
+// holds no memory any more.
+func (b *Backend) rewrite(ctx context.Context, staging string, src storage.Source) (storage.Info, error) {
+	answer, err := call(ctx, b, b.client.GetObject, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: b.key(staging)})
+	if err != nil {
+		return storage.Info{}, b.copyFailed(ctx, err)
+	}
+	src.Reader = answer.Body
+	in := intake.New(src)
+	defer answer.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer in.Close()
+	info, err := b.putParts(ctx, src, in, nil)
+	if errors.Is(err, storage.ErrSource) || errors.Is(err, storage.ErrMismatch) {
+		return storage.Info{}, lost("the server on " + b.place + " did not return the staged object as it was sent")
+	}
+	return info, err
 }
 
 // copyFailed is failed, except that a missing source is a fault: it existed before.

@@ -56,6 +56,48 @@ func TestPromoteInParts(t *testing.T) {
 	}
 }
 
+// TestRewrite: the bytes arrive without a copy by the server, and nothing stays in staging.
+func TestRewrite(t *testing.T) {
+	t.Parallel()
+	for _, kind := range servers.S3Kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			server := servers.S3On(t, kind, false)
+			proxy := faultproxy.HTTP(t, server.Endpoint)
+			b, err := New(Config{
+				EndpointURL: proxy.URL, Bucket: server.Bucket, Promote: PromoteRewrite,
+				AccessKey: storage.NewSecret(server.AccessKey), SecretKey: storage.NewSecret(server.SecretKey),
+				MultipartThresholdBytes: MinMultipartThresholdBytes, MultipartChunkBytes: MinMultipartChunkBytes,
+			}, buffer.New(16<<20, 8<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			data := bytes.Repeat([]byte("rewrite "), 1<<20)
+			info, err := b.Put(t.Context(), storage.Source{Reader: bytes.NewReader(data), Size: storage.UnknownSize})
+			if err != nil || info.Digests != digest.Of(data) {
+				t.Fatalf("%+v, %v", info, err)
+			}
+			r, _, err := b.Get(t.Context(), info.Digests.SHA256, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes came back of %d: %v", len(got), len(data), err)
+			}
+			for _, exchange := range proxy.Exchanges() {
+				if exchange.Kind == faultproxy.CopyObject || exchange.Kind == faultproxy.UploadPartCopy {
+					t.Errorf("the server was asked for a %s", exchange.Kind)
+				}
+			}
+			for orphan, err := range b.Orphans(t.Context()) {
+				t.Errorf("%+v, %v", orphan, err)
+			}
+		})
+	}
+}
+
 // TestPromoteOfASilentServer: a server that sends nothing while it copies gets
 // smaller pieces to copy.
 func TestPromoteOfASilentServer(t *testing.T) {

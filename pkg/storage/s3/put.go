@@ -29,6 +29,9 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	if err := in.Await(ctx); err != nil {
 		return storage.Info{}, err
 	}
+	if info, there := b.holds(ctx, src); there {
+		return b.compare(ctx, src, in, info)
+	}
 	switch {
 	case src.Size <= buffer.SmallEach: // or unknown
 		return b.putSmall(ctx, src, in)
@@ -127,14 +130,14 @@ func (b *Backend) putWhole(ctx context.Context, src storage.Source, pieces [][]b
 	if err := src.Check(got, size); err != nil {
 		return storage.Info{}, err
 	}
-	key, began := storage.Key(got.SHA256), time.Now()
+	key, began, md5 := storage.Key(got.SHA256), beganOf(src), contentMD5(pieces...)
 	class := b.classOf(ctx, key, src.Tier)
 	err := b.try(ctx, func(ctx context.Context) error {
 		content := newBody(pieces)
 		defer content.revoke()
 		answer, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.config.Bucket, Key: b.key(key),
-			Body: content, ContentLength: &size,
+			Body: content, ContentLength: &size, ContentMD5: md5,
 			ContentType:          aws.String(contentType),
 			StorageClass:         class,
 			ServerSideEncryption: types.ServerSideEncryption(b.config.SSE),

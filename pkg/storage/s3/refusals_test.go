@@ -20,7 +20,7 @@ func TestWordsOfRefusals(t *testing.T) {
 	for body, want := range map[string]string{
 		"AccessDenied":       "access is denied" + missing,
 		"Forbidden":          "access is denied" + missing,
-		"":                   "access is denied" + missing, // of a HEAD, or of a proxy before the server
+		"":                   "the answer 403 has no S3 error: it comes from a proxy or gateway before the server",
 		"AllAccessDisabled":  "access is disabled",
 		"UserSuspended":      "the user is suspended",
 		"MethodNotAllowed":   "the verb is not allowed",

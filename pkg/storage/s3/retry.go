@@ -127,7 +127,7 @@ func (f failure) unclear() bool {
 	switch {
 	case f.status == 0:
 		return f.reason != storage.ReasonConnectionRefused && f.reason != storage.ReasonNameNotResolved &&
-			f.reason != storage.ReasonTLSNotTrusted && f.reason != storage.ReasonCredentialsFailed
+			f.reason != storage.ReasonTLSNotTrusted && f.reason != storage.ReasonCredentialsFailed && f.reason != storage.ReasonProxyRefused
 	case f.throttles():
 		return false
 	}

@@ -5,8 +5,8 @@
 // that overwrite, truncated objects kept after a lost connection): it compares bytes
 // with their digests itself, before it sends or completes the request that makes them
 // visible under a digest. Such a request either carries the signed SHA-256 of its
-// body, or follows parts that each carry one or a CRC-32C.
-// carry one or a CRC-32C.
+// body, or follows parts that each carry one or a CRC-32C. Each request that stores
+// bytes also has a checksum in a header, as Object Lock demands.
 //
 //   - Below the multipart threshold a blob is held in pooled memory, hashed,
 //     compared, and sent in one request.

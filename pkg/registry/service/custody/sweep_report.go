@@ -2,6 +2,7 @@ package custody
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,9 @@ func (w *sweep) ended(ctx context.Context, orphan storage.Orphan, err error) err
 	var failed int64
 	for _, counts := range w.report.Kinds {
 		failed += counts.Failed
+	}
+	if errors.Is(err, storage.ErrDenied) && storage.ReasonOf(err) == storage.ReasonAccessDenied {
+		return fmt.Errorf("%s does not allow deleting, so a sweep can only tell what it would remove (dry run): %w", w.backend.Name, err)
 	}
 	if failed >= maxSweepFailures {
 		return fmt.Errorf("%d orphans could not be removed, the last because: %w", failed, err)

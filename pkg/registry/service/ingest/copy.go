@@ -26,11 +26,15 @@ const copyConcurrency = 4
 // copyMissing copies reused blobs that are live only elsewhere into the
 // placement: all locations of a publication are where the session was placed.
 func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store) error {
-	if len(d.reused) == 0 {
+	if len(d.reused)+len(d.held) == 0 {
 		return nil
 	}
 	var reusable map[digest.Digest]view.Reusable
+	var held map[digest.Digest]bool
 	if err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+		if held, err = soundIn(ctx, tx, d.session.BackendID, d.held); err != nil {
+			return err
+		}
 		reusable, err = findSound(ctx, tx, d.session.Producer, d.reused)
 		return err
 	}); err != nil {
@@ -39,6 +43,11 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	var mu sync.Mutex // of gone and copied
 	var gone, stay []digest.Digest
 	var copied []upload.Blob
+	for _, sha := range d.held {
+		if !held[sha] { // it is damaged or in doubt meanwhile, and must be written
+			gone = append(gone, sha)
+		}
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(copyConcurrency)
 	for _, sha := range d.reused {

@@ -20,6 +20,7 @@ type draft struct {
 	manifest  *manifest.Manifest
 	encoded   []byte
 	reused    []digest.Digest      // blobs that this session did not send
+	held      []digest.Digest      // blobs that it sent and the placement had
 	published registry.Publication // if encoded is nil
 }
 
@@ -77,8 +78,11 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 		return nil, in.incomplete(ctx, id, len(files), missing)
 	}
 	for sha, blob := range blobs {
-		if blob.Source == upload.SourceReused {
+		switch blob.Source {
+		case upload.SourceReused:
 			d.reused = append(d.reused, sha)
+		case upload.SourceHeld:
+			d.held = append(d.held, sha)
 		}
 	}
 	if d.encoded, err = manifest.Encode(d.manifest); err != nil {

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -50,6 +53,11 @@ func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file 
 	if err != nil {
 		return storage.Info{}, err
 	}
+	held, err := in.held(ctx, session.BackendID, []digest.Digest{src.Want.SHA256})
+	if err != nil {
+		return storage.Info{}, err
+	}
+	src.Held = held[src.Want.SHA256]
 	info, err := in.put(ctx, store, src)
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
@@ -66,6 +74,35 @@ func (in *Intake) put(ctx context.Context, store storage.Store, src storage.Sour
 	ctx, cancel := context.WithTimeoutCause(ctx, in.PutTime, errPutTime)
 	defer cancel()
 	return store.Put(ctx, src)
+}
+
+// held returns those of the contents that are in the backend, by the log and without
+// doubt. The zero digest is none.
+func (in *Intake) held(ctx context.Context, backendID string, contents []digest.Digest) (sound map[digest.Digest]bool, err error) {
+	contents = slices.DeleteFunc(contents, digest.Digest.IsZero)
+	if len(contents) == 0 {
+		return nil, nil
+	}
+	err = in.core.Read(ctx, func(tx database.Tx) error {
+		sound, err = soundIn(ctx, tx, backendID, contents)
+		return err
+	})
+	return sound, err
+}
+
+// soundIn returns those of the contents that are live in the backend and not in doubt there.
+func soundIn(ctx context.Context, tx database.Tx, backendID string, contents []digest.Digest) (map[digest.Digest]bool, error) {
+	live, err := view.FindLive(ctx, tx, backendID, contents)
+	if err != nil {
+		return nil, err
+	}
+	doubts, err := doubt.Find(ctx, tx, contents)
+	for sha, backends := range doubts {
+		if slices.Contains(backends, backendID) {
+			delete(live, sha)
+		}
+	}
+	return live, err
 }
 
 // undeclare takes back a declaration that a refused request made implicitly. If

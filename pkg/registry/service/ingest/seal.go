@@ -64,10 +64,11 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 	if err := doubt.Hasten(ctx, tx, d.session.BackendID, d.session.ID, in.core.Now()); err != nil {
 		return nil, err
 	}
-	if live, err := view.CountLive(ctx, tx, d.session.BackendID, d.reused); err != nil || live != len(d.reused) {
+	relied := slices.Concat(d.reused, d.held)
+	if live, err := view.CountLive(ctx, tx, d.session.BackendID, relied); err != nil || live != len(relied) {
 		return nil, errors.Join(errMoved, err)
 	}
-	if err := checkDoubts(ctx, tx, d.session.BackendID, d.reused); err != nil {
+	if err := checkDoubts(ctx, tx, d.session.BackendID, relied); err != nil {
 		return nil, err
 	}
 	if err := in.checkSwept(ctx, tx, d); err != nil {

@@ -43,11 +43,20 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 		stored []storedFile
 		next   atomic.Int64
 	)
+	names := make([]digest.Digest, 0, len(files))
+	for _, file := range files {
+		names = append(names, file.Content.Digests.SHA256, declared[file.Path].Digests.SHA256)
+	}
+	held, err := in.held(ctx, session.BackendID, names)
+	if err != nil {
+		return nil, err
+	}
 	put := func(ctx context.Context, file registry.NamedContent) error {
 		src, err := source(session, declared[file.Path], file.Content)
 		if err != nil {
 			return about(file.Path, err)
 		}
+		src.Held = held[src.Want.SHA256]
 		info, err := in.put(ctx, store, src)
 		if err != nil {
 			return fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
@@ -74,7 +83,7 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 			return nil
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	if err == nil {
 		err = ctx.Err() // then not all were taken
 	}
@@ -142,7 +151,7 @@ func (in *Intake) recordStored(ctx context.Context, session upload.Session, stor
 		}
 		if sha := f.info.Digests.SHA256; !seen[sha] {
 			seen[sha] = true
-			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: upload.SourceSent})
+			blobs = append(blobs, upload.Blob{Digests: f.info.Digests, Size: f.info.Size, Source: sourceOf(f.info)})
 		}
 	}
 	return in.core.Group(ctx, func(tx database.Tx) error {
@@ -165,6 +174,13 @@ func (in *Intake) recordStored(ctx context.Context, session upload.Session, stor
 		}
 		return upload.InsertBlobs(ctx, tx, session.ID, blobs)
 	})
+}
+
+func sourceOf(info storage.Info) string {
+	if info.Held {
+		return upload.SourceHeld
+	}
+	return upload.SourceSent
 }
 
 // prolong moves the end of a session that receives bytes, but not at every file.

@@ -60,6 +60,10 @@ soak: parts ## The long forms of tests: hundreds of kills, minutes of load (ARTI
 	KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$(hack/build-tools.sh --path kubernetes)}" \
 		GOGC=$${GOGC:-400} hack/in-scratch.sh hack/soak.sh
 
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for a while (FUZZ_TIME, 1m); make test runs their seeds
+	@hack/fuzz.sh $(FUZZ_TIME)
+
 .PHONY: parts
 parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL.
 	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql pgbouncer ceph

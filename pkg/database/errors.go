@@ -18,7 +18,11 @@ func beginError(err error) error {
 	if err.Error() == "sql: database is closed" { // database/sql has no sentinel for it
 		err = ErrClosed
 	}
-	return fmt.Errorf("beginning a transaction: %w", err)
+	err = fmt.Errorf("beginning a transaction: %w", err)
+	if errors.Is(err, driver.ErrBadConn) { // every connection that the pool tried was stale
+		return &lostError{err}
+	}
+	return err
 }
 
 // lostError: the connection, and with it the transaction, ended before COMMIT.
@@ -58,6 +62,8 @@ func retryable(err error) bool {
 		case "40001", "40P01": // serialization_failure, deadlock_detected
 			return true
 		case "57P01", "57P02", "57P03", "53300": // shutdown, crash, starting up, too many connections
+			return true
+		case "25P03", "25P04": // we were stopped for idleInTransaction, or the server bounds transactions
 			return true
 		}
 	}

@@ -38,7 +38,7 @@ func openPostgreSQL(ctx context.Context, rawURL string) (*DB, error) {
 	if !parsed.Query().Has("target_session_attrs") && config.ValidateConnect == nil {
 		// A database that its operator made read-only can still be read.
 		reads.ValidateConnect = db.sameHistory(notStandby)
-		writes.ValidateConnect = db.sameHistory(pgconn.ValidateConnectTargetSessionAttrsReadWrite)
+		writes.ValidateConnect = db.sameHistory(takesWrites)
 	}
 	db.read = pool(newHosts(reads, &db.silence), db.beginRead, maxReaders)
 	db.write = pool(newHosts(writes, &db.silence), beginWrite, maxWriters)
@@ -93,13 +93,27 @@ func notStandby(ctx context.Context, conn *pgconn.PgConn) error {
 	return err
 }
 
+// takesWrites refuses a server that takes none now.
+func takesWrites(ctx context.Context, conn *pgconn.PgConn) error {
+	err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) && notStandby(ctx, conn) == nil {
+		return fmt.Errorf("%w: %w", errReadOnlyPrimary, err)
+	}
+	return err
+}
+
 var (
+	errReadOnlyPrimary = errors.New("it is a primary that is read-only")
+
 	errStandby  = errors.New("it is a standby")
 	errOldCopy  = errors.New("it is on an older timeline than the server that was used before")
 	askTimeline = "SELECT pg_walfile_name(pg_current_wal_lsn())" // whose first 8 hex digits it is
 )
 
 func isOldCopy(err error) bool { return errors.Is(err, errOldCopy) }
+
+// isCause reports whether a server's refusal says more than that another host is silent.
+func isCause(err error) bool { return isOldCopy(err) || errors.Is(err, errReadOnlyPrimary) }
 
 // sameHistory is validate, and refuses a server that was the primary before another one
 // was promoted: what it takes is lost. Once a newer timeline is seen, connections that
@@ -189,7 +203,7 @@ func (h *hosts) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	// A host that does not answer is the cause, whatever a standby beside it says.
 	for i, err := range failures {
-		if len(failures) > 1 && !errors.Is(err, pgconn.ErrReadOnlyConnection) && !slices.ContainsFunc(failures, isOldCopy) {
+		if len(failures) > 1 && !errors.Is(err, pgconn.ErrReadOnlyConnection) && !slices.ContainsFunc(failures, isCause) {
 			return nil, fmt.Errorf("%w; %v", err, errors.Join(slices.Delete(failures, i, i+1)...)) //nolint:errorlint // see above
 		}
 	}

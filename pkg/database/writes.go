@@ -30,7 +30,7 @@ func (w *writes) ended(err error) {
 func (db *DB) CheckWrites(ctx context.Context) error {
 	err := db.tryWriting(ctx)
 	refused, is := errors.AsType[*UnavailableError](err)
-	if !is || !refused.Reads || db.engine != PostgreSQL || db.serves(ctx) {
+	if !is || !refused.Reads || db.engine != PostgreSQL || errors.Is(err, errReadOnlyPrimary) || db.serves(ctx) {
 		return err
 	}
 	// It may have become a standby behind connections that were opened before.

@@ -16,6 +16,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/test/faultproxy"
+	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 	"github.com/coulomb/artifact-store/test/size"
 )
@@ -65,6 +66,7 @@ func TestDatabaseAway(t *testing.T) {
 	}
 
 	published := load.stop()
+	w.checkReadOnly(t, standby)
 	if load.longest > longestRequest {
 		t.Errorf("a request took %s", load.longest)
 	}
@@ -72,6 +74,48 @@ func TestDatabaseAway(t *testing.T) {
 	w.checkViews(t)
 	stream.wait(t, fmt.Sprintf("event: %s", "v1.package.published"), len(published))
 	t.Logf("%d packages, the longest request took %s", len(published), load.longest.Round(time.Millisecond))
+}
+
+// checkReadOnly makes the database refuse writes, as a provider does whose disk is
+// full: pushes are told why, what is stored is served, and nobody has to restart anything.
+func (w *world) checkReadOnly(t *testing.T, server *servers.PostgresServer) {
+	t.Helper()
+	set := func(readOnly string) {
+		server.Do("ALTER SYSTEM SET default_transaction_read_only = " + readOnly)
+		server.Do("SELECT pg_reload_conf()")
+	}
+	client := w.manager.Client(t)
+	stored := registry.PackageRef{Producer: "e2e", Name: "read-only", Version: "before"}
+	if _, err := publish(background, client, stored, 1); err != nil {
+		t.Fatal(err)
+	}
+	const words = "the database is read-only"
+	set("on")
+	programs.Eventually(t, func() error {
+		refused := registry.PackageRef{Producer: "e2e", Name: "read-only", Version: fmt.Sprint(time.Now().UnixNano())}
+		if _, err := publish(background, client, refused, 1); !errors.Is(err, registry.ErrDatabase) || !strings.Contains(err.Error(), words) {
+			return fmt.Errorf("a push: %v", err)
+		}
+		health, err := client.Health(background)
+		if err != nil || health.Status != registry.HealthDegraded || !strings.Contains(strings.Join(health.Reasons, "\n"), words) {
+			return fmt.Errorf("the health is %+v, %v", health, err)
+		}
+		return nil
+	})
+	if _, err := client.GetPackage(background, stored); err != nil {
+		t.Errorf("reading: %v", err)
+	}
+	if status := w.readyz(t); status != http.StatusOK {
+		t.Errorf("/readyz is %d, although everything can be read", status)
+	}
+	set("off")
+	programs.Eventually(t, func() error {
+		_, err := publish(background, client, registry.PackageRef{Producer: "e2e", Name: "read-only", Version: "after"}, 1)
+		if health, wrong := client.Health(background); err == nil && (wrong != nil || health.Status != registry.HealthOK) {
+			err = fmt.Errorf("the health is %+v, %v", health, wrong)
+		}
+		return err
+	})
 }
 
 // readyz is the status of the probe.

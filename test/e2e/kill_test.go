@@ -16,7 +16,7 @@ import (
 )
 
 // killsPerEngine is how many random instants each database engine sees.
-var killsPerEngine = size.Of(10, 200)
+var killsPerEngine = size.Of(10, 500)
 
 const (
 	// killWithin is how late a kill comes at most, in pushes: all clients of a

@@ -161,7 +161,7 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 }
 
 func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
-	decoder := json.NewDecoder(&serving.UTF8Reader{From: &escapeReader{from: body}})
+	decoder := json.NewDecoder(&serving.UTF8Reader{From: &serving.EscapeReader{From: body}})
 	if err := expectToken(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
 		return nil, err
 	}
@@ -295,8 +295,8 @@ func jsonError(field string, err error) error {
 		return err
 	case errors.Is(err, serving.ErrNotUTF8):
 		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early
-	case errors.Is(err, errHalved):
-		return registry.Invalid("body", "%v", errHalved)
+	case errors.Is(err, serving.ErrHalved):
+		return registry.Invalid("body", "%v", serving.ErrHalved)
 	case errors.As(err, &typing):
 		return registry.Invalid(field, "must not be a JSON %s", typing.Value)
 	case errors.As(err, &syntax):

@@ -44,8 +44,8 @@ type Cleaner interface {
 	Now(ctx context.Context) (time.Time, error)
 
 	// Orphans yields staged objects, objects below the probe prefix, and then
-	// unfinished uploads, including those in progress; an error ends it. Orphans
-	// that appear or disappear meanwhile may or may not be included.
+	// unfinished uploads, including those in progress; an error says what could not
+	// be listed, and what can be follows it. Orphans that appear or disappear meanwhile may or may not be included.
 	Orphans(ctx context.Context) iter.Seq2[Orphan, error]
 
 	// RemoveOrphan removes an orphan that Orphans yielded. Removing a missing one

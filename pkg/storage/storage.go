@@ -48,7 +48,7 @@ type Store interface {
 	Delete(ctx context.Context, name digest.Digest) error
 
 	// List yields every blob once, in ascending order of the hex digest; an
-	// error ends it. Blobs put or deleted meanwhile may or may not appear.
+	// error says what could not be listed, and what can be follows it. Blobs put or deleted meanwhile may or may not appear.
 	List(ctx context.Context) iter.Seq2[Info, error]
 
 	// Health reports whether the place is reachable and still the place that

@@ -276,3 +276,54 @@ func TestSweepWithoutTimes(t *testing.T) {
 		})
 	}
 }
+
+// partial is a place of which some parts cannot be listed.
+type partial struct{ storage.Backend }
+
+var errPart = errors.New("list sha256/00/00: permission denied")
+
+func (p *partial) List(ctx context.Context) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		if !yield(storage.Info{}, errPart) {
+			return
+		}
+		p.Backend.List(ctx)(yield)
+	}
+}
+
+func (p *partial) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] {
+	return func(yield func(storage.Orphan, error) bool) {
+		if !yield(storage.Orphan{}, errors.New("another")) {
+			return
+		}
+		p.Backend.Orphans(ctx)(yield)
+	}
+}
+
+// TestSweepOfPartOfAPlace: what cannot be listed keeps a sweep from nothing else, and is told.
+func TestSweepOfPartOfAPlace(t *testing.T) {
+	t.Parallel()
+	w := newSweepWorld(t, "", time.Hour, func(b storage.Backend) storage.Backend { return &partial{b} })
+	kept := w.publish(t, "1", map[string][]byte{"a": []byte("a")})
+	if _, err := w.store.Put(t.Context(), storage.Source{Reader: strings.NewReader("orphan"), Size: 6}); err != nil {
+		t.Fatal(err)
+	}
+	staged := filepath.Join(w.folder, filepath.FromSlash(storage.StagingPrefix), "left")
+	if err := os.WriteFile(staged, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	for _, name := range []string{staged, filepath.Join(w.folder, filepath.FromSlash(storage.Key(digest.Of([]byte("orphan")).SHA256)))} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := w.services[0].SweepBackend(t.Context(), "one", false, nil)
+	if !errors.Is(err, errPart) || report.Done || report.Error != "2 parts of one could not be listed, the first: "+errPart.Error() {
+		t.Errorf("%v, %+v", err, report)
+	}
+	if report.Kinds[0].Removed != 1 || report.Kinds[1].Removed != 1 || report.Known != 2 {
+		t.Errorf("%+v", report)
+	}
+	w.mustBeWhole(t, map[registry.PackageRef]map[string][]byte{kept: {"a": []byte("a")}})
+}

@@ -65,6 +65,10 @@ func (b *Backend) Orphans(ctx context.Context) iter.Seq2[storage.Orphan, error] 
 // orphansBelow yields regular files and reports whether to continue.
 func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, below string, yield func(storage.Orphan, error) bool) bool {
 	stopped := false
+	one := func(orphan storage.Orphan, err error) error {
+		stopped = !yield(orphan, err)
+		return told(!stopped)
+	}
 	err := fs.WalkDir(b.root.FS(), below, func(key string, entry fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -73,7 +77,7 @@ func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, bel
 			return nil // it never existed, or was removed meanwhile
 		}
 		if err != nil {
-			return placeError("list "+key+" in", b.config.Place(), err)
+			return one(storage.Orphan{}, placeError("list "+key+" in", b.config.Place(), err))
 		}
 		if !entry.Type().IsRegular() {
 			return nil
@@ -83,13 +87,9 @@ func (b *Backend) orphansBelow(ctx context.Context, kind storage.OrphanKind, bel
 			return nil
 		}
 		if err != nil {
-			return placeError("stat "+key+" in", b.config.Place(), err)
+			return one(storage.Orphan{}, placeError("stat "+key+" in", b.config.Place(), err))
 		}
-		if !yield(storage.Orphan{Kind: kind, Key: key, Size: stat.Size(), Modified: stat.ModTime()}, nil) {
-			stopped = true
-			return fs.SkipAll
-		}
-		return nil
+		return one(storage.Orphan{Kind: kind, Key: key, Size: stat.Size(), Modified: stat.ModTime()}, nil)
 	})
 	if err != nil {
 		yield(storage.Orphan{}, err)

@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	mathrand "math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -138,20 +140,36 @@ func (s *staged) write(p []byte, b *Backend) error {
 }
 
 // checkTop fails unless new folders can be made where blobs are. A probe's object is
-// elsewhere, and a probe that succeeds must mean that a blob can be stored.
+// elsewhere, and a probe that succeeds must mean that a blob can be stored. Each looks
+// into one other folder.
 func (b *Backend) checkTop() error {
 	top := string(digest.SHA256)
 	if _, err := b.place.Lstat(top); errors.Is(err, fs.ErrNotExist) {
-		top = "." // the first blob creates it
+		return b.checkFolder(".") // the first blob creates it
 	}
+	if err := b.checkFolder(top); err != nil {
+		return err
+	}
+	entries, err := fs.ReadDir(b.place.FS(), top)
+	if err != nil {
+		return nil // a put needs no list
+	}
+	entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool { return len(entry.Name()) != 2 })
+	if len(entries) == 0 {
+		return nil
+	}
+	return b.checkFolder(path.Join(top, entries[mathrand.IntN(len(entries))].Name()))
+}
+
+func (b *Backend) checkFolder(at string) error {
 	var random [16]byte
 	rand.Read(random[:]) //nolint:errcheck // never fails, by its contract
-	folder := path.Join(top, "probe-"+hex.EncodeToString(random[:]))
+	folder := path.Join(at, "probe-"+hex.EncodeToString(random[:]))
 	err := b.place.Mkdir(folder, dirMode)
 	if err == nil {
 		err = b.place.Remove(folder)
 	}
-	return placeError("create a folder in "+top+" in", b.config.Path, err)
+	return placeError("create a folder in "+at+" in", b.config.Path, err)
 }
 
 // move gives a staged file its final name.

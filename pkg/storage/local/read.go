@@ -95,7 +95,7 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 				return nil // not created yet, or removed meanwhile
 			}
 			if err != nil {
-				return placeError("list "+key+" in", b.config.Place(), err)
+				return told(yield(storage.Info{}, placeError("list "+key+" in", b.config.Place(), err)))
 			}
 			name, ok := storage.ParseKey(key)
 			if !ok || !entry.Type().IsRegular() {
@@ -106,17 +106,23 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[storage.Info, error] {
 				return nil
 			}
 			if err != nil {
-				return placeError("stat "+key+" in", b.config.Place(), err)
+				return told(yield(storage.Info{}, placeError("stat "+key+" in", b.config.Place(), err)))
 			}
-			if !yield(infoOf(name, stat), nil) {
-				return fs.SkipAll
-			}
-			return nil
+			return told(yield(infoOf(name, stat), nil))
 		})
 		if err != nil {
 			yield(storage.Info{}, err)
 		}
 	}
+}
+
+// told goes on in a walk if the caller wants more. What cannot be listed keeps it from
+// nothing else.
+func told(more bool) error {
+	if more {
+		return nil
+	}
+	return fs.SkipAll
 }
 
 func infoOf(name digest.Digest, stat fs.FileInfo) storage.Info {

@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -93,6 +94,9 @@ type sweep struct {
 	orphans  []registry.SweptOrphan
 	before   time.Time // objects that the place wrote before this are old enough
 	untold   int64     // orphans whose time the place does not give
+
+	unlisted      int // parts of the place
+	firstUnlisted error
 }
 
 // Same implements removal.Policy. It is asked before each batch that is removed.
@@ -135,5 +139,22 @@ func (w *sweep) all(ctx context.Context) error {
 	if err := w.blobs(ctx); err != nil {
 		return err
 	}
-	return w.leftovers(ctx)
+	if err := w.leftovers(ctx); err != nil {
+		return err
+	}
+	if w.unlisted > 1 {
+		return fmt.Errorf("%d parts of %s could not be listed, the first: %w", w.unlisted, w.backend.Name, w.firstUnlisted)
+	}
+	return w.firstUnlisted
+}
+
+// skip keeps what could not be listed for the end: a folder that cannot be read must
+// not keep the run from the others.
+func (w *sweep) skip(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.unlisted++
+	w.firstUnlisted = cmp.Or(w.firstUnlisted, err)
+	return nil
 }

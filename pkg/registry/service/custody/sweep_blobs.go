@@ -18,7 +18,10 @@ func (w *sweep) blobs(ctx context.Context) error {
 	page := make([]storage.Info, 0, sweepPage)
 	for info, err := range w.store.List(ctx) {
 		if err != nil {
-			return err
+			if err := w.skip(ctx, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if page = append(page, info); len(page) == sweepPage {
 			if err := w.page(ctx, page); err != nil {

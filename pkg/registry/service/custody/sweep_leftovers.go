@@ -17,7 +17,10 @@ func (w *sweep) leftovers(ctx context.Context) error {
 	removed := 0
 	for orphan, err := range w.store.Orphans(ctx) {
 		if err != nil {
-			return err
+			if err := w.skip(ctx, err); err != nil {
+				return err
+			}
+			continue
 		}
 		claimed, err := w.isClaimed(ctx, orphan)
 		if err != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -24,6 +25,9 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 	if _, err := wholeOf(r); err != nil { // neither a coding nor a piece
 		return err
 	}
+	if err := wire.CheckBody(r); err != nil {
+		return err
+	}
 	body := &endReader{from: r.Body}
 	archive := tar.NewReader(body)
 	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), func() (registry.NamedContent, error) {
@@ -40,6 +44,17 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 		return err
 	}
 	return sendJSON(w, http.StatusOK, bundled)
+}
+
+// checkSmallBody is wire.CheckBody for a body that is about to be read as a whole.
+func checkSmallBody(r *http.Request) error {
+	before := r.Body
+	if err := wire.CheckBody(r); err != nil || r.Body == before {
+		return err
+	}
+	data, err := io.ReadAll(io.LimitReader(r.Body, MaxJSONBody+1)) // more is refused by its size
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(data), r.Body))
+	return err
 }
 
 // endReader notes a read at the end of the body. A complete archive ends with

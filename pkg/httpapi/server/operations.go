@@ -14,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/registrar"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
+	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
 // newAPI sets huma up, which reads, writes and documents the bodies. The
@@ -37,7 +38,14 @@ func (h *handler) newAPI() huma.API {
 	}
 	config.FieldsOptionalByDefault = true
 	api := humago.New(h.mux, config)
-	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(statusContext{ctx}) })
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		if err := checkSmallBody(r); err != nil {
+			w.(*serving.Writer).Fail(r, err)
+			return
+		}
+		next(statusContext{ctx})
+	})
 	return api
 }
 

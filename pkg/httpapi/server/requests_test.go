@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
@@ -238,6 +239,35 @@ func TestAddresses(t *testing.T) {
 			if name, value, _ := strings.Cut(header, ": "); response.Header.Get(name) != value {
 				t.Errorf("%s: %s is %q", path, name, response.Header.Get(name))
 			}
+		}
+	}
+}
+
+// TestDigestsOfBodies: whatever the request, a body that is not what its
+// Content-Digest says is refused, and one that is passes.
+func TestDigestsOfBodies(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	open := `{"producer":"a","name":"b","version":"c","retentionClass":"d"}`
+	session := "/v1/uploads/" + s.session
+	for _, c := range []struct {
+		path, contentType, body string
+		status                  int
+	}{
+		{"/v1/uploads", "application/json", open, 201},
+		{"/v1/routing/explain", "application/json", `{"producer":"a","retentionClass":"b"}`, 200},
+		{session + "/files", "application/json", `{"files":[]}`, 200},
+		{session + "/files", "application/json", `{"files":[{"path":"x"}]}   `, 200},
+		{session + "/bundle", "application/x-tar", archive(t, tar.Header{Name: "x"}), 200},
+		{session + "/publish", "application/cbor", "x", 400}, // is no manifest of the session
+	} {
+		contentType := "Content-Type: " + c.contentType
+		for _, wrong := range []string{"sha-256=:AAAA:", field("sha-256", "other"), field("blake3", "other"), field("sha-256", c.body) + ", " + field("blake3", "other")} {
+			s.refused(400, "Content-Digest", "POST", c.path, c.body, contentType, "Content-Digest: "+wrong)
+		}
+		response, text := s.do("POST", c.path, c.body, contentType, "Content-Digest: "+field("sha-256", c.body)+", "+field("blake3", c.body), "Content-Digest: sha-512=:AAAA:")
+		if response.StatusCode != c.status || strings.Contains(text, "Content-Digest") {
+			t.Errorf("%s with its digests: got %s %s, want %d", c.path, response.Status, text, c.status)
 		}
 	}
 }

@@ -93,6 +93,9 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 		return err
 	}
 	defer leave()
+	if err := wire.CheckBody(r); err != nil {
+		return err
+	}
 	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize)
 	sent, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -146,6 +149,9 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 		return err
 	}
 	defer leave()
+	if err := wire.CheckBody(r); err != nil {
+		return err
+	}
 	files, err := readDeclaration(http.MaxBytesReader(w.ResponseWriter, r.Body, MaxDeclareBody))
 	if err != nil {
 		return err
@@ -193,10 +199,13 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 	if err := expectToken(decoder, json.Delim('}'), "body", `an object whose only field is "files"`); err != nil {
 		return nil, err
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, registry.Invalid("body", "must be one JSON object")
+	switch _, err := decoder.Token(); {
+	case errors.Is(err, io.EOF):
+		return files, nil
+	case errors.Is(err, registry.ErrInvalid): // of the reader
+		return nil, err
 	}
-	return files, nil
+	return nil, registry.Invalid("body", "must be one JSON object")
 }
 
 func (f *declaredFile) read(decoder *json.Decoder, field string) error {
@@ -291,7 +300,7 @@ func jsonError(field string, err error) error {
 		syntax   *json.SyntaxError
 	)
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.Is(err, registry.ErrInvalid):
 		return err
 	case errors.Is(err, serving.ErrNotUTF8):
 		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -82,4 +83,28 @@ func ParseDigests(value string, into *digest.Dual) error {
 		*declared = got
 	}
 	return nil
+}
+
+// CheckBody has the body fail at its end if it does not match the digests that
+// the request declares of it. PUT and PATCH check theirs where bytes are stored.
+func CheckBody(r *http.Request) error {
+	want, err := DeclaredDigests(r.Header)
+	if err == nil && !want.IsZero() {
+		r.Body = &digestedBody{r.Body, digest.NewReader(r.Body), want}
+	}
+	return err
+}
+
+type digestedBody struct {
+	io.Closer
+	from *digest.Reader
+	want digest.Dual
+}
+
+func (b *digestedBody) Read(p []byte) (int, error) {
+	n, err := b.from.Read(p)
+	if err == io.EOF && !b.want.Matches(b.from.Sum()) {
+		err = registry.Invalid(ContentDigest, "the bytes of the body are %s", b.from.Sum().SHA256)
+	}
+	return n, err
 }

@@ -182,21 +182,6 @@ func (g *guard) mayGet(ctx context.Context, ref registry.PackageRef) error {
 	return g.may(ctx, Get, Packages, ref.Producer)
 }
 
-// ListDamaged implements registry.Packages. Without a package in the filter it lists
-// packages, of one producer or of all.
-func (g *guard) ListDamaged(ctx context.Context, filter registry.DamageFilter) (registry.DamagePage, error) {
-	err := filter.Validate()
-	if err == nil && filter.Version != "" {
-		err = g.may(ctx, Get, Packages, filter.Producer)
-	} else if err == nil {
-		err = g.may(ctx, List, Packages, filter.Producer)
-	}
-	if err != nil {
-		return registry.DamagePage{}, err
-	}
-	return g.inner.ListDamaged(ctx, filter)
-}
-
 // FindFile implements registry.Blobs.
 func (g *guard) FindFile(ctx context.Context, ref registry.PackageRef, path string) (registry.FileInfo, error) {
 	if err := g.mayGet(ctx, ref); err != nil {

@@ -61,6 +61,9 @@ type DamageCursor struct {
 	Position  uint64 `json:"p"` // of the publication
 	Path      string `json:"f"`
 	BackendID string `json:"b"`
+	// Producer is at whose packages it continues, where it is for some producers, one
+	// after another; Position is then 0 at the first.
+	Producer string `json:"w,omitempty"`
 }
 
 func (c DamageCursor) String() string {
@@ -77,7 +80,7 @@ func ParseDamageCursor(cursor string) (c DamageCursor, err error) {
 	if err == nil {
 		err = json.Unmarshal(text, &c)
 	}
-	if err != nil || c.Position == 0 {
+	if err != nil || c.Position == 0 && c.Producer == "" || c.Producer != "" && ValidateName("producer", c.Producer) != nil {
 		return DamageCursor{}, Invalid("after", "is not the next of a page of damage")
 	}
 	return c, nil

@@ -20,6 +20,9 @@ func (r *Reader) ListDamaged(ctx context.Context, filter registry.DamageFilter) 
 		return page, err
 	}
 	after, err := registry.ParseDamageCursor(filter.After)
+	if err == nil && after.Producer != "" { // whoever may list some producers only has been given it
+		err = registry.Invalid("after", "is of a listing of some producers")
+	}
 	if err != nil {
 		return page, err
 	}

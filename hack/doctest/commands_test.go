@@ -42,6 +42,7 @@ func TestCommands(t *testing.T) {
 			t.Run(filepath.Base(path), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
+				w.prepare(t, before[path])
 				for _, block := range blocks {
 					w.run(t, fmt.Sprintf("%s:%d", path, block.Line), block)
 				}
@@ -49,10 +50,29 @@ func TestCommands(t *testing.T) {
 		}
 	})
 	// A mistake in a mark must not turn the test into one that runs nothing.
-	for _, path := range []string{"README.md", "docs/OPERATOR.md", "docs/api/cli.md"} {
+	for _, path := range []string{"README.md", "docs/OPERATOR.md", "docs/api/cli.md", damagedRunbook} {
 		if ran[path] == 0 {
 			t.Errorf("%s: no block was run", path)
 		}
+	}
+}
+
+const damagedRunbook = "docs/runbooks/ArtifactStoreBlobsDamaged.md"
+
+// before are commands that bring about what a document is for.
+var before = map[string]string{damagedRunbook: `export PATH=$PWD/bin:$PATH
+mkdir site && echo hello >site/index.html && artifactstore push ./site --producer me --name site --version 1.0 --retention-class release
+sum=$(sha256sum site/index.html | cut -d" " -f1) && rm -f .run/backends/general/sha256/${sum:0:2}/${sum:2:2}/$sum
+artifactstore storage verify --backend general; [ $? = 3 ]`}
+
+func (w *world) prepare(t *testing.T, commands string) {
+	t.Helper()
+	if commands == "" {
+		return
+	}
+	commands = "export ARTIFACTSTORE_SERVER=http://" + w.listen + "\n" + commands
+	if err := w.try(t, "before", commands, ""); err != nil {
+		t.Fatal(err)
 	}
 }
 

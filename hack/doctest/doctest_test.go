@@ -11,7 +11,7 @@ import (
 )
 
 // documents are the files whose blocks and tables are held to the code.
-var documents = []string{"README.md", "docs/OPERATOR.md", "docs/INSTALL.md", "docs/api/cli.md", "docs/api/http.md", "docs/api/storagebackend.md", "docs/api/routingpolicy.md", "CONTRIBUTING.md", "findings/README.md"}
+var documents = []string{"README.md", "docs/OPERATOR.md", "docs/INSTALL.md", "docs/api/cli.md", "docs/api/http.md", "docs/api/storagebackend.md", "docs/api/routingpolicy.md", "CONTRIBUTING.md", "findings/README.md", damagedRunbook}
 
 func root(t *testing.T) string {
 	t.Helper()

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/interrupt"
 )
@@ -32,9 +34,23 @@ func main() {
 	})
 	err := execute(ctx, os.Args[1:], env)
 	if err != nil {
-		fmt.Fprintln(env.stderr, "manager:", err)
+		fmt.Fprintln(env.stderr, "manager:", printable(err.Error()))
 	}
 	os.Exit(exitCode(err))
+}
+
+// printable returns a text with escapes for what a terminal would obey or hide:
+// errors repeat what objects in a bucket say. Lines stay, since joined errors have several.
+func printable(text string) string {
+	var out strings.Builder
+	for _, r := range text {
+		if r == '\n' || strconv.IsPrint(r) {
+			out.WriteRune(r)
+		} else {
+			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return out.String()
 }
 
 // execute runs a verb, or serves without one.

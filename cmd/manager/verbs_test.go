@@ -157,4 +157,19 @@ func TestRecover(t *testing.T) {
 	if code, stdout, says := runVerb(t, nil, check...); code != 0 {
 		t.Errorf("after it: exit %d, %q, %q", code, stdout, says)
 	}
+
+	// Whoever can write to the backend chooses the words of its mark.
+	foreign := regexp.MustCompile(`"logId": "[^"]*"`).ReplaceAllString(string(text), `"logId": "\u001b[31mred\nline"`)
+	if err := os.WriteFile(mark, []byte(foreign), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, says := runVerb(t, nil, check...); code != 3 || !strings.Contains(says, `"\x1b[31mred\nline"`) || strings.Contains(says, "\x1b") {
+		t.Errorf("a mark with control characters: exit %d, %q", code, says)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	if got, want := printable("a\x1b[31mö\nb\u202e\t"), "a\\x1b[31mö\nb\\u202e\\t"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

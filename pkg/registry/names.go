@@ -78,19 +78,19 @@ func (o *OpenUpload) Validate() error {
 		return Invalid("annotations", "must be at most %d, are %d", MaxAnnotations, len(o.Annotations))
 	}
 	for key, value := range o.Annotations {
-		if key == "" || len(key) > MaxAnnotationKey || !isText(key) {
+		if key == "" || len(key) > MaxAnnotationKey || !IsText(key) {
 			return Invalid("annotations", "the key %.60q must be 1 to %d bytes of UTF-8 without control characters", key, MaxAnnotationKey)
 		}
-		if len(value) > MaxAnnotationValue || !isText(value) {
+		if len(value) > MaxAnnotationValue || !IsText(value) {
 			return Invalid("annotations", "the value of %q must be at most %d bytes of UTF-8 without control characters such as line ends", key, MaxAnnotationValue)
 		}
 	}
 	return nil
 }
 
-// isText reports whether a text is UTF-8 without control characters (C0, DELETE
+// IsText reports whether a text is UTF-8 without control characters (C0, DELETE
 // and C1), which terminals obey.
-func isText(text string) bool {
+func IsText(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
@@ -99,7 +99,7 @@ func ValidateMediaType(field, value string) error {
 	if value == "" {
 		return nil
 	}
-	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" || !isText(value) {
+	if parsed, _, err := mime.ParseMediaType(value); err != nil || len(value) > MaxMediaTypeLength || parsed == "" || !IsText(value) {
 		return Invalid(field, "%.60q is not a media type (RFC 6838)", value)
 	}
 	return nil

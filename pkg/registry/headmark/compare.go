@@ -37,7 +37,7 @@ func Older(ctx context.Context, tx database.Tx, backendID string, m Mark) (why s
 	when := m.Time.UTC().Format(time.RFC3339)
 	switch {
 	case m.LogID != head.LogID:
-		why = fmt.Sprintf("the head mark belongs to the log %s, this one is %s", m.LogID, head.LogID)
+		why = fmt.Sprintf("the head mark belongs to the log %.80q, this one is %s", m.LogID, head.LogID)
 	case m.Position > head.Position:
 		why = fmt.Sprintf("the log contained event %d when the head mark was written (%s), and now ends before it", m.Position, when)
 	default:

@@ -65,7 +65,7 @@ func ParseMarker(found []byte, logID, place string) (backendID string, err error
 		return "", foreign("the object %[2]s at %[1]s is not the identity of a backend", place, storage.MarkerKey)
 	}
 	if m.LogID != logID {
-		return "", foreign("%s belongs to the log %s, this one is %s", place, m.LogID, logID)
+		return "", foreign("%s belongs to the log %.80q, this one is %s", place, m.LogID, logID)
 	}
 	return m.BackendID, nil
 }
@@ -99,7 +99,7 @@ func CheckMarker(ctx context.Context, marked storage.Marked, owner Owner) error 
 	}
 	id, err := ParseMarker(found, owner.LogID, where)
 	if err == nil && id != owner.BackendID {
-		err = foreign("%s holds the backend %s, not %s", where, id, owner.BackendID)
+		err = foreign("%s holds the backend %.80q, not %s", where, id, owner.BackendID)
 	}
 	return err
 }

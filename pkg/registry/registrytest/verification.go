@@ -373,6 +373,8 @@ func refusedFindings(s suite) {
 		{"failed[0].sha256", registry.VerifyFindings{Position: head, Failed: failed(digest.Digest{}, "missing", "")}},
 		{"failed[0].reason", registry.VerifyFindings{Position: head, Failed: failed(a, "unreachable", "")}},
 		{"failed[0].detail", registry.VerifyFindings{Position: head, Failed: failed(a, "corrupt", strings.Repeat("x", verify.MaxDetail+1))}},
+		{"run", registry.VerifyFindings{Position: head, Verified: []digest.Digest{a}, Run: "\x1b[31m"}},
+		{"run", registry.VerifyFindings{Position: head, Verified: []digest.Digest{a}, Run: "one\ntwo"}},
 		{"position", registry.VerifyFindings{Position: head + 1, Verified: []digest.Digest{a}}},
 		{"verified", registry.VerifyFindings{Position: head, Verified: slices.Repeat([]digest.Digest{a}, verify.MaxVerified+1)}},
 		{"failed", registry.VerifyFindings{Position: head, Failed: slices.Repeat(failed(a, "missing", ""), verify.MaxFailed+1)}},
@@ -384,6 +386,20 @@ func refusedFindings(s suite) {
 		}
 	}
 	equal(s, "head", s.head(), head)
+	// The log keeps a detail for ever: what a terminal would obey is escaped in it.
+	_, err := s.r.RecordFindings(s.ctx, First, registry.VerifyFindings{Position: head, Failed: failed(a, "corrupt", "\x1b[31mred\a\nö\u202e")})
+	s.must(err)
+	page, err := s.r.ReadEvents(s.ctx, head, 0)
+	s.must(err)
+	text := ""
+	for _, event := range page.Events {
+		data, err := event.JSON()
+		s.must(err)
+		text += string(data)
+	}
+	if !strings.Contains(text, `\\x1b[31mred\\a\\nö\\u202e`) {
+		s.Errorf("the log says %s", text)
+	}
 }
 
 func supersededFindings(s suite) {

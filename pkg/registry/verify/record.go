@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -74,9 +75,21 @@ func (r *run) unreadable(ctx context.Context, result outcome) error {
 	return r.flushUnread(ctx, false)
 }
 
-// Bounded is what of a detail may be recorded: it may name a long path.
+// Bounded is what of a detail may be recorded: it may name a long path, and what
+// a terminal would obey or hide is kept for ever, so it is escaped.
 func Bounded(detail string) string {
-	return strings.ToValidUTF8(detail[:min(len(detail), MaxDetail)], "")
+	var out strings.Builder
+	for _, r := range strings.ToValidUTF8(detail[:min(len(detail), MaxDetail)], "") {
+		text := string(r)
+		if !strconv.IsPrint(r) {
+			text = strings.Trim(strconv.QuoteRune(r), "'")
+		}
+		if out.Len()+len(text) > MaxDetail {
+			break
+		}
+		out.WriteString(text)
+	}
+	return out.String()
 }
 
 // flush records what was found. What could not be recorded is tried once more

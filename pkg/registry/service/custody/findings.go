@@ -227,11 +227,13 @@ func judge(found registry.VerifyFindings, standings map[digest.Digest]view.Stand
 			n.corrupt++
 		}
 		if standing.State != view.StateFailed || standing.Reason != f.Reason {
+			f.Detail = verify.Bounded(f.Detail)
 			n.failed = append(n.failed, f)
 		}
 	}
 	for i, u := range found.Unreadable {
 		if standing, holding := holds("unreadable", i, u.SHA256); holding {
+			u.Detail = verify.Bounded(u.Detail)
 			n.unreadable = append(n.unreadable, unreadable{u, standing.CheckedAt})
 		}
 	}
@@ -249,8 +251,8 @@ func validateFindings(found registry.VerifyFindings) ([]digest.Digest, error) {
 		return nil, registry.Invalid("unreadable", "must be at most %d, are %d", verify.MaxFailed, u)
 	case n+m+u == 0 && !(found.End && found.Run != ""):
 		return nil, registry.Invalid("verified", "must not be empty if failed is empty")
-	case len(found.Run) > verify.MaxRun || !utf8.ValidString(found.Run) || strings.ContainsRune(found.Run, 0):
-		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8", verify.MaxRun)
+	case len(found.Run) > verify.MaxRun || !registry.IsText(found.Run):
+		return nil, registry.Invalid("run", "must be at most %d bytes of UTF-8 without control characters", verify.MaxRun)
 	case found.End && found.Run == "":
 		return nil, registry.Invalid("end", "requires a run")
 	}

@@ -4,7 +4,10 @@
 # PACKAGE   github.com/versity/versitygw v1.8.0, posix backend with --versioning-dir
 # EXPECTED  The write succeeds if the current version is a delete marker:
 #           https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-# SEEN      @SEEN@
+# SEEN      2026-11-29, Debian 12, amd64:
+#           DELETE bucket/key : 204
+#           GET bucket/key : 404
+#           PUT bucket/key -H If-None-Match: * -d second: 412
 # REPORTED  not yet
 # USED BY   pkg/storage/s3/marker.go: on 412 with nothing there it writes without the condition
 set -euo pipefail
@@ -17,7 +20,7 @@ finish() {
 }
 trap finish EXIT
 CGO_ENABLED=0 GOBIN="$tmp" go install "github.com/versity/versitygw/cmd/versitygw@$version" || exit 2
-mkdir "$tmp/objects" "$tmp/versions"
+mkdir "$tmp/objects" "$tmp/versions" "$tmp/sidecar"
 export ROOT_ACCESS_KEY_ID=finding ROOT_SECRET_ACCESS_KEY=not-a-secret
 port=$(shuf -n 1 -i 20000-30000)
 "$tmp/versitygw" --quiet --port "127.0.0.1:$port" --region us-east-1 --health /health posix --sidecar "$tmp/sidecar" --versioning-dir "$tmp/versions" "$tmp/objects" &
@@ -26,7 +29,7 @@ for _ in $(seq 100); do curl -sf "http://127.0.0.1:$port/health" >/dev/null && b
 
 # ask METHOD PATH [curl options]: the status
 ask() {
-	curl -s -o "$tmp/answer" -w '%{http_code}' --aws-sigv4 aws:amz:us-east-1:s3 --user finding:not-a-secret -X "$1" "http://127.0.0.1:$port/$2" "${@:3}"
+	curl -s -o "$tmp/answer" -w '%{http_code}' --aws-sigv4 aws:amz:us-east-1:s3 --user finding:not-a-secret -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" -X "$1" "http://127.0.0.1:$port/$2" "${@:3}"
 }
 expect() { # STATUS METHOD PATH ...
 	local got

@@ -121,7 +121,7 @@ func TestProbeOfFoldersBelow(t *testing.T) {
 	b := open(t, folder)
 	defer b.Close()
 	first := put(t, b, []byte("first")).Hex()
-	second := []byte("")
+	var second []byte
 	for i := 0; ; i++ {
 		second = fmt.Append(nil, i)
 		if hex := digest.Of(second).SHA256.Hex(); hex[:2] == first[:2] && hex[2:4] != first[2:4] {

@@ -126,8 +126,21 @@ func group(command *cobra.Command) {
 func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		a.started = true
+		if err := refuseEmpty(command); err != nil {
+			return err
+		}
 		return do(command.Context(), args)
 	}
+}
+
+// refuseEmpty: a filter that is given and empty, as of an unset variable, would select everything.
+func refuseEmpty(command *cobra.Command) error {
+	for _, name := range []string{"producer", "name", "retention-class"} {
+		if flag := command.Flags().Lookup(name); flag != nil && flag.Changed && flag.Value.String() == "" {
+			return usage("--%s: must not be empty", name)
+		}
+	}
+	return nil
 }
 
 // client makes a client of the configured server; it sends nothing yet.

@@ -19,15 +19,25 @@ import (
 
 // getEvents answers with a page, or with a live stream if Accept is text/event-stream.
 func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
-	after, err := wire.QueryUint(r.URL.Query(), "after", 0, math.MaxInt64)
+	query := r.URL.Query()
+	if query.Has("after") && query.Get("after") == "" {
+		return registry.Invalid("after", "must not be empty: 0 is the beginning of the log")
+	}
+	after, err := wire.QueryUint(query, "after", 0, math.MaxInt64)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Vary", "Accept")
 	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if query.Has("limit") {
+			return registry.Invalid("limit", "is for pages: a stream has no end")
+		}
 		return h.streamEvents(w, r, after)
 	}
-	limit, err := wire.QueryUint(r.URL.Query(), "limit", registry.DefaultEventPage, registry.MaxEventPage)
+	if r.Header.Get("Last-Event-ID") != "" {
+		return registry.Invalid("Last-Event-ID", "is for streams (Accept: text/event-stream): a page takes after")
+	}
+	limit, err := wire.QueryUint(query, "limit", registry.DefaultEventPage, registry.MaxEventPage)
 	if err != nil {
 		return err
 	}

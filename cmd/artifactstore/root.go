@@ -126,8 +126,10 @@ func group(command *cobra.Command) {
 func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		a.started = true
-		if err := refuseEmpty(command); err != nil {
-			return err
+		if name := command.Name(); name == "list" || name == "damaged" {
+			if err := refuseEmpty(command); err != nil {
+				return err
+			}
 		}
 		return do(command.Context(), args)
 	}

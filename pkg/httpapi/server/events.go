@@ -20,9 +20,6 @@ import (
 // getEvents answers with a page, or with a live stream if Accept is text/event-stream.
 func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 	query := r.URL.Query()
-	if query.Has("after") && query.Get("after") == "" {
-		return registry.Invalid("after", "must not be empty: 0 is the beginning of the log")
-	}
 	after, err := wire.QueryUint(query, "after", 0, math.MaxInt64)
 	if err != nil {
 		return err

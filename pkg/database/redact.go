@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // wordSecret is the length, in bytes, below which a secret is masked as a word
@@ -81,8 +83,9 @@ func isWord(text string, from, to int) bool {
 	return !inWord(before) && !inWord(after)
 }
 
-// redactedError keeps errors.Is for the sentinels that it wraps, but does not unwrap:
-// printing the chain must not reveal the password.
+// redactedError keeps errors.Is and errors.As for what it wraps, but does not unwrap:
+// printing the chain must not reveal the password, so As does not give the errors
+// that speak of connections.
 type redactedError struct {
 	text  string
 	cause error
@@ -90,3 +93,16 @@ type redactedError struct {
 
 func (e *redactedError) Error() string        { return e.text }
 func (e *redactedError) Is(target error) bool { return errors.Is(e.cause, target) }
+func (e *redactedError) As(target any) bool {
+	switch target := target.(type) {
+	case **pgconn.ConnectError, **pgconn.ParseConfigError, **pgconn.PgError:
+		return false
+	case **UnavailableError:
+		found, is := errors.AsType[*UnavailableError](e.cause)
+		if is {
+			*target = &UnavailableError{Reason: found.Reason, Reads: found.Reads, cause: errors.New(e.text)}
+		}
+		return is
+	}
+	return errors.As(e.cause, target)
+}

@@ -2,9 +2,12 @@ package database
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestRedactionStaysReadable: a password that is part of every message is
@@ -36,5 +39,31 @@ func TestRedactionStaysReadable(t *testing.T) {
 	long := strings.Repeat("x ", 1000)
 	if got := redactor(parsed)(errors.New(long)); len(got.Error()) > 6*1000 {
 		t.Errorf("%d bytes became %d", len(long), len(got.Error()))
+	}
+}
+
+// typed is an error that a caller takes apart.
+type typed struct{ field string }
+
+func (t *typed) Error() string { return t.field + ": is not valid" }
+
+// TestRedactedErrorsKeepTheirType: callers find what an error is, and no password in it.
+func TestRedactedErrorsKeepTheirType(t *testing.T) {
+	t.Parallel()
+	parsed, err := url.Parse("postgres://u:files@h/db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	redact := redactor(parsed)
+	if found, is := errors.AsType[*typed](redact(fmt.Errorf("a transaction: %w", &typed{"files"}))); !is || found.field != "files" {
+		t.Errorf("got %v, %t", found, is)
+	}
+	away := redact(&UnavailableError{Reason: "the database is read-only", Reads: true, cause: errors.New("connecting with files")})
+	found, is := errors.AsType[*UnavailableError](away)
+	if !is || found.Reason != "the database is read-only" || !found.Reads || strings.Contains(found.Error(), "files") {
+		t.Errorf("got %v, %t", found, is)
+	}
+	if found, is := errors.AsType[*pgconn.PgError](redact(&pgconn.PgError{Message: "files"})); is {
+		t.Errorf("got %v", found)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -93,10 +94,10 @@ func (in *Intake) held(ctx context.Context, backendID string, contents []digest.
 // soundIn returns those of the contents that are live in the backend and not in doubt there.
 func soundIn(ctx context.Context, tx database.Tx, backendID string, contents []digest.Digest) (map[digest.Digest]bool, error) {
 	live, err := view.FindLive(ctx, tx, backendID, contents)
-	if err != nil {
+	if err != nil || len(live) == 0 { // most of what is sent is new
 		return nil, err
 	}
-	doubts, err := doubt.Find(ctx, tx, contents)
+	doubts, err := doubt.Find(ctx, tx, slices.Collect(maps.Keys(live)))
 	for sha, backends := range doubts {
 		if slices.Contains(backends, backendID) {
 			delete(live, sha)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 	)
 	names := make([]digest.Digest, 0, len(files))
 	for _, file := range files {
-		names = append(names, file.Content.Digests.SHA256, declared[file.Path].Digests.SHA256)
+		names = append(names, cmp.Or(file.Content.Digests.SHA256, declared[file.Path].Digests.SHA256))
 	}
 	held, err := in.held(ctx, session.BackendID, names)
 	if err != nil {

@@ -35,6 +35,7 @@ type options struct {
 	verifyCA                      *cronjobs.CASource
 	bufferBytes                   int64
 	maxConnections                int
+	requestsPerSecond             float64
 	uploadLifetime                time.Duration
 	shutdownDelay, drainTimeout   time.Duration
 	logFormat                     string
@@ -81,6 +82,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	})
 	set.Int64Var(&o.bufferBytes, "buffer-bytes", buffer.DefaultTotal, "memory for uploads in progress, in `bytes`; further uploads wait")
 	set.IntVar(&o.maxConnections, "max-connections", defaultConnections, "maximum number of connections served at --listen; further ones wait")
+	set.Float64Var(&o.requestsPerSecond, "requests-per-second", 0, "maximum `rate` of requests of one holder of a token, twice as many at once; further ones are refused (429); 0: no limit")
 	set.DurationVar(&o.uploadLifetime, "upload-lifetime", registry.UploadLifetime, "how long an upload session stays open after its last change")
 	set.DurationVar(&o.shutdownDelay, "shutdown-delay", 0, "how long new requests are still accepted after SIGTERM, while /readyz already answers 503; load balancers need time to notice")
 	set.DurationVar(&o.drainTimeout, "drain-timeout", 25*time.Second, "how long running requests may continue after SIGTERM and --shutdown-delay")
@@ -129,6 +131,8 @@ func (o *options) complete() error {
 		return fmt.Errorf("--buffer-bytes: must be at least %d, is %d", leastBuffer, o.bufferBytes)
 	case o.maxConnections < 1:
 		return fmt.Errorf("--max-connections: must be at least 1, is %d", o.maxConnections)
+	case !(o.requestsPerSecond >= 0 && o.requestsPerSecond <= 1e6):
+		return fmt.Errorf("--requests-per-second: must be 0 to 1000000, is %g", o.requestsPerSecond)
 	case o.uploadLifetime < time.Minute:
 		return fmt.Errorf("--upload-lifetime: must be at least 1m, is %s", o.uploadLifetime)
 	case o.shutdownDelay < 0:

@@ -29,13 +29,15 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service"
 	"github.com/coulomb/artifact-store/pkg/routing"
+	"github.com/coulomb/artifact-store/pkg/serving"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
-// besidesBuffers is the memory that the process needs in addition to the buffers of
-// uploads, in bytes. The garbage collector works harder before the heap exceeds both
-// together; with the default buffers (96 MiB) they fit a container of 256 MiB.
-const besidesBuffers = 112 << 20
+// besidesBuffers is what the Go heap has in addition to the buffers of uploads, in
+// bytes. The garbage collector works harder before the heap exceeds both together.
+// Beside it SQLite takes up to 40 MiB, and the pages of the program 45: with the
+// default buffers (96 MiB) all fit a container of 256 MiB (test/bounds).
+const besidesBuffers = 56 << 20
 
 // run serves until ctx ends, then drains. It closes what it opened, in reverse order.
 func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
@@ -131,13 +133,14 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	}
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
+	connections := serving.NewConnections(o.maxConnections)
 	api := httpapi.Options{
 		Logger: logger, Metrics: metrics, MoreMetrics: controllerMetrics(), MetricsApart: o.metricsListen != "", Ready: ready,
-		Context: streams, Stopping: ctx, Version: version(),
+		Context: streams, Stopping: ctx, Version: version(), RequestsPerSecond: o.requestsPerSecond, Crowded: connections.Crowded,
 		// With authentication a page in a user's browser has no token.
 		Authenticator: who.authenticator, LoopbackOnly: o.anonymous() && !o.allowAnonymous,
 	}
-	s := server{options: o, logger: logger, registry: httpapi.NewHandler(who.guard(service), api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
+	s := server{options: o, logger: logger, connections: connections, registry: httpapi.NewHandler(who.guard(service), api), health: httpapi.NewHealthHandler(api), endStreams: endStreams}
 	return s.run(ctx, metrics, failed)
 }
 

@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
 
 // server answers requests at one or two addresses.
 type server struct {
-	options  options
-	logger   *slog.Logger
-	registry http.Handler // at --listen
-	health   http.Handler // at --metrics-listen
+	options     options
+	logger      *slog.Logger
+	connections *serving.Connections // at --listen
+	registry    http.Handler         // at --listen
+	health      http.Handler         // at --metrics-listen
 	// endStreams ends answers without an end of their own.
 	endStreams func()
 }
@@ -42,7 +42,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 		return fmt.Errorf("--listen: %w", err)
 	}
 	ended := make(chan error, 2)
-	main := s.start(netutil.LimitListener(listener, o.maxConnections), s.registry, certificate.config, ended)
+	main := s.start(listener, s.connections, s.registry, certificate.config, ended)
 	defer main.Close() //nolint:errcheck // an error is about the listener, which is closed
 	logger.Info("serving", "url", scheme(o)+listener.Addr().String(), "mode", mode(o))
 	if o.metricsListen != "" {
@@ -50,7 +50,7 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 		if err != nil {
 			return fmt.Errorf("--metrics-listen: %w", err)
 		}
-		health := s.start(listener, s.health, nil, ended)
+		health := s.start(listener, nil, s.health, nil, ended)
 		defer health.Close() //nolint:errcheck // as above
 		logger.Info("serving health and metrics", "url", "http://"+listener.Addr().String())
 	}
@@ -75,8 +75,11 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 	return err
 }
 
-func (s *server) start(listener net.Listener, handler http.Handler, config *tls.Config, ended chan<- error) *http.Server {
+func (s *server) start(listener net.Listener, connections *serving.Connections, handler http.Handler, config *tls.Config, ended chan<- error) *http.Server {
 	started := serving.NewServer(handler)
+	if connections != nil {
+		listener = connections.Limit(started, listener)
+	}
 	started.ErrorLog = slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn)
 	started.TLSConfig = config
 	go func() {

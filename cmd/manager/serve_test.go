@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -70,28 +71,37 @@ func TestShutdownDelay(t *testing.T) { // not parallel: it sets the process's lo
 	}
 }
 
-// TestMaxConnections: more are served once others have gone; health does not wait.
+// TestMaxConnections: at the limit the longest idle connection makes room; where
+// all are in use the next one waits; health does not.
 func TestMaxConnections(t *testing.T) { // not parallel: see above
 	url, logged, stop := start(t, "--max-connections", "2", "--metrics-listen", "127.0.0.1:0")
 	var open []net.Conn
-	for range 2 {
+	ask := func(request string) {
+		t.Helper()
 		connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer connection.Close()
+		t.Cleanup(func() { connection.Close() }) //nolint:errcheck // a test's
 		open = append(open, connection)
 		if err := connection.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		// It is served, so it counts.
-		if _, err := io.WriteString(connection, "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(connection, request); err != nil {
 			t.Fatal(err)
 		}
 		if answer, err := http.ReadResponse(bufio.NewReader(connection), nil); err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("%v, %v", answer, err)
 		}
 	}
+	const idle, busy = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
+	ask(idle)
+	ask(idle)
+	ask(busy) // instead of the first one
+	if n, err := open[0].Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Errorf("the longest idle connection is still open: %d, %v", n, err)
+	}
+	ask(busy) // instead of the second one
 	answered := make(chan string, 1)
 	go func() {
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -111,7 +121,7 @@ func TestMaxConnections(t *testing.T) { // not parallel: see above
 		t.Errorf("a third connection was served: %s", said)
 	case <-time.After(200 * time.Millisecond):
 	}
-	open[0].Close()
+	open[2].Close()
 	select {
 	case said := <-answered:
 		if said != "200 OK" {
@@ -119,6 +129,58 @@ func TestMaxConnections(t *testing.T) { // not parallel: see above
 		}
 	case <-time.After(time.Minute):
 		t.Error("the third connection still waits")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestIdleConnectionsLockNobodyOut: many that were refused, and many that say
+// nothing. Near the limit a refusal ends its connection, before not.
+func TestIdleConnectionsLockNobodyOut(t *testing.T) { // not parallel: see above
+	tokens := filepath.Join(t.TempDir(), "tokens.yaml")
+	if err := os.WriteFile(tokens, []byte("tokens:\n- {name: a, token: 0123456789abcdef, allow: [{resource: \"*\", verbs: [\"*\"]}]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const most = 20
+	url, _, stop := start(t, "--max-connections", fmt.Sprint(most), "--token-file", tokens)
+	closed := 0
+	for i := range 3 * most {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close() //nolint:errcheck // a test's
+		if i >= 2*most {
+			continue // it says nothing
+		}
+		if err := connection.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(connection, "GET /v1/packages HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		if err != nil || answer.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("connection %d: %v, %v", i, answer, err)
+		}
+		if answer.Close {
+			closed++
+		}
+		if answer.Close && i < most/2 {
+			t.Errorf("the %dth refusal ends its connection", i)
+		}
+	}
+	if closed == 0 {
+		t.Error("near the limit no refusal ended its connection")
+	}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 3 {
+		answer, err := client.Get(url + "/livez")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
 	}
 	if err := stop(); err != nil {
 		t.Error(err)

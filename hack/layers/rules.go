@@ -15,6 +15,7 @@ var imports = map[string][]string{
 	"pkg/interrupt": {},                             // how signals end a program
 	"pkg/regular":   {},                             // regular files, and nothing that hangs in their place
 	"pkg/filewatch": {"pkg/backoff", "pkg/regular"}, // files that are edited while they are in use
+	"pkg/shares":    {},                             // what is scarce, lent in turns between holders
 
 	// Storage knows no packages, no log and no registry. Drivers do not know
 	// each other; backends is the only list of them.
@@ -48,7 +49,7 @@ var imports = map[string][]string{
 		"pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/ingest": {
-		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/placement",
+		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement",
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/custody": {
@@ -56,7 +57,7 @@ var imports = map[string][]string{
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",
 	},
 	"pkg/registry/service/reading": {
-		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
+		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
 	// What could not be read, or was found missing by a reader, until it is verified.
@@ -81,7 +82,7 @@ var imports = map[string][]string{
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
-	"pkg/serving":        {"pkg/access", "pkg/digest", "pkg/storage"},
+	"pkg/serving":        {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
 	"pkg/httpapi/wire":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
 	"pkg/httpapi/server": {"pkg/access", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
 	"pkg/client":         {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},

@@ -198,6 +198,22 @@ func (g *guard) GetManifest(ctx context.Context, name digest.Digest) ([]byte, er
 	return g.inner.GetManifest(ctx, name)
 }
 
+// HeadManifest implements registry.Packages.
+func (g *guard) HeadManifest(ctx context.Context, name digest.Digest) (registry.BlobInfo, error) {
+	if err := g.blob(ctx, name); err != nil {
+		return registry.BlobInfo{}, err
+	}
+	return g.inner.HeadManifest(ctx, name)
+}
+
+// OpenManifest implements registry.Packages.
+func (g *guard) OpenManifest(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if err := g.blob(ctx, name); err != nil {
+		return nil, registry.BlobInfo{}, err
+	}
+	return g.inner.OpenManifest(ctx, name, rng)
+}
+
 // HeadBlob implements registry.Blobs.
 func (g *guard) HeadBlob(ctx context.Context, name digest.Digest) (registry.BlobInfo, error) {
 	if err := g.blob(ctx, name); err != nil {

@@ -217,6 +217,13 @@ func TestGuard(t *testing.T) {
 			_, err := r.GetManifest(ctx, h.mine.ManifestDigest)
 			return err
 		}},
+		{"HeadManifest", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.HeadManifest(ctx, h.mine.ManifestDigest)
+			return err
+		}},
+		{"OpenManifest", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			return read(r.OpenManifest(ctx, h.mine.ManifestDigest, nil))
+		}},
 		{"HeadBlob", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
 			_, err := r.HeadBlob(ctx, h.onlyMine.SHA256)
 			return err

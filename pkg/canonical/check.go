@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"unicode/utf8"
 )
 
@@ -134,6 +135,15 @@ func elements(data []byte, want int) (int, []byte, error) {
 	return int(n), rest, err
 }
 
+// BytesHead is Array for a byte string, of which only the beginning may be in data.
+func BytesHead(data []byte) (n int, rest []byte, err error) {
+	major, length, rest, err := head(data)
+	if err == nil && (major != majorBytes || length > math.MaxInt32) {
+		err = fmt.Errorf("decoding CBOR: an item of type %d, expected %d", major, majorBytes)
+	}
+	return int(length), rest, err
+}
+
 // Bytes returns the contents of the byte string that data is: a part of data.
 func Bytes(data []byte) ([]byte, error) {
 	major, n, rest, err := head(data)
@@ -153,8 +163,13 @@ func First(data []byte, v any) (rest []byte, err error) {
 }
 
 // AppendBytesHead appends the head of a byte string of n bytes; the bytes follow it.
-func AppendBytesHead(to []byte, n int) []byte {
+func AppendBytesHead(to []byte, n int) []byte { return appendHead(to, majorBytes, n) }
+
+// AppendArrayHead appends the head of an array of n elements; they follow it.
+func AppendArrayHead(to []byte, n int) []byte { return appendHead(to, majorArray, n) }
+
+func appendHead(to []byte, major, n int) []byte {
 	head, _ := encoder.Marshal(uint64(n)) // an integer always encodes
-	head[0] |= majorBytes << 5
+	head[0] |= byte(major << 5)
 	return append(to, head...)
 }

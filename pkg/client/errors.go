@@ -48,7 +48,7 @@ func IsTemporary(err error) bool {
 	var remote *RemoteError
 	if errors.As(err, &remote) {
 		switch remote.Status {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return true
 		}
 		return false

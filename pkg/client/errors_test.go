@@ -49,6 +49,7 @@ var sentinels = map[string]error{
 	"ErrUnknownOutcome": registry.ErrUnknownOutcome, "ErrFailedLocation": registry.ErrFailedLocation, "ErrAbandoned": registry.ErrAbandoned,
 	"ErrUnavailable": registry.ErrUnavailable, "ErrUnauthenticated": registry.ErrUnauthenticated, "ErrForbidden": registry.ErrForbidden,
 	"ErrAccessUnknown": registry.ErrAccessUnknown, "ErrFenced": registry.ErrFenced, "ErrRemovalsHeld": registry.ErrRemovalsHeld,
+	"ErrLimit": registry.ErrLimit, "ErrStalled": registry.ErrStalled,
 }
 
 // TestEverySentinel: what the contract lists, and what the table of the wire

@@ -87,12 +87,26 @@ func (c *Client) FindFile(ctx context.Context, ref registry.PackageRef, path str
 	return answer, err
 }
 
+// HeadManifest implements registry.Packages.
+func (c *Client) HeadManifest(ctx context.Context, name digest.Digest) (registry.BlobInfo, error) {
+	return c.head(ctx, "/v1/manifests/", name)
+}
+
+// OpenManifest implements registry.Packages. If the body ends early, its reader returns an error.
+func (c *Client) OpenManifest(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	return c.open(ctx, "/v1/manifests/", name, rng)
+}
+
 // HeadBlob implements registry.Blobs.
 func (c *Client) HeadBlob(ctx context.Context, name digest.Digest) (registry.BlobInfo, error) {
+	return c.head(ctx, "/v1/blobs/", name)
+}
+
+func (c *Client) head(ctx context.Context, below string, name digest.Digest) (registry.BlobInfo, error) {
 	if name.IsZero() {
 		return registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	response, err := c.do(ctx, call{method: http.MethodHead, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), repeat: true})
+	response, err := c.do(ctx, call{method: http.MethodHead, path: below + name.String(), query: holderQuery(ctx), repeat: true})
 	if err != nil {
 		return registry.BlobInfo{}, err
 	}
@@ -118,16 +132,20 @@ func blobInfo(header http.Header, size int64) (registry.BlobInfo, error) {
 
 // OpenBlob implements registry.Blobs. If the body ends early, its reader returns an error.
 func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	return c.open(ctx, "/v1/blobs/", name, rng)
+}
+
+func (c *Client) open(ctx context.Context, below string, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
 	if name.IsZero() {
 		return nil, registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	get := call{method: http.MethodGet, path: "/v1/blobs/" + name.String(), query: holderQuery(ctx), header: http.Header{}, repeat: true}
+	get := call{method: http.MethodGet, path: below + name.String(), query: holderQuery(ctx), header: http.Header{}, repeat: true}
 	if rng != nil {
 		if rng.Offset < 0 || rng.Length < 0 {
 			return nil, registry.BlobInfo{}, storage.ErrRange
 		}
 		if rng.Length == 0 {
-			return c.openNothing(ctx, name, rng.Offset)
+			return c.openNothing(ctx, below, name, rng.Offset)
 		}
 		get.header.Set("Range", fmt.Sprintf("bytes=%d-%d", rng.Offset, rng.Offset+rng.Length-1))
 	}
@@ -144,8 +162,8 @@ func (c *Client) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 }
 
 // openNothing opens an empty range, which HTTP cannot request.
-func (c *Client) openNothing(ctx context.Context, name digest.Digest, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
-	info, err := c.HeadBlob(ctx, name)
+func (c *Client) openNothing(ctx context.Context, below string, name digest.Digest, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
+	info, err := c.head(ctx, below, name)
 	if err == nil && offset > info.Size {
 		err = storage.ErrRange
 	}

@@ -101,7 +101,9 @@ func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 		}
 		head.fence = max(head.fence, event.Level)
 		event.Level = 0 // the level belongs to the log's head, not to the record
-		event.Payload = append([]byte{}, event.Payload...)
+		if event.Payload == nil {
+			event.Payload = []byte{}
+		}
 		record := Record{
 			Position: head.position + 1, Time: time.UnixMicro(head.time).UTC(), Event: event, Previous: head.hash,
 		}

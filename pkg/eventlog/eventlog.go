@@ -49,7 +49,8 @@ type Event struct {
 	Actor string
 	// Subject says what it happened to; may be empty.
 	Subject string
-	// Payload is opaque. The log does not change it, and keeps no reference to the slice.
+	// Payload is opaque. The log does not change it, and keeps no reference to the
+	// slice but in the records that Append returns: it may have tens of megabytes.
 	Payload []byte
 	// Level is the level that a program needs to know such an event; see Knows.
 	// Append raises the log's fence to it. It is not part of the record: a read

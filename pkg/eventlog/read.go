@@ -98,6 +98,23 @@ func (l *Log) ReadOne(ctx context.Context, position uint64) (Record, error) {
 	return records[0], nil
 }
 
+// ReadPayload returns a piece of the payload of the record at a position: n bytes
+// from the offset, fewer at its end. ErrPastHead, and ErrFenced once that is known.
+func (l *Log) ReadPayload(ctx context.Context, position uint64, offset int64, n int) ([]byte, error) {
+	if err := l.Fenced(); err != nil {
+		return nil, err
+	}
+	var piece []byte
+	err := l.db.Read(ctx, func(tx database.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT substr(payload, $1, $2) FROM events WHERE position = $3", offset+1, n, int64(position)).Scan(&piece)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("%w: %d", ErrPastHead, position)
+		}
+		return err
+	})
+	return piece, err
+}
+
 // ReadTx is Read in the snapshot of tx.
 func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Record, error) {
 	return ReadPageTx(ctx, tx, after, Page{Records: min(max(limit, 1), MaxPage), Bytes: MaxPageBytes})
@@ -108,6 +125,9 @@ func ReadTx(ctx context.Context, tx database.Tx, after uint64, limit int) ([]Rec
 type Page struct {
 	Records int
 	Bytes   int64
+	// Cut, if not 0, is how many bytes of a payload are read at most: of a longer
+	// one the rest is left out. The Hash stays that of the whole.
+	Cut int
 }
 
 // ReadPageTx returns records after the position in the snapshot of tx, in order. ErrPastHead.
@@ -126,8 +146,12 @@ func ReadPageTx(ctx context.Context, tx database.Tx, after uint64, page Page) ([
 	if err != nil {
 		return nil, fmt.Errorf("reading the event log: %w", err)
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT position, time, kind, actor, subject, previous, hash, payload
-		FROM events WHERE position > $1 AND position <= $2 ORDER BY position`, int64(after), last)
+	payload, args := "payload", []any{int64(after), last}
+	if page.Cut > 0 {
+		payload, args = "CASE WHEN length(payload) > $3 THEN substr(payload, 1, $3) ELSE payload END", append(args, page.Cut)
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT position, time, kind, actor, subject, previous, hash, `+payload+`
+		FROM events WHERE position > $1 AND position <= $2 ORDER BY position`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the event log: %w", err)
 	}

@@ -80,27 +80,77 @@ type wireFile struct {
 
 // Encode sorts m.Files by path and returns the only encoding of m. Errors are
 // *InvalidError. It checks paths, sizes and digests; the registry checks names and
-// media types.
+// media types. It takes no more memory than its result, and some per file for the
+// check of their paths.
 func Encode(m *Manifest) ([]byte, error) {
 	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	if err := m.validate(); err != nil {
 		return nil, err
 	}
-	wire := wireManifest{
-		SchemaVersion: SchemaVersion, Producer: m.Producer, Name: m.Name, Version: m.Version,
-		MediaType: m.MediaType, Annotations: m.Annotations, Files: make([]wireFile, len(m.Files)),
-	}
-	for i, f := range m.Files {
-		wire.Files[i] = wireFile{f.Path, f.Size, f.Digests.SHA256.Bytes(), f.Digests.BLAKE3.Bytes(), f.Executable, f.MediaType}
-	}
-	data, err := canonical.Marshal(wire)
+	frame, at, err := m.encodeFrame()
 	if err != nil {
-		return nil, fmt.Errorf("encoding the manifest: %w", err)
+		return nil, err
 	}
-	if len(data) > MaxSize {
-		return nil, invalid("files", "result in a manifest of %d bytes; it must be at most %d", len(data), MaxSize)
+	size := len(frame) - 1 + headSize(int64(len(m.Files)))
+	for i := range m.Files {
+		size += m.Files[i].encodedSize()
 	}
-	return data, nil
+	if size > MaxSize {
+		return nil, invalid("files", "result in a manifest of %d bytes; it must be at most %d", size, MaxSize)
+	}
+	data := make([]byte, 0, size)
+	data = canonical.AppendArrayHead(append(data, frame[:at]...), len(m.Files))
+	for _, f := range m.Files {
+		item, err := canonical.Marshal(wireFile{f.Path, f.Size, f.Digests.SHA256.Bytes(), f.Digests.BLAKE3.Bytes(), f.Executable, f.MediaType})
+		if err != nil {
+			return nil, fmt.Errorf("encoding the manifest: %w", err)
+		}
+		data = append(data, item...)
+	}
+	return append(data, frame[at+1:]...), nil
+}
+
+// encodedSize is how many bytes a file takes: a head, and keys with their values.
+func (f *File) encodedSize() int {
+	const sum = 2 + digest.Size
+	size := 1 + len("_path") + headSize(int64(len(f.Path))) + len(f.Path) + len("_size") + headSize(f.Size) + len("_sha256") + sum + len("_blake3") + sum
+	if f.MediaType != "" {
+		size += len("_mediaType") + headSize(int64(len(f.MediaType))) + len(f.MediaType)
+	}
+	if f.Executable {
+		size += len("_executable") + 1
+	}
+	return size
+}
+
+// headSize is how many bytes a number takes, or a length.
+func headSize(n int64) int {
+	switch {
+	case n < 24:
+		return 1
+	case n < 1<<8:
+		return 2
+	case n < 1<<16:
+		return 3
+	case n < 1<<32:
+		return 5
+	}
+	return 9
+}
+
+// encodeFrame encodes the manifest without files, and says where the empty list
+// of them is, of one byte.
+func (m *Manifest) encodeFrame() (frame []byte, at int, err error) {
+	frame, err = canonical.Marshal(wireManifest{
+		SchemaVersion: SchemaVersion, Producer: m.Producer, Name: m.Name, Version: m.Version,
+		MediaType: m.MediaType, Annotations: m.Annotations, Files: []wireFile{},
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("encoding the manifest: %w", err)
+	}
+	name, err := canonical.Marshal(m.Name)
+	// The shorter key comes first: a map of few pairs, "name", and "files".
+	return frame, 1 + len("_name") + len(name) + len("_files"), err
 }
 
 // Decode reads an encoding. Anything but the only encoding of a valid manifest is an

@@ -155,7 +155,44 @@ func TestLargestManifestFits(t *testing.T) {
 	if _, err := Decode(data); err != nil {
 		t.Fatal(err)
 	}
+	if cap(data) > len(data)+len(data)/50 {
+		t.Errorf("an encoding of %d bytes takes %d", len(data), cap(data))
+	}
 	m.Files = append(m.Files, File{Path: "one/more", Digests: digest.Of(nil)})
+	var invalid *InvalidError
+	if _, err := Encode(m); !errors.As(err, &invalid) || invalid.Field != "files" {
+		t.Fatalf("got %v, want an InvalidError on files", err)
+	}
+}
+
+// The size is known before the encoding is made: of every form that a file has.
+func TestEncodedSize(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int64{0, 23, 24, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, MaxFileSize} {
+		for _, length := range []int{1, 23, 24, 200, 255, 256, 1000} {
+			for _, mediaType := range []string{"", "a/b", strings.Repeat("x", 30), strings.Repeat("x", 255)} {
+				for _, executable := range []bool{false, true} {
+					path := strings.TrimSuffix(strings.Repeat(strings.Repeat("p", 199)+"/", 1+length/200)[:length], "/")
+					m := &Manifest{Producer: "p", Name: "n", Version: "1", Files: []File{{Path: path, Size: size, MediaType: mediaType, Executable: executable, Digests: digest.Of(nil)}}}
+					data, err := Encode(m)
+					if err != nil {
+						t.Fatal(err)
+					}
+					frame, at, err := m.encodeFrame()
+					if err != nil || frame[at] != 0x80 {
+						t.Fatalf("the empty list is not at %d of %x: %v", at, frame, err)
+					}
+					if want := len(frame) + m.Files[0].encodedSize(); len(data) != want {
+						t.Fatalf("size %d, path %d, %q, %v: %d bytes, %d computed", size, len(path), mediaType, executable, len(data), want)
+					}
+				}
+			}
+		}
+	}
+	m := &Manifest{Producer: "p", Name: "n", Version: "1"}
+	for i := range MaxFiles {
+		m.Files = append(m.Files, File{Path: fmt.Sprintf("%s/%06d", strings.Repeat("p", 250), i), Digests: digest.Of(nil)})
+	}
 	var invalid *InvalidError
 	if _, err := Encode(m); !errors.As(err, &invalid) || invalid.Field != "files" {
 		t.Fatalf("got %v, want an InvalidError on files", err)

@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 
 	"github.com/coulomb/artifact-store/pkg/canonical"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -13,29 +15,93 @@ import (
 // Decode makes is several times the encoding. The result has no Files. An
 // unknown field is an error, and so is a version that is not SchemaVersion.
 func Walk(data []byte, file func(number int, f File) error) (*Manifest, error) {
+	return walk(&inMemory{data}, file)
+}
+
+// Stream is Walk for an encoding that is read piece by piece: a few kilobytes
+// of it are in memory at a time.
+func Stream(from io.Reader, file func(number int, f File) error) (*Manifest, error) {
+	return walk(&inStream{bufio.NewReaderSize(from, 2*maxItem)}, file)
+}
+
+// maxItem is more than a file takes, or the text of an annotation, in bytes.
+const maxItem = 8 << 10
+
+// items are CBOR, one item after another.
+type items interface {
+	// first decodes the first item into v and goes on behind it.
+	first(v any) error
+	// open goes on behind the head of an array or a map, whose elements or pairs it counts.
+	open(head func(data []byte) (n int, rest []byte, err error)) (int, error)
+	// left returns how many bytes follow, as far as it knows.
+	left() int
+}
+
+type inMemory struct{ rest []byte }
+
+func (m *inMemory) first(v any) (err error) {
+	m.rest, err = canonical.First(m.rest, v)
+	return err
+}
+
+func (m *inMemory) open(head func([]byte) (int, []byte, error)) (n int, err error) {
+	n, m.rest, err = head(m.rest)
+	return n, err
+}
+
+func (m *inMemory) left() int { return len(m.rest) }
+
+type inStream struct{ from *bufio.Reader }
+
+func (s *inStream) open(head func([]byte) (int, []byte, error)) (n int, err error) {
+	ahead, err := s.from.Peek(maxItem)
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	n, rest, err := head(ahead)
+	if err == nil {
+		_, err = s.from.Discard(len(ahead) - len(rest))
+	}
+	return n, err
+}
+
+func (s *inStream) first(v any) error {
+	_, err := s.open(func(data []byte) (_ int, rest []byte, err error) {
+		rest, err = canonical.First(data, v)
+		return 0, rest, err
+	})
+	return err
+}
+
+func (s *inStream) left() int {
+	ahead, _ := s.from.Peek(1)
+	return len(ahead)
+}
+
+func walk(from items, file func(number int, f File) error) (*Manifest, error) {
 	var m Manifest
 	version := 0
-	pairs, rest, err := canonical.Map(data)
+	pairs, err := from.open(canonical.Map)
 	for ; pairs > 0 && err == nil; pairs-- {
 		var key string
-		if rest, err = canonical.First(rest, &key); err != nil {
+		if err = from.first(&key); err != nil {
 			break
 		}
 		switch key {
 		case "schemaVersion":
-			rest, err = canonical.First(rest, &version)
+			err = from.first(&version)
 		case "producer":
-			rest, err = canonical.First(rest, &m.Producer)
+			err = from.first(&m.Producer)
 		case "name":
-			rest, err = canonical.First(rest, &m.Name)
+			err = from.first(&m.Name)
 		case "version":
-			rest, err = canonical.First(rest, &m.Version)
+			err = from.first(&m.Version)
 		case "mediaType":
-			rest, err = canonical.First(rest, &m.MediaType)
+			err = from.first(&m.MediaType)
 		case "annotations":
-			rest, err = canonical.First(rest, &m.Annotations)
+			m.Annotations, err = walkAnnotations(from)
 		case "files":
-			rest, err = walkFiles(rest, file)
+			err = walkFiles(from, file)
 		default:
 			err = invalid("manifest", "has an unknown field %q", key)
 		}
@@ -45,33 +111,46 @@ func Walk(data []byte, file func(number int, f File) error) (*Manifest, error) {
 		return nil, err
 	case version != SchemaVersion:
 		return nil, invalid("manifest.schemaVersion", "must be %d, is %d", SchemaVersion, version)
-	case len(rest) > 0:
-		return nil, invalid("manifest", "%d bytes follow it", len(rest))
+	case from.left() > 0:
+		return nil, invalid("manifest", "%d bytes or more follow it", from.left())
 	}
 	return &m, nil
 }
 
-func walkFiles(data []byte, file func(number int, f File) error) ([]byte, error) {
-	n, rest, err := canonical.Array(data)
+func walkAnnotations(from items) (map[string]string, error) {
+	n, err := from.open(canonical.Map)
+	annotations := make(map[string]string)
+	for ; n > 0 && err == nil; n-- {
+		var key, value string
+		if err = from.first(&key); err == nil {
+			err = from.first(&value)
+		}
+		annotations[key] = value
+	}
+	return annotations, err
+}
+
+func walkFiles(from items, file func(number int, f File) error) error {
+	n, err := from.open(canonical.Array)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i := range n {
 		var f wireFile
-		if rest, err = canonical.First(rest, &f); err != nil {
-			return nil, fmt.Errorf("manifest.files[%d]: %w", i, err)
+		if err := from.first(&f); err != nil {
+			return fmt.Errorf("manifest.files[%d]: %w", i, err)
 		}
 		sha, err := digest.FromBytes(digest.SHA256, f.SHA256)
 		if err != nil {
-			return nil, invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
+			return invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
 		}
 		b3, err := digest.FromBytes(digest.BLAKE3, f.BLAKE3)
 		if err != nil {
-			return nil, invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
+			return invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
 		}
 		if err := file(i, File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return rest, nil
+	return nil
 }

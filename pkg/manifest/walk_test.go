@@ -1,9 +1,15 @@
 package manifest
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/coulomb/artifact-store/pkg/canonical"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -12,7 +18,7 @@ import (
 // Walk gives what Decode gives.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	m := &Manifest{Producer: "p", Name: "n", Version: "1", MediaType: "text/plain", Annotations: map[string]string{"b": "2", "a": "1"}}
+	m := &Manifest{Producer: "p", Name: "n", Version: "1", MediaType: "text/plain", Annotations: map[string]string{"b": "2", "a": "1", "c": strings.Repeat("x", 4096), "d": strings.Repeat("y", 4096)}}
 	for i := range 300 {
 		m.Files = append(m.Files, File{Path: fmt.Sprint("f", i), Size: int64(i), Digests: digest.Of(fmt.Append(nil, i)), Executable: i%2 == 0})
 	}
@@ -39,6 +45,23 @@ func TestWalk(t *testing.T) {
 	if !reflect.DeepEqual(want, got) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	files = nil
+	for name, from := range map[string]io.Reader{"at once": bytes.NewReader(encoded), "byte by byte": iotest.OneByteReader(bytes.NewReader(encoded)), "with its end": iotest.DataErrReader(bytes.NewReader(encoded))} {
+		if got, err = Stream(from, func(_ int, f File) error { files = append(files, f); return nil }); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got.Files, files = files, nil
+		if !reflect.DeepEqual(want, got) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if _, err := Stream(bytes.NewReader(encoded[:len(encoded)/2]), func(int, File) error { return nil }); err == nil {
+		t.Error("half of it is taken")
+	}
+	broken := errors.New("broken")
+	if _, err := Stream(io.MultiReader(bytes.NewReader(encoded[:len(encoded)/2]), iotest.ErrReader(broken)), func(int, File) error { return nil }); !errors.Is(err, broken) {
+		t.Errorf("a source that fails: %v", err)
+	}
 	for name, change := range map[string]func(m map[string]any){
 		"another version":  func(m map[string]any) { m["schemaVersion"] = SchemaVersion + 1 },
 		"no version":       func(m map[string]any) { delete(m, "schemaVersion") },
@@ -62,5 +85,38 @@ func TestWalk(t *testing.T) {
 	}
 	if _, err := Walk(append(encoded, 0), func(int, File) error { return nil }); err == nil {
 		t.Error("a byte behind the end is taken")
+	}
+}
+
+// What JSON writes is what encoding/json makes of the whole.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	for _, files := range []int{0, 1, 300} {
+		m := &Manifest{Producer: "p", Name: "<n>", Version: "1", Annotations: map[string]string{"b": "2", "a": "1"}, Files: []File{}}
+		for i := range files {
+			m.Files = append(m.Files, File{Path: fmt.Sprintf("f&%04d", i), Size: int64(i), Digests: digest.Of(fmt.Append(nil, i)), Executable: i%2 == 0})
+		}
+		encoded, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(encoded)), nil }
+		j, err := NewJSON(Digest(encoded), open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			var got bytes.Buffer
+			if err := j.Write(&got); err != nil || !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%d files: %v\n%s, want\n%s", files, err, got.Bytes(), want)
+			}
+		}
+		if _, err := NewJSON(digest.Of(nil).SHA256, open); !errors.Is(err, ErrOther) {
+			t.Errorf("another manifest: %v", err)
+		}
 	}
 }

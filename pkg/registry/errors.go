@@ -24,6 +24,10 @@ var (
 	ErrPublished = errors.New("the upload session is published")
 	// ErrExpired: the session's time is over.
 	ErrExpired = errors.New("the upload session has expired")
+	// ErrStalled: the bytes of a request came too slowly while others waited for what it held.
+	ErrStalled = errors.New("the bytes came too slowly while others waited")
+	// ErrLimit: the holder of the token has as much as one may have at a time. Always a *LimitError.
+	ErrLimit = errors.New("a limit of one holder is reached")
 	// ErrIncomplete: bytes of declared files were not sent. Always an *IncompleteError.
 	ErrIncomplete = errors.New("bytes are missing")
 	// ErrNoReadyBackend and ErrNoRule are the routing table's.
@@ -109,6 +113,14 @@ func (e *ConflictError) Error() string { return e.Field + ": " + e.Message }
 
 // Is makes it an ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// LimitError says of what a holder has too much.
+type LimitError struct{ Message string }
+
+func (e *LimitError) Error() string { return e.Message }
+
+// Is makes it an ErrLimit.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
 // IncompleteError says how many of how many files are incomplete, and lists the first.
 type IncompleteError struct {

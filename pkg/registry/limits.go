@@ -26,6 +26,12 @@ const (
 	MaxPutTime = OrphanAge - time.Hour
 	// CheckTimeout is how long the database may take to say that it works.
 	CheckTimeout = 2 * time.Second
+	// What one holder of a token may have at a time (see package shares): beyond it
+	// every request is a *LimitError. Texts are paths, media types and annotations,
+	// in bytes. A session counts until it is published, abandoned or expired.
+	MaxOpenUploads   = 1000
+	MaxDeclaredFiles = 1_000_000
+	MaxDeclaredTexts = 128 << 20
 	// Pages.
 	DefaultEventPage   = 100
 	MaxEventPage       = 1000

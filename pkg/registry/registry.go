@@ -89,6 +89,11 @@ type Packages interface {
 	GetPackage(ctx context.Context, ref PackageRef) (Package, error)
 	// GetManifest returns a manifest's canonical CBOR by its SHA-256. ErrNotFound.
 	GetManifest(ctx context.Context, name digest.Digest) ([]byte, error)
+	// HeadManifest describes a manifest's canonical CBOR. ErrNotFound, also for another blob.
+	HeadManifest(ctx context.Context, name digest.Digest) (BlobInfo, error)
+	// OpenManifest opens it, or a part of it (a nil rng is all): it may have 32 MiB.
+	// The reader checks the bytes. storage.ErrRange, ErrNotFound.
+	OpenManifest(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, BlobInfo, error)
 	// ListDamaged pages through files whose blob has a location that failed or is in doubt.
 	ListDamaged(ctx context.Context, filter DamageFilter) (DamagePage, error)
 }

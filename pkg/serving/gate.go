@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -42,6 +43,20 @@ func (g *Gate) admit(r *http.Request) (*http.Request, error) {
 	}
 	ctx := access.WithIdentity(r.Context(), who)
 	return r.WithContext(context.WithValue(ctx, tokenKey{}, token)), nil
+}
+
+// holderOf says with whom the caller shares what is scarce: its identity, or
+// where nobody is asked for one its address. Of those on this machine each
+// connection counts by itself.
+func holderOf(r *http.Request) string {
+	if who, known := access.IdentityOf(r.Context()); known && who.Name != "" {
+		return who.Name
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil || IsLoopback(host) {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 type tokenKey struct{}

@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -39,6 +41,12 @@ type Options struct {
 	Stopping context.Context
 	// StallTimeout ends a request or an answer that has not moved a byte for this long; 0 means the constant.
 	StallTimeout time.Duration
+	// Crowded reports whether there are almost as many connections as there may be;
+	// nil is never. An unauthenticated request then ends its connection, and never
+	// otherwise: clients of OCI begin with one.
+	Crowded func() bool
+	// RequestsPerSecond of one holder; 0 for no limit.
+	RequestsPerSecond float64
 }
 
 // Errors that a face is asked to answer.
@@ -53,8 +61,9 @@ var (
 )
 
 type handler struct {
-	face Face
-	opts Options
+	face    Face
+	opts    Options
+	holders *holders
 }
 
 // NewHandler serves face. It may be used by many servers at once.
@@ -62,7 +71,7 @@ func NewHandler(face Face, opts Options) http.Handler {
 	if opts.StallTimeout == 0 {
 		opts.StallTimeout = StallTimeout
 	}
-	return &handler{face, opts}
+	return &handler{face, opts, newHolders(opts.RequestsPerSecond)}
 }
 
 func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
@@ -98,10 +107,22 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	}
 	known, err := h.opts.Gate.admit(r)
 	if err != nil {
+		if h.opts.Crowded != nil && h.opts.Crowded() && errors.Is(err, access.ErrUnauthenticated) {
+			header.Set("Connection", "close")
+		}
 		w.Fail(r, err)
 		return
 	}
-	r = known
+	holder := holderOf(known)
+	if !h.opts.Gate.Open[r.URL.Path] {
+		leave, err := h.holders.enter(holder, r)
+		if err != nil {
+			w.Fail(r, err)
+			return
+		}
+		defer leave()
+	}
+	r = known.WithContext(shares.WithHolder(known.Context(), holder))
 	h.face.Serve(w, r)
 }
 

@@ -1,39 +1,119 @@
 package serving
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"time"
+
+	"github.com/coulomb/artifact-store/pkg/shares"
 )
 
-// LargeBodies limits how many requests hold a large body in memory at a time,
-// so that memory depends on configuration and not on the number of clients. A
-// request that streams its body needs no place. Safe for concurrent use.
+// LargeBodies limits the large bodies that requests hold in memory at a time, so
+// that memory depends on configuration and not on the number of clients. Places
+// are lent in turns between holders. A request that streams its body needs none.
+// Safe for concurrent use.
 type LargeBodies struct {
-	places  chan struct{}
+	places  *shares.Pool // of bytes
+	total   int64
 	small   int64
 	timeout time.Duration
 }
 
-// NewLargeBodies returns one with that many places. A body of at most small
-// bytes needs none. A body with a place must arrive within the timeout, so that
-// a slow client does not block the others for good.
-func NewLargeBodies(places int, small int64, timeout time.Duration) *LargeBodies {
-	return &LargeBodies{make(chan struct{}, places), small, timeout}
+// NewLargeBodies returns one for bodies of total bytes. A body of at most small
+// bytes needs no place; one that is larger than total, or of unknown length, takes
+// all of them. A body with a place must arrive within the timeout, and at
+// leastRate while another one waits, so that a slow client does not block the others.
+func NewLargeBodies(total, small int64, timeout time.Duration) *LargeBodies {
+	return &LargeBodies{shares.New(total), total, small, timeout}
 }
 
-// Enter waits for a place, at most until the request's context ends. Call
-// leave when the memory that the body takes is free again.
+// Needs reports whether a body may need a place.
+func (l *LargeBodies) Needs(r *http.Request) bool {
+	return r.ContentLength < 0 || r.ContentLength > l.small
+}
+
+// Enter waits for a place, at most until the request's context ends, and only
+// once the body has begun to arrive: who sends next to nothing never has one.
+// Call leave when the memory that the body takes is free again. The caller has
+// found out before that the request may be made.
 func (l *LargeBodies) Enter(w *Writer, r *http.Request) (leave func(), err error) {
-	if r.ContentLength >= 0 && r.ContentLength <= l.small {
+	if !l.Needs(r) {
 		return func() {}, nil
 	}
+	head := make([]byte, headOfLarge)
+	n, err := io.ReadFull(r.Body, head)
+	r.Body = resumed{io.MultiReader(bytes.NewReader(head[:n]), r.Body), r.Body}
+	switch {
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF): // the whole body
+		return func() {}, nil
+	case err != nil:
+		return nil, err
+	}
+	length := r.ContentLength
+	if length < 0 {
+		length = l.total
+	}
+	place, err := l.places.Take(r.Context(), length)
+	if err != nil {
+		return nil, err
+	}
+	if w.body == nil {
+		return place.Return, nil
+	}
+	w.body.until = time.Now().Add(l.timeout)
+	w.body.renewed = time.Unix(1, 0) // so that the next read sets a deadline
+	left := make(chan struct{})
+	go w.body.hurryOnce(l.places.Crowded(), left)
+	return func() { close(left); place.Return() }, nil
+}
+
+// resumed is a body of which some was read.
+type resumed struct {
+	io.Reader
+	io.Closer
+}
+
+// hurryOnce asks the body for leastRate from when others wait. It ends when left is closed.
+func (b *bodyReader) hurryOnce(crowded, left <-chan struct{}) {
 	select {
-	case l.places <- struct{}{}:
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	case <-crowded:
+	case <-left:
+		return
 	}
-	if w.body != nil {
-		w.body.until = time.Now().Add(l.timeout)
+	b.pacing.Lock()
+	defer b.pacing.Unlock()
+	if !b.over { // else the deadline would end what follows the body
+		now := time.Now()
+		b.hurried.Store(now.UnixNano())
+		b.control.SetReadDeadline(now.Add(paceGrace)) //nolint:errcheck // best effort: else with the next byte
 	}
-	return func() { <-l.places }, nil
+}
+
+// due is when the body is too slow for those who wait; zero if nobody does.
+func (b *bodyReader) due() time.Time {
+	since := b.hurried.Load()
+	if since == 0 {
+		return time.Time{}
+	}
+	if b.behind.IsZero() {
+		b.behind = time.Unix(0, since).Add(paceGrace)
+	}
+	return b.behind
+}
+
+// arrived counts what a read brought. Whoever was quick saves up no more than paceGrace.
+func (b *bodyReader) arrived(n int, err error) {
+	if due := b.due(); !due.IsZero() {
+		b.behind = due.Add(time.Duration(n) * time.Second / leastRate)
+		if most := time.Now().Add(paceGrace); most.Before(b.behind) {
+			b.behind = most
+		}
+	}
+	if err != nil {
+		b.pacing.Lock()
+		b.over = true
+		b.pacing.Unlock()
+	}
 }

@@ -20,6 +20,19 @@ const (
 	writeChunk = 1 << 20
 	// smallBody is how much of a refused body net/http itself reads, in bytes.
 	smallBody = 256 << 10
+	// BytesInFlight is how many bytes the requests of one holder that are in
+	// progress may announce together (Content-Length); a single one may have any length.
+	BytesInFlight = 1 << 40
+	// burstSeconds of a rate of requests may come at once.
+	burstSeconds = 2
+	// manyHolders are remembered before those who have gone are forgotten.
+	manyHolders = 1000
+	// headOfLarge is how many bytes of a large body must have arrived before it gets a place.
+	headOfLarge = 16 << 10
+	// paceGrace and leastRate: a body that others wait behind must have moved
+	// leastRate, in bytes per second, from paceGrace on.
+	paceGrace = 5 * time.Second
+	leastRate = 256 << 10
 	// interruptGrace is how long a body that is interrupted may still bring what is on its way.
 	interruptGrace = 500 * time.Millisecond
 	// drainTimeout is how long the rest of a refused body is read.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -132,6 +133,14 @@ type bodyReader struct {
 	err     error // why reading ended, nil at the regular end
 	// interrupted is when reading ends since Interrupt, in Unix nanoseconds; 0 before. It is set from another goroutine.
 	interrupted atomic.Int64
+
+	// hurried is since when it must move at leastRate, in Unix nanoseconds; 0 if
+	// nobody waits; behind is when it will be too slow. over: its deadlines are not
+	// set from elsewhere any more.
+	hurried atomic.Int64
+	behind  time.Time
+	pacing  sync.Mutex
+	over    bool
 }
 
 // errInterrupted ends a body by Writer.Interrupt.
@@ -157,6 +166,12 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		}
 		b.control.SetReadDeadline(deadline) //nolint:errcheck // best effort, as above
 	}
+	if due := b.due(); !due.IsZero() {
+		if !b.until.IsZero() && b.until.Before(due) {
+			due = b.until
+		}
+		b.control.SetReadDeadline(due) //nolint:errcheck // best effort, as above
+	}
 	// Asked after the deadline is set: if Interrupt sets it from now on, it stays.
 	if end := b.interrupted.Load(); end != 0 {
 		if time.Now().UnixNano() >= end {
@@ -166,6 +181,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		b.control.SetReadDeadline(time.Unix(0, end)) //nolint:errcheck // best effort, as above
 	}
 	n, err := b.body.Read(p)
+	b.arrived(n, err)
 	if errors.Is(err, os.ErrDeadlineExceeded) && b.interrupted.Load() != 0 {
 		err = errInterrupted
 	}

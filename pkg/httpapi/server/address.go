@@ -87,6 +87,7 @@ func isClean(escaped string) bool {
 type accepted struct {
 	parameters map[string]bool // of the query
 	body       bool
+	json       bool // the body is read by huma, as a whole
 }
 
 // onceFields are header fields of one value. Of two, the registry would read
@@ -108,7 +109,7 @@ func acceptedBy(document *huma.OpenAPI) map[string]accepted {
 			continue
 		}
 		for _, op := range operationsOf(item) {
-			takes := accepted{parameters: map[string]bool{}, body: op.RequestBody != nil}
+			takes := accepted{parameters: map[string]bool{}, body: op.RequestBody != nil, json: op.RequestBody != nil && op.MaxBodyBytes > 0}
 			for _, parameter := range op.Parameters {
 				if parameter.In == "query" {
 					takes.parameters[parameter.Name] = true

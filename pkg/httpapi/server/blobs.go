@@ -1,10 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -82,7 +79,8 @@ func (h *handler) getPackageFile(w *serving.Writer, r *http.Request) error {
 	return serving.Send(w, r, found)
 }
 
-// getManifest serves a manifest as canonical CBOR, or as JSON.
+// getManifest serves a manifest as canonical CBOR, or as JSON. It may have 32
+// MiB, so neither is ever in memory as a whole.
 func (h *handler) getManifest(w *serving.Writer, r *http.Request) error {
 	name, err := digest.Parse(r.PathValue("digest"))
 	if err != nil || name.Algorithm() != digest.SHA256 {
@@ -91,44 +89,70 @@ func (h *handler) getManifest(w *serving.Writer, r *http.Request) error {
 	if r, err = withHolder(r); err != nil {
 		return err
 	}
-	data, err := h.registry.GetManifest(r.Context(), name)
-	if err != nil {
-		return err
-	}
 	w.Header().Set("Vary", "Accept")
 	contentType := "application/cbor"
 	switch accept := r.Header.Get("Accept"); {
 	case strings.Contains(accept, manifest.MediaType):
 		contentType = manifest.MediaType
 	case strings.Contains(accept, "application/json") && !strings.Contains(accept, contentType):
-		contentType = "application/json"
-		if data, err = manifestJSON(data); err != nil {
-			return fmt.Errorf("manifest %s: %w", name, err)
-		}
+		asJSON := manifestJSON{registry: h.registry, name: name}
+		return serving.Send(w, r, serving.Representation{Head: asJSON.head, Open: asJSON.open, Describe: describe("application/json")})
 	}
-	return serving.Send(w, r, inMemory(contentType, data))
-}
-
-func manifestJSON(data []byte) ([]byte, error) {
-	decoded, err := manifest.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("the stored blob is not a manifest: %v", err) // not the caller's fault, so not wrapped
-	}
-	return json.Marshal(decoded)
-}
-
-func inMemory(contentType string, data []byte) serving.Representation {
-	info := serving.Info{Digests: digest.Of(data), Size: int64(len(data))}
-	return serving.Representation{
-		Head: func(context.Context) (serving.Info, error) { return info, nil },
-		Open: func(_ context.Context, rng *storage.Range) (io.ReadCloser, serving.Info, error) {
-			if rng == nil {
-				rng = &storage.Range{Length: info.Size}
-			}
-			return io.NopCloser(bytes.NewReader(data[rng.Offset : rng.Offset+rng.Length])), info, nil
+	return serving.Send(w, r, serving.Representation{
+		Head: func(ctx context.Context) (serving.Info, error) {
+			info, err := h.registry.HeadManifest(ctx, name)
+			return serving.Info(info), err
+		},
+		Open: func(ctx context.Context, rng *storage.Range) (io.ReadCloser, serving.Info, error) {
+			body, info, err := h.registry.OpenManifest(ctx, name, rng)
+			return body, serving.Info(info), err
 		},
 		Describe: describe(contentType),
+	})
+}
+
+// manifestJSON is a manifest in JSON, which is made again for each pass over it.
+// It is for one request.
+type manifestJSON struct {
+	registry registry.Registry
+	name     digest.Digest
+	text     *manifest.JSON
+	info     serving.Info
+}
+
+func (m *manifestJSON) head(ctx context.Context) (serving.Info, error) {
+	if m.text != nil {
+		return m.info, nil
 	}
+	text, err := manifest.NewJSON(m.name, func() (io.ReadCloser, error) {
+		body, _, err := m.registry.OpenManifest(ctx, m.name, nil)
+		return body, err
+	})
+	hasher := digest.NewHasher()
+	if err == nil {
+		err = text.Write(hasher)
+	}
+	m.text, m.info = text, serving.Info{Digests: hasher.Sum(), Size: hasher.Size()}
+	return m.info, err
+}
+
+func (m *manifestJSON) open(ctx context.Context, rng *storage.Range) (io.ReadCloser, serving.Info, error) {
+	if _, err := m.head(ctx); err != nil {
+		return nil, m.info, err
+	}
+	if rng == nil {
+		rng = &storage.Range{Length: m.info.Size}
+	}
+	reader, writer := io.Pipe()
+	go func() { writer.CloseWithError(m.text.Write(writer)) }() //nolint:errcheck // never fails
+	if _, err := io.CopyN(io.Discard, reader, rng.Offset); err != nil {
+		reader.Close() //nolint:errcheck // never fails
+		return nil, m.info, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(reader, rng.Length), reader}, m.info, nil
 }
 
 // describe sets the headers of every answer with bytes.

@@ -17,7 +17,7 @@ import (
 var (
 	problemHost     = kind{Code: "misdirected", Status: http.StatusMisdirectedRequest, Title: "The request is for another host"}
 	problemSite     = kind{Code: "cross-site", Status: http.StatusForbidden, Title: "The request comes from a web page of another site"}
-	problemStalled  = kind{Code: "stalled", Status: http.StatusRequestTimeout, Title: "The request body stopped arriving"}
+	problemStalled  = kind(wire.StalledKind)
 	problemBody     = kind{Code: "body-too-large", Status: http.StatusRequestEntityTooLarge, Title: "The request body is too large"}
 	problemMedia    = kind{Code: "media-type", Status: http.StatusUnsupportedMediaType, Title: "The media type of the request body is not supported"}
 	problemMethod   = kind{Code: "method", Status: http.StatusMethodNotAllowed, Title: "The method is not allowed for this address"}
@@ -66,8 +66,11 @@ func requestProblem(err error) *problem {
 	if errors.Is(err, serving.ErrOtherSite) {
 		return problemSite.problem("a browser sends this request for a page of another site; send it from a page of this server or from another program", wire.At("Origin", "must be that of this server"))
 	}
-	if errors.Is(err, serving.ErrStalled) {
+	if errors.Is(err, serving.ErrStalled) || errors.Is(err, registry.ErrStalled) {
 		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))
+	}
+	if busy, is := errors.AsType[*serving.BusyError](err); is {
+		return problemOf(&registry.LimitError{Message: busy.Message})
 	}
 	if tooLarge, is := errors.AsType[*http.MaxBytesError](err); is {
 		return problemBody.problem("", wire.At("body", "must be at most "+byteCount(tooLarge.Limit)))
@@ -104,6 +107,10 @@ func (p *problem) describe(err, target error) {
 	case registry.ErrConflict:
 		if e, is := errors.AsType[*registry.ConflictError](err); is {
 			p.Detail, p.Errors, p.Existing = e.Error(), []wire.FieldError{wire.At(e.Field, e.Message)}, e.Existing
+		}
+	case registry.ErrLimit:
+		if e, is := errors.AsType[*registry.LimitError](err); is {
+			p.Detail = e.Message
 		}
 	case registry.ErrUnauthenticated:
 		if e, is := errors.AsType[*access.UnauthenticatedError](err); is {

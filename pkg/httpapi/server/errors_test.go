@@ -203,7 +203,9 @@ func TestUnknownErrorIsFlat(t *testing.T) {
 // panicking panics.
 type panicking struct{ registry.Registry }
 
-func (panicking) GetManifest(context.Context, digest.Digest) ([]byte, error) { panic(secret) }
+func (panicking) OpenManifest(context.Context, digest.Digest, *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	panic(secret)
+}
 
 func (panicking) GetUpload(context.Context, string) (registry.Upload, error) { panic(secret) }
 

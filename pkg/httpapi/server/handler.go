@@ -41,6 +41,11 @@ type Options struct {
 	StallTimeout time.Duration
 	// LargeBodyTimeout is how long a large declaration or manifest may take to arrive, once it is its turn; 0 means the constant.
 	LargeBodyTimeout time.Duration
+	// Crowded reports whether there are almost as many connections as there may be;
+	// nil is never. An unauthenticated request then ends its connection.
+	Crowded func() bool
+	// RequestsPerSecond of one holder of a token; 0 for no limit.
+	RequestsPerSecond float64
 	// Version of the program, shown in /openapi.json.
 	Version string
 	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
@@ -66,7 +71,8 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	}
 	h := &handler{
 		registry: reg, opts: opts, gate: serving.Gate{Authenticator: opts.Authenticator, Open: open}, sweeps: newSweepMetrics(opts.Metrics),
-		large: serving.NewLargeBodies(MaxLargeBodies, smallDeclaration, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
+		large:  serving.NewLargeBodies(largeBody, largeBody, opts.LargeBodyTimeout),
+		medium: serving.NewLargeBodies(mediumBodies, smallBody, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
 	}
 	api := h.newAPI()
 	h.registerOperations(api)
@@ -78,7 +84,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	h.mux.HandleFunc("/", h.noRoute)
 	return serving.NewHandler(h, serving.Options{
 		Logger: opts.Logger, Metrics: serving.NewMetrics(opts.Metrics), Gate: h.gate,
-		LoopbackOnly: opts.LoopbackOnly, Stopping: opts.Stopping, StallTimeout: opts.StallTimeout,
+		LoopbackOnly: opts.LoopbackOnly, Stopping: opts.Stopping, StallTimeout: opts.StallTimeout, RequestsPerSecond: opts.RequestsPerSecond, Crowded: opts.Crowded,
 	})
 }
 
@@ -101,7 +107,8 @@ type handler struct {
 	opts     Options
 	gate     serving.Gate
 	sweeps   *sweepMetrics
-	large    *serving.LargeBodies
+	large    *serving.LargeBodies // bodies of more than largeBody, or of unknown length
+	medium   *serving.LargeBodies // those of more than smallBody
 	mux      *http.ServeMux
 	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
 	accepted map[string]accepted    // by method and pattern
@@ -192,6 +199,15 @@ func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 		r.Pattern = pattern
 		w.Fail(r, err)
 		return
+	}
+	if h.accepted[pattern].json {
+		leave, err := h.medium.Enter(w, r)
+		if err != nil {
+			r.Pattern = pattern
+			w.Fail(r, err)
+			return
+		}
+		defer leave()
 	}
 	h.mux.ServeHTTP(w, r)
 }

@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -24,11 +26,14 @@ type crowded struct {
 	entered chan struct{} // one for each call
 }
 
-const largeSize = 2 << 20
+const (
+	largeSize = 2 << 20
+	mostLarge = 1 // at a time
+)
 
 func (c *crowded) stay() {
 	c.mu.Lock()
-	if c.inside++; c.inside == server.MaxLargeBodies+1 {
+	if c.inside++; c.inside == mostLarge+1 {
 		close(c.tooMany)
 	}
 	c.mu.Unlock()
@@ -40,6 +45,13 @@ func (c *crowded) stay() {
 	c.mu.Lock()
 	c.inside--
 	c.mu.Unlock()
+}
+
+func (c *crowded) PutFiles(_ context.Context, id string, _ func() (registry.NamedContent, error)) (registry.Bundled, error) {
+	if id != "x" {
+		return registry.Bundled{}, registry.ErrNotFound
+	}
+	return registry.Bundled{}, nil
 }
 
 func (c *crowded) DeclareFiles(_ context.Context, _ string, files []registry.FileDeclaration) (registry.Declared, error) {
@@ -94,7 +106,7 @@ func TestLargeBodiesWait(t *testing.T) {
 	clients.Wait()
 	select {
 	case <-c.tooMany:
-		t.Errorf("more than %d large bodies were worked on at a time", server.MaxLargeBodies)
+		t.Errorf("more than %d large bodies were worked on at a time", mostLarge)
 	default:
 	}
 }
@@ -104,12 +116,62 @@ func TestSlowLargeBody(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, server.Options{LargeBodyTimeout: 2 * time.Second}) // the next one needs some of it, too
 	path := "/v1/uploads/" + s.session + "/files"
-	response, p := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{\"files\":[", path, largeSize), false)
+	response, p := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{\"files\":[%s", path, largeSize, strings.Repeat(" ", 32<<10)), false)
 	if response.StatusCode != 408 || len(p.Errors) != 1 || p.Errors[0].Location != "body" {
 		t.Errorf("got %s %+v, want a 408 problem on body", response.Status, p)
 	}
 	body := `{"files":[{"path":"a"}]}` + strings.Repeat(" ", largeSize)
 	if response, text := s.do("POST", path, body); response.StatusCode != 200 {
 		t.Errorf("the next one: got %s %s", response.Status, text)
+	}
+}
+
+// TestPlacesAreNotForThoseWhoDrip: a body of which next to nothing has come has no
+// place, of a session that does not exist no byte is read, and one that has a
+// place and stops loses it within seconds when others wait.
+func TestPlacesAreNotForThoseWhoDrip(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	path := "/v1/uploads/" + s.session + "/files"
+	body := `{"files":[{"path":"a"}]}` + strings.Repeat(" ", largeSize)
+	answered := func(what string, within time.Duration) {
+		t.Helper()
+		began := time.Now()
+		response, text := s.do("POST", path, body)
+		if took := time.Since(began); response.StatusCode != 200 || took > within {
+			t.Errorf("beside %s: got %s %s after %v", what, response.Status, text, took)
+		}
+	}
+	begin := func(path, sent string) net.Conn {
+		t.Helper()
+		connection, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { connection.Close() }) //nolint:errcheck // a test's
+		if _, err := fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", path, len(sent), sent); err != nil {
+			t.Fatal(err)
+		}
+		return connection
+	}
+	for range 20 {
+		begin(path, `{"files":[`)
+	}
+	answered("bodies of ten bytes", 2*time.Second)
+	nobody := begin("/v1/uploads/00000000-0000-0000-0000-000000000000/files", `{`)
+	if err := nobody.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := http.ReadResponse(bufio.NewReader(nobody), nil); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Errorf("a session that does not exist: %v, %v", answer, err)
+	}
+	stopped := begin(path, `{"files":[`+strings.Repeat(" ", 100<<10))
+	time.Sleep(100 * time.Millisecond) // it has the place
+	answered("a body that stops", 9*time.Second)
+	if err := stopped.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := http.ReadResponse(bufio.NewReader(stopped), nil); err != nil || answer.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("the body that stopped: %v, %v", answer, err)
 	}
 }

@@ -11,16 +11,19 @@ const (
 	// MaxDeclareBody bounds one declaration, in bytes: 100,000 files of about
 	// 300 bytes each are 30 MB, and twice that with long paths.
 	MaxDeclareBody = 64 << 20
-	// MaxLargeBodies is how many declarations and manifests of more than
-	// smallDeclaration are processed at a time; others wait. 100,000 files are
-	// 37 MB of JSON and take about 70 MB of memory until they are declared.
-	MaxLargeBodies = 1
 	// LargeBodyTimeout is how long such a body may take to arrive, once it is its
 	// turn: the largest needs 220 KiB/s.
 	LargeBodyTimeout = 5 * time.Minute
 
-	// smallDeclaration is the size, in bytes, up to which bodies are processed without waiting.
-	smallDeclaration = 1 << 20
+	// largeBody is the size, in bytes, from which on one body is processed at a time,
+	// and the others wait: only declarations and manifests may be larger. 100,000
+	// files are 37 MB of JSON and take about 70 MB of memory until they are declared.
+	largeBody = 1 << 20
+	// mediumBodies is how many bytes of smaller bodies are processed at a time. A
+	// body of many short names takes some thirty times its size.
+	mediumBodies = largeBody
+	// smallBody is the size up to which none waits.
+	smallBody = 16 << 10
 	// progressInterval is the least time between two progress lines of a run.
 	progressInterval = 200 * time.Millisecond
 	// retryAfter is what a 503 suggests, in seconds: about one probe of a backend.

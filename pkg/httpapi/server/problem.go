@@ -37,7 +37,7 @@ func (p *problem) GetHeaders() http.Header {
 	if p.RequestID != "" {
 		headers.Set("X-Request-Id", p.RequestID)
 	}
-	if p.Status == http.StatusServiceUnavailable {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		headers.Set("Retry-After", retryAfter)
 	}
 	if p.Status == http.StatusUnauthorized {

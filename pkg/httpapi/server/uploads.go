@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func contentOf(r *http.Request) (registry.Content, error) {
 
 // publish seals a session. A body is the manifest that the client computed.
 func (h *handler) publish(w *serving.Writer, r *http.Request) error {
-	leave, err := h.large.Enter(w, r)
+	leave, err := h.enter(w, r)
 	if err != nil {
 		return err
 	}
@@ -96,8 +97,7 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	if err := wire.CheckBody(r); err != nil {
 		return err
 	}
-	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize)
-	sent, err := io.ReadAll(r.Body)
+	sent, err := readAll(http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize), min(r.ContentLength, manifest.MaxSize))
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,31 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	}
 	w.Header().Set("Location", wire.PackageAddress(publication.PackageRef))
 	return sendJSON(w, http.StatusCreated, publication)
+}
+
+// enter waits for a place for a large body. Whoever has no such session, or may
+// not use it, does not get that far.
+func (h *handler) enter(w *serving.Writer, r *http.Request) (leave func(), err error) {
+	if !h.medium.Needs(r) {
+		return func() {}, nil
+	}
+	// A bundle without files checks both. GetUpload would count the session's files.
+	nothing := func() (registry.NamedContent, error) { return registry.NamedContent{}, io.EOF }
+	if _, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), nothing); err != nil && !errors.Is(err, registry.ErrPublished) {
+		return nil, err
+	}
+	if h.large.Needs(r) {
+		return h.large.Enter(w, r)
+	}
+	return h.medium.Enter(w, r)
+}
+
+// readAll reads a body into memory of its size, which is negative if it is not known.
+func readAll(body io.Reader, size int64) ([]byte, error) {
+	var read bytes.Buffer
+	read.Grow(int(max(size, 0)) + bytes.MinRead) // else it would grow at the end
+	_, err := read.ReadFrom(body)
+	return read.Bytes(), err
 }
 
 // declaration is the body of a declaration as it is sent. Digests are text
@@ -144,7 +169,7 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" && !isMediaType(contentType, "application/json") {
 		return problemMedia.problem("", wire.At("Content-Type", "must be application/json"))
 	}
-	leave, err := h.large.Enter(w, r)
+	leave, err := h.enter(w, r)
 	if err != nil {
 		return err
 	}

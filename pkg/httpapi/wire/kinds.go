@@ -22,6 +22,9 @@ type Kind struct {
 	Title  string
 }
 
+// StalledKind is that of a body that stops, or is too slow for others who wait.
+var StalledKind = Kind{"stalled", http.StatusRequestTimeout, registry.ErrStalled, "The request body stopped arriving"}
+
 // Kinds in order of precedence: an error that matches two of them is the first.
 var Kinds = []Kind{
 	{"invalid", http.StatusBadRequest, registry.ErrInvalid, "The request is invalid"},
@@ -32,6 +35,8 @@ var Kinds = []Kind{
 	{"removals-held", http.StatusConflict, registry.ErrRemovalsHeld, "Removals are held back after the log was recovered"},
 	{"incomplete", http.StatusConflict, registry.ErrIncomplete, "Bytes of declared files are missing"},
 	{"published", http.StatusConflict, registry.ErrPublished, "The upload session is already published"},
+	StalledKind,
+	{"limit", http.StatusTooManyRequests, registry.ErrLimit, "The holder of the token has as much as one may have at a time"},
 	{"expired", http.StatusGone, registry.ErrExpired, "The upload session has expired"},
 	{"mismatch", http.StatusBadRequest, storage.ErrMismatch, "The bytes do not match what was declared"},
 	{"range", http.StatusRequestedRangeNotSatisfiable, storage.ErrRange, "The range is outside the blob"},

@@ -2,6 +2,7 @@ package doubt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,12 +28,17 @@ type Filter struct {
 	Producer, Name, Version string
 	AfterPosition           uint64
 	AfterPath, AfterBackend string
-	Limit                   int
+	// A page has at most Limit rows and Bytes of texts, but at least one row if there is any.
+	Limit, Bytes int
 }
 
-// ListDamage returns a page in order of publication, path and backend.
-func ListDamage(ctx context.Context, tx database.Tx, f Filter) (all []Damage, err error) {
-	args := []any{f.AfterPosition, f.AfterPath, f.AfterBackend, f.Limit}
+// errFull ends the reading of rows.
+var errFull = errors.New("the page is full")
+
+// ListDamage returns a page in order of publication, path and backend, and whether there is more.
+func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, more bool, err error) {
+	args := []any{f.AfterPosition, f.AfterPath, f.AfterBackend, f.Limit + 1}
+	size := 0
 	where := ""
 	for _, is := range [][2]string{{"producer", f.Producer}, {"name", f.Name}, {"version", f.Version}} {
 		if is[1] != "" {
@@ -59,10 +65,14 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (all []Damage, er
 		if err := scan(&d.Position, &d.Producer, &d.Name, &d.Version, &d.Path, &sum, &d.Size, &d.BackendID, &d.Reason, &d.Event, &since); err != nil {
 			return err
 		}
+		size += len(d.Producer) + len(d.Name) + len(d.Version) + len(d.Path)
+		if len(page) == f.Limit || len(page) > 0 && size > f.Bytes {
+			return errFull
+		}
 		d.Since = timeOf(since)
 		var err error
 		d.SHA256, err = digest.FromBytes(digest.SHA256, sum)
-		all = append(all, d)
+		page = append(page, d)
 		return err
 	}, `WITH bad AS (`+bad+`), hit AS (
 		SELECT p.position, p.producer, p.name, p.version, f.path, bad.* FROM bad
@@ -72,5 +82,8 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (all []Damage, er
 		SELECT h.position, h.producer, h.name, h.version, h.path, h.sha256, b.size, h.backend_id, h.reason, h.event, h.since_us
 		FROM hit h JOIN blobs b ON b.sha256 = h.sha256
 		WHERE (h.position, h.path, h.backend_id) > ($1, $2, $3) ORDER BY h.position, h.path, h.backend_id LIMIT $4`, args...)
-	return all, err
+	if errors.Is(err, errFull) {
+		return page, true, nil
+	}
+	return page, false, err
 }

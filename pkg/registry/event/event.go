@@ -192,7 +192,7 @@ func New(actor string, payload Payload) (eventlog.Event, error) {
 	if err != nil {
 		return eventlog.Event{}, err
 	}
-	data, err := canonical.Marshal(payload)
+	data, err := encode(payload)
 	if err != nil {
 		return eventlog.Event{}, fmt.Errorf("encoding %s: %w", payload.Kind(), err)
 	}
@@ -254,11 +254,7 @@ func Describe(payload Payload) (any, error) {
 		}); err != nil {
 			return nil, fmt.Errorf("manifest in %s of %s: %w", p.Kind(), p.Subject(), err)
 		}
-		return map[string]any{
-			"producer": p.Producer, "name": p.Name, "version": p.Version,
-			"retentionClass": p.RetentionClass, "tier": p.Tier, "backends": p.Backends,
-			"manifestDigest": manifest.Digest(p.Manifest), "files": files, "bytes": bytes,
-		}, nil
+		return p.DescribeAs(manifest.Digest(p.Manifest), files, bytes), nil
 	case LocationAdded:
 		return map[string]any{"backendId": p.BackendID, "digests": texts(p.SHA256)}, nil
 	case LocationVerified:

@@ -130,6 +130,12 @@ func notFound(s suite) {
 	s.is(err, registry.ErrNotFound)
 	_, err = s.r.GetManifest(s.ctx, digest.Of([]byte("a")).SHA256) // a blob, and no manifest
 	s.is(err, registry.ErrNotFound)
+	for _, name := range []digest.Digest{absent.SHA256, digest.Of([]byte("a")).SHA256} {
+		_, err = s.r.HeadManifest(s.ctx, name)
+		s.is(err, registry.ErrNotFound)
+		_, _, err = s.r.OpenManifest(s.ctx, name, nil)
+		s.is(err, registry.ErrNotFound)
+	}
 	for _, name := range []digest.Digest{absent.SHA256, absent.BLAKE3} {
 		_, err = s.r.HeadBlob(s.ctx, name)
 		s.is(err, registry.ErrNotFound)

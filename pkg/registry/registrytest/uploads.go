@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +65,23 @@ func publishAndReadBack(s suite) {
 	if !bytes.Equal(back, data) {
 		s.Fatalf("the manifest came back as\n%x, want\n%x", back, data)
 	}
+	info, err := s.r.HeadManifest(s.ctx, found.ManifestDigest)
+	s.must(err)
+	equal(s, "the manifest", info, registry.BlobInfo{Digests: digest.Of(data), Size: int64(len(data))})
+	for _, rng := range []*storage.Range{nil, {Offset: 5, Length: 7}, {Offset: 0, Length: 0}, {Offset: int64(len(data)) - 1, Length: 1}} {
+		body, info, err := s.r.OpenManifest(s.ctx, found.ManifestDigest, rng)
+		s.must(err)
+		part, err := io.ReadAll(body)
+		s.must(errors.Join(err, body.Close()))
+		want := data
+		if rng != nil {
+			want = data[rng.Offset:][:rng.Length]
+		}
+		equal(s, "a part of the manifest", string(part), string(want))
+		equal(s, "the manifest", info.Size, int64(len(data)))
+	}
+	_, _, err = s.r.OpenManifest(s.ctx, found.ManifestDigest, &storage.Range{Offset: int64(len(data)), Length: 1})
+	s.is(err, storage.ErrRange)
 	for _, f := range files {
 		info, err := s.r.FindFile(s.ctx, req.PackageRef, f.path)
 		s.must(err)

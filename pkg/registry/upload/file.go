@@ -37,19 +37,27 @@ type Blob struct {
 	Source  string
 }
 
+// filesAtOnce are turned into rows: a session may have 100,000.
+const filesAtOnce = 4000
+
 // InsertFiles declares files, none of which may be declared yet.
 func InsertFiles(ctx context.Context, tx database.Tx, id string, files []File) error {
-	rows := make([][]any, len(files))
-	for i, f := range files {
-		executable := 0
-		if f.Executable {
-			executable = 1
+	rows := make([][]any, 0, min(filesAtOnce, len(files)))
+	for chunk := range slices.Chunk(files, filesAtOnce) {
+		rows = rows[:0]
+		for _, f := range chunk {
+			executable := 0
+			if f.Executable {
+				executable = 1
+			}
+			rows = append(rows, []any{id, f.Path, manifest.FoldPath(f.Path), f.Size, nullable(f.Digests.SHA256), nullable(f.Digests.BLAKE3), executable, f.MediaType})
 		}
-		rows[i] = []any{id, f.Path, manifest.FoldPath(f.Path), f.Size, nullable(f.Digests.SHA256), nullable(f.Digests.BLAKE3), executable, f.MediaType}
+		if _, err := database.InsertRows(ctx, tx, "upload_files",
+			[]string{"upload_id", "path", "folded", "size", "sha256", "blake3", "executable", "media_type"}, rows, ""); err != nil {
+			return err
+		}
 	}
-	_, err := database.InsertRows(ctx, tx, "upload_files",
-		[]string{"upload_id", "path", "folded", "size", "sha256", "blake3", "executable", "media_type"}, rows, "")
-	return err
+	return count(ctx, tx, id, int64(len(files)), TextsOf(files))
 }
 
 // SetContent records the content of a file that was declared without digests. It
@@ -74,7 +82,15 @@ func SetSize(ctx context.Context, tx database.Tx, id, path string, size int64) e
 // Undeclare removes files of which only the path is known.
 func Undeclare(ctx context.Context, tx database.Tx, id string, paths []string) error {
 	for _, path := range paths {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM upload_files WHERE upload_id = $1 AND path = $2 AND sha256 IS NULL`, id, path); err != nil {
+		result, err := tx.ExecContext(ctx, `DELETE FROM upload_files WHERE upload_id = $1 AND path = $2 AND sha256 IS NULL`, id, path)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		if err == nil && n > 0 {
+			err = count(ctx, tx, id, -n, -int64(len(path)))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -152,13 +168,74 @@ const MaxGetFiles = 128
 
 var getFiles = `SELECT ` + fileColumns + ` FROM upload_files f WHERE upload_id = $1 AND path IN (` + database.Parameters(2, MaxGetFiles) + `)`
 
-// ListFiles returns all declared files, in no order.
-func ListFiles(ctx context.Context, tx database.Tx, id string) ([]File, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+` FROM upload_files f WHERE upload_id = $1`, id)
+// Weigh returns how many files are declared, and how many bytes their texts have.
+func Weigh(ctx context.Context, tx database.Tx, id string) (files int, texts int64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(octet_length(path) + octet_length(media_type)), 0) FROM upload_files WHERE upload_id = $1`, id).Scan(&files, &texts)
+	return files, texts, err
+}
+
+// EachFile calls each for all declared files, in no order, with the content that
+// the session has of it, nil if none.
+func EachFile(ctx context.Context, tx database.Tx, id string, each func(f File, content *Blob) error) error {
+	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+`, b.blake3, b.size FROM upload_files f
+		LEFT JOIN upload_blobs b ON b.upload_id = f.upload_id AND b.sha256 = f.sha256 WHERE f.upload_id = $1`, id)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for rows.Next() {
+		var (
+			b3   []byte
+			size sql.NullInt64
+		)
+		f, err := scanFile(scanner(func(into ...any) error { return rows.Scan(append(into, &b3, &size)...) }))
+		if err != nil {
+			return err
+		}
+		var content *Blob
+		if size.Valid {
+			content = &Blob{Digests: digest.Dual{SHA256: f.Digests.SHA256}, Size: size.Int64}
+			if content.Digests.BLAKE3, err = fromNullable(digest.BLAKE3, b3); err != nil {
+				return err
+			}
+		}
+		if err := each(f, content); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+type scanner func(into ...any) error
+
+func (s scanner) Scan(into ...any) error { return s(into...) }
+
+// FindPaths returns the first declared paths that have one of the contents, at
+// most limit. There may be 100,000 of either.
+func FindPaths(ctx context.Context, tx database.Tx, id string, contents []digest.Digest, limit int) ([]string, error) {
+	among := make(map[string]bool, len(contents))
+	for _, content := range contents {
+		among[string(content.Bytes())] = true
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT path, sha256 FROM upload_files WHERE upload_id = $1 AND sha256 IS NOT NULL ORDER BY path`, id)
 	if err != nil {
 		return nil, err
 	}
-	return scanFiles(rows)
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var paths []string
+	for len(paths) < limit && rows.Next() {
+		var (
+			path string
+			sum  []byte
+		)
+		if err := rows.Scan(&path, &sum); err != nil {
+			return nil, err
+		}
+		if among[string(sum)] {
+			paths = append(paths, path)
+		}
+	}
+	return paths, rows.Err()
 }
 
 func scanFiles(rows *sql.Rows) ([]File, error) {
@@ -216,28 +293,26 @@ func HasContents(ctx context.Context, tx database.Tx, id string, contents []dige
 // chunkSize is how many values one IN list has at most.
 const chunkSize = 500
 
-// ListBlobs returns the content that the session has, by SHA-256.
-func ListBlobs(ctx context.Context, tx database.Tx, id string) (map[digest.Digest]Blob, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT sha256, blake3, size, source FROM upload_blobs WHERE upload_id = $1`, id)
+// ListFrom returns content that the session has from a source.
+func ListFrom(ctx context.Context, tx database.Tx, id, source string) ([]digest.Digest, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM upload_blobs WHERE upload_id = $1 AND source = $2`, id, source)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err tells
-	blobs := make(map[digest.Digest]Blob)
+	var all []digest.Digest
 	for rows.Next() {
-		var (
-			b       Blob
-			sha, b3 []byte
-		)
-		if err := rows.Scan(&sha, &b3, &b.Size, &b.Source); err != nil {
+		var sum []byte
+		if err := rows.Scan(&sum); err != nil {
 			return nil, err
 		}
-		if b.Digests, err = bothNullable(sha, b3); err != nil {
+		content, err := digest.FromBytes(digest.SHA256, sum)
+		if err != nil {
 			return nil, err
 		}
-		blobs[b.Digests.SHA256] = b
+		all = append(all, content)
 	}
-	return blobs, rows.Err()
+	return all, rows.Err()
 }
 
 // DropBlobs forgets reused content that is no longer there.

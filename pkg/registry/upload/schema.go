@@ -77,6 +77,12 @@ CREATE TABLE sweeping (
 	until_us   BIGINT NOT NULL, -- when a sweep that died while removing can have no request under way any more
 	PRIMARY KEY (backend_id, sha256)
 );
+`, `
+-- What one holder has, see Usage.
+ALTER TABLE uploads ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+ALTER TABLE uploads ADD COLUMN files BIGINT NOT NULL DEFAULT 0; -- declared
+ALTER TABLE uploads ADD COLUMN texts BIGINT NOT NULL DEFAULT 0; -- bytes of paths, media types and annotations
+CREATE INDEX uploads_holder ON uploads (holder, state, created_us);
 `}
 
 // Migrate creates the tables that are missing.

@@ -66,6 +66,11 @@ func FindPackage(ctx context.Context, tx database.Tx, producer, name, version st
 	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE producer = $1 AND name = $2 AND version = $3`, producer, name, version))
 }
 
+// FindPackageAt returns the package that the event at a position published. ErrNotFound.
+func FindPackageAt(ctx context.Context, tx database.Tx, position uint64) (Package, error) {
+	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE position = $1`, position))
+}
+
 // FindManifest returns a package that has the manifest. ErrNotFound.
 func FindManifest(ctx context.Context, tx database.Tx, manifest digest.Digest) (Package, error) {
 	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE manifest_sha256 = $1 ORDER BY position LIMIT 1`, manifest.Bytes()))
@@ -76,11 +81,13 @@ func FindManifest(ctx context.Context, tx database.Tx, manifest digest.Digest) (
 type Filter struct {
 	Producer, Name, RetentionClass string
 	After                          *[3]string // producer, name, version
-	Limit                          int
+	// A page has at most Limit rows and Bytes of texts, but at least one row if there is any.
+	Limit, Bytes int
 }
 
-// ListPackages returns a page in the database's text order of producer, name, version.
-func ListPackages(ctx context.Context, tx database.Tx, f Filter) ([]Package, error) {
+// ListPackages returns a page in the database's text order of producer, name,
+// version, and whether there are more.
+func ListPackages(ctx context.Context, tx database.Tx, f Filter) (page []Package, more bool, err error) {
 	query := `SELECT ` + packageColumns + ` FROM packages WHERE 1 = 1`
 	var args []any
 	arg := func(v any) string {
@@ -99,8 +106,31 @@ func ListPackages(ctx context.Context, tx database.Tx, f Filter) ([]Package, err
 	if f.After != nil {
 		query += ` AND (producer, name, version) > (` + arg(f.After[0]) + `, ` + arg(f.After[1]) + `, ` + arg(f.After[2]) + `)`
 	}
-	rows, err := tx.QueryContext(ctx, query+` ORDER BY producer, name, version LIMIT `+arg(f.Limit), args...)
-	return collect(rows, err, func(rows *sql.Rows) (Package, error) { return scanPackage(rows) })
+	rows, err := tx.QueryContext(ctx, query+` ORDER BY producer, name, version LIMIT `+arg(f.Limit+1), args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	for size := 0; rows.Next(); {
+		p, err := scanPackage(rows)
+		if err != nil {
+			return nil, false, err
+		}
+		if size += p.size(); len(page) == f.Limit || len(page) > 0 && size > f.Bytes {
+			return page, true, nil
+		}
+		page = append(page, p)
+	}
+	return page, false, rows.Err()
+}
+
+// size of the texts in bytes. Annotations may be 270 KiB.
+func (p *Package) size() int {
+	size := len(p.Producer) + len(p.Name) + len(p.Version) + len(p.RetentionClass) + len(p.MediaType) + len(p.Actor)
+	for key, value := range p.Annotations {
+		size += len(key) + len(value)
+	}
+	return size
 }
 
 // collect reads all rows and closes them.

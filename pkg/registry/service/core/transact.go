@@ -76,9 +76,15 @@ func (c *Core) ReadRecord(ctx context.Context, position uint64) (eventlog.Record
 	return record, c.noted(err)
 }
 
-// Follow is eventlog.Log's.
-func (c *Core) Follow(ctx context.Context, after uint64, yield func(eventlog.Record) error) error {
-	return c.noted(c.log.Follow(ctx, after, yield))
+// ReadPayload returns a piece of the payload of the record at the position.
+func (c *Core) ReadPayload(ctx context.Context, position uint64, offset int64, n int) ([]byte, error) {
+	piece, err := c.log.ReadPayload(ctx, position, offset, n)
+	return piece, c.noted(err)
+}
+
+// FollowCut is eventlog.Log's.
+func (c *Core) FollowCut(ctx context.Context, after uint64, cut int, yield func(eventlog.Record) error) error {
+	return c.noted(c.log.FollowCut(ctx, after, cut, yield))
 }
 
 // IgnoreNotFound returns nil for an error that says that there is no such row.

@@ -20,101 +20,67 @@ func (in *Intake) PutFiles(ctx context.Context, id string, next func() (registry
 	}); err != nil {
 		return registry.Bundled{}, err
 	}
-	b := bundle{in: in, id: id}
-	defer b.release()
+	b := &bundle{ctx: ctx, in: in, id: id}
 	for {
 		file, err := next()
 		if errors.Is(err, io.EOF) {
-			err = b.flush(ctx)
-			return b.stored, err
+			return b.end(b.flush())
 		}
 		if err == nil {
 			err = checkBundled(file)
 		}
 		if err == nil {
-			err = b.add(ctx, file)
+			err = b.add(file)
 		}
 		if err != nil {
-			return b.stored, err
+			return b.end(err)
 		}
 	}
 }
 
-// bundle is one request: small files wait in a window until it is full, a large
-// one is stored by itself. For one goroutine.
-type bundle struct {
-	in     *Intake
-	id     string
-	window *window // nil while none is lent
-	stored registry.Bundled
-}
-
-func (b *bundle) add(ctx context.Context, file registry.NamedContent) error {
-	if file.Size == storage.UnknownSize || file.Size > smallFile {
-		return b.addLarge(ctx, file)
+// add stores a large file by itself; a small one waits in a window.
+func (b *bundle) add(file registry.NamedContent) error {
+	if file.Size != storage.UnknownSize && file.Size <= smallFile {
+		return b.addSmall(file)
 	}
-	return b.addSmall(ctx, file)
-}
-
-// addLarge gives the window back first: a large file may take long to come, and
-// others need the memory meanwhile.
-func (b *bundle) addLarge(ctx context.Context, file registry.NamedContent) error {
-	if err := b.flush(ctx); err != nil {
+	// The window is given back first: a large file may take long to come, and
+	// others need the memory meanwhile.
+	if err := b.flush(); err != nil {
 		return err
 	}
-	b.release()
-	stored, err := b.in.PutFile(ctx, b.id, file.Path, file.Content)
+	stored, err := b.in.PutFile(b.ctx, b.id, file.Path, file.Content)
 	if err == nil {
-		b.count(1, stored.Size)
+		b.stored.Files++
+		b.stored.Bytes += stored.Size
 	}
 	return err
 }
 
-func (b *bundle) addSmall(ctx context.Context, file registry.NamedContent) error {
-	switch {
-	case b.window == nil:
-		// A window is lent when the bytes of a file are here: a client that only
-		// keeps a connection open holds none.
-		file, err := readAll(file)
-		if err != nil {
+// addSmall reads the file by way of a little memory of the bundle's own, so that
+// the window can be taken from it while it waits for bytes. It has none before
+// some of them are here.
+func (b *bundle) addSmall(file registry.NamedContent) error {
+	left := int(file.Size)
+	n, err := io.ReadAtLeast(file.Reader, b.chunk[:min(left, len(b.chunk))], min(left, firstBytes))
+	if err != nil {
+		return readError(file.Path, err)
+	}
+	if err := b.lend(file.Size); err != nil {
+		return err
+	}
+	for {
+		if err := b.keep(b.chunk[:n]); err != nil {
 			return err
 		}
-		if b.window, err = b.in.windows.lend(ctx); err != nil {
-			return err
+		if left -= n; left == 0 {
+			return b.complete(file)
 		}
-		return b.window.add(file)
-	case !b.window.fits(file.Size):
-		if err := b.flush(ctx); err != nil {
-			return err
+		if n, err = file.Reader.Read(b.chunk[:min(left, len(b.chunk))]); n == 0 && err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return readError(file.Path, err)
 		}
-	}
-	return b.window.add(file)
-}
-
-// flush stores what is in the window.
-func (b *bundle) flush(ctx context.Context) error {
-	if b.window == nil || len(b.window.files) == 0 {
-		return nil
-	}
-	files, size := len(b.window.files), int64(b.window.used)
-	err := b.in.putWindow(ctx, b.id, b.window.files)
-	b.window.reset()
-	if err == nil {
-		b.count(files, size)
-	}
-	return err
-}
-
-func (b *bundle) count(files int, size int64) {
-	b.stored.Files += files
-	b.stored.Bytes += size
-}
-
-// release gives the window back and drops what is in it.
-func (b *bundle) release() {
-	if b.window != nil {
-		b.in.windows.giveBack(b.window)
-		b.window = nil
 	}
 }
 

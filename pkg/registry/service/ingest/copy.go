@@ -12,7 +12,6 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
-	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
@@ -24,7 +23,8 @@ import (
 const copyConcurrency = 4
 
 // copyMissing copies reused blobs that are live only elsewhere into the
-// placement: all locations of a publication are where the session was placed.
+// placement: all locations of a publication are where the session was placed. It
+// returns errCopied if there were any, since copying may take hours, and the draft is released for it.
 func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store) error {
 	if len(d.reused)+len(d.held) == 0 {
 		return nil
@@ -40,71 +40,70 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	}); err != nil {
 		return err
 	}
-	var mu sync.Mutex // of gone and copied
-	var gone, stay []digest.Digest
-	var copied []upload.Blob
+	var gone []digest.Digest
+	var elsewhere []view.Reusable
 	for _, sha := range d.held {
 		if !held[sha] { // it is damaged or in doubt meanwhile, and must be written
 			gone = append(gone, sha)
 		}
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(copyConcurrency)
 	for _, sha := range d.reused {
 		r, live := reusable[sha]
-		switch {
-		case !live:
-			mu.Lock()
+		if !live {
 			gone = append(gone, sha)
-			mu.Unlock()
-		case slices.Contains(r.Backends, d.session.BackendID):
-			stay = append(stay, sha)
-		default:
-			group.Go(func() error {
-				err := in.copyBlob(groupCtx, r, into, d.session.Tier)
-				mu.Lock()
-				defer mu.Unlock()
-				if errors.Is(err, errUnsound) {
-					gone, err = append(gone, sha), nil
-				} else if err == nil {
-					copied = append(copied, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceSent})
-				}
-				return err
-			})
+		} else if !slices.Contains(r.Backends, d.session.BackendID) {
+			elsewhere = append(elsewhere, r)
 		}
+	}
+	if len(gone)+len(elsewhere) == 0 {
+		return nil
+	}
+	reusable = nil
+	d.release()
+	var mu sync.Mutex // of gone and copied
+	var copied []upload.Blob
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(copyConcurrency)
+	for _, r := range elsewhere {
+		group.Go(func() error {
+			err := in.copyBlob(groupCtx, r, into, d.session.Tier)
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(err, errUnsound) {
+				gone, err = append(gone, r.Digests.SHA256), nil
+			} else if err == nil {
+				copied = append(copied, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceSent})
+			}
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	err := in.core.Write(ctx, func(tx database.Tx) error {
+	if err := in.core.Write(ctx, func(tx database.Tx) error {
 		return errors.Join(upload.InsertBlobs(ctx, tx, d.session.ID, copied), upload.DropBlobs(ctx, tx, d.session.ID, gone))
-	})
-	if err == nil && len(gone) > 0 {
-		return &registry.IncompleteError{Count: len(gone), Files: len(d.manifest.Files), Paths: pathsOf(d.manifest, gone)}
+	}); err != nil {
+		return err
 	}
-	d.reused = stay
-	return err
+	if len(gone) > 0 {
+		return in.goneError(ctx, d, gone)
+	}
+	return errCopied
 }
 
 // pathsInError is how many missing paths an error names.
 const pathsInError = 10
 
-// pathsOf returns the first paths that have one of the contents. There may be
-// 100,000 of either.
-func pathsOf(m *manifest.Manifest, contents []digest.Digest) []string {
-	among := make(map[digest.Digest]bool, len(contents))
-	for _, content := range contents {
-		among[content] = true
+// goneError says of which files the content was there, and is not any more.
+func (in *Intake) goneError(ctx context.Context, d *draft, gone []digest.Digest) error {
+	e := &registry.IncompleteError{Count: len(gone), Files: d.files}
+	if err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+		e.Paths, err = upload.FindPaths(ctx, tx, d.session.ID, gone, pathsInError)
+		return err
+	}); err != nil {
+		return err
 	}
-	var paths []string
-	for _, f := range m.Files {
-		if among[f.Digests.SHA256] {
-			if paths = append(paths, f.Path); len(paths) == pathsInError {
-				break
-			}
-		}
-	}
-	return paths
+	return e
 }
 
 // findSound is view.FindReusable without locations in doubt.

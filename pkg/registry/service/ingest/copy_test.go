@@ -1,14 +1,18 @@
 package ingest
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
+	"github.com/coulomb/artifact-store/pkg/registry/upload"
 )
 
 // A package of 100,000 files of which almost as many blobs are gone: it took 67 s
@@ -21,20 +25,38 @@ func TestPathsOfManyBlobs(t *testing.T) {
 		return digest.New(digest.SHA256, sum)
 	}
 	var (
-		m    manifest.Manifest
-		gone []digest.Digest
-		want []string
+		files []upload.File
+		gone  []digest.Digest
+		want  []string
 	)
 	for i := range manifest.MaxFiles {
 		path := fmt.Sprintf("file-%06d", i)
-		m.Files = append(m.Files, manifest.File{Path: path, Digests: digest.Dual{SHA256: content(i)}})
+		files = append(files, upload.File{Path: path, Digests: digest.Dual{SHA256: content(i)}})
 		gone = append(gone, content(i+manifest.MaxFiles)) // of no file
 		if i >= manifest.MaxFiles-2*pathsInError && i < manifest.MaxFiles-pathsInError {
 			gone, want = append(gone, content(i)), append(want, path)
 		}
 	}
+	ctx := context.Background()
+	db, err := database.Open(ctx, "sqlite://"+filepath.Join(t.TempDir(), "registry.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // a test's
+	if err := upload.Migrate(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(ctx, func(tx database.Tx) error { return upload.InsertFiles(ctx, tx, "u", files) }); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
 	began := time.Now()
-	got := pathsOf(&m, gone)
+	if err := db.Read(ctx, func(tx database.Tx) (err error) {
+		got, err = upload.FindPaths(ctx, tx, "u", gone, pathsInError)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}

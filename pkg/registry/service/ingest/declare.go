@@ -31,6 +31,9 @@ func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []re
 		if err != nil {
 			return err
 		}
+		if err := in.admitFiles(ctx, tx, session, fresh); err != nil {
+			return err
+		}
 		if err := upload.InsertFiles(ctx, tx, id, fresh); err != nil {
 			return err
 		}

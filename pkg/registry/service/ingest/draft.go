@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
+	"runtime/debug"
 	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -11,84 +15,134 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// draft is a session that is ready to be published, or is published already.
+// draft is a session that is ready to be published, or is published already. It
+// has a share of what drafts may weigh until it is released.
 type draft struct {
 	session   upload.Session
-	manifest  *manifest.Manifest
-	encoded   []byte
+	files     int
+	encoded   []byte               // the manifest, nil if it is published or released
+	digest    digest.Digest        // of it
 	reused    []digest.Digest      // blobs that this session did not send
 	held      []digest.Digest      // blobs that it sent and the placement had
-	published registry.Publication // if encoded is nil
+	published registry.Publication // if it is published
+	weight    *shares.Share
 }
 
 func (d *draft) ref() registry.PackageRef {
 	return registry.PackageRef{Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version}
 }
 
-func (d *draft) manifestDigest() digest.Digest { return manifest.Digest(d.encoded) }
+func (d *draft) isPublished() bool { return d.session.State == upload.StatePublished }
 
+// release drops what weighs. It may be called again.
+func (d *draft) release() {
+	d.encoded, d.reused, d.held = nil, nil, nil
+	d.weight.Return()
+}
+
+// sweepUp gives memory back after a large draft was made: its rows were several
+// times the manifest. The database is about to take room that Go does not know of.
+func (d *draft) sweepUp() {
+	if int64(len(d.encoded)) > smallDraft {
+		debug.FreeOSMemory()
+	}
+}
+
+// draft reads a session. What it takes is known before it is read: as many
+// publish at a time as have room.
 func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
-	var (
-		d     draft
-		files []upload.File
-		blobs map[digest.Digest]upload.Blob
-	)
-	err := in.core.Read(ctx, func(tx database.Tx) error {
-		var err error
-		if d.session, err = in.session(ctx, tx, id); err != nil {
+	d := &draft{}
+	var weight int64
+	err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
 			return err
 		}
-		if d.session.State == upload.StatePublished {
-			d.published, err = in.findPublication(ctx, tx, d.ref())
-			return err
-		}
-		if files, err = upload.ListFiles(ctx, tx, id); err != nil {
-			return err
-		}
-		blobs, err = upload.ListBlobs(ctx, tx, id)
+		var texts int64
+		d.files, texts, err = upload.Weigh(ctx, tx, id)
+		weight = draftTimes * (texts + int64(d.files)*draftFile)
 		return err
 	})
-	if err != nil || d.session.State == upload.StatePublished {
-		return &d, err
+	if err != nil || d.isPublished() {
+		return d, err
 	}
-	if len(files) == 0 {
+	if d.files == 0 {
 		return nil, registry.Invalid("files", "a package needs at least one file")
 	}
-	d.manifest = &manifest.Manifest{
-		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
-		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: make([]manifest.File, 0, len(files)),
+	if d.weight, err = in.weighs(weight).Take(ctx, weight); err != nil {
+		return nil, err
 	}
-	var missing []string
-	for _, f := range files {
-		blob, there := blobs[f.Digests.SHA256]
-		if !there {
-			missing = append(missing, f.Path)
-			continue
+	if err := in.fill(ctx, d, id); err != nil {
+		d.release()
+		return nil, err
+	}
+	return d, nil
+}
+
+// weighs returns the pool for drafts of that weight: small ones do not wait for large ones.
+func (in *Intake) weighs(weight int64) *shares.Pool {
+	if weight <= smallDraft {
+		return in.smallDrafts
+	}
+	return in.largeDrafts
+}
+
+func (in *Intake) beginDraft(ctx context.Context, tx database.Tx, d *draft, id string) (err error) {
+	if d.session, err = in.session(ctx, tx, id); err == nil && d.isPublished() {
+		d.published, err = in.findPublication(ctx, tx, d.ref())
+	}
+	return err
+}
+
+// fill reads the session's files and encodes the manifest. Its rows are not kept.
+func (in *Intake) fill(ctx context.Context, d *draft, id string) error {
+	var (
+		files   []manifest.File
+		missing []string
+	)
+	err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
+			return err
 		}
-		if f.Size != upload.UnknownSize && f.Size != blob.Size || !f.Digests.Matches(blob.Digests) {
-			return nil, registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, blob.Size, blob.Digests)
+		files, missing = make([]manifest.File, 0, d.files), nil
+		if err = upload.EachFile(ctx, tx, id, func(f upload.File, content *upload.Blob) error {
+			if content == nil {
+				missing = append(missing, f.Path)
+				return nil
+			}
+			if f.Size != upload.UnknownSize && f.Size != content.Size || !f.Digests.Matches(content.Digests) {
+				return registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, content.Size, content.Digests)
+			}
+			files = append(files, manifest.File{Path: f.Path, Size: content.Size, Digests: content.Digests, Executable: f.Executable, MediaType: f.MediaType})
+			return nil
+		}); err != nil {
+			return err
 		}
-		d.manifest.Files = append(d.manifest.Files, manifest.File{Path: f.Path, Size: blob.Size, Digests: blob.Digests, Executable: f.Executable, MediaType: f.MediaType})
+		d.files = len(files) + len(missing)
+		if d.reused, err = upload.ListFrom(ctx, tx, id, upload.SourceReused); err != nil {
+			return err
+		}
+		d.held, err = upload.ListFrom(ctx, tx, id, upload.SourceHeld)
+		return err
+	})
+	if err != nil || d.isPublished() {
+		return err
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return nil, in.incomplete(ctx, id, len(files), missing)
+		return in.incomplete(ctx, id, d.files, missing)
 	}
-	for sha, blob := range blobs {
-		switch blob.Source {
-		case upload.SourceReused:
-			d.reused = append(d.reused, sha)
-		case upload.SourceHeld:
-			d.held = append(d.held, sha)
-		}
+	if d.encoded, err = manifest.Encode(&manifest.Manifest{
+		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
+		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: files,
+	}); err != nil {
+		return asInvalid(err)
 	}
-	if d.encoded, err = manifest.Encode(d.manifest); err != nil {
-		return nil, asInvalid(err)
-	}
-	return &d, nil
+	d.digest = manifest.Digest(d.encoded)
+	return nil
 }
 
 // incomplete says what is missing of a session's files.
@@ -129,25 +183,68 @@ func asInvalid(err error) error {
 
 // manifestDiffers says how a client's manifest differs from the session's.
 func manifestDiffers(sent []byte, d *draft) error {
-	theirs, err := manifest.Decode(sent)
-	if err != nil {
-		return asInvalid(err)
-	}
-	want, got := manifest.Digest(d.encoded), manifest.Digest(sent)
-	for i, f := range d.manifest.Files {
-		if i >= len(theirs.Files) || theirs.Files[i] != f {
-			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", f.Path, want, got)
+	got := manifest.Digest(sent)
+	next, stop := iter.Pull2(eachFile(d.encoded))
+	defer stop()
+	if _, err := manifest.Walk(sent, func(i int, theirs manifest.File) error {
+		_, ours, more := next()
+		switch {
+		case !more:
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "%q was not declared in this session", theirs.Path)
+		case ours != theirs:
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", ours.Path, d.digest, got)
 		}
+		return nil
+	}); err != nil {
+		if err = asInvalid(err); errors.Is(err, registry.ErrInvalid) {
+			return err
+		}
+		return registry.Invalid("manifest", "%v", err)
 	}
-	if len(theirs.Files) > len(d.manifest.Files) {
-		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", len(d.manifest.Files)), "%q was not declared in this session", theirs.Files[len(d.manifest.Files)].Path)
+	if i, ours, more := next(); more {
+		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", ours.Path, d.digest, got)
 	}
-	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, want)
+	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, d.digest)
 }
 
-func sameManifest(sent []byte, published registry.Publication) error {
-	if sent == nil || manifest.Digest(sent) == published.ManifestDigest {
+// eachFile gives the files of a manifest of ours.
+func eachFile(encoded []byte) iter.Seq2[int, manifest.File] {
+	return func(yield func(int, manifest.File) bool) {
+		_, _ = manifest.Walk(encoded, func(i int, f manifest.File) error { // it was encoded here
+			if !yield(i, f) {
+				return io.EOF
+			}
+			return nil
+		})
+	}
+}
+
+// claim is the manifest that a client sent, if any. Once it was found right its
+// digest is enough.
+type claim struct {
+	bytes  []byte
+	digest digest.Digest
+}
+
+func (c *claim) check(d *draft) error {
+	switch {
+	case c.bytes != nil && !bytes.Equal(c.bytes, d.encoded):
+		return manifestDiffers(c.bytes, d)
+	case c.bytes != nil:
+		c.bytes, c.digest = nil, d.digest
+	case !c.digest.IsZero() && c.digest != d.digest:
+		return registry.Invalid("manifest", "is %s, the server's is %s by now: the session has changed", c.digest, d.digest)
+	}
+	return nil
+}
+
+func (c *claim) checkPublished(p registry.Publication) error {
+	sent := c.digest
+	if c.bytes != nil {
+		sent = manifest.Digest(c.bytes)
+	}
+	if sent.IsZero() || sent == p.ManifestDigest {
 		return nil
 	}
-	return registry.Invalid("manifest", "is %s, the version is published with %s", manifest.Digest(sent), published.ManifestDigest)
+	return registry.Invalid("manifest", "is %s, the version is published with %s", sent, p.ManifestDigest)
 }

@@ -21,6 +21,9 @@ const publishAttempts = 3
 // errMoved: the session or a reused location has changed since the draft was made.
 var errMoved = errors.New("the session or a blob that it reuses changed while it was being published")
 
+// errCopied: blobs were copied to the placement, for which the draft was released.
+var errCopied = errors.New("blobs were copied, and the session must be read again")
+
 // Publish implements registry.Uploads.
 func (in *Intake) Publish(ctx context.Context, id string, sent []byte) (registry.Publication, error) {
 	return in.PublishAlso(ctx, id, sent, nil)
@@ -43,13 +46,17 @@ type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
 // the manifest's, then the events.
 func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
 	patience := in.SweptPatience
+	claim := claim{bytes: sent}
 	for attempt := 1; ; {
-		publication, err := in.publish(ctx, id, sent, also)
+		publication, err := in.publish(ctx, id, &claim, also)
 		if swept, ok := errors.AsType[*sweptError](err); ok {
 			// No attempt is used up: each round settles some blobs, or waits.
 			if err := in.settle(ctx, swept, &patience); err != nil {
 				return registry.Publication{}, err
 			}
+			continue
+		}
+		if errors.Is(err, errCopied) { // neither here: next time there is nothing to copy
 			continue
 		}
 		if attempt < publishAttempts && errors.Is(err, errMoved) {
@@ -60,17 +67,19 @@ func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also 
 	}
 }
 
-func (in *Intake) publish(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
+func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Also) (registry.Publication, error) {
 	draft, err := in.draft(ctx, id)
 	if err != nil {
 		return registry.Publication{}, err
 	}
-	if draft.encoded == nil { // published before
-		return draft.published, sameManifest(sent, draft.published)
+	defer draft.release()
+	if draft.isPublished() { // before
+		return draft.published, claim.checkPublished(draft.published)
 	}
-	if sent != nil && !bytes.Equal(sent, draft.encoded) {
-		return registry.Publication{}, manifestDiffers(sent, draft)
+	if err := claim.check(draft); err != nil {
+		return registry.Publication{}, err
 	}
+	draft.sweepUp()
 	store, err := in.writable(draft.session.BackendID, draft.session.BackendName)
 	if err != nil {
 		return registry.Publication{}, err

@@ -9,7 +9,6 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
-	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
@@ -28,6 +27,9 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 	})
 	if err != nil {
 		return registry.Publication{}, err
+	}
+	if _, at, err := event.PublishedFront(published.Payload); err == nil {
+		d.encoded = published.Payload[at:][:len(d.encoded)] // not to hold it twice
 	}
 	err = in.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
 		events, err := in.decide(ctx, tx, d, actor, published)
@@ -116,9 +118,9 @@ func moved(err error) error {
 // every location of them had failed or is in doubt, and this session stored them
 // in its placement. What was reused is live and in no doubt, so the others were sent.
 func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, error) {
-	contents := []digest.Digest{manifest.Digest(d.encoded)}
+	contents := []digest.Digest{d.digest}
 	seen := make(map[digest.Digest]bool)
-	for _, f := range d.manifest.Files {
+	for _, f := range eachFile(d.encoded) {
 		if sha := f.Digests.SHA256; !seen[sha] {
 			seen[sha] = true
 			contents = append(contents, sha)
@@ -146,9 +148,9 @@ func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, err
 
 // checkTaken accepts the same content under the same terms: it is the same publication.
 func checkTaken(d *draft, taken view.Package) error {
-	if taken.ManifestDigest != manifest.Digest(d.encoded) {
+	if taken.ManifestDigest != d.digest {
 		return &registry.ConflictError{Field: "version", Existing: taken.ManifestDigest,
-			Message: fmt.Sprintf("%s is published with the manifest %s, not %s", d.ref(), taken.ManifestDigest, manifest.Digest(d.encoded))}
+			Message: fmt.Sprintf("%s is published with the manifest %s, not %s", d.ref(), taken.ManifestDigest, d.digest)}
 	}
 	return sameTerms(d.session, taken)
 }

@@ -43,7 +43,7 @@ func (e *sweptError) Error() string {
 
 // checkSwept is step b of what package removal describes.
 func (in *Intake) checkSwept(ctx context.Context, tx database.Tx, d *draft) error {
-	rows, err := removal.Find(ctx, tx, d.session.BackendID, d.session.ID, d.manifestDigest(), in.core.Now(), sweptAtOnce)
+	rows, err := removal.Find(ctx, tx, d.session.BackendID, d.session.ID, d.digest, in.core.Now(), sweptAtOnce)
 	if err == nil && len(rows) > 0 {
 		err = &sweptError{d, rows}
 	}
@@ -72,7 +72,7 @@ func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.
 		return err
 	}
 	if len(gone) > 0 {
-		return &registry.IncompleteError{Count: len(gone), Files: len(d.manifest.Files), Paths: pathsOf(d.manifest, gone)}
+		return in.goneError(ctx, d, gone)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (in *Intake) lookAt(ctx context.Context, d *draft, swept []removal.Row) (se
 			defer mu.Unlock()
 			if err == nil {
 				seen = append(seen, row)
-			} else if row.SHA256 != d.manifestDigest() {
+			} else if row.SHA256 != d.digest {
 				gone = append(gone, row.SHA256)
 			}
 			return nil

@@ -26,21 +26,25 @@ func (r *Reader) ListDamaged(ctx context.Context, filter registry.DamageFilter) 
 	if err != nil {
 		return page, err
 	}
+	turn, err := r.damaging.Take(ctx, 1)
+	if err != nil {
+		return page, err
+	}
+	defer turn.Return()
 	err = r.core.Read(ctx, func(tx database.Tx) error {
 		page = registry.DamagePage{Damaged: []registry.DamagedFile{}}
-		found, err := doubt.ListDamage(ctx, tx, doubt.Filter{
+		found, more, err := doubt.ListDamage(ctx, tx, doubt.Filter{
 			Producer: filter.Producer, Name: filter.Name, Version: filter.Version,
-			AfterPosition: after.Position, AfterPath: after.Path, AfterBackend: after.BackendID, Limit: limit + 1,
+			AfterPosition: after.Position, AfterPath: after.Path, AfterBackend: after.BackendID, Limit: limit, Bytes: pageBytes,
 		})
 		if err != nil {
 			return err
 		}
-		for i, d := range found {
-			if i == limit { // there is one more
-				last := found[i-1]
-				page.Next = registry.DamageCursor{Position: last.Position, Path: last.Path, BackendID: last.BackendID}.String()
-				break
-			}
+		if more {
+			last := found[len(found)-1]
+			page.Next = registry.DamageCursor{Position: last.Position, Path: last.Path, BackendID: last.BackendID}.String()
+		}
+		for _, d := range found {
 			if d.Event != 0 {
 				if d.Since, err = eventlog.TimeTx(ctx, tx, d.Event); err != nil {
 					return err

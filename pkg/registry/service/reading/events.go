@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/backoff"
+	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
 // ReadEvents implements Events.
@@ -36,9 +39,14 @@ func (r *Reader) ReadEvents(ctx context.Context, after uint64, limit int) (regis
 	return page, nil
 }
 
-// pageBytes of payload end a page of events. An event that names digests is
-// about twice its payload in JSON.
-const pageBytes = 1 << 20
+const (
+	// pageBytes end a page of events or of packages, before it has as many as were
+	// asked for: payload, or texts. What names digests is about twice that in JSON,
+	// and each client holds a page until it has read it.
+	pageBytes = 256 << 10
+	// payloadCut is how much of a payload is read: all of those that are no publication.
+	payloadCut = 64 << 10
+)
 
 // describeLog reads a page of events: fewer than limit if they are large, but at
 // least one if there is any.
@@ -49,13 +57,13 @@ func (r *Reader) describeLog(ctx context.Context, after uint64, limit int) ([]re
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	records, err := r.core.ReadLog(ctx, after, eventlog.Page{Records: limit, Bytes: pageBytes})
+	records, err := r.core.ReadLog(ctx, after, eventlog.Page{Records: limit, Bytes: pageBytes, Cut: payloadCut})
 	if err != nil {
 		return nil, err
 	}
 	events := make([]registry.Event, len(records))
 	for i, rec := range records {
-		if events[i], err = describeRecord(rec); err != nil {
+		if events[i], err = r.describeRecord(ctx, rec); err != nil {
 			return nil, err
 		}
 	}
@@ -69,12 +77,8 @@ func pastHead(err error, after, head uint64) error {
 	return err
 }
 
-func describeRecord(rec eventlog.Record) (registry.Event, error) {
-	payload, err := event.Decode(rec.Event)
-	if err != nil {
-		return registry.Event{}, err
-	}
-	described, err := event.Describe(payload)
+func (r *Reader) describeRecord(ctx context.Context, rec eventlog.Record) (registry.Event, error) {
+	described, err := r.describePayload(ctx, rec)
 	if err != nil {
 		return registry.Event{}, err
 	}
@@ -83,6 +87,45 @@ func describeRecord(rec eventlog.Record) (registry.Event, error) {
 		Position: rec.Position, Time: rec.Time, Kind: rec.Kind, Actor: rec.Actor, Subject: rec.Subject, Payload: data,
 		Hash: digest.New(digest.SHA256, rec.Hash), Previous: digest.New(digest.SHA256, rec.Previous),
 	}, err
+}
+
+// describePayload describes a record whose payload may be cut. Of a large
+// publication the views know what the manifest comes to.
+func (r *Reader) describePayload(ctx context.Context, rec eventlog.Record) (any, error) {
+	if len(rec.Payload) == payloadCut && rec.Kind == event.KindPackagePublished {
+		described, err := r.describePublished(ctx, rec)
+		if err == nil || !errors.Is(err, registry.ErrNotFound) {
+			return described, err
+		}
+	}
+	if len(rec.Payload) == payloadCut {
+		var err error
+		if rec, err = r.core.ReadRecord(ctx, rec.Position); err != nil {
+			return nil, err
+		}
+	}
+	payload, err := event.Decode(rec.Event)
+	if err != nil {
+		return nil, err
+	}
+	return event.Describe(payload)
+}
+
+func (r *Reader) describePublished(ctx context.Context, rec eventlog.Record) (any, error) {
+	backends, _, err := event.PublishedFront(rec.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("event %d: %w", rec.Position, err)
+	}
+	var p view.Package
+	if err := r.core.Read(ctx, func(tx database.Tx) (err error) {
+		p, err = view.FindPackageAt(ctx, tx, rec.Position)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return event.PackagePublished{
+		Producer: p.Producer, Name: p.Name, Version: p.Version, RetentionClass: p.RetentionClass, Tier: p.Tier, Backends: backends,
+	}.DescribeAs(p.ManifestDigest, p.Files, p.Bytes), nil
 }
 
 // FollowEvents implements Events.

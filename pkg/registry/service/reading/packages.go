@@ -2,12 +2,9 @@ package reading
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
@@ -32,20 +29,22 @@ func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter
 	if after != nil {
 		from = &[3]string{after.Producer, after.Name, after.Version}
 	}
-	var rows []view.Package
+	var (
+		rows []view.Package
+		more bool
+	)
 	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
-		rows, err = view.ListPackages(ctx, tx, view.Filter{
-			Producer: filter.Producer, Name: filter.Name, RetentionClass: filter.RetentionClass, After: from, Limit: limit + 1,
+		rows, more, err = view.ListPackages(ctx, tx, view.Filter{
+			Producer: filter.Producer, Name: filter.Name, RetentionClass: filter.RetentionClass, After: from, Limit: limit, Bytes: pageBytes,
 		})
 		return err
 	})
 	page := registry.PackagePage{Packages: []registry.Package{}}
-	for i, row := range rows {
-		if i == limit { // there is one more
-			last := rows[i-1]
-			page.Next = registry.PackageCursor(registry.PackageRef{Producer: last.Producer, Name: last.Name, Version: last.Version})
-			break
-		}
+	if more {
+		last := rows[len(rows)-1]
+		page.Next = registry.PackageCursor(registry.PackageRef{Producer: last.Producer, Name: last.Name, Version: last.Version})
+	}
+	for _, row := range rows {
 		page.Packages = append(page.Packages, r.describePackage(row))
 	}
 	return page, err
@@ -71,28 +70,4 @@ func (r *Reader) GetPackage(ctx context.Context, ref registry.PackageRef) (answe
 		return err
 	})
 	return answer, err
-}
-
-// GetManifest implements Packages. It is answered from the log, so it needs no backend.
-func (r *Reader) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
-	var p view.Package
-	if err := r.core.Read(ctx, func(tx database.Tx) (err error) {
-		p, err = view.FindManifest(ctx, tx, name)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	rec, err := r.core.ReadRecord(ctx, p.Position)
-	if err != nil {
-		return nil, err
-	}
-	payload, err := event.Decode(rec.Event)
-	if err != nil {
-		return nil, err
-	}
-	published, ok := payload.(event.PackagePublished)
-	if !ok {
-		return nil, fmt.Errorf("event %d is a %s, the views say it published %s", p.Position, rec.Kind, name)
-	}
-	return published.Manifest, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service/core"
+	"github.com/coulomb/artifact-store/pkg/shares"
 )
 
 // Reader implements registry.Packages, Blobs, Events and Backends, and access.Index.
@@ -17,6 +18,10 @@ type Reader struct {
 	// describing has one place: whoever reads records of the log holds it until
 	// they are described, since a manifest of megabytes becomes a few counts then.
 	describing chan struct{}
+
+	// damaging lets one list damage at a time: the database goes through all of it
+	// for a page, in memory of its own.
+	damaging *shares.Pool
 
 	tails sync.Mutex
 	tail  *tail // nil while nobody follows
@@ -30,4 +35,6 @@ var (
 )
 
 // New returns the room.
-func New(c *core.Core) *Reader { return &Reader{core: c, describing: make(chan struct{}, 1)} }
+func New(c *core.Core) *Reader {
+	return &Reader{core: c, describing: make(chan struct{}, 1), damaging: shares.New(1)}
+}

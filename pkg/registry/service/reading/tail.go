@@ -60,8 +60,8 @@ func (r *Reader) leave(t *tail) {
 
 // read fills the tail until nobody follows or the log cannot be read.
 func (r *Reader) read(ctx context.Context, t *tail, after uint64) {
-	err := r.core.Follow(ctx, after, func(rec eventlog.Record) error {
-		e, err := describeRecord(rec)
+	err := r.core.FollowCut(ctx, after, payloadCut, func(rec eventlog.Record) error {
+		e, err := r.describeRecord(ctx, rec)
 		if err != nil {
 			return err
 		}

@@ -39,11 +39,19 @@ import (
 // default buffers (96 MiB) all fit a container of 256 MiB (test/bounds).
 const besidesBuffers = 56 << 20
 
+// gcPercent is twice the usual: what is alive is little beside what requests leave
+// behind, and the limit above bounds the heap. A push of 4,000 files takes a tenth
+// less of the CPU.
+const gcPercent = 200
+
 // run serves until ctx ends, then drains. It closes what it opened, in reverse order.
 func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	logger := newLogger(o, logOutput)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(o.bufferBytes + besidesBuffers)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	var kubernetes *rest.Config
 	if o.configDir == "" {

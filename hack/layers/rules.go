@@ -20,8 +20,8 @@ var imports = map[string][]string{
 	// Storage knows no packages, no log and no registry. Drivers do not know
 	// each other; backends is the only list of them.
 	"pkg/storage":              {"pkg/digest"},
-	"pkg/storage/...":          {"pkg/backoff", "pkg/digest", "pkg/regular", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
-	"pkg/storage/buffer":       {},
+	"pkg/storage/...":          {"pkg/backoff", "pkg/digest", "pkg/regular", "pkg/shares", "pkg/storage", "pkg/storage/buffer", "pkg/storage/internal/..."},
+	"pkg/storage/buffer":       {"pkg/shares"},
 	"pkg/storage/internal/...": {"pkg/digest", "pkg/storage", "pkg/storage/buffer"},
 	"pkg/storage/backends":     {"pkg/digest", "pkg/storage/..."},
 
@@ -82,10 +82,11 @@ var imports = map[string][]string{
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
-	"pkg/serving":        {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
-	"pkg/httpapi/wire":   {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
-	"pkg/httpapi/server": {"pkg/access", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
-	"pkg/client":         {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
+	"pkg/serving":          {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
+	"pkg/httpapi/wire":     {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
+	"pkg/httpapi/jsonbody": {"pkg/registry", "pkg/serving"},
+	"pkg/httpapi/server":   {"pkg/access", "pkg/digest", "pkg/httpapi/jsonbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
+	"pkg/client":           {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.

@@ -122,7 +122,11 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		}
 		defer leave()
 	}
-	r = known.WithContext(shares.WithHolder(known.Context(), holder))
+	ctx := shares.WithHolder(known.Context(), holder)
+	if w.body != nil {
+		ctx = shares.WithSource(ctx, w.body)
+	}
+	r = known.WithContext(ctx)
 	h.face.Serve(w, r)
 }
 

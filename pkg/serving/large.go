@@ -64,56 +64,12 @@ func (l *LargeBodies) Enter(w *Writer, r *http.Request) (leave func(), err error
 	}
 	w.body.until = time.Now().Add(l.timeout)
 	w.body.renewed = time.Unix(1, 0) // so that the next read sets a deadline
-	left := make(chan struct{})
-	go w.body.hurryOnce(l.places.Crowded(), left)
-	return func() { close(left); place.Return() }, nil
+	calm := w.body.Hurry(l.places.Crowded(), leastRate)
+	return func() { calm(); place.Return() }, nil
 }
 
 // resumed is a body of which some was read.
 type resumed struct {
 	io.Reader
 	io.Closer
-}
-
-// hurryOnce asks the body for leastRate from when others wait. It ends when left is closed.
-func (b *bodyReader) hurryOnce(crowded, left <-chan struct{}) {
-	select {
-	case <-crowded:
-	case <-left:
-		return
-	}
-	b.pacing.Lock()
-	defer b.pacing.Unlock()
-	if !b.over { // else the deadline would end what follows the body
-		now := time.Now()
-		b.hurried.Store(now.UnixNano())
-		b.control.SetReadDeadline(now.Add(paceGrace)) //nolint:errcheck // best effort: else with the next byte
-	}
-}
-
-// due is when the body is too slow for those who wait; zero if nobody does.
-func (b *bodyReader) due() time.Time {
-	since := b.hurried.Load()
-	if since == 0 {
-		return time.Time{}
-	}
-	if b.behind.IsZero() {
-		b.behind = time.Unix(0, since).Add(paceGrace)
-	}
-	return b.behind
-}
-
-// arrived counts what a read brought. Whoever was quick saves up no more than paceGrace.
-func (b *bodyReader) arrived(n int, err error) {
-	if due := b.due(); !due.IsZero() {
-		b.behind = due.Add(time.Duration(n) * time.Second / leastRate)
-		if most := time.Now().Add(paceGrace); most.Before(b.behind) {
-			b.behind = most
-		}
-	}
-	if err != nil {
-		b.pacing.Lock()
-		b.over = true
-		b.pacing.Unlock()
-	}
 }

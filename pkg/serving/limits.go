@@ -29,8 +29,8 @@ const (
 	manyHolders = 1000
 	// headOfLarge is how many bytes of a large body must have arrived before it gets a place.
 	headOfLarge = 16 << 10
-	// paceGrace and leastRate: a body that others wait behind must have moved
-	// leastRate, in bytes per second, from paceGrace on.
+	// paceGrace: a body that others wait behind may be slow for as long, and must
+	// move at its rate from then on. leastRate is that of large bodies, in bytes per second.
 	paceGrace = 5 * time.Second
 	leastRate = 256 << 10
 	// interruptGrace is how long a body that is interrupted may still bring what is on its way.

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -134,13 +133,7 @@ type bodyReader struct {
 	// interrupted is when reading ends since Interrupt, in Unix nanoseconds; 0 before. It is set from another goroutine.
 	interrupted atomic.Int64
 
-	// hurried is since when it must move at leastRate, in Unix nanoseconds; 0 if
-	// nobody waits; behind is when it will be too slow. over: its deadlines are not
-	// set from elsewhere any more.
-	hurried atomic.Int64
-	behind  time.Time
-	pacing  sync.Mutex
-	over    bool
+	pace *pace // nil unless it is read into something scarce
 }
 
 // errInterrupted ends a body by Writer.Interrupt.
@@ -159,14 +152,9 @@ func (w *Writer) Interrupt() {
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(b.renewed) > b.handler.opts.StallTimeout/8 {
-		b.renewed = now
-		deadline := now.Add(b.handler.opts.StallTimeout)
-		if !b.until.IsZero() && b.until.Before(deadline) {
-			deadline = b.until
-		}
-		b.control.SetReadDeadline(deadline) //nolint:errcheck // best effort, as above
+		b.renew(now)
 	}
-	if due := b.due(); !due.IsZero() {
+	if due := b.pace.due(); !due.IsZero() {
 		if !b.until.IsZero() && b.until.Before(due) {
 			due = b.until
 		}
@@ -181,12 +169,15 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		b.control.SetReadDeadline(time.Unix(0, end)) //nolint:errcheck // best effort, as above
 	}
 	n, err := b.body.Read(p)
-	b.arrived(n, err)
+	if b.pace != nil {
+		b.pace.arrived(n)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && b.interrupted.Load() != 0 {
 		err = errInterrupted
 	}
 	b.handler.opts.Metrics.received.Add(float64(n))
 	if err != nil {
+		b.calm()
 		b.ended = true
 		if err == io.EOF {
 			b.release()
@@ -195,6 +186,16 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// renew sets the deadline of the next byte (best effort, as above).
+func (b *bodyReader) renew(now time.Time) {
+	b.renewed = now
+	deadline := now.Add(b.handler.opts.StallTimeout)
+	if !b.until.IsZero() && b.until.Before(deadline) {
+		deadline = b.until
+	}
+	b.control.SetReadDeadline(deadline) //nolint:errcheck
 }
 
 // release removes the deadline: net/http continues to read the connection to

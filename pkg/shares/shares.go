@@ -4,7 +4,7 @@
 // A holder is whoever shares are counted for: the identity of a token, or what
 // package serving takes for it. A queue in order of arrival would belong to the
 // holder who opens the most connections. Here the next turn is that of the holder
-// who has the least in hand.
+// who has the least in hand, and among equals of the one whose last turn is longest ago.
 package shares
 
 import (
@@ -30,14 +30,12 @@ func HolderOf(ctx context.Context) string {
 // called concurrently.
 type Pool struct {
 	total int64
-	// most of it that one holder has by several shares.
-	most int64
 
 	mu      sync.Mutex
 	lent    int64
-	by      map[string]int64 // holder -> lent; no zeros
-	waiting []*waiter        // in order of arrival
-	crowded chan struct{}    // closed while somebody waits
+	book    Book
+	waiting []*waiter     // in order of arrival
+	crowded chan struct{} // closed while somebody waits
 }
 
 type waiter struct {
@@ -56,7 +54,7 @@ type Share struct {
 
 // New returns a Pool of total.
 func New(total int64) *Pool {
-	return &Pool{total: total, most: total - total/4, by: map[string]int64{}, crowded: make(chan struct{})}
+	return &Pool{total: total, book: NewBook(total), crowded: make(chan struct{})}
 }
 
 // Take waits for n, for the holder that the context names. Of an n larger than
@@ -100,9 +98,7 @@ func (s *Share) Return() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.lent -= s.n
-		if p.by[s.holder] -= s.n; p.by[s.holder] == 0 {
-			delete(p.by, s.holder)
-		}
+		p.book.Return(s.holder, s.n)
 		p.serve()
 	})
 }
@@ -119,13 +115,13 @@ func (p *Pool) Crowded() <-chan struct{} {
 func (p *Pool) Lent() (sum int64, holders int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lent, len(p.by)
+	return p.lent, p.book.Holders()
 }
 
 // serve hands out shares as far as they go. mu is held.
 func (p *Pool) serve() {
 	for {
-		i := p.next()
+		i := Turn(&p.book, p.waiting, func(w *waiter) (string, int64, bool) { return w.holder, w.n, true })
 		if i < 0 {
 			break
 		}
@@ -135,7 +131,7 @@ func (p *Pool) serve() {
 		}
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.lent += w.n
-		p.by[w.holder] += w.n
+		p.book.Lend(w.holder, w.n)
 		close(w.ready)
 	}
 	select {
@@ -148,21 +144,4 @@ func (p *Pool) serve() {
 			close(p.crowded)
 		}
 	}
-}
-
-// next returns the index of the waiter whose turn it is, -1 for none: of the
-// holder that has the least, the first that came. A holder that has something
-// gets no more than most. mu is held.
-func (p *Pool) next() int {
-	first := -1
-	for i, w := range p.waiting {
-		has := p.by[w.holder]
-		if has > 0 && has+w.n > p.most {
-			continue
-		}
-		if first < 0 || has < p.by[p.waiting[first].holder] {
-			first = i
-		}
-	}
-	return first
 }

@@ -122,3 +122,33 @@ func TestTheWhole(t *testing.T) {
 		}
 	})
 }
+
+// Of holders that have as much, those take turns, however many requests of one came first.
+func TestTurnsAmongEquals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1)
+		has := take(t, p, "many", 1)
+		var (
+			mu    sync.Mutex
+			order []string
+			wait  sync.WaitGroup
+		)
+		for _, holder := range []string{"many", "many", "many", "other", "other", "third"} {
+			wait.Go(func() {
+				share := take(t, p, holder, 1)
+				mu.Lock()
+				order = append(order, holder)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				share.Return()
+			})
+			synctest.Wait()
+		}
+		has.Return()
+		wait.Wait()
+		if want := []string{"other", "third", "many", "other", "many", "many"}; !slices.Equal(order, want) {
+			t.Errorf("the order was %q, want %q", order, want)
+		}
+	})
+}

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +32,7 @@ type asked struct {
 type attack struct {
 	operation string // its operationId
 	clients   int    // 0: all
+	moves     bool   // bytes of packages, or what they are published by
 	before    func(w *world)
 	ask       func(w *world, i int) asked
 	// refusals that are right for some of those who ask at once.
@@ -82,26 +81,26 @@ var attacks = []attack{
 		body, length := padded(fmt.Sprintf(`{"producer":"crowd","name":"n","version":"attack-%d","retentionClass":"none","annotations":{%s}}`, i, annotationsText))
 		return asked{method: http.MethodPost, path: "/v1/uploads", header: [2]string{"Content-Type", "application/json"}, body: body, length: length}
 	}},
-	{operation: "declareFiles", clients: heavy, ask: func(w *world, i int) asked {
+	{operation: "declareFiles", moves: true, clients: heavy, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPost, path: "/v1/uploads/" + w.session + "/files", header: [2]string{"Content-Type", "application/json"},
 			body: bytes.NewReader(w.declared), length: []int64{int64(len(w.declared)), -1}[i%2]}
 	}},
 	{operation: "getUpload", ask: func(w *world, _ int) asked { return asked{method: http.MethodGet, path: "/v1/uploads/" + w.session} }},
-	{operation: "putFile", ask: func(w *world, i int) asked {
+	{operation: "putFile", moves: true, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPut, path: "/v1/uploads/" + w.sessions[i] + "/files/f", body: bytesOf(i, largest), length: []int64{largest, -1}[i%2]}
 	}},
-	{operation: "appendFile", ask: func(w *world, i int) asked {
+	{operation: "appendFile", moves: true, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPatch, path: "/v1/uploads/" + w.sessions[i] + "/files/resumed", header: [2]string{"Content-Type", "application/partial-upload"},
 			body: bytesOf(i+100, largest), length: largest}
 	}},
 	{operation: "fileProgress", ask: func(w *world, i int) asked {
 		return asked{method: http.MethodHead, path: "/v1/uploads/" + w.sessions[i] + "/files/f"}
 	}},
-	{operation: "putFiles", ask: func(w *world, i int) asked {
+	{operation: "putFiles", moves: true, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPost, path: "/v1/uploads/" + w.sessions[i] + "/bundle", header: [2]string{"Content-Type", "application/x-tar"},
 			body: archive(i, size.Of(16, 400), 255<<10), length: -1}
 	}},
-	{operation: "publishUpload", clients: clients, before: func(w *world) {
+	{operation: "publishUpload", moves: true, clients: clients, before: func(w *world) {
 		_, err := w.crowd.PutFile(w.t.Context(), w.session, "a/folder/of/the/tree/with/a/name/000000.txt", registry.Content{Reader: strings.NewReader("1"), Size: 1})
 		w.must(err)
 	}, ask: func(w *world, i int) asked {
@@ -111,7 +110,7 @@ var attacks = []attack{
 	{operation: "listPackages", ask: get("/v1/packages?limit=1000")},
 	{operation: "listVersions", ask: get("/v1/packages/crowd/n?limit=1000")},
 	{operation: "getPackage", ask: get("/v1/packages/crowd/n/annotated-0")},
-	{operation: "getPackageFile", before: func(w *world) {
+	{operation: "getPackageFile", moves: true, before: func(w *world) {
 		upload, err := open(w.t.Context(), w.crowd, "crowd", "large", nil)
 		w.must(err)
 		stored, err := w.crowd.PutFile(w.t.Context(), upload.ID, "f", registry.Content{Reader: bytesOf(1000, largest), Size: largest})
@@ -127,10 +126,10 @@ var attacks = []attack{
 	{operation: "headBlob", ask: func(w *world, _ int) asked {
 		return asked{method: http.MethodHead, path: "/v1/blobs/" + w.large.String()}
 	}},
-	{operation: "getManifest", ask: func(w *world, _ int) asked {
+	{operation: "getManifest", moves: true, ask: func(w *world, _ int) asked {
 		return asked{method: http.MethodGet, path: w.manifestPath(), header: [2]string{"Accept", "application/cbor"}}
 	}},
-	{operation: "getManifest", clients: heavy, ask: func(w *world, _ int) asked {
+	{operation: "getManifest", moves: true, clients: heavy, ask: func(w *world, _ int) asked {
 		return asked{method: http.MethodGet, path: w.manifestPath(), header: [2]string{"Accept", "application/json"}}
 	}},
 	{operation: "readEvents", ask: get("/v1/events?limit=1000")},
@@ -161,7 +160,7 @@ var attacks = []attack{
 	}},
 	// The last: every file of the largest package has lost its bytes then.
 	{operation: "listDamaged", clients: heavy, before: func(w *world) {
-		w.must(os.Remove(filepath.Join(w.objects, "sha256", w.one.Hex()[:2], w.one.Hex()[2:4], w.one.Hex())))
+		w.remove(w.one)
 		_, err := w.crowd.VerifyBackend(w.t.Context(), "only", registry.VerifyOptions{}, nil)
 		w.must(err)
 	}, ask: get("/v1/damaged?limit=1000")},
@@ -195,7 +194,7 @@ func archive(client, files, length int) io.Reader {
 
 // TestEveryOperationIsBounded is one test: its parts follow each other.
 func TestEveryOperationIsBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newFolderWorld(t)
 	served := w.operations()
 	for _, a := range attacks {
 		if !served[a.operation] {
@@ -207,13 +206,25 @@ func TestEveryOperationIsBounded(t *testing.T) {
 			t.Errorf("%s is not in the table: add its largest legal input and answer", operation)
 		}
 	}
+	w.bound(attacks)
+}
+
+// TestBoundedInBuckets: there uploads take the large buffers beside all else. The
+// operations that move no bytes of packages are in the full form only.
+func TestBoundedInBuckets(t *testing.T) {
+	w := newBucketWorld(t)
+	w.bound(slices.DeleteFunc(slices.Clone(attacks), func(a attack) bool { return size.Of(!a.moves, false) }))
+}
+
+// bound asks for one operation after another, while another holder reads and writes.
+func (w *world) bound(all []attack) {
 	w.fill()
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(w.t.Context())
 	var beside sync.WaitGroup
 	other := &bystander{w: w}
 	beside.Go(func() { other.read(ctx) })
 	beside.Go(func() { other.write(ctx) })
-	for _, a := range attacks {
+	for _, a := range all {
 		if a.before != nil {
 			a.before(w)
 		}
@@ -222,12 +233,12 @@ func TestEveryOperationIsBounded(t *testing.T) {
 		began := time.Now()
 		w.run(a)
 		peak, longest := w.peak(), other.longest()
-		t.Logf("%-16s peak %3d MiB, %5.1f s; another holder waited up to %.2f s", a.operation, peak/mebibyte, time.Since(began).Seconds(), longest.Seconds())
+		w.t.Logf("%-16s peak %3d MiB, %5.1f s; another holder waited up to %.2f s", a.operation, peak/mebibyte, time.Since(began).Seconds(), longest.Seconds())
 		if peak > bufferBytes+besides {
-			t.Errorf("%s: the manager took %d MiB, may take %d", a.operation, peak/mebibyte, (bufferBytes+besides)/mebibyte)
+			w.t.Errorf("%s: the manager took %d MiB, may take %d", a.operation, peak/mebibyte, (bufferBytes+besides)/mebibyte)
 		}
 		if longest > patience {
-			t.Errorf("%s: another holder waited %v for an answer", a.operation, longest)
+			w.t.Errorf("%s: another holder waited %v for an answer", a.operation, longest)
 		}
 	}
 	stop()

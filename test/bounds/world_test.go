@@ -17,12 +17,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/test/programs"
+	"github.com/coulomb/artifact-store/test/servers"
 	"github.com/coulomb/artifact-store/test/size"
 )
 
@@ -53,7 +56,7 @@ type world struct {
 	manager *programs.Manager
 	crowd   *client.Client // of the holder who sends everything
 	other   *client.Client
-	objects string // folder of the blobs
+	remove  func(digest.Digest) // of a blob from its place
 
 	big      registry.PackageRef // of manifest.MaxFiles files
 	encoded  []byte              // its manifest
@@ -69,32 +72,63 @@ kind: StorageBackend
 metadata:
   name: only
 spec:
-  local:
-    path: objects
 `
 
 const tokens = `tokens:
 - name: crowd
   token: crowd-crowd-crowd-crowd
   allow: [{resource: "*", verbs: ["*"]}]
+- name: crowd-2
+  token: crowd-2-crowd-2-crowd-2-crowd-2
+  allow: [{resource: "*", verbs: ["*"]}]
 - name: other
   token: other-other-other-other
   allow: [{resource: "*", verbs: ["*"]}]
 `
 
-func newWorld(t *testing.T) *world {
+// newFolderWorld has a folder and SQLite.
+func newFolderWorld(t *testing.T) *world {
+	data := t.TempDir()
+	w := newWorld(t, data, "", "  local:\n    path: objects\n")
+	w.remove = func(name digest.Digest) {
+		w.must(os.Remove(filepath.Join(data, "objects", filepath.FromSlash(storage.Key(name)))))
+	}
+	return w
+}
+
+// newBucketWorld has a bucket and PostgreSQL.
+func newBucketWorld(t *testing.T, more ...string) *world {
+	server, secrets := servers.S3(t), t.TempDir()
+	for name, secret := range map[string]string{"access": server.AccessKey, "secret": server.SecretKey} {
+		if err := os.WriteFile(filepath.Join(secrets, name), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t, t.TempDir(), servers.Postgres(t), fmt.Sprintf(
+		"  s3:\n    endpointURL: %s\n    region: %s\n    bucket: %s\n    accessKeyRef: {file: %s/access}\n    secretKeyRef: {file: %s/secret}\n",
+		server.Endpoint, server.Region, server.Bucket, secrets, secrets), more...)
+	w.remove = func(name digest.Digest) {
+		key := storage.Key(name)
+		_, err := server.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &server.Bucket, Key: &key})
+		w.must(err)
+	}
+	return w
+}
+
+func newWorld(t *testing.T, data, database, place string, more ...string) *world {
 	w := &world{t: t}
-	folder, data := t.TempDir(), t.TempDir()
+	folder := t.TempDir()
 	tokenFile := filepath.Join(t.TempDir(), "tokens.yaml")
-	for path, text := range map[string]string{filepath.Join(folder, "backend.yaml"): config, tokenFile: tokens} {
+	for path, text := range map[string]string{filepath.Join(folder, "backend.yaml"): config + place, tokenFile: tokens} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.manager = programs.StartManager(t, []string{
-		"--config-dir", folder, "--data-dir", data, "--token-file", tokenFile,
-	}, nil)
-	w.objects = filepath.Join(data, "objects")
+	args := []string{"--config-dir", folder, "--data-dir", data, "--token-file", tokenFile}
+	if database != "" {
+		args = append(args, "--database", database)
+	}
+	w.manager = programs.StartManager(t, append(args, more...), nil)
 	w.crowd, w.other = w.client("crowd"), w.client("other")
 	programs.Eventually(t, func() error {
 		only, err := w.crowd.GetBackend(t.Context(), "only")

@@ -22,6 +22,8 @@ const (
 	// mediumBodies is how many bytes of smaller bodies are processed at a time. A
 	// body of many short names takes some thirty times its size.
 	mediumBodies = largeBody
+	// pieceOfBody of a body of unknown length is read at a time.
+	pieceOfBody = 256 << 10
 	// smallBody is the size up to which none waits.
 	smallBody = 16 << 10
 	// progressInterval is the least time between two progress lines of a run.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/httpapi/jsonbody"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -138,12 +139,32 @@ func (h *handler) enter(w *serving.Writer, r *http.Request) (leave func(), err e
 	return h.medium.Enter(w, r)
 }
 
-// readAll reads a body into memory of its size, which is negative if it is not known.
+// readAll reads a body into memory of its size, which is negative if it is not
+// known: then in pieces, since what grows by doubling ends with twice the size.
 func readAll(body io.Reader, size int64) ([]byte, error) {
-	var read bytes.Buffer
-	read.Grow(int(max(size, 0)) + bytes.MinRead) // else it would grow at the end
-	_, err := read.ReadFrom(body)
-	return read.Bytes(), err
+	if size < 0 {
+		size = pieceOfBody
+	}
+	piece := make([]byte, size+1) // with room to see the end
+	var pieces [][]byte
+	for {
+		n, err := 0, error(nil)
+		for n < len(piece) && err == nil {
+			var read int
+			read, err = body.Read(piece[n:])
+			n += read
+		}
+		pieces = append(pieces, piece[:n])
+		switch {
+		case err == io.EOF && len(pieces) == 1:
+			return pieces[0], nil
+		case err == io.EOF:
+			return bytes.Join(pieces, nil), nil
+		case err != nil:
+			return nil, err
+		}
+		piece = make([]byte, pieceOfBody)
+	}
 }
 
 // declaration is the body of a declaration as it is sent. Digests are text
@@ -193,23 +214,25 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 
 func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 	decoder := json.NewDecoder(&serving.UTF8Reader{From: &serving.EscapeReader{From: body}})
-	if err := expectToken(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
+	if err := jsonbody.Expect(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
 		return nil, err
 	}
-	if err := expectToken(decoder, "files", "body", `an object whose only field is "files"`); err != nil {
+	if err := jsonbody.Expect(decoder, "files", "body", `an object whose only field is "files"`); err != nil {
 		return nil, err
 	}
-	if err := expectToken(decoder, json.Delim('['), "files", "a list"); err != nil {
+	if err := jsonbody.Expect(decoder, json.Delim('['), "files", "a list"); err != nil {
 		return nil, err
 	}
 	files := []registry.FileDeclaration{}
+	var sent declaredFile
+	fields := sent.fields()
 	for decoder.More() {
 		field := fmt.Sprintf("files[%d]", len(files))
 		if len(files) == registry.MaxFilesInOneUpload {
 			return nil, registry.Invalid("files", "must be at most %d", registry.MaxFilesInOneUpload)
 		}
-		var sent declaredFile
-		if err := sent.read(decoder, field); err != nil {
+		sent = declaredFile{}
+		if err := jsonbody.Object(decoder, field, fields); err != nil {
 			return nil, err
 		}
 		file, err := sent.convert(field)
@@ -218,10 +241,10 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 		}
 		files = append(files, file)
 	}
-	if err := expectToken(decoder, json.Delim(']'), "files", "a list"); err != nil {
+	if err := jsonbody.Expect(decoder, json.Delim(']'), "files", "a list"); err != nil {
 		return nil, err
 	}
-	if err := expectToken(decoder, json.Delim('}'), "body", `an object whose only field is "files"`); err != nil {
+	if err := jsonbody.Expect(decoder, json.Delim('}'), "body", `an object whose only field is "files"`); err != nil {
 		return nil, err
 	}
 	switch _, err := decoder.Token(); {
@@ -233,57 +256,13 @@ func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
 	return nil, registry.Invalid("body", "must be one JSON object")
 }
 
-func (f *declaredFile) read(decoder *json.Decoder, field string) error {
-	return readObject(decoder, field, map[string]any{
-		"path": &f.Path, "size": &f.Size, "executable": &f.Executable, "mediaType": &f.MediaType,
-		"digests": map[string]any{"sha256": &f.Digests.SHA256, "blake3": &f.Digests.BLAKE3},
-	})
-}
-
-// readObject reads an object, or null, into what the names point to: a variable,
-// or the names of an object inside. Names are exact and occur once, which
-// encoding/json does not ask for: a proxy must see the path that the registry takes.
-func readObject(decoder *json.Decoder, field string, into map[string]any) error {
-	begin, err := decoder.Token()
-	switch {
-	case err != nil:
-		return jsonError(field, err)
-	case begin == nil:
-		return nil
-	case begin != json.Delim('{'):
-		return registry.Invalid(field, "must be an object")
+func (f *declaredFile) fields() []jsonbody.Field {
+	return []jsonbody.Field{
+		{Name: "path", Into: &f.Path}, {Name: "size", Into: &f.Size},
+		{Name: "digests", Into: []jsonbody.Field{{Name: "sha256", Into: &f.Digests.SHA256}, {Name: "blake3", Into: &f.Digests.BLAKE3}}},
+		{Name: "executable", Into: &f.Executable}, {Name: "mediaType", Into: &f.MediaType},
 	}
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return jsonError(field, err)
-		}
-		name, _ := token.(string)
-		inner := field + "." + name[:min(len(name), maxNameShown)]
-		target, known := into[name]
-		switch target := target.(type) {
-		case nil:
-			if known {
-				return registry.Invalid(inner, "must occur once")
-			}
-			return registry.Invalid(inner, "is not a field of this request")
-		case map[string]any:
-			err = readObject(decoder, inner, target)
-		default:
-			if err = decoder.Decode(target); err != nil {
-				err = jsonError(inner, err)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		into[name] = nil
-	}
-	return expectToken(decoder, json.Delim('}'), field, "an object")
 }
-
-// maxNameShown is how many bytes of an unknown name an error repeats.
-const maxNameShown = 80
 
 func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
 	file := registry.FileDeclaration{Path: f.Path, Size: f.Size, Executable: f.Executable, MediaType: f.MediaType}
@@ -305,40 +284,6 @@ func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
 		*d.into = parsed
 	}
 	return file, nil
-}
-
-func expectToken(decoder *json.Decoder, want json.Token, field, words string) error {
-	switch got, err := decoder.Token(); {
-	case err != nil:
-		return jsonError(field, err)
-	case got != want:
-		return registry.Invalid(field, "must be %s", words)
-	}
-	return nil
-}
-
-// jsonError names the field at which a JSON body is invalid.
-func jsonError(field string, err error) error {
-	var (
-		tooLarge *http.MaxBytesError
-		typing   *json.UnmarshalTypeError
-		syntax   *json.SyntaxError
-	)
-	switch {
-	case errors.As(err, &tooLarge), errors.Is(err, registry.ErrInvalid):
-		return err
-	case errors.Is(err, serving.ErrNotUTF8):
-		return registry.Invalid("body", "must be UTF-8") // the decoder reads ahead, so field may be too early
-	case errors.Is(err, serving.ErrHalved):
-		return registry.Invalid("body", "%v", serving.ErrHalved)
-	case errors.As(err, &typing):
-		return registry.Invalid(field, "must not be a JSON %s", typing.Value)
-	case errors.As(err, &syntax):
-		return registry.Invalid(field, "is not JSON: %v", syntax)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return registry.Invalid("body", "ended before the JSON was complete")
-	}
-	return registry.Invalid(field, "cannot be read as JSON")
 }
 
 func isMediaType(header string, wanted ...string) bool {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/backends"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
@@ -47,16 +48,20 @@ type crowd struct {
 	ended   sync.WaitGroup
 }
 
+// each is a holder for every client.
+func each(i int) string { return fmt.Sprint("client ", i) }
+
 // add lets n clients announce size bytes and send the first few.
-func (c *crowd) add(t *testing.T, n int, size int64, sent int) {
-	for range n {
+func (c *crowd) add(t *testing.T, n int, size int64, sent int, holder func(i int) string) {
+	for i := range n {
 		c.reached.Add(1)
 		source := storage.Source{Reader: &slow{sent, sync.OnceFunc(c.reached.Done), c.release}, Size: size}
 		if size > 8<<20 {
 			source.Want = digest.Of([]byte("declared"))
 		}
+		ctx := shares.WithHolder(t.Context(), holder(i))
 		c.ended.Go(func() {
-			if _, err := c.store.Put(t.Context(), source); !errors.Is(err, storage.ErrSource) {
+			if _, err := c.store.Put(ctx, source); !errors.Is(err, storage.ErrSource) {
 				t.Errorf("an interrupted source: %v", err)
 			}
 		})
@@ -135,7 +140,7 @@ func TestSlowClients(t *testing.T) {
 			defer clients.end()
 			for _, size := range []int64{60 << 10, 6 << 20, 10 << 20, storage.UnknownSize} {
 				if size == storage.UnknownSize || size > int64(test.sent) {
-					clients.add(t, buffer.SmallCount+1, size, test.sent)
+					clients.add(t, buffer.SmallCount+1, size, test.sent, each)
 				}
 			}
 			clients.heard(t)
@@ -172,7 +177,7 @@ func TestStalledClients(t *testing.T) {
 			t.Parallel()
 			clients, pool := openForSlow(t, "s3")
 			held := test.holders(pool)
-			clients.add(t, held.Count(), test.size, test.sent)
+			clients.add(t, held.Count(), test.size, test.sent, each)
 			clients.heard(t)
 			if held.InUse() != held.Count() {
 				t.Errorf("%d of %d buffers are held", held.InUse(), held.Count())
@@ -202,5 +207,36 @@ func TestStalledClients(t *testing.T) {
 				t.Errorf("%d buffers were not given back", held.InUse())
 			}
 		})
+	}
+}
+
+// TestStalledClientsOfOneHolder: however many there are, they leave some of the
+// buffers to others, who do not wait.
+func TestStalledClientsOfOneHolder(t *testing.T) {
+	t.Parallel()
+	server := forSlow["s3"](t)
+	pool := buffer.New(32<<20, 8<<20)
+	store, err := backends.Open(t.Context(), server, pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	clients := &crowd{store: store, release: make(chan struct{})}
+	defer clients.end()
+	one := func(int) string { return "one" }
+	clients.add(t, 3, 6<<20, 5<<20, one)
+	clients.add(t, 96, 60<<10, 5000, one)
+	clients.heard(t)
+	if pool.InUse() != 3 || pool.Small().InUse() != 96 {
+		t.Errorf("%d of 4 and %d of 128 small buffers are held", pool.InUse(), pool.Small().InUse())
+	}
+	clients.add(t, 10, 6<<20, 5<<20, one) // these wait
+	clients.add(t, 100, 60<<10, 5000, one)
+	ctx, cancel := context.WithTimeout(shares.WithHolder(t.Context(), "another"), time.Minute)
+	defer cancel()
+	for range 3 {
+		if err := putQuick(ctx, store); err != nil {
+			t.Errorf("another holder: %v", err)
+		}
 	}
 }

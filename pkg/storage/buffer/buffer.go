@@ -8,8 +8,8 @@
 // blobs, and a fixed number of small ones (Small), which hold blobs that fit in one,
 // or pieces that are written to a disk as they arrive.
 //
-// Uploads wait for buffers of either size in order of request, and every upload
-// follows one of these rules:
+// Uploads wait for buffers of either size in turns between holders (package shares),
+// those of one holder in order of request, and every upload follows one of these rules:
 //
 //   - It requests all its buffers at once (GetN), and requests no more until they
 //     are returned.
@@ -34,8 +34,13 @@
 // for it, or the end, into a little memory of its own (package intake): a client that
 // has sent almost nothing holds nothing. A client that stalls later holds the buffer
 // that it was filling until a caller ends it, as package serving does after its
-// StallTimeout. A small buffer is written to a disk as soon as its source pauses, so
-// that a client holds one only while its bytes arrive.
+// StallTimeout. While others wait, drivers ask a source that fills a buffer for
+// LeastRate, so that one that drips gives it back. A small buffer is written to a disk
+// as soon as its source pauses, so that a client holds one only while its bytes arrive.
+//
+// However many connections a holder opens, it has at most three quarters of the
+// buffers, unless it needs more for one request, and the next one is of another holder
+// who has fewer.
 package buffer
 
 import (
@@ -43,6 +48,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/coulomb/artifact-store/pkg/shares"
 )
 
 // Defaults for a container of 256 MiB.
@@ -58,6 +65,10 @@ const (
 	SmallCount = 128
 )
 
+// LeastRate is what a source must bring that fills a buffer while others wait for
+// one, in bytes per second: a slow line brings it, however many share it.
+const LeastRate = 16 << 10
+
 // Pool hands out buffers of one size, up to a fixed number at a time. All methods may
 // be called concurrently.
 type Pool struct {
@@ -65,18 +76,22 @@ type Pool struct {
 	count int
 
 	mu      sync.Mutex
-	free    [][]byte // last in, first out: the warmest pages are reused
-	out     int      // buffers in use
-	waiting []*waiter
-	number  [classes]int // of waiters
+	free    [][]byte         // last in, first out: the warmest pages are reused
+	out     int              // buffers in use
+	book    shares.Book      // of these
+	owners  map[*byte]string // first byte of each -> its holder
+	waiting []*waiter        // in order of request
+	number  [classes]int     // of waiters
+	crowded chan struct{}    // closed while there are any
 
 	small *Pool // nil in the pool of small buffers
 }
 
 type waiter struct {
-	n     int
-	class class
-	ready chan [][]byte // has room for the one answer
+	holder string
+	n      int
+	class  class
+	ready  chan [][]byte // has room for the one answer
 }
 
 // class is the kind of a request for buffers.
@@ -100,7 +115,13 @@ func New(total, each int64) *Pool {
 	if each <= 0 {
 		each = DefaultEach
 	}
-	return &Pool{each: int(each), count: int(max(1, total/each)), small: &Pool{each: SmallEach, count: SmallCount}}
+	p := newPool(int(each), int(max(1, total/each)))
+	p.small = newPool(SmallEach, SmallCount)
+	return p
+}
+
+func newPool(each, count int) *Pool {
+	return &Pool{each: each, count: count, book: shares.NewBook(int64(count)), owners: map[*byte]string{}, crowded: make(chan struct{})}
 }
 
 // Default returns a Pool with the default sizes.
@@ -122,6 +143,13 @@ func (p *Pool) InUse() int {
 	return p.out
 }
 
+// Waiting returns the number of requests that wait.
+func (p *Pool) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}
+
 // Get waits for one buffer, of Each bytes with arbitrary content. The error is the
 // context's.
 func (p *Pool) Get(ctx context.Context) ([]byte, error) {
@@ -132,8 +160,17 @@ func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 	return got[0], nil
 }
 
-// GetN waits until n buffers are free at once and takes them. Earlier requests come
-// first, however many buffers they need. An n larger than Count is an immediate error.
+// Crowded returns a channel that is closed while somebody waits. It is another one
+// each time that nobody does.
+func (p *Pool) Crowded() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crowded
+}
+
+// GetN waits until n buffers are free at once and takes them, for the holder that the
+// context names. The earlier requests of one holder come first, however many buffers
+// they need. An n larger than Count is an immediate error.
 func (p *Pool) GetN(ctx context.Context, n int) ([][]byte, error) { return p.get(ctx, n, whole) }
 
 // Begin is GetN for the first buffers of an upload that will call More. It lets others
@@ -150,15 +187,16 @@ func (p *Pool) get(ctx context.Context, n int, class class) ([][]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	holder := shares.HolderOf(ctx)
 	p.mu.Lock()
-	if len(p.waiting) == 0 && p.out+n <= p.count {
-		got := p.take(n)
+	if got := p.tryTake(holder, n); got != nil {
 		p.mu.Unlock()
 		return got, nil
 	}
-	w := &waiter{n, class, make(chan [][]byte, 1)}
+	w := &waiter{holder, n, class, make(chan [][]byte, 1)}
 	p.waiting = append(p.waiting, w)
 	p.number[class]++
+	p.serve() // those that wait may have as much as they may have
 	p.mu.Unlock()
 
 	select {
@@ -180,14 +218,19 @@ func (p *Pool) get(ctx context.Context, n int, class class) ([][]byte, error) {
 	return nil, ctx.Err()
 }
 
-// TryGetN takes n buffers if they are free and nobody waits; otherwise it returns nil.
-func (p *Pool) TryGetN(n int) [][]byte {
+// TryGetN takes n buffers if the holder may have them now and nobody waits; otherwise
+// it returns nil.
+func (p *Pool) TryGetN(ctx context.Context, n int) [][]byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) > 0 || p.out+n > p.count {
+	return p.tryTake(shares.HolderOf(ctx), n)
+}
+
+func (p *Pool) tryTake(holder string, n int) [][]byte {
+	if len(p.waiting) > 0 || p.out+n > p.count || !p.book.May(holder, int64(n)) {
 		return nil
 	}
-	return p.take(n)
+	return p.take(holder, n)
 }
 
 // Put returns a buffer to the pool. The caller must not use it afterwards.
@@ -195,9 +238,16 @@ func (p *Pool) Put(buf []byte) {
 	if cap(buf) < p.each {
 		panic("buffer: Put of a buffer that is not from Get")
 	}
+	buf = buf[:p.each]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = append(p.free, buf[:p.each])
+	holder, known := p.owners[&buf[0]]
+	if !known {
+		panic("buffer: Put of a buffer that is not lent")
+	}
+	delete(p.owners, &buf[0])
+	p.book.Return(holder, 1)
+	p.free = append(p.free, buf)
 	p.out--
 	p.serve()
 }
@@ -210,8 +260,9 @@ func (p *Pool) PutN(bufs [][]byte) {
 }
 
 // take hands out n buffers, which must be available. mu is held.
-func (p *Pool) take(n int) [][]byte {
+func (p *Pool) take(holder string, n int) [][]byte {
 	p.out += n
+	p.book.Lend(holder, int64(n))
 	got := make([][]byte, 0, n)
 	for range n {
 		if last := len(p.free) - 1; last >= 0 {
@@ -220,29 +271,40 @@ func (p *Pool) take(n int) [][]byte {
 		} else {
 			got = append(got, make([]byte, p.each))
 		}
+		p.owners[&got[len(got)-1][0]] = holder
 	}
 	return got
 }
 
-// serve answers waiters in order, as far as the budget allows. mu is held.
+// serve answers those whose turn it is, as far as the budget allows. mu is held.
 func (p *Pool) serve() {
-	for len(p.waiting) > 0 {
-		i := p.next()
+	for {
+		i := shares.Turn(&p.book, p.waiting, p.wants)
+		if i < 0 {
+			break
+		}
 		w := p.waiting[i]
 		if p.out+w.n > p.count {
-			return
+			break
 		}
 		p.leave(i)
-		w.ready <- p.take(w.n)
+		w.ready <- p.take(w.holder, w.n)
+	}
+	select {
+	case <-p.crowded:
+		if len(p.waiting) == 0 {
+			p.crowded = make(chan struct{})
+		}
+	default:
+		if len(p.waiting) > 0 {
+			close(p.crowded)
+		}
 	}
 }
 
-// next returns the index of the next waiter. There is one, and mu is held.
-func (p *Pool) next() int {
-	if p.number[begun] < manyBegun {
-		return 0
-	}
-	return slices.IndexFunc(p.waiting, func(w *waiter) bool { return w.class != begins })
+// wants is how package shares sees a waiter. mu is held.
+func (p *Pool) wants(w *waiter) (holder string, n int64, may bool) {
+	return w.holder, int64(w.n), w.class != begins || p.number[begun] < manyBegun
 }
 
 // leave removes the i-th waiter from the queue. mu is held.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
 
@@ -25,7 +26,7 @@ func TestBudget(t *testing.T) {
 	if _, err := p.Get(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p.TryGetN(1) != nil || p.InUse() != 2 {
+	if p.TryGetN(t.Context(), 1) != nil || p.InUse() != 2 {
 		t.Error("more was given than the budget has")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -34,7 +35,7 @@ func TestBudget(t *testing.T) {
 		t.Errorf("Get of a spent budget: %v", err)
 	}
 	p.Put(a[:10]) // a shorter slice is the same buffer
-	if again := p.TryGetN(1); len(again) != 1 || len(again[0]) != 4<<10 {
+	if again := p.TryGetN(t.Context(), 1); len(again) != 1 || len(again[0]) != 4<<10 {
 		t.Errorf("given back and not given out: %d", len(again))
 	}
 	if _, err := p.GetN(t.Context(), 3); err == nil {
@@ -73,7 +74,7 @@ func TestOrder(t *testing.T) {
 	}()
 	// One buffer is free, but once the other waits, it is not for a newcomer.
 	waitFor(t, "the large request to queue", func() bool {
-		taken := p.TryGetN(1)
+		taken := p.TryGetN(t.Context(), 1)
 		if taken == nil {
 			return true
 		}
@@ -98,7 +99,7 @@ func TestCancelled(t *testing.T) {
 	large, small := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := p.GetN(ctx, 2); large <- err }()
 	waitFor(t, "the large request to queue", func() bool {
-		taken := p.TryGetN(1)
+		taken := p.TryGetN(t.Context(), 1)
 		if taken != nil {
 			p.PutN(taken)
 		}
@@ -211,4 +212,65 @@ func TestManyLargeUploads(t *testing.T) {
 	if got := most.Load(); got < many || got >= uploads/2 {
 		t.Errorf("%d begun at once; %d may wait for more, and some have what they waited for", got, many)
 	}
+}
+
+// TestHolders: one holder gets no more than three quarters by several requests, and
+// the next buffer is of the holder who has the least.
+func TestHolders(t *testing.T) {
+	t.Parallel()
+	p := buffer.New(8, 1)
+	many, few := shares.WithHolder(t.Context(), "many"), shares.WithHolder(t.Context(), "few")
+	var has [][]byte
+	for range 6 {
+		buf, err := p.Get(many)
+		if err != nil {
+			t.Fatal(err)
+		}
+		has = append(has, buf)
+	}
+	if p.TryGetN(many, 1) != nil {
+		t.Error("a seventh of eight")
+	}
+	got := make(chan string, 3)
+	wait := func(ctx context.Context, n int) {
+		go func() {
+			if _, err := p.GetN(ctx, n); err != nil {
+				t.Error(err)
+			}
+			got <- shares.HolderOf(ctx)
+		}()
+		waitFor(t, "a request to queue", func() bool { return p.Waiting() > 0 })
+	}
+	wait(many, 1)
+	select {
+	case <-p.Crowded():
+	default:
+		t.Error("somebody waits, and it is not crowded")
+	}
+	if _, err := p.GetN(few, 2); err != nil { // passes those of many
+		t.Fatal(err)
+	}
+	before := p.Waiting()
+	go wait(few, 1)
+	waitFor(t, "few to queue", func() bool { return p.Waiting() > before })
+	p.Put(has[0])
+	if first := <-got; first != "few" {
+		t.Errorf("the first is %s", first)
+	}
+	p.Put(has[1])
+	if second := <-got; second != "many" {
+		t.Errorf("the second is %s", second)
+	}
+	select {
+	case <-p.Crowded():
+		t.Error("nobody waits, and it is crowded")
+	default:
+	}
+	p.Put(has[2])
+	defer func() {
+		if recover() == nil {
+			t.Error("a buffer was given back twice")
+		}
+	}()
+	p.Put(has[2])
 }

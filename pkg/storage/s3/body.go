@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
@@ -52,13 +53,15 @@ func asSpace(pool *buffer.Pool, bufs [][]byte) *space {
 }
 
 // fill reads up to limit bytes into the space and reports whether the source ended.
-func (s *space) fill(limit int64, read func([]byte) (int, bool, error)) (end bool, err error) {
+// While others wait for memory, the source must bring them fast enough.
+func (s *space) fill(ctx context.Context, in *intake.Intake, limit int64) (end bool, err error) {
+	defer shares.Hurry(ctx, s.pool.Crowded(), buffer.LeastRate)()
 	for _, buf := range s.bufs {
 		if s.filled == limit {
 			break
 		}
 		var n int
-		n, end, err = read(buf[:min(int64(len(buf)), limit-s.filled)])
+		n, end, err = in.Fill(ctx, buf[:min(int64(len(buf)), limit-s.filled)])
 		s.filled += int64(n)
 		if end || err != nil {
 			break

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
+	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
 
@@ -40,6 +42,7 @@ func (b *Backend) compare(ctx context.Context, src storage.Source, in *intake.In
 		return storage.Info{}, err
 	}
 	defer b.pool.Small().Put(buf)
+	defer shares.Hurry(ctx, b.pool.Small().Crowded(), buffer.LeastRate)()
 	hasher := digest.NewHasher()
 	for end := false; !end; {
 		var n int

@@ -115,7 +115,7 @@ func (u *upload) eachPart(ctx context.Context, in *intake.Intake, next spaces, h
 			return err
 		}
 		if part.filled < u.chunk {
-			end, err = part.fill(u.chunk, func(p []byte) (int, bool, error) { return in.Fill(ctx, p) })
+			end, err = part.fill(ctx, in, u.chunk)
 		}
 		if err != nil {
 			part.release()

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
 )
@@ -155,7 +156,7 @@ func (b *Backend) rewrite(ctx context.Context, staging string, src storage.Sourc
 	in := intake.New(src)
 	defer answer.Body.Close() //nolint:errcheck // read to its end, or given up
 	defer in.Close()
-	info, err := b.putParts(ctx, src, in, nil)
+	info, err := b.putParts(shares.WithSource(ctx, nil), src, in, nil)
 	if errors.Is(err, storage.ErrSource) || errors.Is(err, storage.ErrMismatch) {
 		return storage.Info{}, lost("the server on " + b.place + " did not return the staged object as it was sent")
 	}

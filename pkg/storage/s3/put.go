@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 	"github.com/coulomb/artifact-store/pkg/storage/internal/intake"
@@ -44,7 +45,7 @@ func (b *Backend) Put(ctx context.Context, src storage.Source) (storage.Info, er
 	}
 	defer held.release()
 	// At least one byte is requested, so that the end of an empty blob is noticed.
-	if _, err := held.fill(max(1, src.Size), func(p []byte) (int, bool, error) { return in.Fill(ctx, p) }); err != nil {
+	if _, err := held.fill(ctx, in, max(1, src.Size)); err != nil {
 		return storage.Info{}, err
 	}
 	return b.putWhole(ctx, src, held.pieces())
@@ -58,7 +59,9 @@ func (b *Backend) putSmall(ctx context.Context, src storage.Source, in *intake.I
 	if err != nil {
 		return storage.Info{}, err
 	}
+	calm := shares.Hurry(ctx, small.Crowded(), buffer.LeastRate)
 	n, end, err := in.Fill(ctx, buf)
+	calm()
 	if err != nil || end {
 		defer small.Put(buf)
 	}
@@ -93,7 +96,7 @@ func (b *Backend) putUnknownSize(ctx context.Context, src storage.Source, in *in
 			break
 		}
 		held = append(held, next)
-		end, err := next.fill(chunk, func(p []byte) (int, bool, error) { return in.Fill(ctx, p) })
+		end, err := next.fill(ctx, in, chunk)
 		if err != nil {
 			return storage.Info{}, err
 		}
@@ -115,7 +118,7 @@ func (b *Backend) nextHeld(ctx context.Context, in *intake.Intake, size int64, w
 	if wait {
 		return b.spaceFor(ctx, in, size, b.pool.Begin)
 	}
-	bufs := b.pool.TryGetN(b.buffersFor(size))
+	bufs := b.pool.TryGetN(ctx, b.buffersFor(size))
 	if bufs == nil {
 		return nil, nil
 	}

@@ -28,6 +28,8 @@ const (
 	// maxWindows bounds the memory of all bundles of the process (32 MiB): further
 	// bundles wait.
 	maxWindows = 8
+	// keptWindows are not given back to the process while no bundle has them.
+	keptWindows = 1
 	// chunkBytes are every bundle's own, and firstBytes of a file must be here
 	// before it asks for a window: what it sends next is then on its way.
 	chunkBytes = 16 << 10

@@ -59,7 +59,9 @@ func (w *windows) giveBack(one *window) {
 	one.reset()
 	one.partial = 0
 	w.mu.Lock()
-	w.free = append(w.free, one)
+	if len(w.free) < keptWindows {
+		w.free = append(w.free, one)
+	}
 	w.mu.Unlock()
 	one.share.Return()
 }
@@ -199,7 +201,8 @@ func (b *bundle) store() error {
 		return nil
 	}
 	files, size := len(b.window.files), int64(b.window.used)
-	err := b.in.putWindow(b.ctx, b.id, b.window.files)
+	// These bytes are here: storing them does not hurry the source.
+	err := b.in.putWindow(shares.WithSource(b.ctx, nil), b.id, b.window.files)
 	b.window.reset()
 	if err == nil {
 		b.stored.Files += files

@@ -68,7 +68,11 @@ func TestManyRowsGoInPieces(t *testing.T) {
 						between[rows()] = true
 					}
 				}
-				if delete(between, len(files)+1); rows() != 0 || len(between) < 3 {
+				// One transaction would show no number but these.
+				for _, n := range []int{len(files) + 1, 1, 0} {
+					delete(between, n)
+				}
+				if rows() != 0 || len(between) == 0 {
 					t.Errorf("%d rows are left, and %d numbers of rows were seen on the way", rows(), len(between))
 				}
 				if _, err := s.GetUpload(ctx, session.ID); err == nil {

@@ -46,7 +46,8 @@ func (r *Reader) HeadBlob(ctx context.Context, name digest.Digest) (registry.Blo
 	return registry.BlobInfo{Digests: blob.Digests, Size: blob.Size}, err
 }
 
-// OpenBlob implements Blobs. It reads the first live location that answers.
+// OpenBlob implements Blobs. It reads the first live location that answers, those in
+// doubt last.
 func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
 	blob, locations, err := r.findBlob(ctx, name)
 	info := registry.BlobInfo{Digests: blob.Digests, Size: blob.Size}
@@ -55,6 +56,9 @@ func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 	}
 	if rng != nil && (rng.Offset < 0 || rng.Length < 0 || rng.Offset > blob.Size || rng.Length > blob.Size-rng.Offset) {
 		return nil, info, storage.ErrRange
+	}
+	if err := r.soundFirst(ctx, blob.Digests.SHA256, locations); err != nil {
+		return nil, info, err
 	}
 	problem := error(nil)
 	for _, location := range locations {
@@ -71,7 +75,7 @@ func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.
 			err = errors.Join(fmt.Errorf("%w: %s holds %d bytes, want %d", registry.ErrFailedLocation, backend.Name, found.Size, blob.Size), body.Close())
 		}
 		if err == nil {
-			return body, info, nil
+			return r.watch(ctx, backend, blob.Digests.SHA256, body), info, nil
 		}
 		r.core.Logger.WarnContext(ctx, "reading a live location", "digest", blob.Digests.SHA256.String(), "backend", backend.Name, "error", err)
 		r.core.Suspect(ctx, backend, blob.Digests.SHA256, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -16,15 +17,20 @@ import (
 // reaches a terminal that would obey it, hide it or reorder it.
 
 // hidden reports whether a character is not printed as itself: control
-// characters, marks of direction, spaces other than ASCII's.
-func hidden(r rune) bool { return !strconv.IsPrint(r) }
+// characters, marks of direction, spaces other than ASCII's, and what looks like
+// nothing although it counts as a letter, a mark or a symbol.
+func hidden(r rune) bool {
+	return !strconv.IsPrint(r) || r == brailleBlank || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+}
+
+const brailleBlank = '\u2800'
 
 // shown returns a text for a cell or a line: quoted as in Go if it needs it.
 func shown(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, hidden) && strings.TrimSpace(text) == text {
 		return text
 	}
-	return strconv.Quote(text)
+	return printable(strconv.Quote(text))
 }
 
 // printable returns a text without quotes around it, with escapes where needed.
@@ -36,7 +42,7 @@ func printable(text string) string {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&out, `\x%02x`, text[0])
 		case hidden(r):
-			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
 		default:
 			out.WriteRune(r)
 		}

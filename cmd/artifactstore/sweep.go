@@ -76,8 +76,10 @@ func sweepVerdict(r registry.SweepReport, runErr error) error {
 	switch {
 	case runErr != nil:
 		return fmt.Errorf("%s: the sweep was interrupted: %w", name, runErr)
-	case r.Error != "" || !r.Done:
-		return fmt.Errorf("%s: the sweep was interrupted: %s", name, r.Error)
+	case r.Error != "":
+		return fmt.Errorf("%s: the sweep has not seen everything: %s", name, r.Error)
+	case !r.Done:
+		return fmt.Errorf("%s: the sweep was interrupted", name)
 	case failed > 0:
 		return fmt.Errorf("%s: %d orphans could not be removed", name, failed)
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -74,9 +75,25 @@ func (e *endReader) Read(p []byte) (int, error) {
 // its bytes are.
 var fileRecords = []string{"path", "size", "linkpath", wire.DigestRecord}
 
+// typeLabel is the name of an archive (GNU tar --label).
+const typeLabel = 'V'
+
+// kindOf says what is no file, and how to pack what it stands for.
+func kindOf(typeflag byte) string {
+	switch typeflag {
+	case tar.TypeLink:
+		return "a hard link to another file of the archive: pack it with --hard-dereference"
+	case tar.TypeSymlink:
+		return "a symbolic link: pack the file that it points to (--dereference)"
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		return "a device or a pipe, not a file"
+	}
+	return fmt.Sprintf("of type %q, which is not supported: only files are", typeflag)
+}
+
 // nextFile returns the archive's next file. Folders are skipped: a package has
-// none. So is a global header, which git archive begins with. Anything else that
-// is not a regular file is refused.
+// none. So are the name of the archive and a global header, which git archive begins
+// with. Anything else that is not a regular file is refused.
 func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 	for {
 		header, err := archive.Next()
@@ -89,7 +106,7 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 			return registry.NamedContent{}, registry.Invalid("body", "is not a tar archive")
 		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // the registry validates paths
 			return registry.NamedContent{}, err
-		case header.Typeflag == tar.TypeDir:
+		case header.Typeflag == tar.TypeDir, header.Typeflag == typeLabel:
 			continue
 		case header.Typeflag == tar.TypeXGlobalHeader:
 			// It is of all files that follow, and archive/tar does not apply it: what would change them must not be ignored.
@@ -102,7 +119,7 @@ func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
 		case isSparse(header): // a few bytes would expand to any number of zeros
 			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not supported: pack it without --sparse", header.Name)
 		case header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeCont: // POSIX: a contiguous file is a regular one
-			return registry.NamedContent{}, registry.Invalid("path", "%.200q is not a regular file: send the file that it points to", header.Name)
+			return registry.NamedContent{}, registry.Invalid("path", "%.200q is %s", header.Name, kindOf(header.Typeflag))
 		}
 		// "tar -c ." names every file "./…".
 		file := registry.NamedContent{Path: strings.TrimPrefix(header.Name, "./"), Content: registry.Content{

@@ -109,6 +109,11 @@ func TestTarArchives(t *testing.T) {
 	if s.head() != head {
 		t.Error("the log has grown")
 	}
+	for kind, said := range map[byte]string{tar.TypeLink: "--hard-dereference", tar.TypeSymlink: "--dereference", tar.TypeFifo: "a pipe"} {
+		if _, text := s.do("POST", path, archive(t, tar.Header{Name: "l", Typeflag: kind, Linkname: "a"}), isTar); !strings.Contains(text, said) {
+			t.Errorf("%q: got %s, want %q", kind, text, said)
+		}
+	}
 	whole := archive(t, tar.Header{Name: "d/", Typeflag: tar.TypeDir}, tar.Header{Name: "d/run", Mode: 0o744, PAXRecords: digests(field("blake3", "d/run"))}, tar.Header{Name: "./" + strings.Repeat("long/", 60) + "ä"})
 	response, text := s.do("POST", path, whole+strings.Repeat("\x00", 1<<20), isTar) // filled up to a record
 	var got registry.Bundled
@@ -157,6 +162,25 @@ func TestGitArchive(t *testing.T) {
 	var got registry.Bundled
 	if err := json.Unmarshal([]byte(text), &got); err != nil || response.StatusCode != 200 || got.Files != 2 || got.Bytes != 13 {
 		t.Fatalf("got %s %s, want 2 files of 13 bytes", response.Status, text)
+	}
+}
+
+// TestLabelledArchive: the name that GNU tar gives an archive is no file.
+func TestLabelledArchive(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "a"), []byte("a"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	archived, err := exec.Command("tar", "--label=of today", "-C", folder, "-cf", "-", "a").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, text := s.do("POST", "/v1/uploads/"+s.session+"/bundle", string(archived), "Content-Type: application/x-tar")
+	var got registry.Bundled
+	if err := json.Unmarshal([]byte(text), &got); err != nil || response.StatusCode != 200 || got.Files != 1 {
+		t.Fatalf("got %s %s, want 1 file", response.Status, text)
 	}
 }
 

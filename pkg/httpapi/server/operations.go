@@ -186,7 +186,11 @@ func (h *handler) registerOperations(api huma.API) {
 		})
 	register(h, api, operation(http.MethodDelete, "/v1/uploads/{id}", "abandonUpload", "Abandon an upload session that is not published", "uploads", 204),
 		func(ctx context.Context, in *uploadID) (*none, error) {
-			return nil, h.registry.AbandonUpload(ctx, in.ID)
+			err := h.registry.AbandonUpload(ctx, in.ID)
+			if err == nil {
+				serving.EndAll(ctx, h.appends.Find(in.ID, "")) // nobody needs what they bring
+			}
+			return nil, err
 		})
 	register(h, api, operation(http.MethodGet, "/v1/packages", "listPackages", "List packages by producer, name and version", "packages", 200),
 		func(ctx context.Context, in *listPackages) (*body[registry.PackagePage], error) {

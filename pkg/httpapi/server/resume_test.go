@@ -99,6 +99,20 @@ func TestHangingPatchEnds(t *testing.T) {
 	}
 }
 
+// TestAbandonedPatchEnds: a request that hangs does not outlive its session.
+func TestAbandonedPatchEnds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{StallTimeout: time.Minute})
+	hanging := s.hanging("a", "123", 0)
+	if response, text := s.do("DELETE", "/v1/uploads/"+s.session, ""); response.StatusCode != 204 {
+		t.Fatalf("got %s %s", response.Status, text)
+	}
+	hanging.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if response, err := http.ReadResponse(bufio.NewReader(hanging), &http.Request{Method: "PATCH"}); err != nil || response.StatusCode < 400 {
+		t.Errorf("the request that hangs: %v, %v", response, err)
+	}
+}
+
 // TestPiecesAreSentByPatch: a body that says that it is a piece of a file must
 // not become the whole file.
 func TestPiecesAreSentByPatch(t *testing.T) {

@@ -47,6 +47,12 @@ func (r *reader) Read(p []byte) (int, error) {
 			r.err = io.EOF
 			break
 		}
+		// net/http tells the connection of the end from another goroutine, which may
+		// be late: what has arrived would be read on.
+		if err := r.ctx.Err(); err != nil {
+			r.err = err
+			break
+		}
 		if r.body == nil {
 			if r.err = r.resume(); r.err != nil {
 				break

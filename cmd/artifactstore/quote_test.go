@@ -147,7 +147,9 @@ func TestOthersWordsAreQuoted(t *testing.T) {
 				t.Errorf("%s: nothing was printed", name)
 			}
 			for _, text := range []string{out.String(), complaints.String()} {
-				if at := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) || strings.ContainsRune("\u3164\u2800\u034f", r) }); at >= 0 {
+				if at := strings.IndexFunc(text, func(r rune) bool {
+					return r != '\n' && !unicode.IsPrint(r) || strings.ContainsRune("\u3164\u2800\u034f", r)
+				}); at >= 0 {
 					t.Errorf("%s: %q is printed as it is", name, text[at:min(len(text), at+20)])
 				}
 				if strings.Contains(text, "\nready") {

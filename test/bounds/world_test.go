@@ -44,11 +44,21 @@ var (
 	clients = 32
 	// heavy is how many of them there are where each keeps a core busy for seconds.
 	heavy = size.Of(3, 32)
-	// largest stream of bytes. The memory for one does not depend on its length.
-	largest = size.Of[int64](16*mebibyte, 256*mebibyte)
-	// pause of a slow client in the middle of what it sends or reads.
-	pause = size.Of(500*time.Millisecond, 20*time.Second)
+	// largest stream of bytes, of the first client that sends one, and those of the
+	// others: the memory for one does not depend on its length, but that of the disk does.
+	largest, others = size.Of[int64](16*mebibyte, 1024*mebibyte), size.Of[int64](16*mebibyte, 64*mebibyte)
+	// pause of a slow client in the middle of what it sends or reads: longer than
+	// another holder may have to wait.
+	pause = size.Of(500*time.Millisecond, patience+2*time.Second)
 )
+
+// lengthOf what a client sends.
+func lengthOf(client int) int64 {
+	if client == 0 {
+		return largest
+	}
+	return others
+}
 
 // world is a manager and what is in it.
 type world struct {

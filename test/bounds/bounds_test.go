@@ -95,10 +95,10 @@ var attacks = []attack{
 	}},
 	{operation: "fileProgress", ask: func(w *world, i int) asked {
 		return asked{method: http.MethodHead, path: "/v1/uploads/" + w.sessions[i] + "/files/f"}
-	}},
+	}, refusals: []int{404}}, // of a client that has lost its turn before
 	{operation: "putFiles", moves: true, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPost, path: "/v1/uploads/" + w.sessions[i] + "/bundle", header: [2]string{"Content-Type", "application/x-tar"},
-			body: archive(i, size.Of(16, 400), 255<<10), length: -1}
+			body: archive(i, size.Of(16, 100), 255<<10), length: -1}
 	}},
 	{operation: "publishUpload", moves: true, clients: clients, before: func(w *world) {
 		_, err := w.crowd.PutFile(w.t.Context(), w.session, "a/folder/of/the/tree/with/a/name/000000.txt", registry.Content{Reader: strings.NewReader("1"), Size: 1})

@@ -46,7 +46,7 @@ var (
 	heavy = size.Of(3, 32)
 	// largest stream of bytes, of the first client that sends one, and those of the
 	// others: the memory for one does not depend on its length, but that of the disk does.
-	largest, others = size.Of[int64](16*mebibyte, 1024*mebibyte), size.Of[int64](16*mebibyte, 64*mebibyte)
+	largest, others = size.Of[int64](16*mebibyte, 1024*mebibyte), size.Of[int64](16*mebibyte, 32*mebibyte)
 	// pause of a slow client in the middle of what it sends or reads: longer than
 	// another holder may have to wait.
 	pause = size.Of(500*time.Millisecond, patience+2*time.Second)

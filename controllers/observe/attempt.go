@@ -50,7 +50,7 @@ func (o *Observer) attempt(ctx context.Context, d *driver, sb *v1alpha1.StorageB
 		o.tryLastGood(ctx, d, sb)
 		return nil
 	}
-	id, wrong := o.inspect(ctx, sb, config, store, writes)
+	id, wrong := o.inspect(ctx, sb, config, store, "", writes)
 	d.declared.ours = id != ""
 	next := serving{store: store, config: config, id: id, spec: *sb.Spec.DeepCopy()}
 	if wrong == nil {
@@ -91,11 +91,12 @@ func (o *Observer) open(ctx context.Context, config backends.Config) (storage.Ba
 }
 
 // inspect goes through the stages and stops at the first problem. It returns the
-// id of a place that is ours, also if the place cannot be written to.
-func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend, writes bool) (id string, wrong *declared.Problem) {
+// id of a place that is ours, also if the place cannot be written to. before is the id
+// that the place had, if it was ours.
+func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend, before string, writes bool) (id string, wrong *declared.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, declared.ProbeTimeout(sb))
 	defer cancel()
-	if id, wrong = o.identify(ctx, sb, config, store); wrong != nil || !writes {
+	if id, wrong = o.identify(ctx, sb, config, store, before); wrong != nil || !writes {
 		return id, wrong
 	}
 	probing, err := backends.ForProbe(ctx, store, config, buffer.New(probeBuffer, probeBuffer))
@@ -109,7 +110,7 @@ func (o *Observer) inspect(ctx context.Context, sb *v1alpha1.StorageBackend, con
 // inspectServing inspects the serving driver. It is dropped if its place is gone
 // or belongs to another log or backend.
 func (o *Observer) inspectServing(ctx context.Context, d *driver, sb *v1alpha1.StorageBackend, writes bool) *declared.Problem {
-	id, wrong := o.inspect(ctx, sb, d.config, d.store, writes)
+	id, wrong := o.inspect(ctx, sb, d.config, d.store, d.id, writes)
 	switch {
 	case wrong != nil && slices.Contains([]string{status.ReasonForeignMarker, storage.ReasonBucketNotFound, storage.ReasonFolderNotFound}, wrong.Reason):
 		// What stands there now must be opened, and known, anew; not even reads go there meanwhile.
@@ -121,8 +122,9 @@ func (o *Observer) inspectServing(ctx context.Context, d *driver, sb *v1alpha1.S
 }
 
 // identify checks that the place answers and matches its marker with the log.
-// A read-only place that has none is not written to.
-func (o *Observer) identify(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend) (string, *declared.Problem) {
+// A read-only place that has none is not written to. While the database is away, a
+// place that is what it was before stays ours.
+func (o *Observer) identify(ctx context.Context, sb *v1alpha1.StorageBackend, config backends.Config, store storage.Backend, before string) (string, *declared.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := store.Health(ctx); err != nil {
@@ -134,6 +136,9 @@ func (o *Observer) identify(ctx context.Context, sb *v1alpha1.StorageBackend, co
 		}
 	}
 	id, err := o.registrar.RegisterBackend(ctx, sb.Name, config.Driver(), config.Place(), known{store, func(ctx context.Context) error { return o.elsewhere(ctx, sb, "") }})
+	if errors.Is(err, registrar.ErrNotRecorded) && id != "" && id == before {
+		err = nil
+	}
 	if err == nil {
 		err = o.elsewhere(ctx, sb, id)
 	}

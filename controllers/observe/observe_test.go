@@ -281,6 +281,39 @@ func TestAnEditThatLeadsElsewhereIsRefused(t *testing.T) {
 	}
 }
 
+// TestLogAway: while the log cannot be asked, a backend that is what it was stays
+// ready; one that was not known before is not, and its place is not blamed.
+func TestLogAway(t *testing.T) {
+	t.Parallel()
+	o, root := newObserver(t, nil)
+	r := o.registrar.(*observetest.Registrar)
+	folder := func(name string) *v1alpha1.StorageBackend {
+		path := filepath.Join(root, name)
+		if err := os.Mkdir(path, 0o750); err != nil {
+			t.Fatal(err)
+		}
+		return &v1alpha1.StorageBackend{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1}, Spec: v1alpha1.StorageBackendSpec{Local: &v1alpha1.LocalSpec{Path: path}}}
+	}
+	known, fresh := folder("known"), folder("fresh")
+	if seen := o.Observe(t.Context(), known, nil, nil); seen.Problem != nil {
+		t.Fatal(seen.Problem)
+	}
+	r.TakeLog(true)
+	for range 3 {
+		if seen := o.Observe(t.Context(), known, nil, nil); seen.Problem != nil {
+			t.Errorf("a backend that was ready: %+v", seen.Problem)
+		}
+	}
+	seen := o.Observe(t.Context(), fresh, nil, nil)
+	if seen.Problem == nil || seen.Problem.Reason != status.ReasonNotRecorded || !seen.Problem.Lost {
+		t.Errorf("a new one: %+v", seen.Problem)
+	}
+	r.TakeLog(false)
+	if seen := o.Observe(t.Context(), fresh, nil, nil); seen.Problem != nil {
+		t.Errorf("afterwards: %+v", seen.Problem)
+	}
+}
+
 // TestOpenWritesNothing: a replica that is not the leader waits for the leader's word.
 func TestOpenWritesNothing(t *testing.T) {
 	t.Parallel()

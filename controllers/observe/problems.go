@@ -44,7 +44,7 @@ func identityProblem(err error) *declared.Problem {
 		return declared.Problemf(v1alpha1.ConditionWritable, status.ReasonForeignMarker, "%s", err)
 	}
 	p := placeProblem(v1alpha1.ConditionWritable, err)
-	if p.Reason == storage.ReasonUnknown {
+	if errors.Is(err, registrar.ErrNotRecorded) || p.Reason == storage.ReasonUnknown {
 		// Not the place's fault: the database could not record the identity.
 		return &declared.Problem{Condition: v1alpha1.ConditionWritable, Reason: status.ReasonNotRecorded, Message: "the backend's identity could not be recorded in the log", Lost: true}
 	}

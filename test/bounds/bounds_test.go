@@ -32,7 +32,7 @@ type asked struct {
 type attack struct {
 	operation string // its operationId
 	clients   int    // 0: all
-	moves     bool   // bytes of packages, or what they are published by: who is slow may lose its turn
+	moves     bool   // bytes of packages, or what they are published by
 	before    func(w *world)
 	ask       func(w *world, i int) asked
 	// refusals that are right for some of those who ask at once.
@@ -256,9 +256,10 @@ func (w *world) run(a attack) {
 	var asking sync.WaitGroup
 	for i := range n {
 		asking.Go(func() {
-			slow := i%4 == 3
-			status, err := w.ask(a.ask(w, i), slow)
-			lost := slow && a.moves && status == http.StatusRequestTimeout
+			slow := i%4 == 3 // and may lose its turn
+			asked := a.ask(w, i)
+			status, err := w.ask(asked, slow)
+			lost := slow && asked.body != nil && status == http.StatusRequestTimeout
 			if err != nil || status >= 300 && !lost && !slices.Contains(a.refusals, status) {
 				w.t.Errorf("%s, client %d: %d, %v", a.operation, i, status, err)
 			}

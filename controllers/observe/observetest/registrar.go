@@ -26,6 +26,7 @@ type Registrar struct {
 	released  []string // ids
 	older     map[string]bool
 	refused   error // of every head mark
+	away      bool  // the log
 }
 
 // NewRegistrar returns one that has seen no place.
@@ -48,8 +49,18 @@ func (r *Registrar) RegisterBackend(ctx context.Context, name, _, place string, 
 	if log != r.log {
 		return "", fmt.Errorf("the marker in %s: %w", place, registrar.ErrForeignMarker)
 	}
+	if r.away {
+		return id, fmt.Errorf("%w: %w", registrar.ErrNotRecorded, context.DeadlineExceeded)
+	}
 	r.places[id] = name
 	return id, nil
+}
+
+// TakeLog says whether the log is away.
+func (r *Registrar) TakeLog(away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away = away
 }
 
 // MarkHead implements registrar.Registrar. It writes what it is given in place of a mark.

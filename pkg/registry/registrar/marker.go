@@ -18,6 +18,9 @@ var (
 	ErrNoMarker = errors.New("the place has no identity object")
 	// ErrOlderLog: the place's head mark says that the log had come further, or another way.
 	ErrOlderLog = errors.New("the event log is older than the place")
+	// ErrNotRecorded: the log could not be asked about a backend, or record it. It says
+	// nothing of the place.
+	ErrNotRecorded = errors.New("the log could not be asked about the backend, or record it")
 )
 
 // MarkerError says without secrets which place it is, what its marker says, and

@@ -21,6 +21,7 @@ type Registrar interface {
 	// writes one and logs v1.backend.registered. A marker of another log or place,
 	// or a lost one, is a *MarkerError: nothing may be written there. place says
 	// without secrets where the bytes are (s3://bucket/prefix at endpoint; a folder).
+	// ErrNotRecorded, with the id if there is a marker.
 	RegisterBackend(ctx context.Context, name, driver, place string, b storage.Marked) (id string, err error)
 	// MarkHead compares the head mark of a place with the log. Where the log does
 	// not have what the mark says, it is an ErrOlderLog (a *MarkerError), and the

@@ -30,7 +30,10 @@ func (k *Keeper) RegisterBackend(ctx context.Context, name, driver, place string
 	if err != nil {
 		return "", err
 	}
-	return id, k.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place})
+	if err := k.logBackend(ctx, event.BackendRegistered{BackendID: id, Name: name, Driver: driver, Place: place}); err != nil {
+		return id, fmt.Errorf("%w: %w", registrar.ErrNotRecorded, err)
+	}
+	return id, nil
 }
 
 // createMarker marks a place as new, unless the log names blobs there: then its
@@ -43,7 +46,7 @@ func (k *Keeper) createMarker(ctx context.Context, name, place string, b storage
 		return core.IgnoreNotFound(err)
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", registrar.ErrNotRecorded, err)
 	}
 	if content {
 		return nil, &registrar.MarkerError{Kind: registrar.ErrNoMarker,

@@ -8,8 +8,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry/service"
 )
 
 const databaseEnv = "ARTIFACTSTORE_DATABASE"
@@ -40,4 +43,23 @@ func openExisting(ctx context.Context, address string) (*database.DB, error) {
 		}
 	}
 	return database.Open(ctx, address)
+}
+
+// startPatience is how long a start waits for a database that can be reached and does
+// not let it begin: one that fails over just now, or in which another replica hangs. A
+// manager that ends instead is started again ever later.
+const startPatience = 30 * time.Second
+
+var startRetries = backoff.Policy{First: 200 * time.Millisecond, Most: 2 * time.Second}
+
+// openService opens the registry in its database.
+func openService(ctx context.Context, options service.Options) (*service.Service, error) {
+	until := time.Now().Add(startPatience)
+	for n := 1; ; n++ {
+		opened, err := service.Open(ctx, options)
+		if !errors.Is(err, database.ErrUnavailable) || time.Now().After(until) || !startRetries.Wait(ctx, n) {
+			return opened, err
+		}
+		options.Logger.WarnContext(ctx, "the database does not let the registry begin, which is tried again", "error", err)
+	}
 }

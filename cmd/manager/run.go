@@ -81,7 +81,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		logger.Warn("a power cut may lose what this database has committed", "settings", strings.Join(warnings, " "))
 	}
 	table := routing.New()
-	service, err := service.Open(ctx, service.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
+	service, err := openService(ctx, service.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
 	if err != nil {
 		return err
 	}

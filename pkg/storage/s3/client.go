@@ -83,7 +83,7 @@ func newClient(config Config) (*s3.Client, func(), error) {
 		ContinueHeaderThresholdBytes: -1,
 		Logger:                       logging.Nop{},
 		Retryer:                      aws.NopRetryer{}, // Backend.try retries
-		APIOptions:                   []func(*middleware.Stack) error{unsignedEncoding, proxy.keepRefusals},
+		APIOptions:                   []func(*middleware.Stack) error{unsignedEncoding, proxy.keepRefusals, refusePages},
 	}
 	if config.EndpointURL != "" {
 		options.BaseEndpoint = &config.EndpointURL

@@ -45,6 +45,7 @@ type refusal struct {
 	text []byte // its start
 	via  string // host of the proxy that the request went through; "" for none
 	by   string // what the answer says about its server; "" for nothing
+	to   string // where the answer leads; "" for nowhere
 }
 
 // serverPattern keeps everything but the name and version of a program out of messages.
@@ -72,6 +73,9 @@ func (p proxy) kept(answer *http.Response) *refusal {
 	kept := &refusal{Reader: io.MultiReader(bytes.NewReader(text), rest), Closer: answer.Body, text: text}
 	if by := answer.Header.Get("Server"); serverPattern.MatchString(by) {
 		kept.by = by
+	}
+	if to, err := answer.Location(); err == nil && answer.Header.Get("X-Amz-Bucket-Region") == "" {
+		kept.to = fmt.Sprintf("%.10s://%.300s", to.Scheme, to.Host)
 	}
 	if request := answer.Request; request != nil && request.URL.Scheme == "http" { // over https a proxy cannot answer
 		if via, err := p.of(request); err == nil && via != nil {
@@ -122,6 +126,15 @@ var foreignStatuses = map[int]bool{
 	http.StatusForbidden:         true,
 	http.StatusMethodNotAllowed:  true,
 	http.StatusProxyAuthRequired: true,
+
+	http.StatusMovedPermanently:  true,
+	http.StatusFound:             true,
+	http.StatusSeeOther:          true,
+	http.StatusTemporaryRedirect: true,
+	http.StatusPermanentRedirect: true,
+
+	http.StatusBadRequest:            true,
+	http.StatusRequestEntityTooLarge: true,
 }
 
 // findForeign is the meaning of a refusal that is not the S3 server's.
@@ -133,6 +146,12 @@ func (r *refusal) findForeign(status int) finding {
 	switch {
 	case r.via != "":
 		return finding{storage.ErrUnreachable, storage.ReasonProxyRefused, r.words(status)}
+	case r.to != "":
+		return finding{storage.ErrUnreachable, storage.ReasonNotS3, words + ", and leads to " + r.to}
+	case status == http.StatusRequestEntityTooLarge:
+		return finding{storage.ErrUnreachable, storage.ReasonNotS3, words + ", which takes no body of this size"}
+	case status < http.StatusUnauthorized && len(bytes.TrimSpace(r.text)) == 0:
+		return findByStatus(status, nil)
 	case len(bytes.TrimSpace(r.text)) == 0:
 		return finding{storage.ErrDenied, storage.ReasonAccessDenied, words}
 	}

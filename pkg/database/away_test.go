@@ -229,6 +229,9 @@ func TestServerRefuses(t *testing.T) {
 		for name, statement := range map[string]string{
 			"disk full":         "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
 			"out of memory":     "DO $$ BEGIN RAISE EXCEPTION 'out of memory' USING ERRCODE = 'out_of_memory'; END $$",
+			"rights taken":      "DO $$ BEGIN RAISE EXCEPTION 'permission denied for table events' USING ERRCODE = 'insufficient_privilege'; END $$",
+			"data corrupted":    "DO $$ BEGIN RAISE EXCEPTION 'invalid page in block 0' USING ERRCODE = 'data_corrupted'; END $$",
+			"pooler's failure":  "DO $$ BEGIN RAISE EXCEPTION 'server closed the connection' USING ERRCODE = 'connection_failure'; END $$",
 			"I/O error":         "DO $$ BEGIN RAISE EXCEPTION 'could not read block' USING ERRCODE = 'io_error'; END $$",
 			"statement timeout": "SET LOCAL statement_timeout = 20; SELECT pg_sleep(10)",
 			"read-only":         "SET LOCAL transaction_read_only = on; INSERT INTO counters VALUES ('x', 1)",
@@ -244,6 +247,21 @@ func TestServerRefuses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A database that is dropped while it is open refuses connections: it does answer.
+func TestDatabaseDropped(t *testing.T) {
+	t.Parallel()
+	primary, _ := servers.PostgresPair(t)
+	primary.Do("CREATE DATABASE registry")
+	db := openCounters(t, strings.Replace(primary.URL(), "/postgres?", "/registry?", 1))
+	primary.Do("DROP DATABASE registry WITH (FORCE)")
+	fn := func(tx database.Tx) error { return set(t.Context(), tx, "a", 1) }
+	for what, err := range map[string]error{"Write": db.Write(t.Context(), fn), "Group": db.Group(t.Context(), fn), "CheckWrites": db.CheckWrites(t.Context())} {
+		if refused, is := errors.AsType[*database.UnavailableError](err); !is || refused.Reason != "the database refuses connections (3D000)" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
 
 // Another client holds a lock and is silent. The wait for it is an answer and not a

@@ -56,6 +56,8 @@ type DB struct {
 	gated  *atomic.Bool // Reads of PostgreSQL hold the lock of HoldReads
 	writes writes
 
+	file *file // of SQLite
+
 	// Of PostgreSQL.
 	silence  silence
 	timeline atomic.Int64 // the newest that a server had

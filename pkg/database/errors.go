@@ -94,18 +94,23 @@ func markUnavailable(err error) error {
 	if errors.Is(err, ErrUnavailable) || err == nil {
 		return err
 	}
+	code := pgCode(err)
 	switch _, refused := errors.AsType[*pgconn.ConnectError](err); {
 	case isOldCopy(err):
 		return &UnavailableError{Reason: reasonOldCopy, cause: err}
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return &UnavailableError{Reason: reasonReadOnly, Reads: true, cause: err}
+	case refused && code != "" && !retryable(err):
+		return &UnavailableError{Reason: "the database refuses connections (" + code + ")", cause: err}
 	case refused, retryable(err):
 		return &UnavailableError{cause: err}
 	}
-	switch code := pgCode(err); {
+	switch {
+	case code == denied:
+		return &UnavailableError{Reason: reasonDenied, cause: err}
 	case code == "57014": // query_canceled: our own contexts close the connection instead
 		return &UnavailableError{Reason: "the database canceled a statement (statement_timeout)", cause: err}
-	case strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"):
+	case code != "" && strings.Contains("08 53 57 58 XX", code[:2]): // classes: connections, resources, operators, system, internal
 		return &UnavailableError{Reason: "the database reports an error of its own (" + code + ")", cause: err}
 	}
 	return err
@@ -113,9 +118,12 @@ func markUnavailable(err error) error {
 
 const (
 	readOnlyTransaction = "25006"
+	denied              = "42501" // insufficient_privilege
 	reasonReadOnly      = "the database is read-only"
 	reasonOldCopy       = "the database is an old primary: another server was promoted since"
 	reasonFull          = "the database has no space left"
+	reasonDenied        = "the database denies its user a permission (" + denied + ")"
+	reasonMoved         = "the database's file was removed or replaced while it was open: restart the manager to use the one that is there now"
 )
 
 // refusedWrite makes err an ErrUnavailable if the database takes no writes now.
@@ -136,6 +144,8 @@ func refusedWrite(err error) error {
 		reason = reasonReadOnly
 	case "53100": // disk_full
 		reason = reasonFull
+	case denied: // some providers take rights away when a disk is full
+		reason = reasonDenied
 	}
 	if reason == "" {
 		return err

@@ -82,6 +82,9 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	for n := 1; ; n++ {
 		err = errors.Join(writer.PingContext(ctx), reader.PingContext(ctx))
 		if err == nil {
+			db.file, err = openedFile(path)
+		}
+		if err == nil {
 			return db, nil
 		}
 		if !retryable(err) || !retries.Wait(ctx, n) {

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -18,6 +19,9 @@ func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 			return err
 		}
 		defer conn.Close()
+		if err := db.inPlace(); err != nil {
+			return err
+		}
 		tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 		if err != nil {
 			return markLost(conn, err)
@@ -62,7 +66,7 @@ func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) err
 	}
 	err = fn(tx)
 	if err == nil {
-		err = ctx.Err()
+		err = cmp.Or(ctx.Err(), db.inPlace())
 	}
 	if err != nil {
 		_ = tx.Rollback() // if it fails, the connection is lost, and the transaction with it
@@ -81,10 +85,10 @@ func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) err
 	return nil
 }
 
-// take waits for a connection; on PostgreSQL until a time, unless the context is Patient.
+// take waits for a connection until a time, unless the context is Patient.
 func (db *DB) take(ctx context.Context, from *sql.DB, until time.Time) (*sql.Conn, error) {
 	waiting := ctx
-	if db.engine == PostgreSQL && !isPatient(ctx) {
+	if !isPatient(ctx) {
 		var cancel context.CancelFunc
 		waiting, cancel = context.WithDeadline(ctx, until)
 		defer cancel()
@@ -135,7 +139,7 @@ func (db *DB) retry(ctx context.Context, attempt func(until time.Time) error) er
 		if err == nil || errors.Is(err, ErrUnknownOutcome) || !retryable(err) && !waited {
 			return db.redact(markBusy(markUnavailable(err)))
 		}
-		late := db.engine == PostgreSQL && !isPatient(ctx) && time.Now().After(until)
+		late := !isPatient(ctx) && time.Now().After(until)
 		if n >= maxAttempts || late || !retries.Wait(ctx, n) {
 			if err = markUnavailable(err); !errors.Is(err, ErrUnavailable) {
 				err = &UnavailableError{cause: err}

@@ -45,7 +45,10 @@ func (db *DB) tryWriting(ctx context.Context) error {
 			return err
 		})
 	}
-	if db.engine != PostgreSQL || time.Since(time.Unix(0, db.writes.done.Load())) < checkInterval {
+	if db.engine != PostgreSQL {
+		return db.inPlace()
+	}
+	if time.Since(time.Unix(0, db.writes.done.Load())) < checkInterval {
 		return nil
 	}
 	err := db.redact(markUnavailable(db.askWriter(ctx)))

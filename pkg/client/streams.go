@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
@@ -49,19 +50,18 @@ func (c *Client) LogHead(ctx context.Context) (registry.LogHead, error) {
 
 // FollowEvents implements registry.Events. An interrupted stream is resumed
 // after the last event, so yield gets each event once. Once there was a stream,
-// only ctx, yield and a refusal of the server (4xx) end it.
+// only ctx, yield and a refusal of the server (4xx, but for 429) end it.
 func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
 	stream := &eventStream{client: c, after: after, yield: yield}
 	for failures := 0; ; {
 		seen, began := stream.after, time.Now()
 		err := stream.run(ctx)
-		var remote *RemoteError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case stream.refused != nil:
 			return stream.refused
-		case errors.Is(err, registry.ErrInvalid) || errors.As(err, &remote) && remote.Status < http.StatusInternalServerError:
+		case stream.ends(err):
 			return err
 		case stream.after > seen, time.Since(began) > settled:
 			failures = 0
@@ -74,6 +74,17 @@ func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(regi
 			return ctx.Err()
 		}
 	}
+}
+
+// ends reports whether an error is a refusal that does not pass. A router whose pods are
+// being replaced answers 404.
+func (s *eventStream) ends(err error) bool {
+	remote, is := errors.AsType[*RemoteError](err)
+	if !is {
+		return errors.Is(err, registry.ErrInvalid)
+	}
+	away := s.begun && remote.Status == http.StatusNotFound && remote.Type == ""
+	return remote.Status < http.StatusInternalServerError && !IsTemporary(err) && !away
 }
 
 // eventStream reads server-sent events. For one goroutine.
@@ -100,6 +111,9 @@ func (s *eventStream) run(ctx context.Context) error {
 		return err
 	}
 	defer response.Body.Close()
+	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
+		return fmt.Errorf("the answer is %.100q, not a stream of events: it comes from a proxy", kind)
+	}
 	s.begun = true
 	silence := time.AfterFunc(streamSilence, func() { cancel(errors.New("the event stream timed out")) })
 	defer silence.Stop()

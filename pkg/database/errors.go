@@ -89,6 +89,11 @@ func (e *UnavailableError) Unwrap() error { return e.cause }
 // Is makes it an ErrUnavailable.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
 
+// RefuseWrites returns an ErrUnavailable of a caller that may not write to what it found.
+func RefuseWrites(reason string, cause error) error {
+	return &UnavailableError{Reason: reason, Reads: true, cause: cause}
+}
+
 // markUnavailable makes err an ErrUnavailable if a retry, or any attempt, is pointless.
 func markUnavailable(err error) error {
 	if errors.Is(err, ErrUnavailable) || err == nil {

@@ -54,14 +54,18 @@ func LockHead(ctx context.Context, tx database.Tx) (Head, error) {
 // does that against other processes.
 func (l *Log) begin(ctx context.Context, tx database.Tx) error {
 	l.tip = tip{}
+	var id string
 	var hash []byte
-	err := tx.QueryRowContext(ctx, "UPDATE log_head SET position = position WHERE id = 1 RETURNING position, time, hash, fence").
-		Scan(&l.tip.position, &l.tip.time, &hash, &l.tip.fence)
+	err := tx.QueryRowContext(ctx, "UPDATE log_head SET position = position WHERE id = 1 RETURNING log_id, position, time, hash, fence").
+		Scan(&id, &l.tip.position, &l.tip.time, &hash, &l.tip.fence)
 	if err != nil {
 		return fmt.Errorf("locking the head of the event log: %w", err)
 	}
 	copy(l.tip.hash[:], hash)
-	return l.checkFence(l.tip.fence)
+	if err := l.checkFence(l.tip.fence); err != nil {
+		return err
+	}
+	return l.checkKnown(ctx, tx, *l.known.Load(), Head{LogID: id, Position: l.tip.position, Hash: l.tip.hash})
 }
 
 // run runs one decision. If it fails, the caller undoes its writes.

@@ -47,6 +47,7 @@ type Log struct {
 	level int // highest level of events that this program knows
 	group *database.Group
 	tip   tip
+	known atomic.Pointer[known]
 
 	fenced atomic.Pointer[FencedError]
 
@@ -81,9 +82,15 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 			return err
 		}
 		var fence int
-		if err := tx.QueryRowContext(ctx, "SELECT log_id, fence FROM log_head").Scan(&l.id, &fence); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT fence FROM log_head").Scan(&fence); err != nil {
 			return err
 		}
+		head, err := HeadTx(ctx, tx)
+		if err != nil {
+			return err
+		}
+		l.id = head.LogID
+		l.saw(head.Position, head.Hash)
 		return l.checkFence(fence)
 	})
 	if err != nil {
@@ -93,6 +100,7 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 		Begin: l.begin,
 		Full:  func() bool { return l.tip.grown >= maxBatchBytes },
 		Committed: func() {
+			l.saw(l.tip.position, l.tip.hash)
 			if l.tip.moved {
 				l.wake()
 			}

@@ -46,8 +46,15 @@ func (c *Core) Analyze(ctx context.Context, table string) error {
 	return c.noted(c.db.Analyze(ctx, table))
 }
 
-// CheckWrites reports whether the database takes writes. registry.ErrDatabase.
-func (c *Core) CheckWrites(ctx context.Context) error { return c.noted(c.db.CheckWrites(ctx)) }
+// CheckWrites reports whether the database takes writes, and is the one that was known.
+// registry.ErrDatabase.
+func (c *Core) CheckWrites(ctx context.Context) error {
+	err := c.db.CheckWrites(ctx)
+	if err == nil {
+		err = c.log.CheckHead(ctx)
+	}
+	return c.noted(err)
+}
 
 // Append appends what decide returns, under the lock of the log's head.
 func (c *Core) Append(ctx context.Context, decide eventlog.Decide) error {

@@ -99,6 +99,14 @@ func markUnavailable(err error) error {
 	if errors.Is(err, ErrUnavailable) || err == nil {
 		return err
 	}
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch lite.Code() & 0xff {
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			return &UnavailableError{Reason: reasonDamaged, cause: err}
+		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+			return &UnavailableError{Reason: "the database's file cannot be read", cause: err}
+		}
+	}
 	code := pgCode(err)
 	switch _, refused := errors.AsType[*pgconn.ConnectError](err); {
 	case isOldCopy(err):
@@ -128,6 +136,7 @@ const (
 	reasonOldCopy       = "the database is an old primary: another server was promoted since"
 	reasonFull          = "the database has no space left"
 	reasonDenied        = "the database denies its user a permission (" + denied + ")"
+	reasonDamaged       = "the database's file is damaged"
 	reasonMoved         = "the database's file was removed or replaced while it was open: restart the manager to use the one that is there now"
 )
 
@@ -142,6 +151,8 @@ func refusedWrite(err error) error {
 			reason = reasonReadOnly
 		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 			reason = "the database's file cannot be written"
+		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+			reason = reasonDamaged
 		}
 	}
 	switch pgCode(err) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,5 +92,51 @@ func TestFileLocked(t *testing.T) {
 	}
 	if err := db.Write(t.Context(), func(tx database.Tx) error { return set(t.Context(), tx, "a", 1) }); err != nil {
 		t.Errorf("a lock that is gone: %v", err)
+	}
+}
+
+// A damaged file is the database's fault, whatever is asked.
+func TestFileDamaged(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	db := openCounters(t, "sqlite://"+path)
+	for n := range 200 { // more than one page
+		if err := db.Write(t.Context(), func(tx database.Tx) error { return set(t.Context(), tx, strings.Repeat("x", 100+n), n) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for at := int64(page); at < info.Size(); at += page {
+		if at/page > 2 { // not the schema
+			_, err = file.WriteAt([]byte(strings.Repeat("?", page)), at)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, "sqlite://"+path)
+	count := func(tx database.Tx) error {
+		var n int
+		return tx.QueryRowContext(t.Context(), "SELECT SUM(value) FROM counters").Scan(&n)
+	}
+	write := func(tx database.Tx) error { return set(t.Context(), tx, strings.Repeat("x", 150), 1) }
+	for what, err := range map[string]error{"Read": db.Read(t.Context(), count), "Write": db.Write(t.Context(), write), "Group": db.Group(t.Context(), write)} {
+		if refused, is := errors.AsType[*database.UnavailableError](err); !is || refused.Reason == "" {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

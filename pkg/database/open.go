@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 
@@ -99,4 +101,33 @@ func openCaching(name string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
+}
+
+// file is SQLite's, as it was when it was opened.
+type file struct {
+	path string
+	info fs.FileInfo
+}
+
+func openedFile(path string) (*file, error) {
+	info, err := os.Stat(path)
+	return &file{path, info}, err
+}
+
+var errMoved = errors.New("another file, or none, is in its place")
+
+// inPlace returns an ErrUnavailable if SQLite's file is no longer where it was opened:
+// somebody removed it, or put a backup in its place. SQLite goes on with the file that it
+// has open, and what is written there is lost with the process; a new connection would
+// read the other one.
+func (db *DB) inPlace() error {
+	if db.file == nil {
+		return nil
+	}
+	now, err := os.Stat(db.file.path)
+	// Of any other error SQLite tells itself, if it matters.
+	if err == nil && !os.SameFile(now, db.file.info) || errors.Is(err, fs.ErrNotExist) {
+		return &UnavailableError{Reason: reasonMoved, cause: errMoved}
+	}
+	return nil
 }

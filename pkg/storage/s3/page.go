@@ -2,35 +2,53 @@ package s3
 
 import (
 	"context"
-	"net/http"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // refusePages makes an answer that succeeds, but is not an S3 server's, a failure. A
 // proxy answers any request with 200 and a page (maintenance, a login), and the SDK
-// does not look into the body of an answer that needs none: bytes would count as stored
-// that nobody has.
+// finds nothing wrong: bytes would count as stored that nobody has.
 func refusePages(stack *middleware.Stack) error {
-	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RefusePage", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
-		out, metadata, err := next.HandleDeserialize(ctx, in)
-		answer, is := out.RawResponse.(*smithyhttp.Response)
-		if err == nil && is && answer.StatusCode/100 == 2 && isPage(middleware.GetOperationName(ctx), answer.Header) {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("RefusePage", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleInitialize(ctx, in)
+		if err == nil && isPage(out.Result) {
 			err = errNotS3
 		}
 		return out, metadata, err
 	}), middleware.After)
 }
 
-// isPage reports whether an answer lacks what every S3 server says about an object.
-// Proxies may drop the tag of what is read (they compress it), never of what is written.
-func isPage(operation string, answer http.Header) bool {
-	switch operation {
-	case "PutObject", "UploadPart":
-		return answer.Get("ETag") == ""
-	case "GetObject", "HeadObject":
-		return answer.Get("ETag") == "" && answer.Get("Last-Modified") == ""
+// isPage reports whether an answer lacks what every S3 server says. Proxies may drop the
+// tag of what is read (they compress it), never of what is written.
+func isPage(answer any) bool {
+	lacks := func(text *string) bool { return aws.ToString(text) == "" }
+	switch a := answer.(type) {
+	case *s3.PutObjectOutput:
+		return lacks(a.ETag)
+	case *s3.CreateMultipartUploadOutput:
+		return lacks(a.UploadId)
+	case *s3.UploadPartOutput:
+		return lacks(a.ETag)
+	case *s3.UploadPartCopyOutput:
+		return a.CopyPartResult == nil || lacks(a.CopyPartResult.ETag)
+	case *s3.CompleteMultipartUploadOutput:
+		return lacks(a.ETag)
+	case *s3.CopyObjectOutput:
+		return a.CopyObjectResult == nil || lacks(a.CopyObjectResult.ETag)
+	case *s3.HeadObjectOutput:
+		return lacks(a.ETag) && a.LastModified == nil
+	case *s3.GetObjectOutput:
+		if lacks(a.ETag) && a.LastModified == nil {
+			a.Body.Close() //nolint:errcheck // not read
+			return true
+		}
+	case *s3.ListObjectsV2Output: // any page looks like one without keys
+		return lacks(a.Name)
+	case *s3.ListMultipartUploadsOutput:
+		return lacks(a.Bucket)
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -21,7 +22,7 @@ import (
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
-const page = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head><body><p>back soon<br></body></html>"
+const page = "<?xml version=\"1.0\"?>\n<html><head><title>Maintenance</title></head><body><p>back soon</p></body></html>"
 
 // pageBefore returns a backend behind a proxy that answers requests of a kind, or all of
 // "*", with a page instead of passing them on.
@@ -91,6 +92,22 @@ func TestPage(t *testing.T) {
 	is("reading the marker", err)
 	_, err = b.CreateMarker(t.Context(), []byte("{}"))
 	is("creating the marker", err)
+	lists := func(what string, all iter.Seq2[storage.Orphan, error]) {
+		t.Helper()
+		for _, err := range all {
+			is(what, err)
+			return
+		}
+		t.Errorf("%s: nothing", what)
+	}
+	lists("leftovers", b.Orphans(t.Context()))
+	lists("blobs", func(yield func(storage.Orphan, error) bool) {
+		for _, err := range b.List(t.Context()) {
+			if !yield(storage.Orphan{}, err) {
+				return
+			}
+		}
+	})
 	answer("")
 	if err := put(small, true); err != nil {
 		t.Error(err)

@@ -35,7 +35,7 @@ func isPage(answer any) bool {
 	case *s3.UploadPartCopyOutput:
 		return a.CopyPartResult == nil || lacks(a.CopyPartResult.ETag)
 	case *s3.CompleteMultipartUploadOutput:
-		return lacks(a.ETag)
+		return lacks(a.Key) // Ceph RGW may leave the tag empty
 	case *s3.CopyObjectOutput:
 		return a.CopyObjectResult == nil || lacks(a.CopyObjectResult.ETag)
 	case *s3.HeadObjectOutput:

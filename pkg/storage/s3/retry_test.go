@@ -236,6 +236,7 @@ func TestTryLooksFirst(t *testing.T) {
 			t.Parallel()
 			var asked atomic.Int64
 			b := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("ETag", `"tag"`)
 				if asked.Add(1) == 1 {
 					w.WriteHeader(test.status)
 				}

@@ -85,9 +85,13 @@ func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) err
 	return nil
 }
 
-// take waits for a connection until a time, unless the context is Patient.
+// take waits for a connection until a time, unless the context is Patient. SQLite has one
+// that writes, for which there is always a queue: it is waited for a little longer.
 func (db *DB) take(ctx context.Context, from *sql.DB, until time.Time) (*sql.Conn, error) {
-	waiting := ctx
+	waiting, began := ctx, time.Now()
+	if db.engine == SQLite {
+		until = until.Add(giveUp)
+	}
 	if !isPatient(ctx) {
 		var cancel context.CancelFunc
 		waiting, cancel = context.WithDeadline(ctx, until)
@@ -98,7 +102,7 @@ func (db *DB) take(ctx context.Context, from *sql.DB, until time.Time) (*sql.Con
 	case err == nil:
 		return conn, nil
 	case ctx.Err() == nil && waiting.Err() != nil:
-		return nil, &UnavailableError{cause: fmt.Errorf("no connection within %s: %w", giveUp, err)}
+		return nil, &UnavailableError{cause: fmt.Errorf("no connection within %s: %w", time.Since(began).Round(time.Second), err)}
 	}
 	return nil, beginError(err)
 }

@@ -230,6 +230,7 @@ func TestServerRefuses(t *testing.T) {
 			"disk full":         "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
 			"out of memory":     "DO $$ BEGIN RAISE EXCEPTION 'out of memory' USING ERRCODE = 'out_of_memory'; END $$",
 			"rights taken":      "DO $$ BEGIN RAISE EXCEPTION 'permission denied for table events' USING ERRCODE = 'insufficient_privilege'; END $$",
+			"being restored":    "SELECT * FROM dropped_by_pg_restore",
 			"data corrupted":    "DO $$ BEGIN RAISE EXCEPTION 'invalid page in block 0' USING ERRCODE = 'data_corrupted'; END $$",
 			"pooler's failure":  "DO $$ BEGIN RAISE EXCEPTION 'server closed the connection' USING ERRCODE = 'connection_failure'; END $$",
 			"I/O error":         "DO $$ BEGIN RAISE EXCEPTION 'could not read block' USING ERRCODE = 'io_error'; END $$",

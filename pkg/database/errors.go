@@ -121,6 +121,8 @@ func markUnavailable(err error) error {
 	switch {
 	case code == denied:
 		return &UnavailableError{Reason: reasonDenied, cause: err}
+	case code == "42P01": // undefined_table: pg_restore --clean drops each before it makes it again
+		return &UnavailableError{Reason: "the database lacks a table (42P01): is it being restored?", cause: err}
 	case code == "57014": // query_canceled: our own contexts close the connection instead
 		return &UnavailableError{Reason: "the database canceled a statement (statement_timeout)", cause: err}
 	case code != "" && strings.Contains("08 53 57 58 XX", code[:2]): // classes: connections, resources, operators, system, internal

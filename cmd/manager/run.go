@@ -144,7 +144,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 	connections := serving.NewConnections(o.maxConnections)
 	api := httpapi.Options{
 		Logger: logger, Metrics: metrics, MoreMetrics: controllerMetrics(), MetricsApart: o.metricsListen != "", Ready: ready,
-		Context: streams, Stopping: ctx, Version: version(), RequestsPerSecond: o.requestsPerSecond, Crowded: connections.Crowded,
+		Context: streams, Stopping: ctx, Version: version(), RequestsPerSecond: o.requestsPerSecond, Crowded: connections.Crowded, RequestsAtOnce: connections.OfOneHolder(),
 		// With authentication a page in a user's browser has no token.
 		Authenticator: who.authenticator, LoopbackOnly: o.anonymous() && !o.allowAnonymous,
 	}

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -10,12 +11,13 @@ import (
 
 // Connections limits how many connections a server has at a time. At the limit
 // the one that has been idle longest is closed for the next; if none is idle,
-// the next waits. Safe for concurrent use.
+// the next waits. One that answers a request without a token counts as idle: its
+// client may never read the answer. Safe for concurrent use.
 type Connections struct {
 	most int
 
 	mu   sync.Mutex
-	open map[net.Conn]time.Time // since when it is idle, zero while it is not
+	open map[net.Conn]time.Time // since when it may be closed for another one, zero while it may not
 	news chan struct{}          // closed and replaced when one is closed, or idle
 }
 
@@ -27,6 +29,9 @@ func NewConnections(most int) *Connections {
 // Limit has the server accept no more from the listener than the limit.
 func (c *Connections) Limit(server *http.Server, listener net.Listener) net.Listener {
 	server.ConnState = c.note
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, connectionKey{}, func() { c.note(conn, http.StateNew) })
+	}
 	return &limited{Listener: listener, to: c, closed: make(chan struct{})}
 }
 
@@ -35,6 +40,19 @@ func (c *Connections) Crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.open) >= c.most-c.most/10
+}
+
+// OfOneHolder is how many of them one holder's requests may have at a time: three quarters.
+func (c *Connections) OfOneHolder() int { return c.most - c.most/4 }
+
+type connectionKey struct{}
+
+// expendable says that the request of this context needs no token, or has none: its
+// connection is from now on as one that has said nothing yet.
+func expendable(ctx context.Context) {
+	if note, limited := ctx.Value(connectionKey{}).(func()); limited {
+		note()
+	}
 }
 
 // silence is how long a new connection may be silent before it counts as idle.

@@ -47,6 +47,8 @@ type Options struct {
 	Crowded func() bool
 	// RequestsPerSecond of one holder; 0 for no limit.
 	RequestsPerSecond float64
+	// RequestsAtOnce of one holder; 0 for no limit.
+	RequestsAtOnce int
 }
 
 // Errors that a face is asked to answer.
@@ -71,7 +73,7 @@ func NewHandler(face Face, opts Options) http.Handler {
 	if opts.StallTimeout == 0 {
 		opts.StallTimeout = StallTimeout
 	}
-	return &handler{face, opts, newHolders(opts.RequestsPerSecond)}
+	return &handler{face, opts, newHolders(opts.RequestsPerSecond, opts.RequestsAtOnce)}
 }
 
 func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
@@ -98,15 +100,18 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		r.Body, w.body = body, body
 	}
 	if h.opts.LoopbackOnly && !forLoopback(r) {
+		expendable(r.Context())
 		w.Fail(r, ErrHost)
 		return
 	}
 	if fromOtherSite(r, h.opts.LoopbackOnly) {
+		expendable(r.Context())
 		w.Fail(r, ErrOtherSite)
 		return
 	}
 	known, err := h.opts.Gate.admit(r)
 	if err != nil {
+		expendable(r.Context())
 		if h.opts.Crowded != nil && h.opts.Crowded() && errors.Is(err, access.ErrUnauthenticated) {
 			header.Set("Connection", "close")
 		}
@@ -114,7 +119,9 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		return
 	}
 	holder := holderOf(known)
-	if !h.opts.Gate.Open[r.URL.Path] {
+	if h.opts.Gate.Open[r.URL.Path] {
+		expendable(r.Context())
+	} else {
 		leave, err := h.holders.enter(holder, r)
 		if err != nil {
 			w.Fail(r, err)

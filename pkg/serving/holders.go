@@ -18,6 +18,7 @@ func (e *BusyError) Error() string { return e.Message }
 type holders struct {
 	perSecond rate.Limit // 0 for no limit
 	inFlight  int64      // bytes that requests in progress have announced
+	running   int        // requests at a time, 0 for no limit
 
 	mu    sync.Mutex
 	known map[string]*holder
@@ -29,13 +30,14 @@ type holder struct {
 	bytes   int64
 }
 
-func newHolders(perSecond float64) *holders {
-	return &holders{perSecond: rate.Limit(perSecond), inFlight: BytesInFlight, known: map[string]*holder{}}
+func newHolders(perSecond float64, running int) *holders {
+	return &holders{perSecond: rate.Limit(perSecond), inFlight: BytesInFlight, running: running, known: map[string]*holder{}}
 }
 
 // enter begins a request. leave ends it.
 func (h *holders) enter(name string, r *http.Request) (leave func(), err error) {
-	length := max(r.ContentLength, 0)
+	// One request may have any length, and a push sends several files at a time.
+	length := min(max(r.ContentLength, 0), h.inFlight/countedWhole)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	who := h.known[name]
@@ -44,8 +46,10 @@ func (h *holders) enter(name string, r *http.Request) (leave func(), err error) 
 		h.known[name] = who
 		h.forget()
 	}
-	// One request may have any length.
-	if who.running > 0 && who.bytes+length > h.inFlight {
+	if h.running > 0 && who.running >= h.running {
+		return nil, &BusyError{fmt.Sprintf("%s has %d requests in progress, which is as many as one may have", name, who.running)}
+	}
+	if length > 0 && who.bytes+length > h.inFlight {
 		return nil, &BusyError{fmt.Sprintf("%s has requests of %d bytes in progress, at most %d are allowed together", name, who.bytes, h.inFlight)}
 	}
 	if h.perSecond > 0 && !who.limiter.Allow() {

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -22,7 +23,7 @@ func enters(t *testing.T, h *holders, name string, length int64) (leave func()) 
 func TestRequestsPerSecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHolders(10)
+		h := newHolders(10, 0)
 		let := func(name string, tries int) (in int) {
 			for range tries {
 				if leave := enters(t, h, name, 0); leave != nil {
@@ -58,34 +59,61 @@ func TestRequestsPerSecond(t *testing.T) {
 	})
 }
 
-// TestBytesInFlight: what one holder announces at a time is bounded; a single request is not.
-func TestBytesInFlight(t *testing.T) {
+// What one holder may have at a time. A request without a body is never too many
+// bytes, and neither are some large files that are sent at once.
+func TestOfOneHolder(t *testing.T) {
 	t.Parallel()
-	h := newHolders(0)
-	h.inFlight = 100
-	large := enters(t, h, "one", 1000)
-	if large == nil {
-		t.Fatal("a single large request was refused")
+	h := newHolders(0, 20)
+	enter := func(length int64) error {
+		_, err := h.enter("a", &http.Request{ContentLength: length})
+		return err
+	}
+	var tooMuch *BusyError
+	for range 8 {
+		if err := enter(5 << 40); err != nil {
+			t.Fatalf("a large file of a push: %v", err)
+		}
+	}
+	if err := enter(1<<63 - 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 7 {
+		if err := enter(1 << 40); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enter(1); !errors.As(err, &tooMuch) {
+		t.Errorf("a byte more than one may send: %v", err)
+	}
+	for range 4 {
+		if err := enter(0); err != nil {
+			t.Fatalf("a request without a body: %v", err)
+		}
+	}
+	if err := enter(0); !errors.As(err, &tooMuch) {
+		t.Errorf("more requests than one may have: %v", err)
+	}
+}
+
+// What one has does not count for another, nor when it has ended.
+func TestOfEachHolder(t *testing.T) {
+	t.Parallel()
+	h := newHolders(0, 1)
+	h.inFlight = countedWhole * 100
+	one, other := enters(t, h, "one", 100), enters(t, h, "other", -1) // chunked: nothing is announced
+	if one == nil || other == nil {
+		t.Fatal("a first request was refused")
 	}
 	if enters(t, h, "one", 1) != nil {
-		t.Error("more beside it")
+		t.Error("a second one of one holder")
 	}
-	unknown := enters(t, h, "other", -1) // chunked: nothing is announced
-	half, rest := enters(t, h, "other", 60), enters(t, h, "other", 40)
-	if unknown == nil || half == nil || rest == nil {
-		t.Error("another holder was refused")
-	}
-	if enters(t, h, "other", 1) != nil {
-		t.Error("a byte too many")
-	}
-	half()
-	again := enters(t, h, "other", 60)
+	one()
+	again := enters(t, h, "one", 100)
 	if again == nil {
-		t.Error("what has ended still counts")
+		t.Fatal("what has ended still counts")
 	}
-	for _, leave := range []func(){large, unknown, rest, again} {
-		leave()
-	}
+	again()
+	other()
 	if len(h.known) != 0 {
 		t.Errorf("%d holders are remembered", len(h.known))
 	}

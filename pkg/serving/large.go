@@ -64,8 +64,8 @@ func (l *LargeBodies) Enter(w *Writer, r *http.Request) (leave func(), err error
 	}
 	w.body.until = time.Now().Add(l.timeout)
 	w.body.renewed = time.Unix(1, 0) // so that the next read sets a deadline
-	calm := w.body.Hurry(l.places.Crowded(), leastRate)
-	return func() { calm(); place.Return() }, nil
+	calm, calmAnswer := w.body.Hurry(l.places.Crowded(), leastRate), w.hurry(l.places.Crowded())
+	return func() { calm(); calmAnswer(); place.Return() }, nil
 }
 
 // resumed is a body of which some was read.

@@ -21,8 +21,10 @@ const (
 	// smallBody is how much of a refused body net/http itself reads, in bytes.
 	smallBody = 256 << 10
 	// BytesInFlight is how many bytes the requests of one holder that are in
-	// progress may announce together (Content-Length); a single one may have any length.
+	// progress may announce together (Content-Length). Of one request no more than a
+	// part of that counts, of which there are countedWhole.
 	BytesInFlight = 1 << 40
+	countedWhole  = 16
 	// burstSeconds of a rate of requests may come at once.
 	burstSeconds = 2
 	// manyHolders are remembered before those who have gone are forgotten.
@@ -33,6 +35,8 @@ const (
 	// move at its rate from then on. leastRate is that of large bodies, in bytes per second.
 	paceGrace = 5 * time.Second
 	leastRate = 256 << 10
+	// answerPatience is how long a request waits for its turn to be answered, if its answer is held in memory.
+	answerPatience = 10 * time.Second
 	// interruptGrace is how long a body that is interrupted may still bring what is on its way.
 	interruptGrace = 500 * time.Millisecond
 	// drainTimeout is how long the rest of a refused body is read.

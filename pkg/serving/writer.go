@@ -21,6 +21,7 @@ type Writer struct {
 	status  int         // 0 until the header is sent
 	sent    int64       // body bytes
 	renewed time.Time
+	haste   *haste // nil unless it takes something scarce
 }
 
 func (w *Writer) WriteHeader(status int) {
@@ -34,7 +35,7 @@ func (w *Writer) WriteHeader(status int) {
 }
 
 func (w *Writer) Write(p []byte) (int, error) {
-	w.begin()
+	w.begin(int64(len(p)))
 	n, err := w.ResponseWriter.Write(p)
 	w.count(int64(n))
 	return n, err
@@ -51,8 +52,8 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	}
 	var total int64
 	for left > 0 {
-		w.begin()
 		piece := io.LimitedReader{R: from, N: min(left, writeChunk)}
+		w.begin(piece.N)
 		asked := piece.N
 		n, err := io.Copy(w.ResponseWriter, &piece)
 		total, left = total+n, left-n
@@ -67,14 +68,18 @@ func (w *Writer) ReadFrom(src io.Reader) (int64, error) {
 	return total, nil
 }
 
-// begin notes that the header is sent, and renews the deadline (best effort: not every writer has one).
-func (w *Writer) begin() {
+// begin notes that the header is sent, and renews the deadline of the next n bytes
+// (best effort: not every writer has one).
+func (w *Writer) begin(n int64) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
 	if now := time.Now(); now.Sub(w.renewed) > w.handler.opts.StallTimeout/8 {
 		w.renewed = now
 		w.control.SetWriteDeadline(now.Add(w.handler.opts.StallTimeout)) //nolint:errcheck
+	}
+	if w.haste != nil {
+		w.haste.writes(w, n)
 	}
 }
 
@@ -88,7 +93,7 @@ func (w *Writer) count(n int64) {
 
 // Flush sends buffered bytes.
 func (w *Writer) Flush() {
-	w.begin()
+	w.begin(0)
 	w.control.Flush() //nolint:errcheck // the next write returns the error
 }
 

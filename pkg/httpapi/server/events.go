@@ -38,6 +38,11 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := h.held.Enter(w, r)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	page, err := h.registry.ReadEvents(r.Context(), after, int(limit))
 	if err != nil {
 		return err

@@ -46,6 +46,8 @@ type Options struct {
 	Crowded func() bool
 	// RequestsPerSecond of one holder of a token; 0 for no limit.
 	RequestsPerSecond float64
+	// RequestsAtOnce of one holder; 0 for no limit.
+	RequestsAtOnce int
 	// Version of the program, shown in /openapi.json.
 	Version string
 	// LoopbackOnly refuses requests whose Host is not this machine's loopback; for a server that listens there.
@@ -72,7 +74,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	h := &handler{
 		registry: reg, opts: opts, gate: serving.Gate{Authenticator: opts.Authenticator, Open: open}, sweeps: newSweepMetrics(opts.Metrics),
 		large:  serving.NewLargeBodies(largeBody, largeBody, opts.LargeBodyTimeout),
-		medium: serving.NewLargeBodies(mediumBodies, smallBody, opts.LargeBodyTimeout), mux: http.NewServeMux(), files: map[string]byteHandler{},
+		medium: serving.NewLargeBodies(mediumBodies, smallBody, opts.LargeBodyTimeout), held: serving.NewAnswers(heldAnswers), mux: http.NewServeMux(), holds: map[string]bool{}, files: map[string]byteHandler{},
 	}
 	api := h.newAPI()
 	h.registerOperations(api)
@@ -84,7 +86,7 @@ func NewHandler(reg registry.Registry, opts Options) http.Handler {
 	h.mux.HandleFunc("/", h.noRoute)
 	return serving.NewHandler(h, serving.Options{
 		Logger: opts.Logger, Metrics: serving.NewMetrics(opts.Metrics), Gate: h.gate,
-		LoopbackOnly: opts.LoopbackOnly, Stopping: opts.Stopping, StallTimeout: opts.StallTimeout, RequestsPerSecond: opts.RequestsPerSecond, Crowded: opts.Crowded,
+		LoopbackOnly: opts.LoopbackOnly, Stopping: opts.Stopping, StallTimeout: opts.StallTimeout, RequestsPerSecond: opts.RequestsPerSecond, RequestsAtOnce: opts.RequestsAtOnce, Crowded: opts.Crowded,
 	})
 }
 
@@ -109,6 +111,8 @@ type handler struct {
 	sweeps   *sweepMetrics
 	large    *serving.LargeBodies // bodies of more than largeBody, or of unknown length
 	medium   *serving.LargeBodies // those of more than smallBody
+	held     *serving.Answers     // those of huma's operations that read, and pages of events
+	holds    map[string]bool      // which those are, by method and pattern
 	mux      *http.ServeMux
 	files    map[string]byteHandler // by method and pattern, for addresses that end in a file's path
 	accepted map[string]accepted    // by method and pattern
@@ -199,6 +203,15 @@ func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 		r.Pattern = pattern
 		w.Fail(r, err)
 		return
+	}
+	if h.holds[pattern] {
+		leave, err := h.held.Enter(w, r)
+		if err != nil {
+			r.Pattern = pattern
+			w.Fail(r, err)
+			return
+		}
+		defer leave()
 	}
 	if h.accepted[pattern].json {
 		leave, err := h.medium.Enter(w, r)

@@ -22,6 +22,9 @@ const (
 	// mediumBodies is how many bytes of smaller bodies are processed at a time. A
 	// body of many short names takes some thirty times its size.
 	mediumBodies = largeBody
+	// heldAnswers is how many answers of up to about 1 MiB are in memory at a time:
+	// pages, and what else is no stream.
+	heldAnswers = 64
 	// pieceOfBody of a body of unknown length is read at a time.
 	pieceOfBody = 256 << 10
 	// smallBody is the size up to which none waits.

@@ -154,6 +154,7 @@ func operation(method, path, id, summary, tag string, status int) huma.Operation
 
 // register adds an operation whose errors are answered by the one table.
 func register[I, O any](h *handler, api huma.API, op huma.Operation, serve func(context.Context, *I) (*O, error)) {
+	h.holds[op.Method+" "+op.Path] = op.Method == http.MethodGet // a page is read at leisure, what is written is answered in a few words
 	huma.Register(api, op, func(ctx context.Context, input *I) (*O, error) {
 		output, err := serve(ctx, input)
 		if err != nil {

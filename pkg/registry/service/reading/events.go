@@ -51,12 +51,11 @@ const (
 // describeLog reads a page of events: fewer than limit if they are large, but at
 // least one if there is any.
 func (r *Reader) describeLog(ctx context.Context, after uint64, limit int) ([]registry.Event, error) {
-	select {
-	case r.describing <- struct{}{}:
-		defer func() { <-r.describing }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	turn, err := r.describing.Take(ctx, 1)
+	if err != nil {
+		return nil, err
 	}
+	defer turn.Return()
 	records, err := r.core.ReadLog(ctx, after, eventlog.Page{Records: limit, Bytes: pageBytes, Cut: payloadCut})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ type Reader struct {
 
 	// describing has one place: whoever reads records of the log holds it until
 	// they are described, since a manifest of megabytes becomes a few counts then.
-	describing chan struct{}
+	describing *shares.Pool
 
 	// damaging lets one list damage at a time: the database goes through all of it
 	// for a page, in memory of its own.
@@ -36,5 +36,5 @@ var (
 
 // New returns the room.
 func New(c *core.Core) *Reader {
-	return &Reader{core: c, describing: make(chan struct{}, 1), damaging: shares.New(1)}
+	return &Reader{core: c, describing: shares.New(1), damaging: shares.New(1)}
 }

@@ -213,7 +213,7 @@ func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
 }
 
 func readDeclaration(body io.Reader) ([]registry.FileDeclaration, error) {
-	decoder := json.NewDecoder(&serving.UTF8Reader{From: &serving.EscapeReader{From: body}})
+	decoder := jsonbody.NewDecoder(&serving.UTF8Reader{From: &serving.EscapeReader{From: body}})
 	if err := jsonbody.Expect(decoder, json.Delim('{'), "body", "an object with files"); err != nil {
 		return nil, err
 	}

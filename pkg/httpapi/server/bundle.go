@@ -32,7 +32,7 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 	body := &endReader{from: r.Body}
 	archive := tar.NewReader(body)
 	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), func() (registry.NamedContent, error) {
-		file, err := nextFile(archive)
+		file, err := nextFile(archive, body)
 		if err == io.EOF && body.ended { // archive/tar accepts an archive that was cut between two files
 			err = registry.Invalid("body", "is an incomplete tar archive: its end is missing")
 		}
@@ -63,10 +63,28 @@ func checkSmallBody(r *http.Request) error {
 type endReader struct {
 	from  io.Reader
 	ended bool
+	left  int64 // bytes that the headers before a file may still have; none are counted while it is negative
+}
+
+// header asks the archive for the next header. archive/tar would hold up to 1 MiB of
+// it for each bundle, however slowly it comes.
+func (e *endReader) header(archive *tar.Reader) (*tar.Header, error) {
+	e.left = maxTarHeader
+	defer func() { e.left = -1 }()
+	return archive.Next()
 }
 
 func (e *endReader) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, registry.Invalid("body", "has more than %d bytes of headers before a file", maxTarHeader)
+	}
+	if e.left > 0 {
+		p = p[:min(int64(len(p)), e.left)]
+	}
 	n, err := e.from.Read(p)
+	if e.left > 0 {
+		e.left -= int64(n)
+	}
 	e.ended = e.ended || n < len(p) && err == io.EOF
 	return n, err
 }
@@ -94,9 +112,9 @@ func kindOf(typeflag byte) string {
 // nextFile returns the archive's next file. Folders are skipped: a package has
 // none. So are the name of the archive and a global header, which git archive begins
 // with. Anything else that is not a regular file is refused.
-func nextFile(archive *tar.Reader) (registry.NamedContent, error) {
+func nextFile(archive *tar.Reader, body *endReader) (registry.NamedContent, error) {
 	for {
-		header, err := archive.Next()
+		header, err := body.header(archive)
 		switch {
 		case err == io.EOF:
 			return registry.NamedContent{}, io.EOF

@@ -35,9 +35,10 @@ func FuzzBundle(f *testing.F) {
 		f.Add(archive.Bytes()[:700])
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		archive := tar.NewReader(bytes.NewReader(sent))
+		body := &endReader{from: bytes.NewReader(sent)}
+		archive := tar.NewReader(body)
 		for read := int64(0); ; {
-			file, err := nextFile(archive)
+			file, err := nextFile(archive, body)
 			if err == io.EOF {
 				return
 			}

@@ -25,6 +25,9 @@ const (
 	// heldAnswers is how many answers of up to about 1 MiB are in memory at a time:
 	// pages, and what else is no stream.
 	heldAnswers = 64
+	// maxTarHeader is how many bytes of a bundle's headers may stand before a file:
+	// a path and digests have at most 2 KiB.
+	maxTarHeader = 32 << 10
 	// pieceOfBody of a body of unknown length is read at a time.
 	pieceOfBody = 256 << 10
 	// smallBody is the size up to which none waits.

@@ -45,6 +45,9 @@ func (b *Book) May(holder string, n int64) bool {
 	return has == 0 || has+n <= b.most
 }
 
+// Has reports whether a holder has something.
+func (b *Book) Has(holder string) bool { return b.has[holder] > 0 }
+
 // Holders returns how many have something.
 func (b *Book) Holders() int { return len(b.has) }
 

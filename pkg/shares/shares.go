@@ -111,6 +111,13 @@ func (p *Pool) Crowded() <-chan struct{} {
 	return p.crowded
 }
 
+// Starved reports whether somebody waits who has nothing.
+func (p *Pool) Starved() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.waiting, func(w *waiter) bool { return !p.book.Has(w.holder) })
+}
+
 // Lent returns how much is lent, and to how many.
 func (p *Pool) Lent() (sum int64, holders int) {
 	p.mu.Lock()

@@ -40,4 +40,7 @@ const (
 	windowTick  = time.Second
 	leastMoved  = 4 << 10
 	ticksToLose = 5
+	// starvedMoved is what it must move while a holder waits who has no window at
+	// all: a file then takes 8 s at most, and after ticksToLose its end gives the window back.
+	starvedMoved = 32 << 10
 )

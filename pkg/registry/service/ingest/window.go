@@ -90,6 +90,7 @@ type bundle struct {
 	filling bool    // a file is being read into it
 	moved   int     // bytes since the last tick
 	slow    int     // ticks in a row with too few
+	ticks   int     // since the window was lent
 	timer   *time.Timer
 	failed  error // of storing by the timer
 	stored  registry.Bundled
@@ -117,7 +118,7 @@ func (b *bundle) lend(size int64) error {
 	if err != nil {
 		return err
 	}
-	b.window, b.filling, b.moved, b.slow = one, true, 0, 0
+	b.window, b.filling, b.moved, b.slow, b.ticks = one, true, 0, 0, 0
 	if b.timer == nil {
 		b.timer = time.AfterFunc(b.in.WindowTick, b.look)
 	} else {
@@ -156,7 +157,12 @@ func (b *bundle) complete(file registry.NamedContent) error {
 	file.Reader = bytes.NewReader(w.data[w.used:][:w.partial])
 	w.used, w.partial = w.used+w.partial, 0
 	w.files = append(w.files, file)
-	return nil
+	if b.ticks < ticksToLose || !b.in.windows.lent.Starved() {
+		return nil
+	}
+	err := b.store() // its turn is over
+	b.release()
+	return err
 }
 
 // errTaken: another bundle has the window by now. What was stored before stays.
@@ -165,14 +171,20 @@ var errTaken = fmt.Errorf("%w: other bundles need the memory", registry.ErrStall
 // look is called once per tick while the bundle has a window. If its source
 // pauses, the files in it are stored, and the window is given back, unless a part
 // of a file is in it: that one is dropped when others wait, and the source has
-// brought too little for several ticks.
+// brought too little for several ticks. More is too little while a holder waits who
+// has no window.
 func (b *bundle) look() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.window == nil {
 		return
 	}
-	if b.slow++; b.moved >= leastMoved {
+	least := leastMoved
+	if b.in.windows.lent.Starved() {
+		least = starvedMoved
+	}
+	b.ticks++
+	if b.slow++; b.moved >= least {
 		b.slow = 0
 	}
 	b.moved = 0

@@ -107,7 +107,10 @@ func newFolderWorld(t *testing.T) *world {
 }
 
 // newBucketWorld has a bucket and PostgreSQL.
-func newBucketWorld(t *testing.T, more ...string) *world {
+func newBucketWorld(t *testing.T, more ...string) *world { return newBucketWorldOf(t, "", more...) }
+
+// newBucketWorldOf has more settings of spec.s3.
+func newBucketWorldOf(t *testing.T, settings string, more ...string) *world {
 	server, secrets := servers.S3(t), t.TempDir()
 	for name, secret := range map[string]string{"access": server.AccessKey, "secret": server.SecretKey} {
 		if err := os.WriteFile(filepath.Join(secrets, name), []byte(secret), 0o600); err != nil {
@@ -115,8 +118,8 @@ func newBucketWorld(t *testing.T, more ...string) *world {
 		}
 	}
 	w := newWorld(t, t.TempDir(), servers.Postgres(t), fmt.Sprintf(
-		"  s3:\n    endpointURL: %s\n    region: %s\n    bucket: %s\n    accessKeyRef: {file: %s/access}\n    secretKeyRef: {file: %s/secret}\n",
-		server.Endpoint, server.Region, server.Bucket, secrets, secrets), more...)
+		"  s3:\n    endpointURL: %s\n    region: %s\n    bucket: %s\n    accessKeyRef: {file: %s/access}\n    secretKeyRef: {file: %s/secret}\n%s",
+		server.Endpoint, server.Region, server.Bucket, secrets, secrets, settings), more...)
 	w.remove = func(name digest.Digest) {
 		key := storage.Key(name)
 		_, err := server.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &server.Bucket, Key: &key})

@@ -41,13 +41,19 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 		}
 		input.Range = byteRange(rng.Offset, last)
 	}
+	turn, err := b.downloads.Take(ctx, 1)
+	if err != nil {
+		return nil, storage.Info{}, b.failed(ctx, "get", err)
+	}
 	answer, err := call(ctx, b, b.client.GetObject, input)
 	if err != nil {
+		turn.Return()
 		return nil, storage.Info{}, b.readFailed(ctx, "get", name, err)
 	}
-	r := &reader{b: b, ctx: ctx, name: name, etag: aws.ToString(answer.ETag), body: answer.Body}
+	r := &reader{b: b, ctx: ctx, turn: turn, name: name, etag: aws.ToString(answer.ETag), body: answer.Body}
 	if r.span, err = b.answered(answer, rng); err != nil {
-		answer.Body.Close() //nolint:errcheck // not read
+		r.body.Close() //nolint:errcheck // not read
+		turn.Return()
 		return nil, storage.Info{}, err
 	}
 	r.counted = r.at

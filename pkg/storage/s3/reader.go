@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -27,7 +28,8 @@ type reader struct {
 	ctx  context.Context // the caller's: it bounds every request and pause
 	name digest.Digest
 	etag string // of the first answer
-	span        // at advances
+	turn *shares.Share
+	span // at advances
 
 	body    io.ReadCloser // nil after a break
 	cause   error         // of the most recent break
@@ -139,6 +141,7 @@ func (r *reader) changed() error {
 
 // Close drains nothing: closing before the end of a body costs the connection.
 func (r *reader) Close() error {
+	defer r.turn.Return()
 	if r.err == nil || r.err == io.EOF {
 		r.err = errReaderClosed
 	}

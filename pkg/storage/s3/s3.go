@@ -33,6 +33,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
@@ -44,6 +45,10 @@ type Backend struct {
 	client *s3.Client
 	pool   *buffer.Pool
 	close  func()
+
+	// downloads are the connections that Gets may have: each holds one until it is
+	// closed, however slow its client is. Uploads, probes and all else have the others.
+	downloads *shares.Pool
 
 	retries  budget
 	checks   checksumCheck
@@ -79,16 +84,20 @@ func New(config Config, pool *buffer.Pool) (*Backend, error) {
 		place = "Amazon S3 in " + config.Region
 	}
 	return &Backend{
-		config: config, place: place, client: client, pool: pool, close: closeIdle,
+		config: config, place: place, client: client, pool: pool, close: closeIdle, downloads: downloadsOf(config),
 		checks: newChecksumCheck(), maxCopy: maxSinglePutBytes, copyPart: 256 << 20, maxParts: MaxParts, maxUploads: maxUploadsListed,
 	}, nil
+}
+
+func downloadsOf(config Config) *shares.Pool {
+	return shares.New(int64(max(1, config.MaxConnections-max(1, config.MaxConnections/4))))
 }
 
 // ForProbe returns the backend of the same place below the probe prefix, with memory of
 // its own. It uses the connections of b: closing it closes nothing.
 func (b *Backend) ForProbe(pool *buffer.Pool) *Backend {
 	return &Backend{
-		config: b.config.ForProbe(), place: b.place, client: b.client, pool: pool, close: func() {},
+		config: b.config.ForProbe(), place: b.place, client: b.client, pool: pool, close: func() {}, downloads: downloadsOf(b.config),
 		checks: newChecksumCheck(), maxCopy: b.maxCopy, copyPart: b.copyPart, maxParts: b.maxParts, maxUploads: b.maxUploads,
 	}
 }

@@ -73,3 +73,31 @@ type resumed struct {
 	io.Reader
 	io.Closer
 }
+
+// ReadAll reads a body into memory of its size, which is negative if it is not
+// known: then in pieces, since what grows by doubling ends with twice the size.
+func ReadAll(body io.Reader, size int64) ([]byte, error) {
+	if size < 0 {
+		size = pieceOfBody
+	}
+	piece := make([]byte, size+1) // with room to see the end
+	var pieces [][]byte
+	for {
+		n, err := 0, error(nil)
+		for n < len(piece) && err == nil {
+			var read int
+			read, err = body.Read(piece[n:])
+			n += read
+		}
+		pieces = append(pieces, piece[:n])
+		switch {
+		case err == io.EOF && len(pieces) == 1:
+			return pieces[0], nil
+		case err == io.EOF:
+			return bytes.Join(pieces, nil), nil
+		case err != nil:
+			return nil, err
+		}
+		piece = make([]byte, pieceOfBody)
+	}
+}

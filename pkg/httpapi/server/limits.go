@@ -28,8 +28,6 @@ const (
 	// maxTarHeader is how many bytes of a bundle's headers may stand before a file:
 	// a path and digests have at most 2 KiB.
 	maxTarHeader = 32 << 10
-	// pieceOfBody of a body of unknown length is read at a time.
-	pieceOfBody = 256 << 10
 	// smallBody is the size up to which none waits.
 	smallBody = 16 << 10
 	// progressInterval is the least time between two progress lines of a run.

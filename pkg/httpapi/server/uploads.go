@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,7 +97,7 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	if err := wire.CheckBody(r); err != nil {
 		return err
 	}
-	sent, err := readAll(http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize), min(r.ContentLength, manifest.MaxSize))
+	sent, err := serving.ReadAll(http.MaxBytesReader(w.ResponseWriter, r.Body, manifest.MaxSize), min(r.ContentLength, manifest.MaxSize))
 	if err != nil {
 		return err
 	}
@@ -137,34 +136,6 @@ func (h *handler) enter(w *serving.Writer, r *http.Request) (leave func(), err e
 		return h.large.Enter(w, r)
 	}
 	return h.medium.Enter(w, r)
-}
-
-// readAll reads a body into memory of its size, which is negative if it is not
-// known: then in pieces, since what grows by doubling ends with twice the size.
-func readAll(body io.Reader, size int64) ([]byte, error) {
-	if size < 0 {
-		size = pieceOfBody
-	}
-	piece := make([]byte, size+1) // with room to see the end
-	var pieces [][]byte
-	for {
-		n, err := 0, error(nil)
-		for n < len(piece) && err == nil {
-			var read int
-			read, err = body.Read(piece[n:])
-			n += read
-		}
-		pieces = append(pieces, piece[:n])
-		switch {
-		case err == io.EOF && len(pieces) == 1:
-			return pieces[0], nil
-		case err == io.EOF:
-			return bytes.Join(pieces, nil), nil
-		case err != nil:
-			return nil, err
-		}
-		piece = make([]byte, pieceOfBody)
-	}
 }
 
 // declaration is the body of a declaration as it is sent. Digests are text

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/manifest"
@@ -24,21 +26,46 @@ func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.
 	from, into := io.Pipe()
 	var alone registry.Bundled
 	packed := make(chan error, 1)
-	go func() {
+	body := &askedFor{PipeReader: from, begin: func() {
 		err := c.pack(ctx, id, into, next, &alone)
 		into.CloseWithError(err) //nolint:errcheck // never fails; nil is io.EOF
 		packed <- err
-	}()
+	}}
 	var answer registry.Bundled
 	err := c.ask(ctx, call{
 		method: http.MethodPost, path: uploadPath(id, "/bundle"), header: http.Header{"Content-Type": {wire.TarMediaType}},
-		body: func() (io.Reader, error) { return from, nil }, length: -1,
+		body: func() (io.Reader, error) { return body, nil }, length: -1, unread: func() bool { return !body.begun.Load() },
 	}, nil, &answer)
-	from.Close() //nolint:errcheck // ends the packing if the server has answered early
+	from.Close()                           //nolint:errcheck // ends the packing if the server has answered early
+	body.once.Do(func() { packed <- nil }) // it does not begin any more
 	if failed := <-packed; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
 		err = failed // the cause of the request's failure
 	}
 	return registry.Bundled{Files: answer.Files + alone.Files, Bytes: answer.Bytes + alone.Bytes}, err
+}
+
+// askedFor is a body that is made from when the server asks for it (Expect:
+// 100-continue). Before that it may be sent again.
+type askedFor struct {
+	*io.PipeReader
+	begin func()
+	once  sync.Once
+	begun atomic.Bool
+}
+
+func (a *askedFor) Read(p []byte) (int, error) {
+	a.once.Do(func() {
+		a.begun.Store(true)
+		go a.begin()
+	})
+	return a.PipeReader.Read(p)
+}
+
+func (a *askedFor) Close() error {
+	if !a.begun.Load() {
+		return nil
+	}
+	return a.PipeReader.Close()
 }
 
 // pack writes the archive.

@@ -95,6 +95,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/backoff"
+	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -115,6 +116,17 @@ const (
 	// server asks for it (Expect: 100-continue).
 	expectFrom = 1 << 20
 )
+
+// A call that came too soon is repeated after soon, for about soonPatience.
+const (
+	soon         = time.Second
+	soonPatience = time.Minute
+)
+
+// tooSoon reports whether the holder of the token may send the request a moment later.
+func tooSoon(response *http.Response) bool {
+	return response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") == wire.Soon
+}
 
 // retries of a call, and of a stream that broke.
 var retries = backoff.Policy{First: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.2}
@@ -137,7 +149,8 @@ type Options struct {
 // Client is a registry over HTTP. All methods may be called concurrently.
 // Errors are those of the registry: a problem becomes the typed error that it
 // was made from, or a *RemoteError. If a connection fails, a call that may be
-// repeated is sent up to three times; a call that was answered is not repeated.
+// repeated is sent up to three times; a call that was answered is not repeated,
+// unless the answer is that it came too soon, and says when it may come again.
 type Client struct {
 	base      *url.URL // without a slash at the end
 	http      *http.Client
@@ -206,16 +219,24 @@ type call struct {
 	length int64
 	// repeat: the call may be sent again after a failed connection.
 	repeat bool
+	// unread reports whether the body of a call that may not be repeated was not asked for.
+	unread func() bool
 }
 
 // do sends the call until a server answers, and returns the answer if it is a
 // success. The caller closes its body.
 func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
+	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		response, err := c.send(ctx, call)
 		if err == nil {
 			if response.StatusCode < 200 || response.StatusCode > 299 {
-				return nil, remoteError(response)
+				refused := remoteError(response)
+				if tooSoon(response) && time.Since(began) < soonPatience && (call.repeat || call.unread != nil && call.unread()) && backoff.Sleep(ctx, soon) {
+					attempt--
+					continue
+				}
+				return nil, refused
 			}
 			return response, nil
 		}

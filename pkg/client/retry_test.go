@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/server"
@@ -285,4 +286,45 @@ func TestMountedBelowAPath(t *testing.T) {
 	if _, err := client.PutFile(ctx, upload.ID, "../x", registry.Content{Reader: strings.NewReader("a"), Size: 1}); !errors.Is(err, registry.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestTooSoon: who sends more than the rate that one may have waits, also with bundles.
+func TestTooSoon(t *testing.T) {
+	t.Parallel()
+	fixture := registrytest.OpenService(t, "")
+	site := httptest.NewServer(server.NewHandler(fixture.Registry, server.Options{Logger: quiet(), RequestsPerSecond: 1, Authenticator: everybody{}}))
+	t.Cleanup(site.Close)
+	c, err := client.New(site.URL, client.Options{Token: func() (storage.Secret, error) { return storage.NewSecret("any"), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	upload, err := c.OpenUpload(t.Context(), registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, RetentionClass: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		name := strings.Repeat("f", i+1)
+		if i%2 == 0 {
+			_, err = c.PutFile(t.Context(), upload.ID, name, registry.Content{Reader: strings.NewReader("x"), Size: 1})
+		} else {
+			left := 2
+			_, err = c.PutFiles(t.Context(), upload.ID, func() (registry.NamedContent, error) {
+				if left--; left < 0 {
+					return registry.NamedContent{}, io.EOF
+				}
+				return registry.NamedContent{Path: name + strings.Repeat("g", left), Content: registry.Content{Reader: strings.NewReader("y"), Size: 1}}, nil
+			})
+		}
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+}
+
+// everybody is one holder.
+type everybody struct{}
+
+func (everybody) Authenticate(context.Context, storage.Secret) (access.Identity, error) {
+	return access.Identity{Name: "everybody"}, nil
 }

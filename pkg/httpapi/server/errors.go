@@ -70,7 +70,9 @@ func requestProblem(err error) *problem {
 		return problemStalled.problem("", wire.At("body", "stopped arriving, or arrived too slowly"))
 	}
 	if busy, is := errors.AsType[*serving.BusyError](err); is {
-		return problemOf(&registry.LimitError{Message: busy.Message})
+		p := problemOf(&registry.LimitError{Message: busy.Message})
+		p.Soon = true
+		return p
 	}
 	if tooLarge, is := errors.AsType[*http.MaxBytesError](err); is {
 		return problemBody.problem("", wire.At("body", "must be at most "+byteCount(tooLarge.Limit)))

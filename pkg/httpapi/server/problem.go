@@ -39,6 +39,9 @@ func (p *problem) GetHeaders() http.Header {
 	}
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		headers.Set("Retry-After", retryAfter)
+		if p.Soon {
+			headers.Set("Retry-After", wire.Soon)
+		}
 	}
 	if p.Status == http.StatusUnauthorized {
 		headers["Www-Authenticate"] = []string{serving.BearerChallenge, serving.BasicChallenge}

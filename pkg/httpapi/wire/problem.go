@@ -8,6 +8,9 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 )
 
+// Soon is the Retry-After of a request that only came too soon, in seconds.
+const Soon = "1"
+
 // Problem is the body of every error: RFC 9457, application/problem+json.
 // Members may be added, and a client ignores those that it does not know. A
 // published type keeps its meaning.
@@ -22,6 +25,8 @@ type Problem struct {
 	// RequestID finds the detail of a 500 in the server's log.
 	RequestID string `json:"requestId,omitempty"`
 
+	// Soon: the request may be sent again after Soon seconds (type limit).
+	Soon bool `json:"-"`
 	// Existing is the manifest that the version has (type conflict).
 	Existing digest.Digest `json:"existing,omitzero"`
 	// Incomplete says of which files bytes are missing (type incomplete).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/access"
@@ -47,7 +48,8 @@ func (g *Gate) admit(r *http.Request) (*http.Request, error) {
 
 // holderOf says with whom the caller shares what is scarce: its identity, or
 // where nobody is asked for one its address. Of those on this machine each
-// connection counts by itself.
+// connection counts by itself. Of an IPv6 address the first 64 bits count: one
+// machine has all that begin with them.
 func holderOf(r *http.Request) string {
 	if who, known := access.IdentityOf(r.Context()); known && who.Name != "" {
 		return who.Name
@@ -55,6 +57,11 @@ func holderOf(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil || IsLoopback(host) {
 		return r.RemoteAddr
+	}
+	if address, err := netip.ParseAddr(host); err == nil && address.Is6() && !address.Is4In6() {
+		if network, err := address.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
 	}
 	return host
 }

@@ -118,3 +118,16 @@ func TestOfEachHolder(t *testing.T) {
 		t.Errorf("%d holders are remembered", len(h.known))
 	}
 }
+
+// Without authentication a machine is one holder, however many addresses it has.
+func TestHolderByAddress(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"192.0.2.7:1000": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:1000": "2001:db8:1:2::/64", "[2001:db8:1:2::9]:1000": "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:1000": "fe80::/64", "[::ffff:192.0.2.7]:1000": "::ffff:192.0.2.7", "127.0.0.1:1000": "127.0.0.1:1000", "[::1]:1000": "[::1]:1000",
+	} {
+		if got := holderOf(&http.Request{RemoteAddr: address}); got != want {
+			t.Errorf("%s: %q, want %q", address, got, want)
+		}
+	}
+}

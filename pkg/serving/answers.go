@@ -19,7 +19,7 @@ type Answers struct{ places *shares.Pool }
 func NewAnswers(most int64) *Answers { return &Answers{shares.New(most)} }
 
 // Enter waits for a place. Call leave when the answer is sent. While others wait, the
-// answer must be read at leastRate, after paceGrace.
+// answer must be read at answerRate, after paceGrace.
 func (a *Answers) Enter(w *Writer, r *http.Request) (leave func(), err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerPatience)
 	defer cancel()
@@ -39,11 +39,11 @@ type haste struct {
 	mu    sync.Mutex
 	since time.Time     // when others began to wait, zero while nobody does
 	wrote time.Time     // when the last write began, zero before the first
-	needs time.Duration // of that write, at leastRate
+	needs time.Duration // of that write, at answerRate
 	left  bool          // its deadlines are not set from elsewhere any more
 }
 
-// hurry asks the client to read the answer at leastRate from when crowded is closed
+// hurry asks the client to read the answer at answerRate from when crowded is closed
 // on, after paceGrace: below that, writing fails. calm ends it.
 func (w *Writer) hurry(crowded <-chan struct{}) (calm func()) {
 	one, left := &haste{}, make(chan struct{})
@@ -86,7 +86,7 @@ func (h *haste) due() time.Time {
 func (h *haste) writes(w *Writer, n int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.wrote, h.needs = time.Now(), time.Duration(n)*time.Second/leastRate
+	h.wrote, h.needs = time.Now(), time.Duration(n)*time.Second/answerRate
 	if !h.since.IsZero() {
 		w.control.SetWriteDeadline(h.due()) //nolint:errcheck // best effort, as above
 	}

@@ -35,6 +35,8 @@ const (
 	// move at its rate from then on. leastRate is that of large bodies, in bytes per second.
 	paceGrace = 5 * time.Second
 	leastRate = 256 << 10
+	// answerRate is that of answers.
+	answerRate = 1 << 20
 	// pieceOfBody of a body of unknown length is read at a time.
 	pieceOfBody = 256 << 10
 	// answerPatience is how long a request waits for its turn to be answered, if its answer is held in memory.

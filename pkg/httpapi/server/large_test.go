@@ -175,3 +175,37 @@ func TestPlacesAreNotForThoseWhoDrip(t *testing.T) {
 		t.Errorf("the body that stopped: %v, %v", answer, err)
 	}
 }
+
+// TestUnreadAnswersGiveTheirPlaceBack: whoever does not read what a declaration is
+// answered with loses the connection when others wait.
+func TestUnreadAnswersGiveTheirPlaceBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, server.Options{})
+	path := "/v1/uploads/" + s.session + "/files"
+	var files []string
+	for i := range 900 { // all of them are asked for, again and again
+		files = append(files, fmt.Sprintf(`{"path":"%0900d"}`, i))
+	}
+	body := `{"files":[` + strings.ReplaceAll(strings.Join(files, ","), "000000000000", "0/0000000000") + `]}`
+	connection, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() }) //nolint:errcheck // a test's
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		connection.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:errcheck // a test's
+		for range 40 {                                               // until the kernel takes no more answers
+			fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body) //nolint:errcheck // it ends by its deadline
+		}
+	}()
+	<-sent
+	began := time.Now()
+	response, text := s.do("POST", path, body, "Content-Type: application/json")
+	if took := time.Since(began); response.StatusCode != 200 || took > 9*time.Second {
+		t.Errorf("beside it: got %s %.100s after %v", response.Status, text, took)
+	} else {
+		t.Logf("answered after %v", took)
+	}
+}

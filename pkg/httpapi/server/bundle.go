@@ -20,7 +20,7 @@ const sparseRecords = "GNU.sparse."
 
 // putFiles takes a tar archive: many small files in one request.
 func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
-	if !isMediaType(r.Header.Get("Content-Type"), wire.TarMediaType) {
+	if !wire.IsMediaType(r.Header.Get("Content-Type"), wire.TarMediaType) {
 		return problemMedia.problem("", wire.At("Content-Type", "must be "+wire.TarMediaType))
 	}
 	if _, err := wholeOf(r); err != nil { // neither a coding nor a piece

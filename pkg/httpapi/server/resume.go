@@ -33,7 +33,7 @@ func (h *handler) fileProgress(w *serving.Writer, r *http.Request) error {
 
 // appendFile takes the next bytes of a file.
 func (h *handler) appendFile(w *serving.Writer, r *http.Request) error {
-	if !isMediaType(r.Header.Get("Content-Type"), wire.PartialUpload) {
+	if !wire.IsMediaType(r.Header.Get("Content-Type"), wire.PartialUpload) {
 		return problemMedia.problem("", wire.At("Content-Type", "must be "+wire.PartialUpload))
 	}
 	piece, err := pieceOf(r)

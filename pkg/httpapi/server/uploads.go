@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -103,7 +102,7 @@ func (h *handler) publish(w *serving.Writer, r *http.Request) error {
 	}
 	if len(sent) == 0 {
 		sent = nil
-	} else if !isMediaType(r.Header.Get("Content-Type"), "application/cbor", manifest.MediaType) {
+	} else if !wire.IsMediaType(r.Header.Get("Content-Type"), "application/cbor", manifest.MediaType) {
 		return problemMedia.problem("", wire.At("Content-Type", "must be application/cbor for a manifest"))
 	}
 	id := r.PathValue("id")
@@ -158,7 +157,7 @@ type declaredFile struct {
 // declareFiles reads the files one by one, so that 100,000 of them are never in
 // memory as text, as generic values and as structs at once.
 func (h *handler) declareFiles(w *serving.Writer, r *http.Request) error {
-	if contentType := r.Header.Get("Content-Type"); contentType != "" && !isMediaType(contentType, "application/json") {
+	if contentType := r.Header.Get("Content-Type"); contentType != "" && !wire.IsMediaType(contentType, "application/json") {
 		return problemMedia.problem("", wire.At("Content-Type", "must be application/json"))
 	}
 	leave, err := h.enter(w, r)
@@ -255,19 +254,6 @@ func (f *declaredFile) convert(field string) (registry.FileDeclaration, error) {
 		*d.into = parsed
 	}
 	return file, nil
-}
-
-func isMediaType(header string, wanted ...string) bool {
-	got, _, err := mime.ParseMediaType(header)
-	if err != nil {
-		return false
-	}
-	for _, want := range wanted {
-		if got == want {
-			return true
-		}
-	}
-	return false
 }
 
 func sendJSON(w *serving.Writer, status int, value any) error {

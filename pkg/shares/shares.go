@@ -88,6 +88,19 @@ func (p *Pool) Take(ctx context.Context, n int64) (*Share, error) {
 	return nil, ctx.Err()
 }
 
+// TryTake takes n if the holder may have it now and nobody waits; otherwise it returns nil.
+func (p *Pool) TryTake(ctx context.Context, n int64) *Share {
+	holder := HolderOf(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) > 0 || p.lent+n > p.total || !p.book.May(holder, n) {
+		return nil
+	}
+	p.lent += n
+	p.book.Lend(holder, n)
+	return &Share{pool: p, holder: holder, n: n}
+}
+
 // Return gives the share back. Further calls do nothing, and neither do those on nil.
 func (s *Share) Return() {
 	if s == nil {

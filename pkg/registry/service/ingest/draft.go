@@ -42,6 +42,7 @@ func (d *draft) isPublished() bool { return d.session.State == upload.StatePubli
 func (d *draft) release() {
 	d.encoded, d.reused, d.held = nil, nil, nil
 	d.weight.Return()
+	d.weight = nil
 }
 
 // sweepUp gives memory back after a large draft was made: its rows were several
@@ -55,27 +56,47 @@ func (d *draft) sweepUp() {
 // draft reads a session. What it takes is known before it is read: as many
 // publish at a time as have room.
 func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
-	d := &draft{}
-	var weight int64
+	d, got, weight := &draft{}, rows{}, int64(0)
 	err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+		d.release() // of an attempt that failed
 		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
 			return err
 		}
 		var texts int64
 		d.files, texts, err = upload.Weigh(ctx, tx, id)
 		weight = draftTimes * (texts + int64(d.files)*draftFile)
+		if err != nil || d.files == 0 || weight > smallDraft {
+			return err
+		}
+		// The usual draft is small and waits for none: one transaction is enough.
+		if d.weight = in.smallDrafts.TryTake(ctx, weight); d.weight != nil {
+			got, err = in.rowsOf(ctx, tx, d, id)
+		}
 		return err
 	})
-	if err != nil || d.isPublished() {
-		return d, err
-	}
-	if d.files == 0 {
-		return nil, registry.Invalid("files", "a package needs at least one file")
-	}
-	if d.weight, err = in.weighs(weight).Take(ctx, weight); err != nil {
+	switch {
+	case err != nil:
+		d.release()
 		return nil, err
+	case d.isPublished():
+		return d, nil
+	case d.files == 0:
+		return nil, registry.Invalid("files", "a package needs at least one file")
+	case d.weight == nil:
+		if d.weight, err = in.weighs(weight).Take(ctx, weight); err != nil {
+			return nil, err
+		}
+		err = in.core.Read(ctx, func(tx database.Tx) (err error) {
+			if err = in.beginDraft(ctx, tx, d, id); err == nil && !d.isPublished() {
+				got, err = in.rowsOf(ctx, tx, d, id)
+			}
+			return err
+		})
 	}
-	if err := in.fill(ctx, d, id); err != nil {
+	if err == nil && !d.isPublished() {
+		err = in.encode(ctx, d, id, got)
+	}
+	if err != nil {
 		d.release()
 		return nil, err
 	}
@@ -97,47 +118,45 @@ func (in *Intake) beginDraft(ctx context.Context, tx database.Tx, d *draft, id s
 	return err
 }
 
-// fill reads the session's files and encodes the manifest. Its rows are not kept.
-func (in *Intake) fill(ctx context.Context, d *draft, id string) error {
-	var (
-		files   []manifest.File
-		missing []string
-	)
-	err := in.core.Read(ctx, func(tx database.Tx) (err error) {
-		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
-			return err
-		}
-		files, missing = make([]manifest.File, 0, d.files), nil
-		if err = upload.EachFile(ctx, tx, id, func(f upload.File, content *upload.Blob) error {
-			if content == nil {
-				missing = append(missing, f.Path)
-				return nil
-			}
-			if f.Size != upload.UnknownSize && f.Size != content.Size || !f.Digests.Matches(content.Digests) {
-				return registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, content.Size, content.Digests)
-			}
-			files = append(files, manifest.File{Path: f.Path, Size: content.Size, Digests: content.Digests, Executable: f.Executable, MediaType: f.MediaType})
+// rows are a session's files, those without content by their paths.
+type rows struct {
+	files   []manifest.File
+	missing []string
+}
+
+// rowsOf reads the session's files.
+func (in *Intake) rowsOf(ctx context.Context, tx database.Tx, d *draft, id string) (got rows, err error) {
+	got.files = make([]manifest.File, 0, d.files)
+	if err = upload.EachFile(ctx, tx, id, func(f upload.File, content *upload.Blob) error {
+		if content == nil {
+			got.missing = append(got.missing, f.Path)
 			return nil
-		}); err != nil {
-			return err
 		}
-		d.files = len(files) + len(missing)
-		if d.reused, err = upload.ListFrom(ctx, tx, id, upload.SourceReused); err != nil {
-			return err
+		if f.Size != upload.UnknownSize && f.Size != content.Size || !f.Digests.Matches(content.Digests) {
+			return registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, content.Size, content.Digests)
 		}
-		d.held, err = upload.ListFrom(ctx, tx, id, upload.SourceHeld)
-		return err
-	})
-	if err != nil || d.isPublished() {
-		return err
+		got.files = append(got.files, manifest.File{Path: f.Path, Size: content.Size, Digests: content.Digests, Executable: f.Executable, MediaType: f.MediaType})
+		return nil
+	}); err != nil {
+		return got, err
 	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		return in.incomplete(ctx, id, d.files, missing)
+	d.files = len(got.files) + len(got.missing)
+	if d.reused, err = upload.ListFrom(ctx, tx, id, upload.SourceReused); err != nil {
+		return got, err
+	}
+	d.held, err = upload.ListFrom(ctx, tx, id, upload.SourceHeld)
+	return got, err
+}
+
+// encode makes the manifest. The rows are not kept.
+func (in *Intake) encode(ctx context.Context, d *draft, id string, got rows) (err error) {
+	if len(got.missing) > 0 {
+		slices.Sort(got.missing)
+		return in.incomplete(ctx, id, d.files, got.missing)
 	}
 	if d.encoded, err = manifest.Encode(&manifest.Manifest{
 		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
-		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: files,
+		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: got.files,
 	}); err != nil {
 		return asInvalid(err)
 	}

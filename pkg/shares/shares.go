@@ -34,8 +34,8 @@ type Pool struct {
 	mu      sync.Mutex
 	lent    int64
 	book    Book
-	waiting []*waiter     // in order of arrival
-	crowded chan struct{} // closed while somebody waits
+	waiting []*waiter // in order of arrival
+	crowded Crowd
 }
 
 type waiter struct {
@@ -54,7 +54,7 @@ type Share struct {
 
 // New returns a Pool of total.
 func New(total int64) *Pool {
-	return &Pool{total: total, book: NewBook(total), crowded: make(chan struct{})}
+	return &Pool{total: total, book: NewBook(total), crowded: NewCrowd()}
 }
 
 // Take waits for n, for the holder that the context names. Of an n larger than
@@ -121,7 +121,7 @@ func (s *Share) Return() {
 func (p *Pool) Crowded() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.crowded
+	return p.crowded.C()
 }
 
 // Starved reports whether somebody waits who has nothing.
@@ -154,14 +154,5 @@ func (p *Pool) serve() {
 		p.book.Lend(w.holder, w.n)
 		close(w.ready)
 	}
-	select {
-	case <-p.crowded:
-		if len(p.waiting) == 0 {
-			p.crowded = make(chan struct{})
-		}
-	default:
-		if len(p.waiting) > 0 {
-			close(p.crowded)
-		}
-	}
+	p.crowded.Set(len(p.waiting) > 0)
 }

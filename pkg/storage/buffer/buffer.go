@@ -82,7 +82,7 @@ type Pool struct {
 	owners  map[*byte]string // first byte of each -> its holder
 	waiting []*waiter        // in order of request
 	number  [classes]int     // of waiters
-	crowded chan struct{}    // closed while there are any
+	crowded shares.Crowd
 
 	small *Pool // nil in the pool of small buffers
 }
@@ -121,7 +121,7 @@ func New(total, each int64) *Pool {
 }
 
 func newPool(each, count int) *Pool {
-	return &Pool{each: each, count: count, book: shares.NewBook(int64(count)), owners: map[*byte]string{}, crowded: make(chan struct{})}
+	return &Pool{each: each, count: count, book: shares.NewBook(int64(count)), owners: map[*byte]string{}, crowded: shares.NewCrowd()}
 }
 
 // Default returns a Pool with the default sizes.
@@ -165,7 +165,7 @@ func (p *Pool) Get(ctx context.Context) ([]byte, error) {
 func (p *Pool) Crowded() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.crowded
+	return p.crowded.C()
 }
 
 // GetN waits until n buffers are free at once and takes them, for the holder that the
@@ -290,16 +290,7 @@ func (p *Pool) serve() {
 		p.leave(i)
 		w.ready <- p.take(w.holder, w.n)
 	}
-	select {
-	case <-p.crowded:
-		if len(p.waiting) == 0 {
-			p.crowded = make(chan struct{})
-		}
-	default:
-		if len(p.waiting) > 0 {
-			close(p.crowded)
-		}
-	}
+	p.crowded.Set(len(p.waiting) > 0)
 }
 
 // wants is how package shares sees a waiter. mu is held.

@@ -50,8 +50,10 @@ var imports = map[string][]string{
 	},
 	"pkg/registry/service/ingest": {
 		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement",
-		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/service/ingest/rules", "pkg/registry/upload", "pkg/registry/view",
 	},
+	// What an upload session takes, decided without I/O.
+	"pkg/registry/service/ingest/rules": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/upload"},
 	"pkg/registry/service/custody": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/verify", "pkg/registry/view",

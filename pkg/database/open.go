@@ -62,16 +62,14 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first, because the others may have to wait
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
-	pragmas.Set("_txlock", "immediate")
-	writer, err := openCaching(name + "?" + pragmas.Encode())
+	writer, err := openCaching(name+"?"+pragmas.Encode(), "BEGIN IMMEDIATE")
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	writer.SetMaxOpenConns(1)
 	writer.SetMaxIdleConns(1)
 	pragmas.Set("_query_only", "1")
-	pragmas.Set("_txlock", "deferred")
-	reader, err := openCaching(name + "?" + pragmas.Encode())
+	reader, err := openCaching(name+"?"+pragmas.Encode(), "BEGIN")
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, writer.Close()))
 	}
@@ -95,12 +93,12 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	}
 }
 
-func openCaching(name string) (*sql.DB, error) {
+func openCaching(name, begin string) (*sql.DB, error) {
 	plain, err := sql.Open("sqlite", name) // only to get its driver
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
+	return sql.OpenDB(cachingConnector{plain.Driver(), name, begin}), plain.Close()
 }
 
 // file is SQLite's, as it was when it was opened.

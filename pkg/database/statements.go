@@ -18,6 +18,7 @@ const maxStatements = 96
 type cachingConnector struct {
 	driver driver.Driver
 	name   string
+	begin  string // the statement that begins a transaction
 }
 
 // Connect opens one connection.
@@ -30,7 +31,7 @@ func (c cachingConnector) Connect(context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the SQLite driver lacks a method that the statement cache needs"), conn.Close())
 	}
-	return &cachingConn{sqliteConn: inner, statements: make(map[string]statement)}, nil
+	return &cachingConn{sqliteConn: inner, begin: c.begin, statements: make(map[string]statement)}, nil
 }
 
 // Driver returns the wrapped driver.
@@ -56,6 +57,7 @@ type statement interface {
 // not in the map while it runs or its rows are open.
 type cachingConn struct {
 	sqliteConn
+	begin      string
 	statements map[string]statement
 }
 
@@ -142,6 +144,33 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 		return nil, errors.Join(err, c.giveBack(query, s))
 	}
 	return &cachingRows{rows, func() error { return c.giveBack(query, s) }}, nil
+}
+
+// BeginTx implements driver.ConnBeginTx. The driver would parse BEGIN and COMMIT each time.
+func (c *cachingConn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
+	if _, err := c.ExecContext(ctx, c.begin, nil); err != nil {
+		_ = transaction{c}.Rollback() // an ended context does not tell whether it has begun
+		return nil, err
+	}
+	return transaction{c}, nil
+}
+
+// transaction is the one of a connection. The end of a context interrupts neither end of it.
+type transaction struct{ conn *cachingConn }
+
+// Commit leaves the connection outside a transaction, also if it fails.
+func (t transaction) Commit() error {
+	_, err := t.conn.ExecContext(context.Background(), "COMMIT", nil)
+	if err != nil {
+		_ = t.Rollback()
+	}
+	return err
+}
+
+// Rollback undoes everything since BeginTx.
+func (t transaction) Rollback() error {
+	_, err := t.conn.ExecContext(context.Background(), "ROLLBACK", nil)
+	return err
 }
 
 // Close closes the statements, then the connection.

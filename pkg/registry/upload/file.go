@@ -293,26 +293,33 @@ func HasContents(ctx context.Context, tx database.Tx, id string, contents []dige
 // chunkSize is how many values one IN list has at most.
 const chunkSize = 500
 
-// ListFrom returns content that the session has from a source.
-func ListFrom(ctx context.Context, tx database.Tx, id, source string) ([]digest.Digest, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM upload_blobs WHERE upload_id = $1 AND source = $2`, id, source)
+// ListNotSent returns content that the session has and did not write: what another
+// package had, and what the placement had.
+func ListNotSent(ctx context.Context, tx database.Tx, id string) (reused, held []digest.Digest, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT sha256, source FROM upload_blobs WHERE upload_id = $1 AND source <> 'sent'`, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err tells
-	var all []digest.Digest
 	for rows.Next() {
-		var sum []byte
-		if err := rows.Scan(&sum); err != nil {
-			return nil, err
+		var (
+			sum    []byte
+			source string
+		)
+		if err := rows.Scan(&sum, &source); err != nil {
+			return nil, nil, err
 		}
 		content, err := digest.FromBytes(digest.SHA256, sum)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, content)
+		if source == SourceHeld {
+			held = append(held, content)
+		} else {
+			reused = append(reused, content)
+		}
 	}
-	return all, rows.Err()
+	return reused, held, rows.Err()
 }
 
 // DropBlobs forgets reused content that is no longer there.

@@ -37,9 +37,10 @@ type Session struct {
 	Holder                  string // of whose limits it takes; "" of nobody's
 	Created, Expires        time.Time
 	Revision                int64 // raised by whatever changes what Publish would seal
+	Files, Texts            int64 // as of Usage
 }
 
-const sessionColumns = `id, producer, name, version, retention_class, tier, media_type, annotations, backend_id, backend_name, actor, state, created_us, expires_us, holder, revision`
+const sessionColumns = `id, producer, name, version, retention_class, tier, media_type, annotations, backend_id, backend_name, actor, state, created_us, expires_us, holder, revision, files, texts`
 
 // Create inserts a session.
 func Create(ctx context.Context, tx database.Tx, s Session) error {
@@ -47,7 +48,7 @@ func Create(ctx context.Context, tx database.Tx, s Session) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO uploads (`+sessionColumns+`, texts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO uploads (`+sessionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, 0, $16)`,
 		s.ID, s.Producer, s.Name, s.Version, s.RetentionClass, s.Tier, s.MediaType, string(annotations), s.BackendID, s.BackendName,
 		s.Actor, StateOpen, s.Created.UnixMicro(), s.Expires.UnixMicro(), s.Holder, len(annotations))
 	return err
@@ -61,7 +62,7 @@ func Get(ctx context.Context, tx database.Tx, id string) (Session, error) {
 		created, expires int64
 	)
 	err := tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id).Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
-		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires, &s.Holder, &s.Revision)
+		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires, &s.Holder, &s.Revision, &s.Files, &s.Texts)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && s.State == stateAbandoned {
 		return s, ErrNotFound
 	}

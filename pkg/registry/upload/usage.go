@@ -9,7 +9,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 )
 
-// Usage is what the open sessions of one holder, or one of them, have in these tables.
+// Usage is what the open sessions of one holder have in these tables.
 type Usage struct {
 	Sessions, Files int64
 	Texts           int64 // bytes of paths, media types and annotations
@@ -19,12 +19,6 @@ type Usage struct {
 func UsageOf(ctx context.Context, tx database.Tx, holder string, now time.Time) (u Usage, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(files), 0), COALESCE(SUM(texts), 0) FROM uploads
 		WHERE holder = $1 AND state = 'open' AND expires_us > $2`, holder, now.UnixMicro()).Scan(&u.Sessions, &u.Files, &u.Texts)
-	return u, err
-}
-
-// UsageIn returns what one session has.
-func UsageIn(ctx context.Context, tx database.Tx, id string) (u Usage, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT 1, files, texts FROM uploads WHERE id = $1`, id).Scan(&u.Sessions, &u.Files, &u.Texts)
 	return u, err
 }
 

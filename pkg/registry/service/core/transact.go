@@ -58,8 +58,14 @@ func (c *Core) CheckWrites(ctx context.Context) error {
 
 // Append appends what decide returns, under the lock of the log's head.
 func (c *Core) Append(ctx context.Context, decide eventlog.Decide) error {
-	_, err := c.log.Append(ctx, decide)
-	return c.noted(err)
+	_, err := c.AppendRecords(ctx, decide)
+	return err
+}
+
+// AppendRecords is Append, and returns what was appended.
+func (c *Core) AppendRecords(ctx context.Context, decide eventlog.Decide) ([]eventlog.Record, error) {
+	records, err := c.log.Append(ctx, decide)
+	return records, c.noted(err)
 }
 
 // LogID is the identity of the log.

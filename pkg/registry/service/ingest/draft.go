@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"iter"
 	"runtime/debug"
 	"slices"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -24,6 +22,7 @@ import (
 type draft struct {
 	session   upload.Session
 	files     int
+	bytes     int64                // of the files
 	encoded   []byte               // the manifest, nil if it is published or released
 	digest    digest.Digest        // of it
 	reused    []digest.Digest      // blobs that this session did not send
@@ -141,10 +140,7 @@ func (in *Intake) rowsOf(ctx context.Context, tx database.Tx, d *draft, id strin
 		return got, err
 	}
 	d.files = len(got.files) + len(got.missing)
-	if d.reused, err = upload.ListFrom(ctx, tx, id, upload.SourceReused); err != nil {
-		return got, err
-	}
-	d.held, err = upload.ListFrom(ctx, tx, id, upload.SourceHeld)
+	d.reused, d.held, err = upload.ListNotSent(ctx, tx, id)
 	return got, err
 }
 
@@ -158,9 +154,12 @@ func (in *Intake) encode(ctx context.Context, d *draft, id string, got rows) (er
 		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
 		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: got.files,
 	}); err != nil {
-		return asInvalid(err)
+		return rules.AsInvalid(err)
 	}
 	d.digest = manifest.Digest(d.encoded)
+	for _, f := range got.files {
+		d.bytes += f.Size
+	}
 	return nil
 }
 
@@ -191,53 +190,6 @@ func (in *Intake) incomplete(ctx context.Context, id string, files int, missing 
 	return e
 }
 
-// asInvalid turns the manifest's complaint into the registry's.
-func asInvalid(err error) error {
-	var invalid *manifest.InvalidError
-	if errors.As(err, &invalid) {
-		return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
-	}
-	return err
-}
-
-// manifestDiffers says how a client's manifest differs from the session's.
-func manifestDiffers(sent []byte, d *draft) error {
-	got := manifest.Digest(sent)
-	next, stop := iter.Pull2(eachFile(d.encoded))
-	defer stop()
-	if _, err := manifest.Walk(sent, func(i int, theirs manifest.File) error {
-		_, ours, more := next()
-		switch {
-		case !more:
-			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "%q was not declared in this session", theirs.Path)
-		case ours != theirs:
-			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", ours.Path, d.digest, got)
-		}
-		return nil
-	}); err != nil {
-		if err = asInvalid(err); errors.Is(err, registry.ErrInvalid) {
-			return err
-		}
-		return registry.Invalid("manifest", "%v", err)
-	}
-	if i, ours, more := next(); more {
-		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", ours.Path, d.digest, got)
-	}
-	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, d.digest)
-}
-
-// eachFile gives the files of a manifest of ours.
-func eachFile(encoded []byte) iter.Seq2[int, manifest.File] {
-	return func(yield func(int, manifest.File) bool) {
-		_, _ = manifest.Walk(encoded, func(i int, f manifest.File) error { // it was encoded here
-			if !yield(i, f) {
-				return io.EOF
-			}
-			return nil
-		})
-	}
-}
-
 // claim is the manifest that a client sent, if any. Once it was found right its
 // digest is enough.
 type claim struct {
@@ -248,7 +200,7 @@ type claim struct {
 func (c *claim) check(d *draft) error {
 	switch {
 	case c.bytes != nil && !bytes.Equal(c.bytes, d.encoded):
-		return manifestDiffers(c.bytes, d)
+		return rules.ManifestDiffers(c.bytes, d.encoded, d.digest)
 	case c.bytes != nil:
 		c.bytes, c.digest = nil, d.digest
 	case !c.digest.IsZero() && c.digest != d.digest:

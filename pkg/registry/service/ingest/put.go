@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/service/core"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -46,7 +47,7 @@ func (in *Intake) PutFile(ctx context.Context, id, path string, content registry
 }
 
 func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content) (storage.Info, error) {
-	src, err := source(session, file, content)
+	src, err := rules.Source(session, file, content)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -150,34 +151,6 @@ func pathField(err error) error {
 		return &registry.InvalidError{Field: "path", Message: invalid.Message}
 	}
 	return err
-}
-
-// source combines the declaration with what this request says about the bytes.
-func source(session upload.Session, file upload.File, content registry.Content) (storage.Source, error) {
-	src := storage.Source{Reader: content.Reader, Size: file.Size, Want: file.Digests, Tier: session.Tier}
-	if content.Size != storage.UnknownSize {
-		if src.Size != storage.UnknownSize && src.Size != content.Size {
-			return src, registry.Invalid("size", "the request has %d bytes, %d were declared", content.Size, src.Size)
-		}
-		src.Size = content.Size
-	}
-	for _, d := range []struct {
-		field          string
-		want           *digest.Digest
-		sent, declared digest.Digest
-	}{
-		{"digests.sha256", &src.Want.SHA256, content.Digests.SHA256, file.Digests.SHA256},
-		{"digests.blake3", &src.Want.BLAKE3, content.Digests.BLAKE3, file.Digests.BLAKE3},
-	} {
-		if d.sent.IsZero() {
-			continue
-		}
-		if !d.declared.IsZero() && d.declared != d.sent {
-			return src, registry.Invalid(d.field, "the request says %s, %s was declared", d.sent, d.declared)
-		}
-		*d.want = d.sent
-	}
-	return src, nil
 }
 
 // writable opens the backend that a session was placed on.

@@ -12,6 +12,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/doubt"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -31,8 +32,17 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 	if _, at, err := event.PublishedFront(published.Payload); err == nil {
 		d.encoded = published.Payload[at:][:len(d.encoded)] // not to hold it twice
 	}
-	err = in.core.Append(ctx, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
-		events, err := in.decide(ctx, tx, d, actor, published)
+	var before *view.Package
+	records, err := in.core.AppendRecords(ctx, func(ctx context.Context, tx database.Tx) (events []eventlog.Event, err error) {
+		before, err = in.decide(ctx, tx, d)
+		switch {
+		case err != nil:
+			return nil, err
+		case before == nil:
+			events = []eventlog.Event{published}
+		default:
+			events, err = revive(ctx, tx, d, actor)
+		}
 		if err != nil || also == nil {
 			return events, err
 		}
@@ -43,20 +53,21 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 		more, err := event.NewAll(actor, beside)
 		return append(events, more...), err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return registry.Publication{}, err
+	case before != nil:
+		return in.publicationOf(*before), nil
 	}
-	var publication registry.Publication
-	err = in.core.Read(ctx, func(tx database.Tx) (err error) {
-		publication, err = in.findPublication(ctx, tx, d.ref())
-		return err
-	})
-	return publication, err
+	return registry.Publication{
+		PackageRef: d.ref(), ManifestDigest: d.digest, Position: records[0].Position,
+		Backend: in.core.NameOf(d.session.BackendID), BackendID: d.session.BackendID, Files: d.files, Bytes: d.bytes,
+	}, nil
 }
 
-// decide seals the session and returns the events of the publication: none if
-// the version is published with this content.
-func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor string, published eventlog.Event) ([]eventlog.Event, error) {
+// decide seals the session. It returns the package if the version is published with
+// this content already.
+func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft) (*view.Package, error) {
 	if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
 		return nil, moved(err)
 	}
@@ -78,19 +89,12 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft, actor st
 	}
 	taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
 	if errors.Is(err, view.ErrNotFound) {
-		return []eventlog.Event{published}, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTaken(d, taken); err != nil {
-		return nil, err
-	}
-	revived, err := revive(ctx, tx, d)
-	if err != nil {
-		return nil, err
-	}
-	return event.NewAll(actor, revived)
+	return &taken, checkTaken(d, taken)
 }
 
 // checkDoubts makes another attempt if a reader met a reused blob meanwhile, and it is not
@@ -117,10 +121,10 @@ func moved(err error) error {
 // revive returns events for blobs that publishing a version again brings back:
 // every location of them had failed or is in doubt, and this session stored them
 // in its placement. What was reused is live and in no doubt, so the others were sent.
-func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, error) {
+func revive(ctx context.Context, tx database.Tx, d *draft, actor string) ([]eventlog.Event, error) {
 	contents := []digest.Digest{d.digest}
 	seen := make(map[digest.Digest]bool)
-	for _, f := range eachFile(d.encoded) {
+	for _, f := range rules.EachFile(d.encoded) {
 		if sha := f.Digests.SHA256; !seen[sha] {
 			seen[sha] = true
 			contents = append(contents, sha)
@@ -143,7 +147,7 @@ func revive(ctx context.Context, tx database.Tx, d *draft) ([]event.Payload, err
 		}
 		added = append(added, event.LocationAdded{BackendID: d.session.BackendID, SHA256: sums})
 	}
-	return added, nil
+	return event.NewAll(actor, added)
 }
 
 // checkTaken accepts the same content under the same terms: it is the same publication.
@@ -160,10 +164,15 @@ func (in *Intake) findPublication(ctx context.Context, tx database.Tx, ref regis
 	if err != nil {
 		return registry.Publication{}, err
 	}
+	return in.publicationOf(p), nil
+}
+
+func (in *Intake) publicationOf(p view.Package) registry.Publication {
 	return registry.Publication{
-		PackageRef: ref, ManifestDigest: p.ManifestDigest, Position: p.Position,
+		PackageRef:     registry.PackageRef{Producer: p.Producer, Name: p.Name, Version: p.Version},
+		ManifestDigest: p.ManifestDigest, Position: p.Position,
 		Backend: in.core.NameOf(p.BackendID), BackendID: p.BackendID, Files: p.Files, Bytes: p.Bytes,
-	}, nil
+	}
 }
 
 // checkAbandoned refuses new locations in a backend that was abandoned while

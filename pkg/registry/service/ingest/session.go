@@ -31,7 +31,7 @@ func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (regi
 		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen, Holder: shares.HolderOf(ctx),
 		Created: now, Expires: now.Add(in.lifetime),
 	}
-	err = in.core.Write(ctx, func(tx database.Tx) error {
+	err = in.core.Group(ctx, func(tx database.Tx) error {
 		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
 		if err == nil {
 			if err := sameTerms(session, taken); err != nil {
@@ -86,12 +86,9 @@ func describe(session upload.Session, files, missing int) registry.Upload {
 
 // GetUpload implements Uploads.
 func (in *Intake) GetUpload(ctx context.Context, id string) (answer registry.Upload, err error) {
-	var has upload.Usage
-	err = in.core.Read(ctx, func(tx database.Tx) error {
-		if _, err := in.session(ctx, tx, id); err != nil {
-			return err
-		}
-		has, err = upload.UsageIn(ctx, tx, id)
+	var has upload.Session
+	err = in.core.Read(ctx, func(tx database.Tx) (err error) {
+		has, err = in.session(ctx, tx, id)
 		return err
 	})
 	if err != nil {

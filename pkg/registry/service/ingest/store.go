@@ -13,6 +13,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -53,7 +54,7 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 		return nil, err
 	}
 	put := func(ctx context.Context, file registry.NamedContent) error {
-		src, err := source(session, declared[file.Path], file.Content)
+		src, err := rules.Source(session, declared[file.Path], file.Content)
 		if err != nil {
 			return about(file.Path, err)
 		}

@@ -49,17 +49,14 @@ func (in *Intake) admitFiles(ctx context.Context, tx database.Tx, session upload
 		return nil
 	}
 	texts := upload.TextsOf(files)
-	has, err := upload.UsageIn(ctx, tx, session.ID)
-	if err != nil {
-		return err
-	}
-	if least := has.Texts + texts + (has.Files+int64(len(files)))*leastFile; least > manifest.MaxSize {
+	if least := session.Texts + texts + (session.Files+int64(len(files)))*leastFile; least > manifest.MaxSize {
 		return registry.Invalid("files", "would result in a manifest of more than %d bytes; it must be at most %d", least, manifest.MaxSize)
 	}
 	if session.Holder == "" {
 		return nil
 	}
-	if has, err = upload.UsageOf(ctx, tx, session.Holder, in.core.Now()); err != nil {
+	has, err := upload.UsageOf(ctx, tx, session.Holder, in.core.Now())
+	if err != nil {
 		return err
 	}
 	if has.Files+int64(len(files)) > in.Limits.Files || has.Texts+texts > in.Limits.Texts {

@@ -57,6 +57,7 @@ type bundle struct {
 	progress *meter
 	current  *localFile
 	open     *os.File // current on disk; nil if it is in memory
+	keep     bool     // contents in memory, to send them again
 }
 
 func (b *bundle) next() (registry.NamedContent, error) {
@@ -85,7 +86,7 @@ func (b *bundle) close() {
 		b.open.Close()
 		b.open = nil
 	}
-	if b.current != nil {
+	if b.current != nil && !b.keep {
 		b.current.content = nil // no longer needed: it was sent, or the push fails
 	}
 }
@@ -98,8 +99,13 @@ func sendParcel(ctx context.Context, client uploader, session string, files []*l
 	b := &bundle{files: files, progress: progress}
 	defer b.close()
 	_, err := client.PutFiles(ctx, session, b.next)
+	return b.explain(ctx, err)
+}
+
+// explain prefers that the current file has changed to the registry's error about digest
+// or length, which is a consequence of it.
+func (b *bundle) explain(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() == nil && b.open != nil && !b.current.unchanged(b.open) {
-		// The registry's error about digest or length is a consequence of the change.
 		return &changedError{b.current.name}
 	}
 	return err

@@ -19,9 +19,45 @@ import (
 // the push was interrupted.
 const abandonTimeout = 5 * time.Second
 
-// publish uploads hashed files in one session. It abandons a session that does not
+// atOnceBytes of files are published by one request, without asking first which of them
+// the registry has: up to this size another request costs more than the bytes.
+const atOnceBytes = 256 << 10
+
+// publishAtOnce publishes hashed files by one request.
+func (a *app) publishAtOnce(ctx context.Context, client registry.Bundles, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
+	b := &bundle{progress: a.meter("sending", totalSize(files)), keep: true}
+	for i := range files {
+		b.files = append(b.files, &files[i])
+	}
+	defer b.progress.finish()
+	defer b.close()
+	publication, err := client.PublishFiles(ctx, o.OpenUpload, manifest.Digest(encoded), b.next)
+	if err != nil {
+		return pushed{}, b.explain(ctx, err)
+	}
+	return checkPublished(pushed{
+		Publication: publication, ReusedFiles: publication.ReusedFiles, ReusedBytes: publication.ReusedBytes,
+		SentFiles: publication.Files - publication.ReusedFiles, SentBytes: publication.Bytes - publication.ReusedBytes,
+	}, encoded)
+}
+
+// checkPublished compares the manifest with ours.
+func checkPublished(result pushed, encoded []byte) (pushed, error) {
+	if ours := manifest.Digest(encoded); result.ManifestDigest != ours {
+		return pushed{}, integrity(result.PackageRef.String(), "the registry published manifest %s, expected %s", result.ManifestDigest, ours)
+	}
+	return result, nil
+}
+
+// publish uploads hashed files: small ones at once, others in one session. It abandons a session that does not
 // end in a publication; a sweep removes what that session stored.
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
+	if len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes {
+		result, err := a.publishAtOnce(ctx, client, o, files, encoded)
+		if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
+			return result, err
+		}
+	}
 	session, err := client.OpenUpload(ctx, o.OpenUpload)
 	if err != nil {
 		return pushed{}, err
@@ -53,15 +89,12 @@ func (a *app) fillAndSeal(ctx context.Context, client registry.Registry, session
 	if err != nil {
 		return pushed{}, err
 	}
-	if ours := manifest.Digest(encoded); publication.ManifestDigest != ours {
-		return pushed{}, integrity(publication.PackageRef.String(), "the registry published manifest %s, expected %s", publication.ManifestDigest, ours)
-	}
 	result := pushed{Publication: publication, SentFiles: len(wanted), ReusedFiles: len(files) - len(wanted)}
 	for _, f := range wanted {
 		result.SentBytes += f.size()
 	}
 	result.ReusedBytes = totalSize(files) - result.SentBytes
-	return result, nil
+	return checkPublished(result, encoded)
 }
 
 func declarations(files []localFile) []registry.FileDeclaration {

@@ -143,6 +143,17 @@ func (g *guard) AbandonUpload(ctx context.Context, id string) error {
 	return g.inner.AbandonUpload(ctx, id)
 }
 
+// PublishFiles implements registry.Bundles.
+func (g *guard) PublishFiles(ctx context.Context, req registry.OpenUpload, manifestDigest digest.Digest, next func() (registry.NamedContent, error)) (registry.Publication, error) {
+	if err := req.Validate(); err != nil {
+		return registry.Publication{}, err
+	}
+	if err := g.may(ctx, Create, Packages, req.Producer); err != nil {
+		return registry.Publication{}, err
+	}
+	return g.inner.PublishFiles(ctx, req, manifestDigest, next)
+}
+
 // PutFiles implements registry.Bundles.
 func (g *guard) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (registry.Bundled, error) {
 	if err := g.session(ctx, id); err != nil {

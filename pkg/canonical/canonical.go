@@ -24,7 +24,7 @@ const (
 // ErrNotCanonical is returned for bytes that are not the only encoding of their value.
 var ErrNotCanonical = errors.New("not deterministic CBOR (RFC 8949, section 4.2.1)")
 
-var encoder = must(encoding().EncMode())
+var encoder = must(encoding().UserBufferEncMode())
 
 func encoding() cbor.EncOptions {
 	options := cbor.CoreDetEncOptions()
@@ -51,6 +51,9 @@ func must[T any](value T, err error) T {
 
 // Marshal returns the deterministic encoding of v.
 func Marshal(v any) ([]byte, error) { return encoder.Marshal(v) }
+
+// MarshalTo appends the deterministic encoding of v to a buffer.
+func MarshalTo(into *bytes.Buffer, v any) error { return encoder.MarshalToBuffer(v, into) }
 
 // Unmarshal decodes data into v, which must have every field. Anything but the only
 // encoding of its value is ErrNotCanonical.

@@ -3,13 +3,19 @@ package client
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"sync"
 	"sync/atomic"
 
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -42,6 +48,97 @@ func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.
 		err = failed // the cause of the request's failure
 	}
 	return registry.Bundled{Files: answer.Files + alone.Files, Bytes: answer.Bytes + alone.Bytes}, err
+}
+
+// PublishFiles implements registry.Bundles by one request, whose body is in memory. It is
+// repeated: the same package again is no error. errors.ErrUnsupported if the server is too
+// old for it.
+func (c *Client) PublishFiles(ctx context.Context, req registry.OpenUpload, manifestDigest digest.Digest, next func() (registry.NamedContent, error)) (answer registry.Publication, err error) {
+	if err := req.Validate(); err != nil { // JSON would replace invalid UTF-8
+		return answer, err
+	}
+	var sum string
+	if !manifestDigest.IsZero() {
+		sum = manifestDigest.String()
+	}
+	described, err := json.Marshal(struct {
+		registry.OpenUpload
+		ManifestDigest string `json:"manifestDigest,omitempty"`
+	}{req, sum})
+	if err != nil {
+		return answer, err
+	}
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreatePart(partHeader("package", "application/json"))
+	if err == nil {
+		_, err = part.Write(described)
+	}
+	if err == nil {
+		part, err = form.CreatePart(partHeader("files", wire.TarMediaType))
+	}
+	if err == nil {
+		err = packAll(&limitedWriter{part, maxPackage}, next)
+	}
+	if err == nil {
+		err = form.Close()
+	}
+	if err != nil {
+		return answer, err
+	}
+	send := call{method: http.MethodPost, path: "/v1/packages", repeat: true}
+	send.setBytes(form.FormDataContentType(), body.Bytes())
+	err = c.ask(ctx, send, nil, &answer)
+	if remote, is := errors.AsType[*RemoteError](err); is && remote.Status == http.StatusMethodNotAllowed {
+		err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return answer, err
+}
+
+func partHeader(name, mediaType string) textproto.MIMEHeader {
+	return textproto.MIMEHeader{"Content-Disposition": {`form-data; name="` + name + `"`}, "Content-Type": {mediaType}}
+}
+
+// maxPackage bounds the archive of PublishFiles, which is in memory, in bytes: the server
+// takes less.
+const maxPackage = 2 * registry.MaxBytesAtOnce
+
+type limitedWriter struct {
+	into io.Writer
+	left int
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, registry.Invalid("files", "must have at most %d bytes in one request: more need an upload session", registry.MaxBytesAtOnce)
+	}
+	return l.into.Write(p)
+}
+
+// packAll writes an archive of files of known size.
+func packAll(into io.Writer, next func() (registry.NamedContent, error)) error {
+	archive := tar.NewWriter(into)
+	for {
+		file, err := next()
+		if errors.Is(err, io.EOF) {
+			return archive.Close()
+		}
+		if err == nil {
+			err = writeNamed(archive, file)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// writeNamed is writeFile of a path that is valid: tar would change or refuse some others.
+func writeNamed(archive *tar.Writer, file registry.NamedContent) error {
+	var invalid *manifest.InvalidError
+	if errors.As(manifest.ValidatePath(file.Path), &invalid) {
+		return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
+	}
+	return writeFile(archive, file)
 }
 
 // askedFor is a body that is made from when the server asks for it (Expect:
@@ -80,12 +177,8 @@ func (c *Client) pack(ctx context.Context, id string, into io.Writer, next func(
 		if err != nil {
 			return err
 		}
-		var invalid *manifest.InvalidError
-		if errors.As(manifest.ValidatePath(file.Path), &invalid) { // tar would change or refuse some paths
-			return &registry.InvalidError{Field: invalid.Field, Message: invalid.Message}
-		}
 		if file.Size != storage.UnknownSize {
-			if err := writeFile(archive, file); err != nil {
+			if err := writeNamed(archive, file); err != nil {
 				return err
 			}
 			continue

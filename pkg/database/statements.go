@@ -146,13 +146,15 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 	return &cachingRows{rows, func() error { return c.giveBack(query, s) }}, nil
 }
 
-// BeginTx implements driver.ConnBeginTx. The driver would parse BEGIN and COMMIT each time.
+// BeginTx implements driver.ConnBeginTx. The driver would parse BEGIN and COMMIT each
+// time. The end of the context does not interrupt BEGIN: a wait for the lock ends after
+// busyTimeout, and for a context that can end the driver watches each statement.
 func (c *cachingConn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
-	if _, err := c.ExecContext(ctx, c.begin, nil); err != nil {
-		_ = transaction{c}.Rollback() // an ended context does not tell whether it has begun
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return transaction{c}, nil
+	_, err := c.ExecContext(context.WithoutCancel(ctx), c.begin, nil)
+	return transaction{c}, err
 }
 
 // transaction is the one of a connection. The end of a context interrupts neither end of it.

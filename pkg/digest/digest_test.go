@@ -129,6 +129,28 @@ func TestMatches(t *testing.T) {
 	}
 }
 
+// What went wrong is told, with the digests of what came before: an input that was cut
+// (io.ErrUnexpectedEOF) is no end.
+func TestCopyFails(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 3*blockSize + 5} {
+		data := bytes.Repeat([]byte("x"), size)
+		cut := io.MultiReader(bytes.NewReader(data), iotest.ErrReader(io.ErrUnexpectedEOF))
+		got, n, err := Copy(io.Discard, cut)
+		if err != io.ErrUnexpectedEOF || n != int64(size) || got != Of(data) {
+			t.Errorf("a cut of %d bytes: %d, %v", size, n, err)
+		}
+		full := errors.New("full")
+		if _, _, err := Copy(failing{full}, bytes.NewReader(data)); err != full {
+			t.Errorf("writing %d bytes: %v", size, err)
+		}
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
 func BenchmarkCopy(b *testing.B) {
 	data := make([]byte, 64<<20)
 	b.SetBytes(int64(len(data)))

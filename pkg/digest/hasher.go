@@ -59,12 +59,59 @@ func Of(p []byte) Dual {
 
 // Copy copies src to dst until EOF, like io.Copy, and returns both digests and the
 // number of bytes copied. For large input it computes the digests on two goroutines,
-// so that the slower one (SHA-256, about 1.75 GB/s) is the limit, not their sum.
-func Copy(dst io.Writer, src io.Reader) (Dual, int64, error) {
-	h := NewParallelHasher()
+// so that the slower one (SHA-256, about 1.75 GB/s) is the limit, not their sum. It reads
+// blocks of 256 KiB, of which it holds at most queueDepth+2.
+func Copy(dst io.Writer, src io.Reader) (sum Dual, n int64, err error) {
+	block := blocks.Get().(*[]byte)
+	read, err := fill(src, (*block)[:blockSize])
+	if err != nil { // all of it is here
+		defer blocks.Put(block)
+		return Of((*block)[:read]), int64(read), write(dst, (*block)[:read], err)
+	}
+	h := NewInPlaceHasher()
 	defer h.Close()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(dst, h)}, struct{ io.Reader }{src}, make([]byte, blockSize))
-	return h.Sum(), n, err
+	for {
+		full := block
+		if failed := write(dst, (*full)[:read], nil); failed != nil {
+			err = failed
+		}
+		h.Add((*full)[:read], func() { blocks.Put(full) })
+		if err != nil {
+			break
+		}
+		block = blocks.Get().(*[]byte)
+		read, err = fill(src, (*block)[:blockSize])
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return h.Sum(), h.Size(), err
+}
+
+// fill reads until p is full, or until an error, which is the reader's own: io.ReadFull
+// would turn an end into the error of an input that was cut, and hide that one.
+func fill(src io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = src.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
+
+// write writes what was read before err, which is nil at the end of the input.
+func write(dst io.Writer, p []byte, err error) error {
+	if err == io.EOF {
+		err = nil
+	}
+	n, failed := dst.Write(p)
+	switch {
+	case failed != nil:
+		return failed
+	case n < len(p):
+		return io.ErrShortWrite
+	}
+	return err
 }
 
 // Reader hashes what is read through it.

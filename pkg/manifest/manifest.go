@@ -98,16 +98,18 @@ func Encode(m *Manifest) ([]byte, error) {
 	if size > MaxSize {
 		return nil, invalid("files", "result in a manifest of %d bytes; it must be at most %d", size, MaxSize)
 	}
-	data := make([]byte, 0, size)
-	data = canonical.AppendArrayHead(append(data, frame[:at]...), len(m.Files))
+	data := bytes.NewBuffer(make([]byte, 0, size))
+	data.Write(canonical.AppendArrayHead(slices.Clone(frame[:at]), len(m.Files)))
+	var item wireFile // one for all of them: a manifest may have 100,000
 	for _, f := range m.Files {
-		item, err := canonical.Marshal(wireFile{f.Path, f.Size, f.Digests.SHA256.Bytes(), f.Digests.BLAKE3.Bytes(), f.Executable, f.MediaType})
-		if err != nil {
+		sha, b3 := f.Digests.SHA256.Sum(), f.Digests.BLAKE3.Sum()
+		item = wireFile{f.Path, f.Size, append(item.SHA256[:0], sha[:]...), append(item.BLAKE3[:0], b3[:]...), f.Executable, f.MediaType}
+		if err := canonical.MarshalTo(data, &item); err != nil {
 			return nil, fmt.Errorf("encoding the manifest: %w", err)
 		}
-		data = append(data, item...)
 	}
-	return append(data, frame[at+1:]...), nil
+	data.Write(frame[at+1:])
+	return data.Bytes(), nil
 }
 
 // encodedSize is how many bytes a file takes: a head, and keys with their values.

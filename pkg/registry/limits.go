@@ -17,6 +17,9 @@ const (
 	MaxAnnotationValue  = 4096
 	MaxMediaTypeLength  = 255 // RFC 6838, section 4.2: 127 "/" 127
 	MaxFilesInOneUpload = 100_000
+	// MaxFilesAtOnce and MaxBytesAtOnce of the files of a package that is published by one request.
+	MaxFilesAtOnce = 128
+	MaxBytesAtOnce = 1 << 20
 	// UploadLifetime is how long a session stays open after its last change.
 	UploadLifetime = 24 * time.Hour
 	// OrphanAge is how old an orphan must be before a sweep removes it.

@@ -156,6 +156,10 @@ type Publication struct {
 	BackendID      string        `json:"backendId"`
 	Files          int           `json:"files"`
 	Bytes          int64         `json:"bytes"`
+	// ReusedFiles and ReusedBytes of a package that was published by one request: those
+	// whose bytes the backend had already, from another package of the same producer.
+	ReusedFiles int   `json:"reusedFiles,omitempty"`
+	ReusedBytes int64 `json:"reusedBytes,omitempty"`
 }
 
 // Package is one published version.

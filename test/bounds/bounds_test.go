@@ -100,6 +100,10 @@ var attacks = []attack{
 		return asked{method: http.MethodPost, path: "/v1/uploads/" + w.sessions[i] + "/bundle", header: [2]string{"Content-Type", "application/x-tar"},
 			body: archive(i, size.Of(16, 100), 255<<10), length: -1}
 	}},
+	{operation: "publishPackage", moves: true, ask: func(w *world, i int) asked {
+		return asked{method: http.MethodPost, path: "/v1/packages", header: [2]string{"Content-Type", "multipart/form-data; boundary=b"},
+			body: packageForm(i), length: -1}
+	}},
 	{operation: "publishUpload", moves: true, clients: clients, before: func(w *world) {
 		_, err := w.crowd.PutFile(w.t.Context(), w.session, "a/folder/of/the/tree/with/a/name/000000.txt", registry.Content{Reader: strings.NewReader("1"), Size: 1})
 		w.must(err)
@@ -190,6 +194,16 @@ func archive(client, files, length int) io.Reader {
 		writer.CloseWithError(errors.Join(err, to.Close())) //nolint:errcheck // never fails
 	}()
 	return reader
+}
+
+// packageForm is the largest package that is published by one request.
+func packageForm(i int) io.Reader {
+	return io.MultiReader(
+		strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"package\"\r\n\r\n"+
+			fmt.Sprintf(`{"producer":"crowd","name":"once","version":"%d","retentionClass":"none"}`, i)+
+			"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"\r\n\r\n"),
+		archive(i, registry.MaxFilesAtOnce, registry.MaxBytesAtOnce/registry.MaxFilesAtOnce),
+		strings.NewReader("\r\n--b--\r\n"))
 }
 
 // TestEveryOperationIsBounded is one test: its parts follow each other.

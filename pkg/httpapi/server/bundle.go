@@ -1,22 +1,18 @@
 package server
 
 import (
-	"archive/tar"
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/httpapi/formbody"
+	"github.com/coulomb/artifact-store/pkg/httpapi/jsonbody"
+	"github.com/coulomb/artifact-store/pkg/httpapi/tarbody"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
-
-// sparseRecords begin the PAX records of a sparse file (GNU tar's manual, "Storing Sparse Files").
-const sparseRecords = "GNU.sparse."
 
 // putFiles takes a tar archive: many small files in one request.
 func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
@@ -29,15 +25,7 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 	if err := wire.CheckBody(r); err != nil {
 		return err
 	}
-	body := &endReader{from: r.Body}
-	archive := tar.NewReader(body)
-	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), func() (registry.NamedContent, error) {
-		file, err := nextFile(archive, body)
-		if err == io.EOF && body.ended { // archive/tar accepts an archive that was cut between two files
-			err = registry.Invalid("body", "is an incomplete tar archive: its end is missing")
-		}
-		return file, err
-	})
+	bundled, err := h.registry.PutFiles(r.Context(), r.PathValue("id"), tarbody.NewReader(r.Body).Next)
 	if err != nil {
 		return err
 	}
@@ -45,6 +33,93 @@ func (h *handler) putFiles(w *serving.Writer, r *http.Request) error {
 		return err
 	}
 	return sendJSON(w, http.StatusOK, bundled)
+}
+
+// publishPackage takes a small package as one form: what a session would be opened with,
+// then the files as a tar archive.
+func (h *handler) publishPackage(w *serving.Writer, r *http.Request) error {
+	if _, err := wholeOf(r); err != nil {
+		return err
+	}
+	if err := wire.CheckBody(r); err != nil {
+		return err
+	}
+	body := http.MaxBytesReader(w.ResponseWriter, r.Body, maxPackageBody)
+	form, err := formbody.NewReader(body, r.Header.Get("Content-Type"))
+	if err != nil {
+		return problemMedia.problem("", wire.At("Content-Type", err.Error()))
+	}
+	req, manifestDigest, err := readPackage(form)
+	if err != nil {
+		return err
+	}
+	files, err := form.Part("files", wire.TarMediaType)
+	if err != nil {
+		return err
+	}
+	archive := tarbody.NewReader(files)
+	// Nothing is published before the whole body is here, and right.
+	publication, err := h.registry.PublishFiles(r.Context(), req, manifestDigest, func() (registry.NamedContent, error) {
+		file, err := archive.Next()
+		if err != io.EOF {
+			return file, err
+		}
+		if err := form.End(); err != nil {
+			return file, err
+		}
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return file, err
+		}
+		return file, io.EOF
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", wire.PackageAddress(publication.PackageRef))
+	return sendJSON(w, http.StatusCreated, publication)
+}
+
+// packageForm documents the parts of that form, in their order.
+type packageForm struct {
+	Package struct {
+		registry.OpenUpload
+		ManifestDigest string `json:"manifestDigest,omitempty" pattern:"^(sha256:[0-9a-f]{64})?$" doc:"what the manifest must be"`
+	} `json:"package"`
+	Files []byte `json:"files" contentType:"application/x-tar"`
+}
+
+// readPackage reads the part that says which package it is.
+func readPackage(form *formbody.Reader) (req registry.OpenUpload, manifestDigest digest.Digest, err error) {
+	part, err := form.Part("package", "application/json")
+	if err != nil {
+		return req, manifestDigest, err
+	}
+	text, err := io.ReadAll(io.LimitReader(part, smallBody+1))
+	switch {
+	case err != nil:
+		return req, manifestDigest, err
+	case len(text) > smallBody:
+		return req, manifestDigest, registry.Invalid("package", "must be at most %d bytes: larger annotations need an upload session", smallBody)
+	}
+	if err := serving.CheckJSON(text, maxPackageValues, maxPackageDepth); err != nil {
+		return req, manifestDigest, registry.Invalid("package", "%v", err)
+	}
+	var tier, sum string
+	if err := jsonbody.Object(jsonbody.NewDecoder(bytes.NewReader(text)), "package", []jsonbody.Field{
+		{Name: "producer", Into: &req.Producer}, {Name: "name", Into: &req.Name}, {Name: "version", Into: &req.Version},
+		{Name: "retentionClass", Into: &req.RetentionClass}, {Name: "tier", Into: &tier}, {Name: "mediaType", Into: &req.MediaType},
+		{Name: "annotations", Into: &req.Annotations}, {Name: "manifestDigest", Into: &sum},
+	}); err != nil {
+		return req, manifestDigest, err
+	}
+	req.Tier = registry.Tier(tier)
+	if sum == "" {
+		return req, manifestDigest, nil
+	}
+	if manifestDigest, err = digest.Parse(sum); err != nil || manifestDigest.Algorithm() != digest.SHA256 {
+		err = registry.Invalid("package.manifestDigest", "%.80q is not of the form sha256:<64 hex digits>", sum)
+	}
+	return req, manifestDigest, err
 }
 
 // checkSmallBody is wire.CheckBody for a body that is about to be read as a whole.
@@ -56,108 +131,4 @@ func checkSmallBody(r *http.Request) error {
 	data, err := io.ReadAll(io.LimitReader(r.Body, MaxJSONBody+1)) // more is refused by its size
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(data), r.Body))
 	return err
-}
-
-// endReader notes a read at the end of the body. A complete archive ends with
-// two records of zeros, after which archive/tar reads nothing.
-type endReader struct {
-	from  io.Reader
-	ended bool
-	left  int64 // bytes that the headers before a file may still have; none are counted while it is negative
-}
-
-// header asks the archive for the next header. archive/tar would hold up to 1 MiB of
-// it for each bundle, however slowly it comes.
-func (e *endReader) header(archive *tar.Reader) (*tar.Header, error) {
-	e.left = maxTarHeader
-	defer func() { e.left = -1 }()
-	return archive.Next()
-}
-
-func (e *endReader) Read(p []byte) (int, error) {
-	if e.left == 0 {
-		return 0, registry.Invalid("body", "has more than %d bytes of headers before a file", maxTarHeader)
-	}
-	if e.left > 0 {
-		p = p[:min(int64(len(p)), e.left)]
-	}
-	n, err := e.from.Read(p)
-	if e.left > 0 {
-		e.left -= int64(n)
-	}
-	e.ended = e.ended || n < len(p) && err == io.EOF
-	return n, err
-}
-
-// fileRecords are the PAX records that say which file it is, how long, or what
-// its bytes are.
-var fileRecords = []string{"path", "size", "linkpath", wire.DigestRecord}
-
-// typeLabel is the name of an archive (GNU tar --label).
-const typeLabel = 'V'
-
-// kindOf says what is no file, and how to pack what it stands for.
-func kindOf(typeflag byte) string {
-	switch typeflag {
-	case tar.TypeLink:
-		return "a hard link to another file of the archive: pack it with --hard-dereference"
-	case tar.TypeSymlink:
-		return "a symbolic link: pack the file that it points to (--dereference)"
-	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return "a device or a pipe, not a file"
-	}
-	return fmt.Sprintf("of type %q, which is not supported: only files are", typeflag)
-}
-
-// nextFile returns the archive's next file. Folders are skipped: a package has
-// none. So are the name of the archive and a global header, which git archive begins
-// with. Anything else that is not a regular file is refused.
-func nextFile(archive *tar.Reader, body *endReader) (registry.NamedContent, error) {
-	for {
-		header, err := body.header(archive)
-		switch {
-		case err == io.EOF:
-			return registry.NamedContent{}, io.EOF
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return registry.NamedContent{}, registry.Invalid("body", "is an incomplete tar archive")
-		case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
-			return registry.NamedContent{}, registry.Invalid("body", "is not a tar archive")
-		case err != nil && !errors.Is(err, tar.ErrInsecurePath): // the registry validates paths
-			return registry.NamedContent{}, err
-		case header.Typeflag == tar.TypeDir, header.Typeflag == typeLabel:
-			continue
-		case header.Typeflag == tar.TypeXGlobalHeader:
-			// It is of all files that follow, and archive/tar does not apply it: what would change them must not be ignored.
-			for name := range header.PAXRecords {
-				if slices.Contains(fileRecords, name) || strings.HasPrefix(name, sparseRecords) {
-					return registry.NamedContent{}, registry.Invalid("body", "has the record %.80q in a global header, which is supported for single files only", name)
-				}
-			}
-			continue
-		case isSparse(header): // a few bytes would expand to any number of zeros
-			return registry.NamedContent{}, registry.Invalid("path", "%.200q is a sparse file, which is not supported: pack it without --sparse", header.Name)
-		case header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeCont: // POSIX: a contiguous file is a regular one
-			return registry.NamedContent{}, registry.Invalid("path", "%.200q is %s", header.Name, kindOf(header.Typeflag))
-		}
-		// "tar -c ." names every file "./…".
-		file := registry.NamedContent{Path: strings.TrimPrefix(header.Name, "./"), Content: registry.Content{
-			Reader: archive, Size: header.Size, Executable: header.Mode&0o111 != 0,
-		}}
-		if err := wire.ParseDigests(header.PAXRecords[wire.DigestRecord], &file.Digests); err != nil {
-			return registry.NamedContent{}, registry.Invalid(wire.ReprDigest, "of %.200q: %v", header.Name, err)
-		}
-		return file, nil
-	}
-}
-
-func isSparse(header *tar.Header) bool {
-	if header.Typeflag == tar.TypeGNUSparse {
-		return true
-	}
-	for name := range header.PAXRecords {
-		if strings.HasPrefix(name, sparseRecords) {
-			return true
-		}
-	}
-	return false
 }

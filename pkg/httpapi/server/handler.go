@@ -126,6 +126,7 @@ func (h *handler) byteRoutes() []route {
 	routes := []route{
 		{declareOperation, h.declareFiles},
 		{bundleOperation, h.putFiles},
+		{publishPackageOperation, h.publishPackage},
 		{putFileOperation, h.putFile},
 		{progressOperation, h.fileProgress},
 		{appendOperation, h.appendFile},

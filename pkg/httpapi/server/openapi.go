@@ -30,6 +30,8 @@ var (
 	bundleOperation = plain(http.MethodPost, "/v1/uploads/{id}/bundle", "putFiles", "Send many files as one tar archive", "uploads",
 		parameter("path", "id", "ID of the upload session"),
 		takesBytes(wire.TarMediaType, true), answers[registry.Bundled](200, "application/json"))
+	publishPackageOperation = plain(http.MethodPost, "/v1/packages", "publishPackage", "Publish a small package by one request: a form of its description and its files as a tar archive", "packages",
+		takes[packageForm]("multipart/form-data", true), answers[registry.Publication](201, "application/json"))
 	progressOperation = plain(http.MethodHead, uploadFilePattern, "fileProgress", "Get how much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
 		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
 		answersNothing(wire.UploadOffset, wire.UploadComplete, wire.UploadLength))

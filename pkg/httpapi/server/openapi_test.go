@@ -47,7 +47,7 @@ var endpoints = []string{
 	"GET /v1/packages", "GET /v1/packages/{producer}/{name}", "GET /v1/packages/{producer}/{name}/{version}",
 	"GET /v1/packages/{producer}/{name}/{version}/files/{path}", "GET /v1/uploads/{id}",
 	"HEAD /v1/blobs/{digest}", "HEAD /v1/packages/{producer}/{name}/{version}/files/{path}", "HEAD /v1/uploads/{id}/files/{path}",
-	"PATCH /v1/uploads/{id}/files/{path}", "POST /v1/backends/{id}/findings", "POST /v1/backends/{id}/probe", "POST /v1/backends/{id}/sweeps", "POST /v1/backends/{id}/verifications", "POST /v1/routing/explain", "POST /v1/uploads",
+	"PATCH /v1/uploads/{id}/files/{path}", "POST /v1/backends/{id}/findings", "POST /v1/backends/{id}/probe", "POST /v1/backends/{id}/sweeps", "POST /v1/backends/{id}/verifications", "POST /v1/packages", "POST /v1/routing/explain", "POST /v1/uploads",
 	"POST /v1/uploads/{id}/bundle", "POST /v1/uploads/{id}/files", "POST /v1/uploads/{id}/publish", "PUT /v1/uploads/{id}/files/{path}",
 }
 

@@ -225,7 +225,7 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	for _, c := range [][3]string{
-		{"PUT", "/v1/packages", "GET, HEAD"}, {"GET", "/v1/uploads", "POST"}, {"POST", s.file("a"), "HEAD, PUT, PATCH"},
+		{"PUT", "/v1/packages", "GET, HEAD, POST"}, {"GET", "/v1/uploads", "POST"}, {"POST", s.file("a"), "HEAD, PUT, PATCH"},
 		{"DELETE", "/v1/packages/a/b/c/files/d", "GET, HEAD"}, {"PUT", "/v1/uploads/" + s.session, "GET, HEAD, DELETE"}, {"BREW", "/livez", "GET, HEAD"},
 	} {
 		response, text := s.do(c[0], c[1], "")

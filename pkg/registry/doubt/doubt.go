@@ -6,6 +6,8 @@ package doubt
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 	"time"
 
@@ -216,6 +218,25 @@ func Postpone(ctx context.Context, tx database.Tx, backendID string, blob digest
 func Hasten(ctx context.Context, tx database.Tx, backendID, uploadID string, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `UPDATE doubts SET due_us = $1 WHERE backend_id = $2 AND EXISTS
 		(SELECT 1 FROM upload_blobs u WHERE u.upload_id = $3 AND u.sha256 = doubts.sha256 AND u.source = 'sent')`, micros(now), backendID, uploadID)
+	return err
+}
+
+// HastenBlobs makes the doubts of these blobs due: their bytes were stored again. They
+// are those of one request, a few hundred at most.
+func HastenBlobs(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest, now time.Time) error {
+	var one int
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM doubts WHERE backend_id = $1 LIMIT 1`, backendID).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && len(blobs) == 0 {
+		return nil // almost always
+	}
+	if err != nil {
+		return err
+	}
+	args := []any{micros(now), backendID}
+	for _, sha := range blobs {
+		args = append(args, sha.Bytes())
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE doubts SET due_us = $1 WHERE backend_id = $2 AND sha256 IN (`+database.Parameters(3, len(blobs))+`)`, args...)
 	return err
 }
 

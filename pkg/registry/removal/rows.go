@@ -80,6 +80,23 @@ func end(ctx context.Context, tx database.Tx, backendID, batch string, unknown [
 // Find returns, at most limit, the rows of what the upload session has stored,
 // and of the one blob beside it (its manifest).
 func Find(ctx context.Context, tx database.Tx, backendID, uploadID string, beside digest.Digest, now time.Time, limit int) ([]Row, error) {
+	return find(ctx, tx, backendID, now, `SELECT w.sha256, w.sweep, w.state, w.until_us FROM sweeping w WHERE w.backend_id = $1 AND w.sha256 = $2
+		UNION SELECT w.sha256, w.sweep, w.state, w.until_us FROM upload_blobs b JOIN sweeping w ON w.backend_id = $1 AND w.sha256 = b.sha256
+		WHERE b.upload_id = $3 LIMIT $4`, backendID, beside.Bytes(), uploadID, limit)
+}
+
+// FindBlobs returns the rows of the blobs: those of a package that needs no session, a
+// few hundred at most.
+func FindBlobs(ctx context.Context, tx database.Tx, backendID string, blobs []digest.Digest, now time.Time) ([]Row, error) {
+	args := []any{backendID}
+	for _, sha := range blobs {
+		args = append(args, sha.Bytes())
+	}
+	return find(ctx, tx, backendID, now, `SELECT w.sha256, w.sweep, w.state, w.until_us FROM sweeping w
+		WHERE w.backend_id = $1 AND w.sha256 IN (`+database.Parameters(2, len(blobs))+`)`, args...)
+}
+
+func find(ctx context.Context, tx database.Tx, backendID string, now time.Time, text string, args ...any) ([]Row, error) {
 	// Almost always there is no row at all, and then this costs one look-up.
 	var one int
 	err := tx.QueryRowContext(ctx, `SELECT 1 FROM sweeping WHERE backend_id = $1 LIMIT 1`, backendID).Scan(&one)
@@ -103,9 +120,7 @@ func Find(ctx context.Context, tx database.Tx, backendID, uploadID string, besid
 		var err error
 		row.SHA256, err = digest.FromBytes(digest.SHA256, sum)
 		return row, err
-	}, `SELECT w.sha256, w.sweep, w.state, w.until_us FROM sweeping w WHERE w.backend_id = $1 AND w.sha256 = $2
-		UNION SELECT w.sha256, w.sweep, w.state, w.until_us FROM upload_blobs b JOIN sweeping w ON w.backend_id = $1 AND w.sha256 = b.sha256
-		WHERE b.upload_id = $3 LIMIT $4`, backendID, beside.Bytes(), uploadID, limit)
+	}, text, args...)
 }
 
 // Forget removes rows of blobs that were seen to be there after the removal was

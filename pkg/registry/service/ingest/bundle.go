@@ -8,6 +8,8 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/window"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -20,68 +22,41 @@ func (in *Intake) PutFiles(ctx context.Context, id string, next func() (registry
 	}); err != nil {
 		return registry.Bundled{}, err
 	}
-	b := &bundle{ctx: ctx, in: in, id: id}
+	// The bytes of a window are here: storing them does not hurry the source.
+	storing := shares.WithSource(ctx, nil)
+	b := in.windows.Fill(ctx, in.WindowTick, func(files []registry.NamedContent) error { return in.putWindow(storing, id, files) })
 	for {
 		file, err := next()
 		if errors.Is(err, io.EOF) {
-			return b.end(b.flush())
+			return b.End(b.Flush())
 		}
 		if err == nil {
 			err = checkBundled(file)
 		}
 		if err == nil {
-			err = b.add(file)
+			err = in.addTo(b, id, file)
 		}
 		if err != nil {
-			return b.end(err)
+			return b.End(err)
 		}
 	}
 }
 
-// add stores a large file by itself; a small one waits in a window.
-func (b *bundle) add(file registry.NamedContent) error {
+// addTo stores a large file by itself; a small one waits in a window.
+func (in *Intake) addTo(b *window.Filling, id string, file registry.NamedContent) error {
 	if file.Size != storage.UnknownSize && file.Size <= smallFile {
-		return b.addSmall(file)
+		return b.Add(file)
 	}
 	// The window is given back first: a large file may take long to come, and
 	// others need the memory meanwhile.
-	if err := b.flush(); err != nil {
+	if err := b.Flush(); err != nil {
 		return err
 	}
-	stored, err := b.in.PutFile(b.ctx, b.id, file.Path, file.Content)
+	stored, err := in.PutFile(b.Context(), id, file.Path, file.Content)
 	if err == nil {
-		b.stored.Files++
-		b.stored.Bytes += stored.Size
+		b.Count(stored.Size)
 	}
 	return err
-}
-
-// addSmall reads the file by way of a little memory of the bundle's own, so that
-// the window can be taken from it while it waits for bytes. It has none before
-// some of them are here.
-func (b *bundle) addSmall(file registry.NamedContent) error {
-	left := int(file.Size)
-	n, err := io.ReadAtLeast(file.Reader, b.chunk[:min(left, len(b.chunk))], min(left, firstBytes))
-	if err != nil {
-		return readError(file.Path, err)
-	}
-	if err := b.lend(file.Size); err != nil {
-		return err
-	}
-	for {
-		if err := b.keep(b.chunk[:n]); err != nil {
-			return err
-		}
-		if left -= n; left == 0 {
-			return b.complete(file)
-		}
-		if n, err = file.Reader.Read(b.chunk[:min(left, len(b.chunk))]); n == 0 && err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return readError(file.Path, err)
-		}
-	}
 }
 
 func checkBundled(file registry.NamedContent) error {

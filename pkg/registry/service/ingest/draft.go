@@ -28,6 +28,8 @@ type draft struct {
 	reused    []digest.Digest      // blobs that this session did not send
 	held      []digest.Digest      // blobs that it sent and the placement had
 	published registry.Publication // if it is published
+	contents  []digest.Digest      // its blobs, the manifest first, if there is no session
+	claim     claim                // what the client says of the manifest, if there is no session
 	weight    *shares.Share
 }
 
@@ -80,7 +82,7 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 	case d.isPublished():
 		return d, nil
 	case d.files == 0:
-		return nil, registry.Invalid("files", "a package needs at least one file")
+		return nil, errNoFiles()
 	case d.weight == nil:
 		if d.weight, err = in.weighs(weight).Take(ctx, weight); err != nil {
 			return nil, err
@@ -101,6 +103,11 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 	}
 	return d, nil
 }
+
+func errNoFiles() error { return registry.Invalid("files", "a package needs at least one file") }
+
+// inSession reports whether there is a session: its rows say what the draft has.
+func (d *draft) inSession() bool { return d.session.ID != "" }
 
 // weighs returns the pool for drafts of that weight: small ones do not wait for large ones.
 func (in *Intake) weighs(weight int64) *shares.Pool {
@@ -203,6 +210,8 @@ func (c *claim) check(d *draft) error {
 		return rules.ManifestDiffers(c.bytes, d.encoded, d.digest)
 	case c.bytes != nil:
 		c.bytes, c.digest = nil, d.digest
+	case !c.digest.IsZero() && c.digest != d.digest && !d.inSession():
+		return registry.Invalid("manifestDigest", "is %s, the server's is %s", c.digest, d.digest)
 	case !c.digest.IsZero() && c.digest != d.digest:
 		return registry.Invalid("manifest", "is %s, the server's is %s by now: the session has changed", c.digest, d.digest)
 	}

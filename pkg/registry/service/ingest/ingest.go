@@ -10,6 +10,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service/core"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/window"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/shares"
 )
@@ -18,7 +19,7 @@ import (
 type Intake struct {
 	core     *core.Core
 	lifetime time.Duration // of a session after its last change
-	windows  *windows      // memory for bundles
+	windows  *window.Pool  // memory for bundles
 
 	largeDrafts, smallDrafts *shares.Pool // memory for what is being published
 	counting                 *shares.Pool // one place for who counts the files of a large session
@@ -26,7 +27,7 @@ type Intake struct {
 	// PutTime is how long storing one file may take, and SweptPatience how
 	// long a publish waits for sweeps in all. Only tests change them, before use.
 	PutTime, SweptPatience time.Duration
-	// WindowTick is windowTick. Only tests change it, before use.
+	// WindowTick is window.Tick. Only tests change it, before use.
 	WindowTick time.Duration
 	// Limits are what one holder may have. Only tests change them, before use.
 	Limits upload.Usage
@@ -40,6 +41,6 @@ var (
 
 // New returns the room. A session stays open for lifetime after its last change.
 func New(c *core.Core, lifetime time.Duration) *Intake {
-	return &Intake{core: c, lifetime: lifetime, windows: newWindows(), largeDrafts: shares.New(largeDrafts), smallDrafts: shares.New(smallDrafts), counting: shares.New(1),
-		PutTime: registry.MaxPutTime, SweptPatience: sweptPatience, WindowTick: windowTick, Limits: defaultLimits}
+	return &Intake{core: c, lifetime: lifetime, windows: window.NewPool(), largeDrafts: shares.New(largeDrafts), smallDrafts: shares.New(smallDrafts), counting: shares.New(1),
+		PutTime: registry.MaxPutTime, SweptPatience: sweptPatience, WindowTick: window.Tick, Limits: defaultLimits}
 }

@@ -45,10 +45,15 @@ type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
 // Order of writes: every blob of the package is durable in the placement, then
 // the manifest's, then the events.
 func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
-	patience := in.SweptPatience
 	claim := claim{bytes: sent}
+	return in.untilSettled(ctx, func() (registry.Publication, error) { return in.publish(ctx, id, &claim, also) })
+}
+
+// untilSettled tries again after what may have changed by the next attempt.
+func (in *Intake) untilSettled(ctx context.Context, try func() (registry.Publication, error)) (registry.Publication, error) {
+	patience := in.SweptPatience
 	for attempt := 1; ; {
-		publication, err := in.publish(ctx, id, &claim, also)
+		publication, err := try()
 		if swept, ok := errors.AsType[*sweptError](err); ok {
 			// No attempt is used up: each round settles some blobs, or waits.
 			if err := in.settle(ctx, swept, &patience); err != nil {
@@ -87,10 +92,17 @@ func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Als
 	if err := in.copyMissing(ctx, draft, store); err != nil {
 		return registry.Publication{}, err
 	}
-	if _, err := in.put(ctx, store, storage.Source{
-		Reader: bytes.NewReader(draft.encoded), Size: int64(len(draft.encoded)), Want: digest.Of(draft.encoded), Tier: draft.session.Tier,
-	}); err != nil {
-		return registry.Publication{}, fmt.Errorf("storing the manifest of %s: %w", draft.ref(), err)
+	if err := in.putManifest(ctx, store, draft); err != nil {
+		return registry.Publication{}, err
 	}
 	return in.seal(ctx, draft, also)
+}
+
+func (in *Intake) putManifest(ctx context.Context, store storage.Store, d *draft) error {
+	if _, err := in.put(ctx, store, storage.Source{
+		Reader: bytes.NewReader(d.encoded), Size: int64(len(d.encoded)), Want: digest.Of(d.encoded), Tier: d.session.Tier,
+	}); err != nil {
+		return fmt.Errorf("storing the manifest of %s: %w", d.ref(), err)
+	}
+	return nil
 }

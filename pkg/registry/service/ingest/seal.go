@@ -68,13 +68,15 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 // decide seals the session. It returns the package if the version is published with
 // this content already.
 func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft) (*view.Package, error) {
-	if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
-		return nil, moved(err)
+	if d.inSession() {
+		if err := upload.Seal(ctx, tx, d.session.ID, d.session.Revision); err != nil {
+			return nil, moved(err)
+		}
 	}
 	if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
 		return nil, err
 	}
-	if err := doubt.Hasten(ctx, tx, d.session.BackendID, d.session.ID, in.core.Now()); err != nil {
+	if err := in.hasten(ctx, tx, d); err != nil {
 		return nil, err
 	}
 	relied := slices.Concat(d.reused, d.held)
@@ -95,6 +97,15 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft) (*view.P
 		return nil, err
 	}
 	return &taken, checkTaken(d, taken)
+}
+
+// hasten makes the doubts due whose bytes were stored again.
+func (in *Intake) hasten(ctx context.Context, tx database.Tx, d *draft) error {
+	if d.inSession() {
+		return doubt.Hasten(ctx, tx, d.session.BackendID, d.session.ID, in.core.Now())
+	}
+	sent := slices.DeleteFunc(slices.Clone(d.contents), func(sha digest.Digest) bool { return slices.Contains(d.held, sha) })
+	return doubt.HastenBlobs(ctx, tx, d.session.BackendID, sent, in.core.Now())
 }
 
 // checkDoubts makes another attempt if a reader met a reused blob meanwhile, and it is not

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
@@ -17,20 +18,11 @@ import (
 
 // OpenUpload implements Uploads.
 func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (registry.Upload, error) {
-	if err := req.Validate(); err != nil {
-		return registry.Upload{}, err
-	}
-	backend, err := in.core.Placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
+	session, err := in.newSession(ctx, req)
 	if err != nil {
 		return registry.Upload{}, err
 	}
-	now := in.core.Now().UTC()
-	session := upload.Session{
-		ID: uuid.NewString(), Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
-		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
-		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen, Holder: shares.HolderOf(ctx),
-		Created: now, Expires: now.Add(in.lifetime),
-	}
+	session.ID = uuid.NewString()
 	err = in.core.Group(ctx, func(tx database.Tx) error {
 		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
 		if err == nil {
@@ -49,6 +41,21 @@ func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (regi
 		return registry.Upload{}, err
 	}
 	return describe(session, 0, 0), nil
+}
+
+// newSession is what a package is published by; without an ID nothing of it is recorded.
+func (in *Intake) newSession(ctx context.Context, req registry.OpenUpload) (upload.Session, error) {
+	if err := req.Validate(); err != nil {
+		return upload.Session{}, err
+	}
+	backend, err := in.core.Placer.Place(placement.Request{Producer: req.Producer, RetentionClass: req.RetentionClass})
+	now := in.core.Now().UTC()
+	return upload.Session{
+		Producer: req.Producer, Name: req.Name, Version: req.Version, RetentionClass: req.RetentionClass,
+		Tier: string(req.Tier), MediaType: req.MediaType, Annotations: req.Annotations,
+		BackendID: backend.ID, BackendName: backend.Name, Actor: registry.ActorOf(ctx), State: upload.StateOpen, Holder: shares.HolderOf(ctx),
+		Created: now, Expires: now.Add(in.lifetime),
+	}, err
 }
 
 // textsOf is how many bytes the texts of a session have.
@@ -179,4 +186,64 @@ func (in *Intake) AbandonUpload(ctx context.Context, id string) error {
 		in.core.Logger.WarnContext(ctx, "removing an abandoned upload session", "error", err)
 	}
 	return nil
+}
+
+// defaultLimits are what one holder may have.
+var defaultLimits = upload.Usage{Sessions: registry.MaxOpenUploads, Files: registry.MaxDeclaredFiles, Texts: registry.MaxDeclaredTexts}
+
+// admitSession checks that the holder may open a session with texts of that many
+// bytes. At the limit the oldest of the holder's sessions in which nothing was
+// declared ends: clients leave them behind.
+func (in *Intake) admitSession(ctx context.Context, tx database.Tx, holder string, texts int64) error {
+	if holder == "" {
+		return nil
+	}
+	for {
+		has, err := upload.UsageOf(ctx, tx, holder, in.core.Now())
+		if err != nil || has.Sessions < in.Limits.Sessions && has.Texts+texts <= in.Limits.Texts {
+			return err
+		}
+		oldest, err := upload.OldestEmpty(ctx, tx, holder)
+		if errors.Is(err, upload.ErrNotFound) {
+			return in.tooMuch(holder, has)
+		}
+		if err == nil {
+			err = upload.Abandon(ctx, tx, oldest)
+		}
+		if err == nil {
+			_, err = upload.DeleteSome(ctx, tx, oldest, rowsPerDelete)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// admitFiles checks that files may be declared in a session: for its holder, and
+// so that a manifest of them is not too large to be published.
+func (in *Intake) admitFiles(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	texts := upload.TextsOf(files)
+	if least := session.Texts + texts + (session.Files+int64(len(files)))*leastFile; least > manifest.MaxSize {
+		return registry.Invalid("files", "would result in a manifest of more than %d bytes; it must be at most %d", least, manifest.MaxSize)
+	}
+	if session.Holder == "" {
+		return nil
+	}
+	has, err := upload.UsageOf(ctx, tx, session.Holder, in.core.Now())
+	if err != nil {
+		return err
+	}
+	if has.Files+int64(len(files)) > in.Limits.Files || has.Texts+texts > in.Limits.Texts {
+		return in.tooMuch(session.Holder, has)
+	}
+	return nil
+}
+
+func (in *Intake) tooMuch(holder string, has upload.Usage) error {
+	return &registry.LimitError{Message: fmt.Sprintf(
+		"%s has %d open upload sessions with %d declared files and %d bytes of paths and annotations; at most are allowed %d, %d and %d: publish or abandon some",
+		holder, has.Sessions, has.Files, has.Texts, in.Limits.Sessions, in.Limits.Files, in.Limits.Texts)}
 }

@@ -43,11 +43,18 @@ func (e *sweptError) Error() string {
 
 // checkSwept is step b of what package removal describes.
 func (in *Intake) checkSwept(ctx context.Context, tx database.Tx, d *draft) error {
-	rows, err := removal.Find(ctx, tx, d.session.BackendID, d.session.ID, d.digest, in.core.Now(), sweptAtOnce)
+	rows, err := in.sweptRows(ctx, tx, d)
 	if err == nil && len(rows) > 0 {
 		err = &sweptError{d, rows}
 	}
 	return err
+}
+
+func (in *Intake) sweptRows(ctx context.Context, tx database.Tx, d *draft) ([]removal.Row, error) {
+	if d.inSession() {
+		return removal.Find(ctx, tx, d.session.BackendID, d.session.ID, d.digest, in.core.Now(), sweptAtOnce)
+	}
+	return removal.FindBlobs(ctx, tx, d.session.BackendID, d.contents, in.core.Now())
 }
 
 // settle is step c. A nil result means: continue at step a.
@@ -62,7 +69,7 @@ func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.
 		return err
 	}
 	if err := in.core.Write(ctx, func(tx database.Tx) error {
-		if len(gone) > 0 {
+		if len(gone) > 0 && d.inSession() {
 			if _, err := in.lockSession(ctx, tx, d.session.ID); err != nil {
 				return err
 			}
@@ -71,7 +78,7 @@ func (in *Intake) settle(ctx context.Context, swept *sweptError, patience *time.
 	}); err != nil {
 		return err
 	}
-	if len(gone) > 0 {
+	if len(gone) > 0 && d.inSession() { // without one the next attempt stores them again: they are at hand
 		return in.goneError(ctx, d, gone)
 	}
 	return nil

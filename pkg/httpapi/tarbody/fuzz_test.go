@@ -1,4 +1,4 @@
-package server
+package tarbody
 
 import (
 	"archive/tar"
@@ -35,10 +35,9 @@ func FuzzBundle(f *testing.F) {
 		f.Add(archive.Bytes()[:700])
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		body := &endReader{from: bytes.NewReader(sent)}
-		archive := tar.NewReader(body)
+		archive := NewReader(bytes.NewReader(sent))
 		for read := int64(0); ; {
-			file, err := nextFile(archive, body)
+			file, err := archive.Next()
 			if err == io.EOF {
 				return
 			}

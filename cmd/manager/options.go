@@ -24,6 +24,7 @@ import (
 type options struct {
 	configDir, dataDir, localRoot string
 	listen, metricsListen         string
+	profileListen                 string
 	tlsCertFile, tlsKeyFile       string
 	database                      string
 	namespace, kubeconfig         string
@@ -64,6 +65,7 @@ func parse(args []string, getenv func(string) string, output io.Writer) (options
 	set.StringVar(&o.localRoot, "local-root", "", "`folder` that must contain every local backend (default: the data folder with --config-dir; in a cluster local backends are refused without it)")
 	set.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to serve at; port 0 takes a free one")
 	set.StringVar(&o.metricsListen, "metrics-listen", "", "second `address`, plain http, for /livez, /readyz and /metrics; /metrics is then not at --listen")
+	set.StringVar(&o.profileListen, "profile-listen", "", "`address` on this machine's loopback for profiles of the running program (/debug/pprof/, for go tool pprof); none by default")
 	set.StringVar(&o.tlsCertFile, "tls-cert-file", "", "PEM `file` of the certificate and its chain; enables https; reread when it changes")
 	set.StringVar(&o.tlsKeyFile, "tls-key-file", "", "PEM `file` of the certificate's private key")
 	set.StringVar(&o.database, "database", "", "sqlite:///path or postgres://… `URL`; prefer ARTIFACTSTORE_DATABASE, which does not appear in the process list (default: registry.db in the data folder)")
@@ -141,6 +143,11 @@ func (o *options) complete() error {
 		return fmt.Errorf("--drain-timeout: must not be negative, is %s", o.drainTimeout)
 	case (o.tlsCertFile == "") != (o.tlsKeyFile == ""):
 		return errors.New("--tls-cert-file and --tls-key-file: set both or neither")
+	}
+	if o.profileListen != "" {
+		if err := checkProfileListen(o.profileListen); err != nil {
+			return err
+		}
 	}
 	if o.metricsListen != "" {
 		if _, _, err := net.SplitHostPort(o.metricsListen); err != nil {

@@ -51,6 +51,10 @@ func TestParse(t *testing.T) {
 		{"a key without a certificate", "--namespace ns --tls-key-file a", "--tls-cert-file"},
 		{"metrics for everybody", "--namespace ns --metrics-listen :8081", ""},
 		{"metrics at no port", "--namespace ns --metrics-listen localhost", "--metrics-listen"},
+		{"profiles", "--namespace ns --profile-listen 127.0.0.1:6060", ""},
+		{"profiles for everybody", "--namespace ns --profile-listen :6060", "--profile-listen"},
+		{"profiles for the network", "--namespace ns --profile-listen 10.0.0.1:6060", "--profile-listen"},
+		{"profiles at no port", "--namespace ns --profile-listen localhost", "--profile-listen"},
 		{"ending before the end", "--namespace ns --shutdown-delay -1s", "--shutdown-delay"},
 		{"draining before the end", "--namespace ns --drain-timeout -1s", "--drain-timeout"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,13 +82,13 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 		logger.Warn("a power cut may lose what this database has committed", "settings", strings.Join(warnings, " "))
 	}
 	table := routing.New()
-	service, err := openService(ctx, service.Options{Database: db, Placer: table, Logger: logger, UploadLifetime: o.uploadLifetime})
+	metrics := newMetrics()
+	service, err := openService(ctx, service.Options{Database: db, Placer: table, Logger: logger, HeadHeld: headHeld(metrics), UploadLifetime: o.uploadLifetime})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, service.Close()) }()
 
-	metrics := newMetrics()
 	settings := declared.Settings{LocalRoot: o.localRoot, AllowAmbient: o.allowAmbient}
 	if o.configDir != "" {
 		settings.DataDir = o.dataDir
@@ -209,6 +210,16 @@ func newMetrics() *prometheus.Registry {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(build, collectors.NewBuildInfoCollector(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return metrics
+}
+
+// headHeld makes the histogram of how long the lock of the log's head is held.
+func headHeld(metrics prometheus.Registerer) func(time.Duration) {
+	held := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "artifactstore_log_head_held_seconds", Help: "How long appends held the lock of the event log's head.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .15, .3, 1, 3, 10},
+	})
+	metrics.MustRegister(held)
+	return func(d time.Duration) { held.Observe(d.Seconds()) }
 }
 
 // controllerMetrics are the series of controller-runtime and client-go:

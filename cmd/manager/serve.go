@@ -41,18 +41,24 @@ func (s *server) run(ctx context.Context, metrics prometheus.Registerer, failed 
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	main := s.start(listener, s.connections, s.registry, certificate.config, ended)
 	defer main.Close() //nolint:errcheck // an error is about the listener, which is closed
 	logger.Info("serving", "url", scheme(o)+listener.Addr().String(), "mode", mode(o))
-	if o.metricsListen != "" {
-		listener, err := net.Listen("tcp", o.metricsListen)
-		if err != nil {
-			return fmt.Errorf("--metrics-listen: %w", err)
+	for _, beside := range []struct {
+		flag, address, what string
+		handler             http.Handler
+	}{{"metrics-listen", o.metricsListen, "health and metrics", s.health}, {"profile-listen", o.profileListen, "profiles", profiles()}} {
+		if beside.address == "" {
+			continue
 		}
-		health := s.start(listener, nil, s.health, nil, ended)
-		defer health.Close() //nolint:errcheck // as above
-		logger.Info("serving health and metrics", "url", "http://"+listener.Addr().String())
+		listener, err := net.Listen("tcp", beside.address)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", beside.flag, err)
+		}
+		server := s.start(listener, nil, beside.handler, nil, ended)
+		defer server.Close() //nolint:errcheck // as above
+		logger.Info("serving "+beside.what, "url", "http://"+listener.Addr().String())
 	}
 
 	select {

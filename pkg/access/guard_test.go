@@ -163,6 +163,20 @@ func TestGuard(t *testing.T) {
 			_, err := r.PutFile(ctx, h.session, "b", content("b"))
 			return err
 		}},
+		{"PublishFiles", create, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			ref := pkg("mine")
+			ref.Version = "4"
+			left := []registry.NamedContent{{Path: "c", Content: content("c")}}
+			_, err := r.PublishFiles(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"}, digest.Digest{}, func() (registry.NamedContent, error) {
+				if len(left) == 0 {
+					return registry.NamedContent{}, io.EOF
+				}
+				next := left[0]
+				left = nil
+				return next, nil
+			})
+			return err
+		}},
 		{"PutFiles", create, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
 			left := []registry.NamedContent{{Path: "c", Content: content("c")}}
 			_, err := r.PutFiles(ctx, h.session, func() (registry.NamedContent, error) {

@@ -28,6 +28,10 @@ type Hooks struct {
 	Begin func(ctx context.Context, tx Tx) error
 	// Full is called before each member but the first: true leaves the rest to another transaction.
 	Full func() bool
+	// Next runs before each member, with its key, and End after the last, in the
+	// transaction. Unlike a member's, their error fails all of it.
+	Next func(ctx context.Context, tx Tx, key string) error
+	End  func(ctx context.Context, tx Tx) error
 	// Committed runs after each commit, before the members are answered.
 	Committed func()
 }
@@ -39,6 +43,12 @@ func (db *DB) NewGroup(hooks Hooks) *Group {
 	}
 	if hooks.Full == nil {
 		hooks.Full = func() bool { return false }
+	}
+	if hooks.Next == nil {
+		hooks.Next = func(context.Context, Tx, string) error { return nil }
+	}
+	if hooks.End == nil {
+		hooks.End = func(context.Context, Tx) error { return nil }
 	}
 	if hooks.Committed == nil {
 		hooks.Committed = func() {}
@@ -57,8 +67,11 @@ func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error { return db
 //
 // If the context ends before fn has begun, fn does not run. After that the context
 // interrupts nothing, not even the statements of fn.
-func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error {
-	m := &member{call: newCall(ctx), fn: fn, at: time.Now()}
+func (g *Group) Do(ctx context.Context, fn func(tx Tx) error) error { return g.DoKeyed(ctx, "", fn) }
+
+// DoKeyed is Do of a member with a key for Hooks.Next.
+func (g *Group) DoKeyed(ctx context.Context, key string, fn func(tx Tx) error) error {
+	m := &member{call: newCall(ctx), key: key, fn: fn, at: time.Now()}
 	if err := g.queue.add(m); err != nil {
 		return err
 	}
@@ -113,12 +126,15 @@ func (g *Group) transact(members []*member) (n int, err error) {
 		for n < len(members) && (n == 0 || !g.hooks.Full()) {
 			m := members[n]
 			n++
+			if err := g.hooks.Next(ctx, tx, m.key); err != nil {
+				return err
+			}
 			m.own = m.runIn(ctx, tx)
 			if _, broken := errors.AsType[*brokenError](m.own); broken {
 				return m.own
 			}
 		}
-		return nil
+		return g.hooks.End(ctx, tx)
 	})
 	if err == nil {
 		g.hooks.Committed()
@@ -132,6 +148,7 @@ func (g *Group) transact(members []*member) (n int, err error) {
 // member is one call of Do.
 type member struct {
 	*call
+	key string
 	fn  func(tx Tx) error
 	at  time.Time // when it came
 	own error     // fn's

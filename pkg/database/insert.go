@@ -3,12 +3,14 @@ package database
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 )
 
 // InsertRows inserts rows, each with a value for each column, with few statements within
-// the engines' limits on parameters. suffix ("" or "ON CONFLICT …") ends each statement;
+// the engines' limits on parameters. Their lengths are powers of two: a statement that was
+// prepared before is not parsed again. suffix ("" or "ON CONFLICT …") ends each statement;
 // with DO UPDATE no two rows may have the same key, because they may share a statement.
 // Table, columns and suffix are SQL text: they must never come from a request. It returns
 // the number of rows inserted or updated.
@@ -16,17 +18,15 @@ func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows
 	if len(columns) == 0 || len(columns) > maxParameters {
 		return 0, fmt.Errorf("inserting into %s: %d columns, expected 1 to %d", table, len(columns), maxParameters)
 	}
-	perStatement := maxParameters / len(columns)
+	perStatement := powerOfTwo(maxParameters / len(columns))
 	var total int64
-	var full string // the statement for perStatement rows, which the drivers prepare once
+	texts := map[int]string{}
 	for len(rows) > 0 {
-		n := min(len(rows), perStatement)
-		query := full
-		if n < perStatement || full == "" {
+		n := min(powerOfTwo(len(rows)), perStatement)
+		query, made := texts[n]
+		if !made {
 			query = insertText(table, columns, n, suffix)
-		}
-		if n == perStatement {
-			full = query
+			texts[n] = query
 		}
 		args := make([]any, 0, n*len(columns))
 		for _, row := range rows[:n] {
@@ -48,6 +48,9 @@ func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows
 	}
 	return total, nil
 }
+
+// powerOfTwo is the largest one that is at most n.
+func powerOfTwo(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
 
 func insertText(table string, columns []string, rows int, suffix string) string {
 	var b strings.Builder

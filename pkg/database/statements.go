@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxStatements kept by one SQLite connection. The program has about fifty different
-// statements; those of InsertRows come in more lengths than that.
-const maxStatements = 96
+// maxStatements kept by one SQLite connection. The program has about a hundred different
+// statements, and those of InsertRows come in some ten lengths for each of seven tables.
+const maxStatements = 192
 
 // cachingConnector opens SQLite connections that keep their prepared statements.
 // Otherwise the driver parses the same text in every call, which is more work than most

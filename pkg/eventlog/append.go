@@ -17,9 +17,19 @@ import (
 // If the context ends before decide has begun, decide does not run; after that nothing
 // interrupts it. ErrUnknownOutcome, ErrInvalidEvent, ErrFenced, ErrClosed.
 func (l *Log) Append(ctx context.Context, decide Decide) ([]Record, error) {
+	return l.AppendKeyed(ctx, "", decide)
+}
+
+// AppendKeyed is Append of a command that decides as it would if the commands with other
+// keys that share its commit were not there: it reads nothing of the log and the views
+// that they change. Their records are then written, and folded, together. An empty key is
+// that of a command that may read anything.
+func (l *Log) AppendKeyed(ctx context.Context, key string, decide Decide) ([]Record, error) {
 	var records []Record
-	err := l.group.Do(ctx, func(tx database.Tx) (err error) {
-		records, err = l.run(context.WithoutCancel(ctx), tx, decide)
+	err := l.group.DoKeyed(ctx, key, func(tx database.Tx) (err error) {
+		if records, err = l.run(context.WithoutCancel(ctx), tx, decide); err == nil {
+			l.pending.add(key, records)
+		}
 		return err
 	})
 	if errors.Is(err, database.ErrClosed) {
@@ -53,7 +63,7 @@ func LockHead(ctx context.Context, tx database.Tx) (Head, error) {
 // begin locks the head row until the transaction ends. On both engines only an UPDATE
 // does that against other processes.
 func (l *Log) begin(ctx context.Context, tx database.Tx) error {
-	l.tip = tip{}
+	l.tip, l.pending = tip{}, pending{}
 	var id string
 	var hash []byte
 	err := tx.QueryRowContext(ctx, "UPDATE log_head SET position = position WHERE id = 1 RETURNING log_id, position, time, hash, fence").
@@ -61,6 +71,7 @@ func (l *Log) begin(ctx context.Context, tx database.Tx) error {
 	if err != nil {
 		return fmt.Errorf("locking the head of the event log: %w", err)
 	}
+	l.locked = time.Now()
 	copy(l.tip.hash[:], hash)
 	if err := l.checkFence(l.tip.fence); err != nil {
 		return err
@@ -78,14 +89,47 @@ func (l *Log) run(ctx context.Context, tx database.Tx, decide Decide) ([]Record,
 		return nil, fmt.Errorf("%w: %d events by one command, at most %d are allowed", ErrInvalidEvent, len(events), MaxEventsPerCommand)
 	}
 	records, next, err := l.chain(events, l.tip)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		l.tip = next
 	}
-	if err := l.insert(ctx, tx, records, next); err != nil {
-		return nil, err
+	return records, err
+}
+
+// pending are records that were decided in this transaction and are not written yet.
+// Only the group's goroutine uses it.
+type pending struct {
+	records []Record
+	bytes   int // of their payloads
+	keys    map[string]bool
+}
+
+func (p *pending) add(key string, records []Record) {
+	p.records = append(p.records, records...)
+	for _, r := range records {
+		p.bytes += len(r.Payload)
 	}
-	l.tip = next
-	return records, nil
+	if p.keys == nil {
+		p.keys = make(map[string]bool)
+	}
+	p.keys[key] = true
+}
+
+// before writes what is pending, unless the command with this key may do without.
+func (l *Log) before(ctx context.Context, tx database.Tx, key string) error {
+	if key != "" && !l.pending.keys[key] && l.pending.bytes < maxPendingBytes {
+		return nil
+	}
+	return l.flush(ctx, tx)
+}
+
+// flush writes what is pending.
+func (l *Log) flush(ctx context.Context, tx database.Tx) error {
+	records := l.pending.records
+	l.pending = pending{}
+	if len(records) == 0 {
+		return nil
+	}
+	return l.insert(context.WithoutCancel(ctx), tx, records, l.tip)
 }
 
 // chain assigns positions after the head to events.
@@ -125,8 +169,7 @@ func (l *Log) chain(events []Event, head tip) ([]Record, tip, error) {
 
 var eventColumns = []string{"position", "time", "kind", "actor", "subject", "previous", "hash", "payload"}
 
-// insert writes records, head and views. Each command moves the head, so that later
-// commands of this transaction read a complete log.
+// insert writes records, head and views.
 func (l *Log) insert(ctx context.Context, tx database.Tx, records []Record, head tip) error {
 	rows := make([][]any, len(records))
 	for i, r := range records {
@@ -140,10 +183,5 @@ func (l *Log) insert(ctx context.Context, tx database.Tx, records []Record, head
 	if err != nil {
 		return fmt.Errorf("moving the head of the event log: %w", err)
 	}
-	for _, record := range records {
-		if err := l.apply(ctx, tx, record); err != nil {
-			return fmt.Errorf("applying event %d (%s): %w", record.Position, record.Kind, err)
-		}
-	}
-	return nil
+	return l.apply(ctx, tx, records)
 }

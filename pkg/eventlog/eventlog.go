@@ -85,6 +85,23 @@ type Head struct {
 // and the views, so that a rebuild gives the same rows.
 type Apply func(ctx context.Context, tx database.Tx, rec Record) error
 
+// Fold is Apply for records that follow each other.
+type Fold func(ctx context.Context, tx database.Tx, records []Record) error
+
+func oneByOne(apply Apply) Fold {
+	return func(ctx context.Context, tx database.Tx, records []Record) error {
+		if apply == nil {
+			return nil
+		}
+		for _, record := range records {
+			if err := apply(ctx, tx, record); err != nil {
+				return fmt.Errorf("applying event %d (%s): %w", record.Position, record.Kind, err)
+			}
+		}
+		return nil
+	}
+}
+
 // Decide checks the preconditions of a command, under the lock of the head row, and
 // returns the resulting events, which may be none. No other command can change what
 // it reads until it is committed. It may be retried, so it must have no effect except

@@ -41,13 +41,17 @@ ALTER TABLE log_head ADD COLUMN fenced_position BIGINT NOT NULL DEFAULT 0 CHECK 
 // methods may be called concurrently.
 type Log struct {
 	db    *database.DB
-	apply Apply
+	apply Fold
 	now   func() time.Time
 	id    string
 	level int // highest level of events that this program knows
 	group *database.Group
 	tip   tip
-	known atomic.Pointer[known]
+
+	pending pending
+	locked  time.Time // when the group's transaction got the head's lock
+	held    func(time.Duration)
+	known   atomic.Pointer[known]
 
 	fenced atomic.Pointer[FencedError]
 
@@ -61,6 +65,12 @@ type Option func(*Log)
 // Knows sets the highest Level of events that this program knows; the default is 0.
 func Knows(level int) Option { return func(l *Log) { l.level = level } }
 
+// Folds has the records of a commit folded together, instead of one by one by Open's apply.
+func Folds(fold Fold) Option { return func(l *Log) { l.apply = fold } }
+
+// Held is told how long each commit held the lock of the head, in this process.
+func Held(told func(time.Duration)) Option { return func(l *Log) { l.held = told } }
+
 // Open creates the log's tables if they are missing. apply runs for each record that this
 // Log appends; nil if there are no views. now returns the time of records. The caller
 // closes the database, after Close. ErrFenced.
@@ -68,10 +78,7 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 	if err := db.Migrate(ctx, "eventlog", migrations); err != nil {
 		return nil, err
 	}
-	if apply == nil {
-		apply = func(context.Context, database.Tx, Record) error { return nil }
-	}
-	l := &Log{db: db, apply: apply, now: now, grown: make(chan struct{})}
+	l := &Log{db: db, apply: oneByOne(apply), now: now, held: func(time.Duration) {}, grown: make(chan struct{})}
 	for _, option := range options {
 		option(l)
 	}
@@ -99,7 +106,10 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 	l.group = db.NewGroup(database.Hooks{
 		Begin: l.begin,
 		Full:  func() bool { return l.tip.grown >= maxBatchBytes },
+		Next:  l.before,
+		End:   l.flush,
 		Committed: func() {
+			l.held(time.Since(l.locked))
 			l.saw(l.tip.position, l.tip.hash)
 			if l.tip.moved {
 				l.wake()

@@ -99,7 +99,7 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(r.Context())
 		r.Body, w.body = body, body
 	}
-	if h.opts.LoopbackOnly && !forLoopback(r) {
+	if h.opts.LoopbackOnly && !ForLoopback(r) {
 		expendable(r.Context())
 		w.Fail(r, ErrHost)
 		return

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// forLoopback reports whether a request is for this machine's loopback. A web
+// ForLoopback reports whether a request is for this machine's loopback. A web
 // page can have its own name resolve to 127.0.0.1 (DNS rebinding), and would
 // then read and publish from the user's browser as if it were local.
-func forLoopback(r *http.Request) bool {
+func ForLoopback(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -20,7 +20,7 @@ import (
 // run or not. It needs no backend: what marks they have is known from the last look.
 func AcceptOlderLog(ctx context.Context, db *database.DB, reason string) (backends []string, err error) {
 	views := view.New(db)
-	log, err := eventlog.Open(ctx, db, views.Apply, time.Now, eventlog.Knows(event.Level))
+	log, err := eventlog.Open(ctx, db, views.Apply, time.Now, eventlog.Knows(event.Level), eventlog.Folds(views.Fold))
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}

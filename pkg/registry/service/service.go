@@ -37,6 +37,8 @@ type Options struct {
 	Now func() time.Time
 	// Logger gets what no caller sees; nil is slog.Default().
 	Logger *slog.Logger
+	// HeadHeld is told how long each append held the lock of the log's head; nil is nobody.
+	HeadHeld func(time.Duration)
 	// UploadLifetime is how long a session stays open after its last
 	// declaration; 0 is the constant registry.UploadLifetime.
 	UploadLifetime time.Duration
@@ -51,6 +53,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.HeadHeld == nil {
+		o.HeadHeld = func(time.Duration) {}
 	}
 	if o.UploadLifetime == 0 {
 		o.UploadLifetime = registry.UploadLifetime
@@ -81,7 +86,7 @@ var (
 func Open(ctx context.Context, o Options) (*Service, error) {
 	o.setDefaults()
 	views := view.New(o.Database)
-	log, err := eventlog.Open(ctx, o.Database, views.Apply, o.Now, eventlog.Knows(event.Level))
+	log, err := eventlog.Open(ctx, o.Database, views.Apply, o.Now, eventlog.Knows(event.Level), eventlog.Folds(views.Fold), eventlog.Held(o.HeadHeld))
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}

@@ -30,24 +30,43 @@ type fold struct {
 	version int64
 }
 
-// apply folds one record into the tables, in the transaction in which it is
-// appended or replayed. It depends on the record and the tables alone: no
-// clock, no randomness, no scratch.
-func (f fold) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
+// apply folds records into the tables, in the transaction in which they are appended or
+// replayed. It depends on the records and the tables alone: no clock, no randomness, no
+// scratch. Packages that follow each other are inserted together.
+func (f fold) apply(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
+	packages := publications{fold: f}
+	for _, rec := range records {
+		if err := packages.apply(ctx, tx, rec); err != nil {
+			return fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
+		}
+	}
+	return packages.flush(ctx, tx)
+}
+
+func (w *publications) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	payload, err := event.Decode(rec.Event)
 	if err != nil {
-		return fmt.Errorf("event %d: %w", rec.Position, err)
+		return err
 	}
 	rec.Payload = nil // it may have tens of megabytes, and is not needed any more
+	if p, is := payload.(event.PackagePublished); is {
+		return w.add(ctx, tx, rec, p)
+	}
+	if err := w.flush(ctx, tx); err != nil {
+		return err
+	}
+	return w.applyOther(ctx, tx, rec, payload)
+}
+
+// applyOther folds a record that publishes no package.
+func (f fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Record, payload event.Payload) (err error) {
 	switch p := payload.(type) {
 	case event.BackendRegistered:
 		err = f.applyRegistered(ctx, tx, rec, p)
 	case event.BackendAbandoned:
 		err = f.applyAbandoned(ctx, tx, rec, p)
-	case event.PackagePublished:
-		err = f.applyPublished(ctx, tx, rec, p)
 	case event.LocationAdded:
-		err = f.applyAdded(ctx, tx, rec, []string{p.BackendID}, p.SHA256)
+		err = f.applyAdded(ctx, tx, rec, p)
 	case event.LocationVerified:
 		err = f.applyVerified(ctx, tx, rec, p)
 	case event.LocationFailed:
@@ -61,10 +80,7 @@ func (f fold) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) er
 	default:
 		err = fmt.Errorf("%s has no fold", rec.Kind)
 	}
-	if err != nil {
-		return fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
-	}
-	return nil
+	return err
 }
 
 func (f fold) applyRegistered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendRegistered) error {
@@ -87,102 +103,120 @@ func (f fold) applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.R
 	return err
 }
 
-func (f fold) applyPublished(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
+// rowsAtOnce of one table are held: a manifest may have 100,000 files.
+const rowsAtOnce = 4000
+
+// publications gathers the rows of packages.
+type publications struct {
+	fold
+	packages, files, blobs, locations [][]any
+	seen                              map[digest.Digest]bool // among blobs
+	located                           map[location]bool      // among locations: a statement may not have a row twice
+}
+
+// location is a blob in a backend.
+type location struct {
+	backend string
+	blob    digest.Digest
+}
+
+// add gathers the rows of one package.
+func (w *publications) add(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
 	if len(p.Backends) == 0 {
 		return fmt.Errorf("%s names no backend", p.Subject())
 	}
 	var (
-		rows  = publication{fold: f, rec: rec, p: p}
 		files int
 		bytes int64
 	)
 	m, err := manifest.Walk(p.Manifest, func(number int, file manifest.File) error {
 		files, bytes = files+1, bytes+file.Size
-		return rows.add(ctx, tx, number, file)
+		executable := 0
+		if file.Executable {
+			executable = 1
+		}
+		w.files = append(w.files, []any{rec.Position, number, file.Path, file.Digests.SHA256.Bytes(), executable, file.MediaType, p.Producer})
+		w.addBlob(rec, p.Backends, file.Digests, file.Size)
+		if len(w.files) < rowsAtOnce {
+			return nil
+		}
+		return w.flush(ctx, tx)
 	})
 	if err != nil {
 		return err
 	}
-	rows.addBlob(digest.Of(p.Manifest), int64(len(p.Manifest)))
-	if err := rows.flush(ctx, tx); err != nil {
-		return err
-	}
+	sealed := digest.Of(p.Manifest)
+	w.addBlob(rec, p.Backends, sealed, int64(len(p.Manifest)))
 	annotations := []byte("{}")
 	if len(m.Annotations) > 0 {
 		if annotations, err = json.Marshal(m.Annotations); err != nil { // sorts the keys
 			return err
 		}
 	}
-	return f.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
-		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"},
-		[][]any{{rec.Position, p.Producer, p.Name, p.Version, manifest.Digest(p.Manifest).Bytes(), len(p.Manifest),
-			p.RetentionClass, p.Tier, m.MediaType, string(annotations), files, bytes, rec.Time.UnixMicro(), rec.Actor, p.Backends[0]}}, "")
+	w.packages = append(w.packages, []any{rec.Position, p.Producer, p.Name, p.Version, sealed.SHA256.Bytes(), len(p.Manifest),
+		p.RetentionClass, p.Tier, m.MediaType, string(annotations), files, bytes, rec.Time.UnixMicro(), rec.Actor, p.Backends[0]})
+	return nil
 }
 
-// filesAtOnce of a publication are held as rows: a manifest may have 100,000.
-const filesAtOnce = 4000
-
-// publication gathers the rows of a package's files.
-type publication struct {
-	fold
-	rec   eventlog.Record
-	p     event.PackagePublished
-	files [][]any
-	blobs [][]any
-	sums  [][]byte
-	seen  map[digest.Digest]bool // among blobs: a statement may not have a row twice
-}
-
-func (w *publication) add(ctx context.Context, tx database.Tx, number int, file manifest.File) error {
-	executable := 0
-	if file.Executable {
-		executable = 1
+// addBlob gathers the row of a blob, and its locations: it is one row, however many files
+// share it, and live since the first of them.
+func (w *publications) addBlob(rec eventlog.Record, backends []string, d digest.Dual, size int64) {
+	if w.seen == nil {
+		w.seen, w.located = make(map[digest.Digest]bool), make(map[location]bool)
 	}
-	w.files = append(w.files, []any{w.rec.Position, number, file.Path, file.Digests.SHA256.Bytes(), executable, file.MediaType, w.p.Producer})
-	w.addBlob(file.Digests, file.Size)
-	if len(w.files) < filesAtOnce {
+	sha := d.SHA256.Bytes()
+	if !w.seen[d.SHA256] {
+		w.seen[d.SHA256] = true
+		w.blobs = append(w.blobs, []any{sha, d.BLAKE3.Bytes(), size})
+	}
+	for _, id := range backends {
+		if at := (location{id, d.SHA256}); !w.located[at] {
+			w.located[at] = true
+			w.locations = append(w.locations, liveRow(rec, id, sha))
+		}
+	}
+}
+
+// flush inserts the rows.
+func (w *publications) flush(ctx context.Context, tx database.Tx) error {
+	if len(w.files) == 0 && len(w.packages) == 0 {
 		return nil
 	}
-	return w.flush(ctx, tx)
-}
-
-func (w *publication) addBlob(d digest.Dual, size int64) {
-	if w.seen[d.SHA256] {
-		return // a blob is one row, however many files share it
-	}
-	if w.seen == nil {
-		w.seen = make(map[digest.Digest]bool)
-	}
-	w.seen[d.SHA256] = true
-	sha := d.SHA256.Bytes()
-	w.blobs, w.sums = append(w.blobs, []any{sha, d.BLAKE3.Bytes(), size}), append(w.sums, sha)
-}
-
-func (w *publication) flush(ctx context.Context, tx database.Tx) error {
 	if err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
 		return err
 	}
 	if err := w.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, w.blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
 		return err
 	}
-	if err := w.applyAdded(ctx, tx, w.rec, w.p.Backends, w.sums); err != nil {
+	if err := w.insertLive(ctx, tx, w.locations); err != nil {
 		return err
 	}
-	w.files, w.blobs, w.sums, w.seen = w.files[:0], w.blobs[:0], w.sums[:0], nil
+	if err := w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, w.packages, ""); err != nil {
+		return err
+	}
+	w.packages, w.files, w.blobs, w.locations, w.seen, w.located = w.packages[:0], w.files[:0], w.blobs[:0], w.locations[:0], nil, nil
 	return nil
 }
 
-// applyAdded makes locations live. One that had failed is live again: its
-// bytes were stored anew.
-func (f fold) applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, backends []string, sums [][]byte) error {
-	locations := make([][]any, 0, len(sums)*len(backends))
-	for _, id := range backends {
-		for _, sum := range sums {
-			locations = append(locations, []any{id, sum, StateLive, "", "", rec.Position, 0, 0})
-		}
+// applyAdded makes locations live.
+func (f fold) applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationAdded) error {
+	rows := make([][]any, len(p.SHA256))
+	for i, sum := range p.SHA256 {
+		rows[i] = liveRow(rec, p.BackendID, sum)
 	}
+	return f.insertLive(ctx, tx, rows)
+}
+
+func liveRow(rec eventlog.Record, backend string, sum []byte) []any {
+	return []any{backend, sum, StateLive, "", "", rec.Position, 0, 0}
+}
+
+// insertLive inserts locations that are live. One that had failed is live again: its
+// bytes were stored anew.
+func (f fold) insertLive(ctx context.Context, tx database.Tx, rows [][]any) error {
 	return f.insert(ctx, tx, "storage_locations",
-		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, locations,
+		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, rows,
 		`ON CONFLICT (sha256, backend_id) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
 		 WHERE `+f.of("storage_locations")+`.state <> 'live'`)
 }

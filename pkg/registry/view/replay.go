@@ -94,12 +94,7 @@ func (r *replay) next(ctx context.Context, tx database.Tx, head eventlog.Head, t
 }
 
 func (r *replay) fold(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
-	for _, record := range records {
-		if err := r.into.apply(ctx, tx, record); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.into.apply(ctx, tx, records)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -73,6 +73,11 @@ func (v *Views) tooNew(state state) error {
 // Apply folds a record that is being appended into the tables that serve. It is
 // an eventlog.Apply.
 func (v *Views) Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
+	return v.Fold(ctx, tx, []eventlog.Record{rec})
+}
+
+// Fold is Apply for records that follow each other. It is an eventlog.Fold.
+func (v *Views) Fold(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
 	version := v.version.Load()
 	if version < v.layout.version {
 		// An exchange of the tables holds the head's lock, as this append does.
@@ -83,7 +88,7 @@ func (v *Views) Apply(ctx context.Context, tx database.Tx, rec eventlog.Record) 
 		version = state.version
 		v.version.Store(version)
 	}
-	return fold{names{}, v.layout, version}.apply(ctx, tx, rec)
+	return fold{names{}, v.layout, version}.apply(ctx, tx, records)
 }
 
 // Version of the tables that serve, in the snapshot of tx.

@@ -58,13 +58,13 @@ func (c *Core) CheckWrites(ctx context.Context) error {
 
 // Append appends what decide returns, under the lock of the log's head.
 func (c *Core) Append(ctx context.Context, decide eventlog.Decide) error {
-	_, err := c.AppendRecords(ctx, decide)
-	return err
+	_, err := c.log.Append(ctx, decide)
+	return c.noted(err)
 }
 
-// AppendRecords is Append, and returns what was appended.
-func (c *Core) AppendRecords(ctx context.Context, decide eventlog.Decide) ([]eventlog.Record, error) {
-	records, err := c.log.Append(ctx, decide)
+// AppendKeyed is eventlog.Log's.
+func (c *Core) AppendKeyed(ctx context.Context, key string, decide eventlog.Decide) ([]eventlog.Record, error) {
+	records, err := c.log.AppendKeyed(ctx, key, decide)
 	return records, c.noted(err)
 }
 

@@ -33,7 +33,13 @@ func (in *Intake) seal(ctx context.Context, d *draft, also Also) (registry.Publi
 		d.encoded = published.Payload[at:][:len(d.encoded)] // not to hold it twice
 	}
 	var before *view.Package
-	records, err := in.core.AppendRecords(ctx, func(ctx context.Context, tx database.Tx) (events []eventlog.Event, err error) {
+	// What a publish decides depends on its own version, session and blobs: others that
+	// share its commit only make more blobs live. What also asks is not known.
+	key := d.ref().String()
+	if also != nil {
+		key = ""
+	}
+	records, err := in.core.AppendKeyed(ctx, key, func(ctx context.Context, tx database.Tx) (events []eventlog.Event, err error) {
 		before, err = in.decide(ctx, tx, d)
 		switch {
 		case err != nil:

@@ -29,13 +29,15 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	if len(d.reused)+len(d.held) == 0 {
 		return nil
 	}
-	var reusable map[digest.Digest]view.Reusable
-	var held map[digest.Digest]bool
+	var reusable map[digest.Digest]view.Reusable // of what is not in the placement
+	var here map[digest.Digest]bool
+	var missing []digest.Digest
 	if err := in.core.Read(ctx, func(tx database.Tx) (err error) {
-		if held, err = soundIn(ctx, tx, d.session.BackendID, d.held); err != nil {
+		if here, err = soundIn(ctx, tx, d.session.BackendID, slices.Concat(d.held, d.reused)); err != nil {
 			return err
 		}
-		reusable, err = findSound(ctx, tx, d.session.Producer, d.reused)
+		missing = slices.DeleteFunc(slices.Clone(d.reused), func(sha digest.Digest) bool { return here[sha] })
+		reusable, err = findSound(ctx, tx, d.session.Producer, missing)
 		return err
 	}); err != nil {
 		return err
@@ -43,22 +45,21 @@ func (in *Intake) copyMissing(ctx context.Context, d *draft, into storage.Store)
 	var gone []digest.Digest
 	var elsewhere []view.Reusable
 	for _, sha := range d.held {
-		if !held[sha] { // it is damaged or in doubt meanwhile, and must be written
+		if !here[sha] { // it is damaged or in doubt meanwhile, and must be written
 			gone = append(gone, sha)
 		}
 	}
-	for _, sha := range d.reused {
-		r, live := reusable[sha]
-		if !live {
-			gone = append(gone, sha)
-		} else if !slices.Contains(r.Backends, d.session.BackendID) {
+	for _, sha := range missing {
+		if r, live := reusable[sha]; live {
 			elsewhere = append(elsewhere, r)
+		} else {
+			gone = append(gone, sha)
 		}
 	}
 	if len(gone)+len(elsewhere) == 0 {
 		return nil
 	}
-	reusable = nil
+	reusable, here = nil, nil
 	d.release()
 	var mu sync.Mutex // of gone and copied
 	var copied []upload.Blob

@@ -16,6 +16,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/window"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -91,7 +92,7 @@ type content struct {
 
 // fill makes the draft of a package whose files are here. It returns their contents,
 // each once.
-func (in *Intake) fill(ctx context.Context, d *draft, files []registry.NamedContent) ([]content, error) {
+func (in *Intake) fill(ctx context.Context, d *draft, files []window.File) ([]content, error) {
 	if len(files) == 0 {
 		return nil, errNoFiles()
 	}
@@ -103,11 +104,7 @@ func (in *Intake) fill(ctx context.Context, d *draft, files []registry.NamedCont
 		texts    int64
 	)
 	for i, file := range files {
-		data, err := io.ReadAll(file.Reader) // it is over the window
-		if err != nil {
-			return nil, err
-		}
-		size, digests := int64(len(data)), digest.Of(data)
+		size, digests := file.Size, digest.Of(file.Bytes)
 		if err := (storage.Source{Want: file.Digests, Size: size}).Check(digests, size); err != nil {
 			return nil, fmt.Errorf("%q: %w", file.Path, err)
 		}
@@ -117,7 +114,7 @@ func (in *Intake) fill(ctx context.Context, d *draft, files []registry.NamedCont
 		at, known := seen[digests.SHA256]
 		if !known {
 			at = len(contents)
-			seen[digests.SHA256], contents = at, append(contents, content{digests, data, 0})
+			seen[digests.SHA256], contents = at, append(contents, content{digests, file.Bytes, 0})
 		}
 		contents[at].files++
 	}

@@ -23,7 +23,7 @@ type Filling struct {
 
 	mu      sync.Mutex
 	window  *window // nil while none is lent
-	taken   bool    // all files are here: it is not taken away any more
+	kept    bool    // it is not taken away: all files are here, or a larger one is waited for
 	filling bool    // a file is being read into it
 	moved   int     // bytes since the last tick
 	slow    int     // ticks in a row with too few
@@ -90,13 +90,11 @@ func (b *Filling) lend(size int64) error {
 	if b.isPackage() && b.window == nil && size <= smallBytes {
 		from = &b.pool.small
 	}
+	b.kept = true
 	b.mu.Unlock()
 	one, err := from.lend(b.ctx)
 	b.mu.Lock()
-	if err == nil && b.failed != nil { // meanwhile
-		one.giveBack()
-		err = b.failed
-	}
+	b.kept = false
 	if err != nil {
 		return err
 	}
@@ -161,7 +159,11 @@ var errTaken = fmt.Errorf("%w: other bundles need the memory", registry.ErrStall
 func (b *Filling) look() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.window == nil || b.taken {
+	if b.window == nil {
+		return
+	}
+	if b.kept {
+		b.timer.Reset(b.tick)
 		return
 	}
 	least := leastMoved
@@ -193,16 +195,29 @@ func (b *Filling) look() {
 // isPackage: the files are stored and published together, or not at all.
 func (b *Filling) isPackage() bool { return b.store == nil }
 
+// File is one of a package.
+type File struct {
+	registry.NamedContent // without its Reader
+	Bytes                 []byte
+}
+
 // Take returns the files of a package when all of them are here. Their bytes are in the
 // window until End.
-func (b *Filling) Take() ([]registry.NamedContent, error) {
+func (b *Filling) Take() ([]File, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failed != nil || b.window == nil {
 		return nil, b.failed
 	}
-	b.taken = true
-	return b.window.files, nil
+	b.kept = true
+	files := make([]File, len(b.window.files))
+	at := int64(0)
+	for i, file := range b.window.files {
+		file.Reader = nil
+		files[i] = File{file, b.window.data[at:][:file.Size:file.Size]}
+		at += file.Size
+	}
+	return files, nil
 }
 
 // storeAll stores the files in the window. mu is held.

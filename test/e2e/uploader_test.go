@@ -33,9 +33,10 @@ import (
 	"github.com/coulomb/artifact-store/test/size"
 )
 
-// killedUploads are begun in all on each server, by processes that are
-// killed at random instants.
-var killedUploads = size.Of(40, 2000)
+// killedUploads are begun in a round on each server, by processes that are killed at random
+// instants. After each of killedRounds, what it left is compared and swept: the servers'
+// disks may be memory.
+var killedUploads, killedRounds = size.Of(40, 100), size.Of(1, 12)
 
 const (
 	// uploadsAtOnce of one process.
@@ -123,6 +124,14 @@ func killedUploadsOn(t *testing.T, server servers.S3Server) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { backend.Close() }) //nolint:errcheck // a test's
+	sweeper := newSweeper(t, server, backend)
+	for range killedRounds {
+		killedRound(t, server, backend, sweeper)
+	}
+}
+
+func killedRound(t *testing.T, server servers.S3Server, backend *s3driver.Backend, sweeper *service.Service) {
+	t.Helper()
 	begun, kills := 0, 0
 	var stored []string
 	for ; begun < killedUploads; kills++ {
@@ -155,7 +164,7 @@ func killedUploadsOn(t *testing.T, server servers.S3Server) {
 	if unfinished == 0 || len(stored) == begun {
 		t.Error("no upload was broken off in its midst: little was tested")
 	}
-	sweepAll(t, server, backend)
+	sweepAll(t, server, sweeper)
 }
 
 // uploadUntilKilled returns how many uploads a process has begun, and what it stored.
@@ -223,29 +232,35 @@ func rehash(t *testing.T, backend *s3driver.Backend) (intact int) {
 	return intact
 }
 
-// sweepAll sweeps with a registry that knows nothing, until nothing is left but the marker and the head mark.
-func sweepAll(t *testing.T, server servers.S3Server, backend *s3driver.Backend) {
+// newSweeper is a registry that knows nothing of what is in the backend.
+func newSweeper(t *testing.T, server servers.S3Server, backend *s3driver.Backend) *service.Service {
 	t.Helper()
 	db, err := database.Open(background, "sqlite://"+filepath.Join(t.TempDir(), "registry.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // a test's
+	t.Cleanup(func() { db.Close() }) //nolint:errcheck // a test's
 	table := routing.New()
-	service, err := service.Open(background, service.Options{Database: db, Placer: table, OrphanAge: time.Nanosecond})
+	sweeper, err := service.Open(background, service.Options{Database: db, Placer: table, OrphanAge: time.Nanosecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer service.Close() //nolint:errcheck // a test's
-	id, err := service.RegisterBackend(background, "one", "s3", server.Bucket, backend)
+	t.Cleanup(func() { sweeper.Close() }) //nolint:errcheck // a test's
+	id, err := sweeper.RegisterBackend(background, "one", "s3", server.Bucket, backend)
 	if err != nil {
 		t.Fatal(err)
 	}
 	table.Swap(routing.Snapshot{Backends: []placement.Backend{{ID: id, Name: "one", Driver: "s3", Ready: true, Store: backend}}})
+	return sweeper
+}
+
+// sweepAll sweeps until nothing is left but the marker and the head mark.
+func sweepAll(t *testing.T, server servers.S3Server, sweeper *service.Service) {
+	t.Helper()
 	// Servers keep whole seconds, and may still be ending a request of the process that was killed.
 	var left []string
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
-		if _, err := service.SweepBackend(background, "one", false, nil); err != nil {
+		if _, err := sweeper.SweepBackend(background, "one", false, nil); err != nil {
 			t.Fatal(err)
 		}
 		if left = everything(t, server); slices.Equal(left, []string{prefix + "/" + storage.HeadMarkKey, prefix + "/" + storage.MarkerKey}) {

@@ -39,12 +39,23 @@ func BenchmarkBaseInProcess(b *testing.B) {
 	if err := os.CopyFS(filepath.Join(source, inProcess), os.DirFS(filepath.Join(root, inProcess))); err != nil {
 		b.Fatal(err)
 	}
+	// What the trees do not have in common is in a file of each.
+	views, err := os.ReadFile(filepath.Join(root, inProcess, "base", "views_test.go.txt"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(source, inProcess, "views_test.go"), views, 0o600)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
 	ours, theirs := compile(b, root), compile(b, source)
 	list, err := exec.Command(ours, "-test.list", "^Benchmark").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, name := range strings.Fields(string(list)) {
+		if name == bareRows {
+			continue
+		}
 		var took [2][]time.Duration
 		for pair := range inProcessPairs {
 			for turn := range 2 {
@@ -52,9 +63,26 @@ func BenchmarkBaseInProcess(b *testing.B) {
 				took[which] = append(took[which], operation(b, []string{ours, theirs}[which], name))
 			}
 		}
-		recordPairs(b, "in process: "+strings.TrimPrefix(name, "Benchmark"), took[0], took[1])
+		goal := noSlower
+		if name == fold {
+			goal = foldGoal
+		}
+		recordGoal(b, "in process: "+strings.TrimPrefix(name, "Benchmark"), goal, took[0], took[1])
 	}
+	var folds, bare []time.Duration
+	for range inProcessPairs {
+		folds, bare = append(folds, operation(b, ours, fold)), append(bare, operation(b, ours, bareRows))
+	}
+	recordGoal(b, "in process: Fold, against bare rows", foldOfBare, folds, bare)
 }
+
+const (
+	fold, bareRows = "BenchmarkFold", "BenchmarkBareRows"
+	// foldGoal is how many times as fast as the base's the fold is to be, and foldOfBare
+	// how fast against inserting the same rows.
+	foldGoal   = 2
+	foldOfBare = 0.8
+)
 
 // compile makes the test program of inProcess in the module at root.
 func compile(b *testing.B, root string) string {

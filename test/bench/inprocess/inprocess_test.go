@@ -1,6 +1,6 @@
 // Package inprocess measures packages without a server. make bench BASE=…
-// compiles this file into another commit's tree as well, so it uses only what
-// both trees have, and nothing of test/.
+// compiles these files into another commit's tree as well, so they use only what
+// both trees have, and nothing of test/. views_test.go has another form there.
 package inprocess
 
 import (

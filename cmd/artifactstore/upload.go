@@ -41,6 +41,14 @@ func (a *app) publishAtOnce(ctx context.Context, client registry.Bundles, o push
 	}, encoded)
 }
 
+// textsOf is how many bytes annotations have.
+func textsOf(annotations map[string]string) (bytes int) {
+	for key, value := range annotations {
+		bytes += len(key) + len(value)
+	}
+	return bytes
+}
+
 // checkPublished compares the manifest with ours.
 func checkPublished(result pushed, encoded []byte) (pushed, error) {
 	if ours := manifest.Digest(encoded); result.ManifestDigest != ours {
@@ -52,7 +60,7 @@ func checkPublished(result pushed, encoded []byte) (pushed, error) {
 // publish uploads hashed files: small ones at once, others in one session. It abandons a session that does not
 // end in a publication; a sweep removes what that session stored.
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
-	if len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes {
+	if len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes && textsOf(o.Annotations) <= registry.MaxTextsAtOnce {
 		result, err := a.publishAtOnce(ctx, client, o, files, encoded)
 		if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
 			return result, err

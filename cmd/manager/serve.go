@@ -144,8 +144,8 @@ func profiles() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !serving.ForLoopback(r) {
-			http.Error(w, "the Host must be this machine's loopback", http.StatusForbidden)
+		if !serving.ForLoopback(r) || serving.FromOtherSite(r, true) {
+			http.Error(w, "only this machine may ask, and no page of another site", http.StatusForbidden)
 			return
 		}
 		mux.ServeHTTP(w, r)

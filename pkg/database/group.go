@@ -61,6 +61,15 @@ func (db *DB) NewGroup(hooks Hooks) *Group {
 // Group is Do of a Group that all callers share.
 func (db *DB) Group(ctx context.Context, fn func(tx Tx) error) error { return db.group.Do(ctx, fn) }
 
+// WriteSmall is Group on SQLite, where all writes wait for each other anyway, and Write on
+// PostgreSQL: a request does not wait there for another one whose connection hangs.
+func (db *DB) WriteSmall(ctx context.Context, fn func(tx Tx) error) error {
+	if db.engine == SQLite {
+		return db.Group(ctx, fn)
+	}
+	return db.Write(ctx, fn)
+}
+
 // Do is Write for small changes. fn must not rely on being alone: others have run before
 // it in the same transaction. If one fails, only its changes are undone. Errors are as of
 // Write; a panic in fn becomes an error; ErrClosed.

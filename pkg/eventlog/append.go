@@ -114,9 +114,10 @@ func (p *pending) add(key string, records []Record) {
 	p.keys[key] = true
 }
 
-// before writes what is pending, unless the command with this key may do without.
+// before writes what is pending, unless the command with this key may do without: what a
+// command without a key has decided may concern everybody.
 func (l *Log) before(ctx context.Context, tx database.Tx, key string) error {
-	if key != "" && !l.pending.keys[key] && l.pending.bytes < maxPendingBytes {
+	if key != "" && !l.pending.keys[key] && !l.pending.keys[""] && l.pending.bytes < maxPendingBytes {
 		return nil
 	}
 	return l.flush(ctx, tx)

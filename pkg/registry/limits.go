@@ -17,9 +17,11 @@ const (
 	MaxAnnotationValue  = 4096
 	MaxMediaTypeLength  = 255 // RFC 6838, section 4.2: 127 "/" 127
 	MaxFilesInOneUpload = 100_000
-	// MaxFilesAtOnce and MaxBytesAtOnce of the files of a package that is published by one request.
+	// MaxFilesAtOnce and MaxBytesAtOnce of the files of a package that is published by one
+	// request, and MaxTextsAtOnce of its annotations, keys and values, in bytes.
 	MaxFilesAtOnce = 128
 	MaxBytesAtOnce = 1 << 20
+	MaxTextsAtOnce = 8 << 10
 	// UploadLifetime is how long a session stays open after its last change.
 	UploadLifetime = 24 * time.Hour
 	// OrphanAge is how old an orphan must be before a sweep removes it.

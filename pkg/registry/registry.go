@@ -64,8 +64,8 @@ type Bundles interface {
 	// again is no error.
 	PutFiles(ctx context.Context, id string, next func() (NamedContent, error)) (Bundled, error)
 	// PublishFiles publishes a small package without a session: every file that next
-	// returns, or none. It is bounded by MaxFilesAtOnce and MaxBytesAtOnce, and each
-	// size must be known; more is an *InvalidError on "files". Answers and errors are
+	// returns, or none. It is bounded by MaxFilesAtOnce, MaxBytesAtOnce and MaxTextsAtOnce,
+	// and each size must be known; more is an *InvalidError on "files" or "annotations". Answers and errors are
 	// those of OpenUpload, PutFile and Publish; sending the same again is no error.
 	// manifestDigest, unless it is zero, must be the manifest's (*InvalidError).
 	PublishFiles(ctx context.Context, req OpenUpload, manifestDigest digest.Digest, next func() (NamedContent, error)) (Publication, error)

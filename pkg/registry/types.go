@@ -157,7 +157,8 @@ type Publication struct {
 	Files          int           `json:"files"`
 	Bytes          int64         `json:"bytes"`
 	// ReusedFiles and ReusedBytes of a package that was published by one request: those
-	// whose bytes the backend had already, from another package of the same producer.
+	// whose bytes the backend had already, from another package of the same producer, or
+	// another file of this one has.
 	ReusedFiles int   `json:"reusedFiles,omitempty"`
 	ReusedBytes int64 `json:"reusedBytes,omitempty"`
 }

@@ -104,7 +104,7 @@ func (h *handler) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 		w.Fail(r, ErrHost)
 		return
 	}
-	if fromOtherSite(r, h.opts.LoopbackOnly) {
+	if FromOtherSite(r, h.opts.LoopbackOnly) {
 		expendable(r.Context())
 		w.Fail(r, ErrOtherSite)
 		return

@@ -30,11 +30,11 @@ func IsLoopback(host string) bool {
 // origin has a browser send, by Sec-Fetch-Site or else Origin. Other clients send neither.
 var crossOrigin = http.NewCrossOriginProtection()
 
-// fromOtherSite reports whether a web page of another site sends the request.
+// FromOtherSite reports whether a web page of another site sends the request.
 // It would act with what the browser has: the loopback address, or a password
 // that was typed once. Following a link is no such request. Reading what it
 // cannot see is refused on loopback only, where it could keep streams open.
-func fromOtherSite(r *http.Request, loopback bool) bool {
+func FromOtherSite(r *http.Request, loopback bool) bool {
 	if crossOrigin.Check(r) != nil {
 		return true
 	}

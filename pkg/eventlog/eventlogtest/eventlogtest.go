@@ -21,7 +21,7 @@ func Run(t *testing.T, fresh func(t *testing.T) string) {
 	for name, test := range map[string]func(t *testing.T, address string){
 		"Append": testAppend, "Limits": testLimits, "LargePayload": testLargePayload, "Clock": testClock,
 		"Concurrent": testConcurrent, "RejectedAlone": testRejectedAlone, "Preconditions": testPreconditions,
-		"ApplyFails": testApplyFails, "Keyed": testKeyed, "Contexts": testContexts, "Close": testClose,
+		"ApplyFails": testApplyFails, "Keyed": testKeyed, "KeyedOrder": testKeyedOrder, "Contexts": testContexts, "Close": testClose,
 		"Read": testRead, "Follow": testFollow, "FollowOther": testFollowOther, "Check": testCheck,
 		"Fence": testFence, "FenceWithoutKnowing": testFenceWithoutKnowing,
 	} {

@@ -101,3 +101,39 @@ func testKeyed(t *testing.T, address string) {
 	}
 	t.Logf("%d folds of at most %d records", folds, most)
 }
+
+// testKeyedOrder: in a shared commit, a command with a key sees what one without a key has
+// decided before it.
+func testKeyedOrder(t *testing.T, address string) {
+	db, log := Open(t, address)
+	begun, hold := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 3)
+	appends := func(key string, decide eventlog.Decide) {
+		go func() {
+			_, err := log.AppendKeyed(t.Context(), key, decide)
+			done <- err
+		}()
+		<-time.After(200 * time.Millisecond) // it waits: there is no other sign of that
+	}
+	appends("", func(context.Context, database.Tx) ([]eventlog.Event, error) {
+		close(begun)
+		<-hold
+		return nil, nil
+	})
+	<-begun
+	appends("", Always(Event("for everybody")))
+	appends("a key", func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+		var seen int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM subjects WHERE subject = 'for everybody'").Scan(&seen); err != nil || seen != 1 {
+			return nil, fmt.Errorf("it sees %d of the event before it: %w", seen, err)
+		}
+		return []eventlog.Event{Event("a key")}, nil
+	})
+	close(hold)
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	verify(t, db, 2)
+}

@@ -4,6 +4,7 @@
 package formbody
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -30,7 +31,7 @@ func NewReader(body io.Reader, contentType string) (*Reader, error) {
 	if err != nil || mediaType != "multipart/form-data" || parameters["boundary"] == "" {
 		return nil, errors.New("must be multipart/form-data with a boundary")
 	}
-	from := &limited{from: body}
+	from := &limited{from: body, end: []byte("--" + parameters["boundary"] + "--")}
 	return &Reader{multipart.NewReader(from, parameters["boundary"]), from}, nil
 }
 
@@ -53,8 +54,28 @@ func (r *Reader) Part(name, mediaType string) (io.Reader, error) {
 	if coding := part.Header.Get("Content-Transfer-Encoding"); coding != "" && !strings.EqualFold(coding, "binary") && !strings.EqualFold(coding, "8bit") {
 		return nil, registry.Invalid(name, "must not be encoded (Content-Transfer-Encoding)")
 	}
-	return part, nil
+	return &content{part, r.body}, nil
 }
+
+// content is that of one part.
+type content struct {
+	part *multipart.Part
+	body *limited
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.part.Read(p)
+	switch {
+	case err == nil, err == io.EOF:
+	case c.body.failed != nil:
+		err = c.body.failed
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errCut()
+	}
+	return n, err
+}
+
+func errCut() error { return registry.Invalid("body", "is an incomplete form: its end is missing") }
 
 // End wants the end of the form.
 func (r *Reader) End() error {
@@ -75,10 +96,10 @@ func (r *Reader) next() (*multipart.Part, error) {
 	switch {
 	case r.body.failed != nil:
 		return nil, r.body.failed
-	case err == io.EOF, err == nil:
+	case err == nil, err == io.EOF && r.body.ended:
 		return part, err
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, registry.Invalid("body", "is an incomplete form: its end is missing")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF): // mime/multipart takes a cut within a header for the end
+		return nil, errCut()
 	}
 	return nil, registry.Invalid("body", "is not a form: %v", err)
 }
@@ -88,6 +109,10 @@ type limited struct {
 	from   io.Reader
 	left   int64
 	failed error // what the body said, but for its end
+
+	end   []byte // the last line of the form
+	last  []byte // what was read last, shorter than end
+	ended bool   // that line was read
 }
 
 func (l *limited) Read(p []byte) (int, error) {
@@ -104,6 +129,14 @@ func (l *limited) Read(p []byte) (int, error) {
 	}
 	if err != nil && err != io.EOF {
 		l.failed = err
+	}
+	if !l.ended {
+		before := append(l.last, p[:min(n, len(l.end)-1)]...)
+		l.ended = bytes.Contains(before, l.end) || bytes.Contains(p[:n], l.end)
+		if n >= len(l.end) {
+			before = p[:n]
+		}
+		l.last = append(l.last[:0], before[max(0, len(before)-len(l.end)+1):]...)
 	}
 	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/formbody"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -49,7 +50,11 @@ func TestForm(t *testing.T) {
 }
 
 func read(body string) error {
-	form, err := formbody.NewReader(strings.NewReader(body), contentType)
+	return errors.Join(readFrom(strings.NewReader(body)), readFrom(iotest.OneByteReader(strings.NewReader(body))))
+}
+
+func readFrom(body io.Reader) error {
+	form, err := formbody.NewReader(body, contentType)
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,7 @@ func read(body string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.ReadAll(one); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := io.ReadAll(one); err != nil {
 		return err
 	}
 	return form.End()

@@ -2,8 +2,10 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/formbody"
@@ -64,6 +66,9 @@ func (h *handler) publishPackage(w *serving.Writer, r *http.Request) error {
 		if err != io.EOF {
 			return file, err
 		}
+		if _, err := io.Copy(io.Discard, files); err != nil { // the last record is padded with zeros
+			return file, err
+		}
 		if err := form.End(); err != nil {
 			return file, err
 		}
@@ -94,32 +99,45 @@ func readPackage(form *formbody.Reader) (req registry.OpenUpload, manifestDigest
 	if err != nil {
 		return req, manifestDigest, err
 	}
-	text, err := io.ReadAll(io.LimitReader(part, smallBody+1))
+	text, err := io.ReadAll(io.LimitReader(part, maxPackageText+1))
 	switch {
 	case err != nil:
 		return req, manifestDigest, err
-	case len(text) > smallBody:
-		return req, manifestDigest, registry.Invalid("package", "must be at most %d bytes: larger annotations need an upload session", smallBody)
+	case len(text) > maxPackageText:
+		return req, manifestDigest, registry.Invalid("package", "must be at most %d bytes: larger annotations need an upload session", maxPackageText)
 	}
 	if err := serving.CheckJSON(text, maxPackageValues, maxPackageDepth); err != nil {
 		return req, manifestDigest, registry.Invalid("package", "%v", err)
 	}
 	var tier, sum string
-	if err := jsonbody.Object(jsonbody.NewDecoder(bytes.NewReader(text)), "package", []jsonbody.Field{
+	decoder := jsonbody.NewDecoder(bytes.NewReader(text))
+	if err := jsonbody.Object(decoder, "package", []jsonbody.Field{
 		{Name: "producer", Into: &req.Producer}, {Name: "name", Into: &req.Name}, {Name: "version", Into: &req.Version},
 		{Name: "retentionClass", Into: &req.RetentionClass}, {Name: "tier", Into: &tier}, {Name: "mediaType", Into: &req.MediaType},
 		{Name: "annotations", Into: &req.Annotations}, {Name: "manifestDigest", Into: &sum},
 	}); err != nil {
-		return req, manifestDigest, err
+		return req, manifestDigest, withoutPart(err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return req, manifestDigest, registry.Invalid("package", "must be one JSON object")
 	}
 	req.Tier = registry.Tier(tier)
 	if sum == "" {
 		return req, manifestDigest, nil
 	}
 	if manifestDigest, err = digest.Parse(sum); err != nil || manifestDigest.Algorithm() != digest.SHA256 {
-		err = registry.Invalid("package.manifestDigest", "%.80q is not of the form sha256:<64 hex digits>", sum)
+		err = registry.Invalid("manifestDigest", "%.80q is not of the form sha256:<64 hex digits>", sum)
 	}
 	return req, manifestDigest, err
+}
+
+// withoutPart names a field of the package as the registry does.
+func withoutPart(err error) error {
+	var invalid *registry.InvalidError
+	if errors.As(err, &invalid) {
+		return &registry.InvalidError{Field: strings.TrimPrefix(invalid.Field, "package."), Message: invalid.Message}
+	}
+	return err
 }
 
 // checkSmallBody is wire.CheckBody for a body that is about to be read as a whole.

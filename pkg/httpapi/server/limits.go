@@ -32,6 +32,8 @@ const (
 	// maxPackageBody bounds a package that is published by one request, in bytes: its
 	// files, and the archive's headers and padding.
 	maxPackageBody = registry.MaxBytesAtOnce + registry.MaxFilesAtOnce*(4<<10) + 64<<10
+	// maxPackageText bounds what describes it, in bytes of JSON.
+	maxPackageText = 3 * registry.MaxTextsAtOnce
 	// maxPackageValues and maxPackageDepth are what its description may have.
 	maxPackageValues = 2*registry.MaxAnnotations + 32
 	maxPackageDepth  = 4

@@ -42,6 +42,7 @@ func atOnce(s suite) {
 	equal(s, "manifest", got.ManifestDigest, manifest.Digest(encoded))
 	equal(s, "events", s.head(), head+1)
 	equal(s, "position", got.Position, head+1)
+	equal(s, "reused", [2]int64{int64(got.ReusedFiles), got.ReusedBytes}, [2]int64{1, 4})
 	equal(s, "files and bytes", [2]int64{int64(got.Files), got.Bytes}, [2]int64{4, 17})
 	stored, err := s.r.GetManifest(s.ctx, got.ManifestDigest)
 	s.must(err)
@@ -110,6 +111,9 @@ func badAtOnce(s suite) {
 	for _, path := range oddPaths {
 		refused("path", version("1"), file{"b", "b", false}, file{path, "a", false})
 	}
+	much := version("1")
+	much.Annotations = map[string]string{"a": strings.Repeat("x", 4096), "b": strings.Repeat("x", 4096)}
+	refused("annotations", much, file{"a", "a", false})
 	refused("files[1].path", version("1"), file{"a\u0308", "a", false}, file{"\u00e4", "b", false})
 	refused("files", version("1"), file{"large", strings.Repeat("l", registry.MaxBytesAtOnce+1), false})
 	_, err := s.r.PublishFiles(s.ctx, version("1"), digest.Of([]byte("other")).SHA256, each(named("a", "a")))

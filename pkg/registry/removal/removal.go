@@ -17,8 +17,10 @@
 // sees the row, and continues only after it has seen the object at a time when
 // no delete was under way and none could begin, because the row was there; a
 // later removal begins at 1. So a row may be removed only by c, or when nothing
-// depends on it: it has long been over, and no session has the blob.
+// depends on it: it has been over for longer than a publish without a session may take,
+// and no session has the blob.
 //
+// A package that is published by one request has no session, and no row before step b.
 // None of this relies on an object's age or on a session's rows. Those (2, 3 and
 // what the caller looks at before 1) only make it rare that a client has to send
 // bytes twice. A removal whose process died leaves rows that are over after Life.

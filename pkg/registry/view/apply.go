@@ -37,25 +37,36 @@ func (f fold) apply(ctx context.Context, tx database.Tx, records []eventlog.Reco
 	packages := publications{fold: f}
 	for _, rec := range records {
 		if err := packages.apply(ctx, tx, rec); err != nil {
-			return fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
+			return err
 		}
 	}
 	return packages.flush(ctx, tx)
 }
 
+func applying(rec eventlog.Record, err error) error {
+	if err != nil {
+		err = fmt.Errorf("applying event %d (%s): %w", rec.Position, rec.Kind, err)
+	}
+	return err
+}
+
 func (w *publications) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
 	payload, err := event.Decode(rec.Event)
 	if err != nil {
-		return err
+		return applying(rec, err)
 	}
 	rec.Payload = nil // it may have tens of megabytes, and is not needed any more
 	if p, is := payload.(event.PackagePublished); is {
+		if w.first == 0 {
+			w.first = rec.Position
+		}
+		w.last = rec.Position
 		return w.add(ctx, tx, rec, p)
 	}
 	if err := w.flush(ctx, tx); err != nil {
 		return err
 	}
-	return w.applyOther(ctx, tx, rec, payload)
+	return applying(rec, w.applyOther(ctx, tx, rec, payload))
 }
 
 // applyOther folds a record that publishes no package.
@@ -109,6 +120,7 @@ const rowsAtOnce = 4000
 // publications gathers the rows of packages.
 type publications struct {
 	fold
+	first, last                       uint64 // positions of the events whose rows are here
 	packages, files, blobs, locations [][]any
 	seen                              map[digest.Digest]bool // among blobs
 	located                           map[location]bool      // among locations: a statement may not have a row twice
@@ -123,7 +135,7 @@ type location struct {
 // add gathers the rows of one package.
 func (w *publications) add(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.PackagePublished) error {
 	if len(p.Backends) == 0 {
-		return fmt.Errorf("%s names no backend", p.Subject())
+		return applying(rec, fmt.Errorf("%s names no backend", p.Subject()))
 	}
 	var (
 		files int
@@ -182,6 +194,14 @@ func (w *publications) flush(ctx context.Context, tx database.Tx) error {
 	if len(w.files) == 0 && len(w.packages) == 0 {
 		return nil
 	}
+	if err := w.insertAll(ctx, tx); err != nil {
+		return fmt.Errorf("applying events %d to %d: %w", w.first, w.last, err)
+	}
+	*w = publications{fold: w.fold, first: w.last, last: w.last, packages: w.packages[:0], files: w.files[:0], blobs: w.blobs[:0], locations: w.locations[:0]}
+	return nil
+}
+
+func (w *publications) insertAll(ctx context.Context, tx database.Tx) error {
 	if err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
 		return err
 	}
@@ -191,12 +211,8 @@ func (w *publications) flush(ctx context.Context, tx database.Tx) error {
 	if err := w.insertLive(ctx, tx, w.locations); err != nil {
 		return err
 	}
-	if err := w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
-		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, w.packages, ""); err != nil {
-		return err
-	}
-	w.packages, w.files, w.blobs, w.locations, w.seen, w.located = w.packages[:0], w.files[:0], w.blobs[:0], w.locations[:0], nil, nil
-	return nil
+	return w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, w.packages, "")
 }
 
 // applyAdded makes locations live.

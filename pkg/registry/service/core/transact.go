@@ -22,6 +22,11 @@ func (c *Core) Write(ctx context.Context, fn func(tx database.Tx) error) error {
 	return c.unlessFenced(func() error { return c.db.Write(ctx, fn) })
 }
 
+// WriteSmall is Write for small changes, of which concurrent ones may share a transaction.
+func (c *Core) WriteSmall(ctx context.Context, fn func(tx database.Tx) error) error {
+	return c.unlessFenced(func() error { return c.db.WriteSmall(ctx, fn) })
+}
+
 // Group runs fn in a transaction that concurrent calls share.
 func (c *Core) Group(ctx context.Context, fn func(tx database.Tx) error) error {
 	return c.unlessFenced(func() error { return c.db.Group(ctx, fn) })

@@ -21,7 +21,7 @@ func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []re
 	if err != nil {
 		return answer, err
 	}
-	write := in.core.Group
+	write := in.core.WriteSmall
 	if len(files) > fewFiles {
 		write = in.core.Write
 	}
@@ -59,7 +59,7 @@ func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []re
 	return answer, err
 }
 
-// fewFiles are declared in a transaction that concurrent calls share: it is quick enough for that.
+// fewFiles are declared in a transaction that concurrent calls may share: it is quick enough for that.
 const fewFiles = 32
 
 // manyFiles in one declaration change what the database's planner must know.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/window"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
+	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -28,6 +30,9 @@ func (in *Intake) PublishFiles(ctx context.Context, req registry.OpenUpload, wan
 	session, err := in.newSession(ctx, req)
 	if err != nil {
 		return registry.Publication{}, err
+	}
+	if texts := textsOf(req); texts > registry.MaxTextsAtOnce {
+		return registry.Publication{}, registry.Invalid("annotations", "must have at most %d bytes in one request, have %d: more need an upload session", registry.MaxTextsAtOnce, texts)
 	}
 	b := in.windows.Fill(ctx, in.WindowTick, nil)
 	defer b.End(nil) //nolint:errcheck // it only gives the window back
@@ -54,6 +59,9 @@ func (in *Intake) PublishFiles(ctx context.Context, req registry.OpenUpload, wan
 	if err != nil {
 		return registry.Publication{}, err
 	}
+	// These bytes are here: storing them does not hurry the source.
+	ctx, cancel := context.WithTimeoutCause(shares.WithSource(ctx, nil), atOnceTime, errAtOnceTime)
+	defer cancel()
 	d := &draft{session: session, claim: claim{digest: want}}
 	defer d.release()
 	contents, err := in.fill(ctx, d, files)
@@ -62,6 +70,12 @@ func (in *Intake) PublishFiles(ctx context.Context, req registry.OpenUpload, wan
 	}
 	return in.untilSettled(ctx, func() (registry.Publication, error) { return in.publishContents(ctx, d, contents) })
 }
+
+// atOnceTime is how long storing and publishing a package may take that is here: its
+// memory is needed, and nothing tells a sweep of it, whose rows live for a day.
+const atOnceTime = time.Hour
+
+var errAtOnceTime = fmt.Errorf("storing a package that is sent at once may take %s", atOnceTime)
 
 // atOnce counts the files of a package that is sent by one request.
 type atOnce struct {
@@ -190,10 +204,12 @@ func (in *Intake) publishContents(ctx context.Context, d *draft, contents []cont
 		if info.Held {
 			d.held = append(d.held, c.digests.SHA256)
 		}
+		again := c.files - 1 // further files with the same bytes
 		if _, is := own[c.digests.SHA256]; is {
-			reused.ReusedFiles += c.files
-			reused.ReusedBytes += int64(c.files) * int64(len(c.bytes))
+			again = c.files
 		}
+		reused.ReusedFiles += again
+		reused.ReusedBytes += int64(again) * int64(len(c.bytes))
 	}
 	publication, err := in.seal(ctx, d, nil)
 	publication.ReusedFiles, publication.ReusedBytes = reused.ReusedFiles, reused.ReusedBytes

@@ -23,7 +23,7 @@ func (in *Intake) OpenUpload(ctx context.Context, req registry.OpenUpload) (regi
 		return registry.Upload{}, err
 	}
 	session.ID = uuid.NewString()
-	err = in.core.Group(ctx, func(tx database.Tx) error {
+	err = in.core.WriteSmall(ctx, func(tx database.Tx) error {
 		taken, err := view.FindPackage(ctx, tx, req.Producer, req.Name, req.Version)
 		if err == nil {
 			if err := sameTerms(session, taken); err != nil {

@@ -45,6 +45,12 @@ const (
 	starvedMoved = 32 << 10
 )
 
+// A package fits one large window: it never needs a second one while it has one.
+const (
+	_ = uint(windowFiles - registry.MaxFilesAtOnce)
+	_ = uint(windowBytes - registry.MaxBytesAtOnce)
+)
+
 // window holds small files until they are stored.
 type window struct {
 	from    *class
@@ -56,8 +62,8 @@ type window struct {
 }
 
 // Pool lends out windows, in turns between holders. A package that is sent at once
-// begins with a small one, and so waits for no bundle; it gets a large one when it
-// outgrows that.
+// begins with a small one, and waits for bundles only when it outgrows that: then it
+// gets a large one.
 type Pool struct{ small, large class }
 
 // class is windows of one size.

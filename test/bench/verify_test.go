@@ -2,6 +2,7 @@ package bench
 
 import (
 	"crypto/sha256"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -86,7 +87,7 @@ func BenchmarkGetByPath(b *testing.B) {
 							answer.Body.Close() //nolint:errcheck // it is read to its end
 						}
 						if err == nil && answer.StatusCode != http.StatusOK {
-							err = &http.ProtocolError{ErrorString: answer.Status}
+							err = errors.New(answer.Status)
 						}
 						if err != nil {
 							failed = err

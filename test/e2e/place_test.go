@@ -114,6 +114,32 @@ func newBucket(t *testing.T) bucket {
 	return newBucketOn(t, servers.VersityGW, false)
 }
 
+// empty gives back what the bucket holds of its server's disk.
+func (b bucket) empty(t *testing.T) {
+	t.Helper()
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.Bucket})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(background)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range page.Contents {
+			if _, err := b.client.DeleteObject(background, &s3.DeleteObjectInput{Bucket: &b.Bucket, Key: object.Key}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	uploads, err := b.client.ListMultipartUploads(background, &s3.ListMultipartUploadsInput{Bucket: &b.Bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, upload := range uploads.Uploads {
+		if _, err := b.client.AbortMultipartUpload(background, &s3.AbortMultipartUploadInput{Bucket: &b.Bucket, Key: upload.Key, UploadId: upload.UploadId}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func newBucketOn(t *testing.T, kind servers.S3Kind, secure bool) bucket {
 	t.Helper()
 	server := servers.S3On(t, kind, secure)

@@ -16,12 +16,6 @@ type folders struct {
 	leaves [1 << 16]atomic.Bool
 }
 
-// has reports whether the folder that holds the blob is known to be there.
-func (f *folders) has(name digest.Digest) bool {
-	sum := name.Sum()
-	return f.leaves[int(sum[0])<<8|int(sum[1])].Load()
-}
-
 // ensure creates the folder that holds the blob, and its parents.
 func (f *folders) ensure(root *os.Root, name digest.Digest) error {
 	sum := name.Sum()

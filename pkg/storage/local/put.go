@@ -192,19 +192,8 @@ func (s *staged) discard() {
 	}
 }
 
-// makeLeaf makes a blob's folder, and syncs it, while the caller syncs the bytes: a disk
-// takes both at once. The result waits for it.
-func (b *Backend) makeLeaf(name digest.Digest) (made func() error) {
-	if b.known.has(name) {
-		return func() error { return nil }
-	}
-	done := make(chan error, 1)
-	go func() { done <- b.known.ensure(b.root, name) }()
-	return func() error { return <-done }
-}
-
 // finish gives verified bytes their name. The order matters: first the bytes are
-// synced, and the folder exists; then the file is renamed, then the name is synced.
+// synced, then the folder exists, then the file is renamed, then the name is synced.
 func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size int64) (storage.Info, error) {
 	select {
 	case b.syncs <- struct{}{}:
@@ -214,10 +203,7 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, err
 	}
-	made := b.makeLeaf(got.SHA256)
-	err := synced(s.file)
-	leaf := made()
-	if err != nil {
+	if err := synced(s.file); err != nil {
 		return storage.Info{}, placeError("sync a file in staging in", b.config.Path, err)
 	}
 	info, err := s.file.Stat()
@@ -230,14 +216,15 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 			return storage.Info{}, err
 		}
 	}
-	if err = leaf; err == nil {
-		err = b.move(s, key)
-	}
-	if errors.Is(err, fs.ErrNotExist) { // someone removed a folder
-		b.known.forget(got.SHA256)
+	for attempt := 1; ; attempt++ {
 		if err = b.known.ensure(b.root, got.SHA256); err == nil {
 			err = b.move(s, key)
 		}
+		if attempt == 1 && errors.Is(err, fs.ErrNotExist) {
+			b.known.forget(got.SHA256)
+			continue
+		}
+		break
 	}
 	if err != nil {
 		return storage.Info{}, placeError("store "+key+" in", b.config.Place(), err)

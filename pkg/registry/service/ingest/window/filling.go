@@ -114,26 +114,28 @@ func (b *Filling) lend(size int64) error {
 func (b *Filling) keep(p []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.failed != nil:
-		return b.failed
-	case b.window == nil:
-		return errTaken
+	if err := b.lost(); err != nil {
+		return err
 	}
 	b.window.partial += copy(b.window.data[b.window.used+b.window.partial:], p)
 	b.moved += len(p)
 	return nil
 }
 
+// lost says why there is no window any more. mu is held.
+func (b *Filling) lost() error {
+	if b.failed == nil && b.window == nil {
+		return errTaken
+	}
+	return b.failed
+}
+
 // complete turns the bytes that were kept into a file.
 func (b *Filling) complete(file registry.NamedContent) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.failed != nil:
-		return b.failed
-	case b.window == nil:
-		return errTaken
+	if err := b.lost(); err != nil {
+		return err
 	}
 	w := b.window
 	b.filling = false

@@ -44,8 +44,20 @@ func testKeyed(t *testing.T, address string) {
 		return n, err
 	}
 	for round := range rounds {
-		for key := range keys {
-			for twin := range 2 { // two of a key at once: the second sees the first
+		begun, hold := make(chan struct{}), make(chan struct{})
+		all.Go(func() { // those that arrive meanwhile share the next commit
+			_, err := log.Append(t.Context(), func(context.Context, database.Tx) ([]eventlog.Event, error) {
+				close(begun)
+				<-hold
+				return nil, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		<-begun
+		for twin := range 2 { // two of a key at once: the second sees the first
+			for key := range keys {
 				all.Go(func() {
 					subject := fmt.Sprint("subject ", key)
 					records, err := log.AppendKeyed(t.Context(), subject, func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
@@ -88,6 +100,8 @@ func testKeyed(t *testing.T, address string) {
 				t.Errorf("a command that cannot be folded: %v", err)
 			}
 		})
+		<-time.After(50 * time.Millisecond) // they wait: there is no other sign of that
+		close(hold)
 		all.Wait()
 	}
 	for key, n := range appended {

@@ -65,15 +65,16 @@ var imports = map[string][]string{
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
 	// What could not be read, or was found missing by a reader, until it is verified.
-	"pkg/registry/doubt": {"pkg/database", "pkg/digest", "pkg/registry/verify"},
+	"pkg/registry/doubt": {"pkg/database", "pkg/digest", "pkg/registry/verify", "pkg/registry/view/fold"},
 	// How far the log had come, as each backend remembers it.
 	"pkg/registry/headmark": {"pkg/database", "pkg/eventlog", "pkg/registry/view"},
 	// How bytes leave. It knows the sessions' tables, and not who decides.
-	"pkg/registry/removal": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
-	"pkg/registry/event":   {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
-	"pkg/registry/view":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event", "pkg/registry/verify"},
-	"pkg/registry/upload":  {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
-	"pkg/registry/verify":  {"pkg/digest", "pkg/storage"},
+	"pkg/registry/removal":   {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
+	"pkg/registry/event":     {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
+	"pkg/registry/view":      {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/registry/event", "pkg/registry/verify", "pkg/registry/view/fold"},
+	"pkg/registry/view/fold": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
+	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
+	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
 	// A suite for every implementation of Registry: it needs a place for bytes.
 	"pkg/registry/registrytest": {
 		"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/routing", "pkg/storage/...",

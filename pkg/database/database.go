@@ -86,3 +86,20 @@ func (db *DB) Close() error {
 	db.group.Close()
 	return db.redact(errors.Join(db.read.Close(), db.write.Close()))
 }
+
+// Collect reads all rows of a query, whose results are rows and err, and closes them.
+func Collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}

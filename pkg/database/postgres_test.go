@@ -70,7 +70,7 @@ func TestDeadlock(t *testing.T) {
 			})
 		}
 		done.Wait()
-		if a, b := value(t, db, "a"), value(t, db, "b"); a != 2 || b != 2 || runs[0]+runs[1] != 3 {
+		if a, b := value(t, db, "a"), value(t, db, "b"); a != 2 || b != 2 || runs[0]+runs[1] < 3 {
 			t.Errorf("values %d and %d after %v runs", a, b, runs)
 		}
 	})

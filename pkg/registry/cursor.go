@@ -77,8 +77,11 @@ type LocationCursor struct {
 	// 1970, 0 if there was none) when the listing began: what is found later does not come again.
 	UpTo uint64 `json:"u"`
 	AsOf *int64 `json:"t"` // nil in a cursor of an earlier version
-	// Checked, in microseconds since 1970, and SHA256 are of the last location of the page.
+	// Checked, in microseconds since 1970, Changed, a position of the log, and SHA256 are of
+	// the last location of the page. Without Changed, in a cursor of an earlier version,
+	// some locations may come again.
 	Checked int64         `json:"m"`
+	Changed uint64        `json:"c,omitempty"`
 	SHA256  digest.Digest `json:"d"`
 }
 

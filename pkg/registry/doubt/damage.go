@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // Damage is a file of a package, or its manifest, with a location that failed or is in doubt.
@@ -47,13 +48,13 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, m
 		}
 	}
 	bad := `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
-			WHERE l.state = 'failed' AND l.reason <> 'abandoned' UNION ALL
+			WHERE ` + fold.Failed("l") + ` UNION ALL
 		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands
 	if f.Version != "" { // of one package: not to look at every location
 		of := ` (SELECT f.sha256 FROM package_files f JOIN packages p ON p.position = f.package WHERE 1 = 1` + where +
 			` UNION SELECT p.manifest_sha256 FROM packages p WHERE 1 = 1` + where + `)`
 		bad = `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
-			WHERE l.state = 'failed' AND l.reason <> 'abandoned' AND l.sha256 IN` + of + ` UNION ALL
+			WHERE ` + fold.Failed("l") + ` AND l.sha256 IN` + of + ` UNION ALL
 		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands + ` WHERE d.sha256 IN` + of
 	}
 	err = query(ctx, tx, func(scan func(...any) error) error {

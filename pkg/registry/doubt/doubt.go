@@ -14,6 +14,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry/verify"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // Reasons for a doubt.
@@ -55,7 +56,7 @@ type Row struct {
 }
 
 // stands: the location is live, and its bytes are those that were doubted.
-const stands = `JOIN storage_locations l ON l.backend_id = d.backend_id AND l.sha256 = d.sha256 AND l.state = 'live' AND l.changed <= d.position`
+var stands = `JOIN storage_locations l ON l.backend_id = d.backend_id AND l.sha256 = d.sha256 AND ` + fold.Live("l") + ` AND l.changed <= d.position`
 
 // Note writes doubts. One that exists keeps since when, and when the bytes were last verified.
 func Note(ctx context.Context, tx database.Tx, all []Row) error {
@@ -97,7 +98,7 @@ func Forget(ctx context.Context, tx database.Tx, backendID string, blobs []diges
 // ForgetPast removes doubts about locations that failed or were stored anew since.
 func ForgetPast(ctx context.Context, tx database.Tx) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM doubts WHERE NOT EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = doubts.backend_id
-		AND l.sha256 = doubts.sha256 AND l.state = 'live' AND l.changed <= doubts.position)`)
+		AND l.sha256 = doubts.sha256 AND `+fold.Live("l")+` AND l.changed <= doubts.position)`)
 	return err
 }
 
@@ -157,7 +158,7 @@ func ListNotElsewhere(ctx context.Context, tx database.Tx, backendID string, blo
 			all = append(all, d)
 			return err
 		}, `SELECT l.sha256 FROM storage_locations l LEFT JOIN doubts d ON d.backend_id = l.backend_id AND d.sha256 = l.sha256 AND l.changed <= d.position
-			WHERE l.state = 'live' AND l.sha256 IN (`+database.Parameters(2, len(chunk))+`)
+			WHERE `+fold.Live("l")+` AND l.sha256 IN (`+database.Parameters(2, len(chunk))+`)
 			GROUP BY l.sha256 HAVING SUM(CASE WHEN d.sha256 IS NULL OR l.backend_id = $1 THEN 1 ELSE 0 END) = 0`, args...); err != nil {
 			return nil, err
 		}

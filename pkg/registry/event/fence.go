@@ -13,6 +13,10 @@ type form struct {
 	version int
 }
 
+// formViews stands for the tables that are folded from the log, by their version: a
+// replica that would fold into them as it did before must not append.
+const formViews = "views"
+
 // formManifest stands for the manifests in PackagePublished, by their schemaVersion.
 const formManifest = "manifest"
 
@@ -34,7 +38,11 @@ var levels = map[form]int{
 	{KindLocationFailed, 1}:    0,
 	{formManifest, 1}:          0,
 	{KindLogRecovered, 1}:      1,
+	{formViews, 3}:             LevelCounted,
 }
+
+// LevelCounted is that of the views which count locations (see package view).
+const LevelCounted = 2
 
 // Level is the highest that this program knows.
 var Level = func() int {

@@ -52,6 +52,8 @@ var damages = []string{
 
 	`UPDATE abandoned SET position = position + 1000 WHERE backend_id = (SELECT id FROM backends WHERE name = 'victim 1')`,
 	`DELETE FROM abandoned WHERE backend_id = (SELECT id FROM backends WHERE name = 'victim 3')`,
+	`DELETE FROM abandonments WHERE backend_id = (SELECT id FROM backends WHERE name = 'victim 3')`,
+	`UPDATE location_counts SET locations = locations + 1, unchecked = unchecked + 1, bytes = 0`,
 	`INSERT INTO abandoned VALUES ('extra', 999999)`,
 }
 
@@ -133,7 +135,7 @@ func rebuildBesideEverything(t *testing.T, url string) {
 func victims(t *testing.T, w *sweepWorld, db *database.DB) {
 	t.Helper()
 	ctx := context.Background()
-	log, err := eventlog.Open(ctx, db, view.New(db).Apply, time.Now)
+	log, err := eventlog.Open(ctx, db, view.New(db).Apply, time.Now, eventlog.Knows(event.Level))
 	if err != nil {
 		t.Fatal(err)
 	}

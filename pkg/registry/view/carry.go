@@ -4,11 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // carried is how far the observations of the tables that serve were taken over.
@@ -82,25 +82,31 @@ func (r *replay) carryRest(ctx context.Context, tx database.Tx, position uint64)
 	backends, err := r.backends(ctx, tx)
 	for _, id := range backends {
 		// Both bounds say the same: the tables that serve have an index by one or the other.
-		err = errors.Join(err, r.carry(ctx, tx, position, "o.backend_id = $3 AND o.checked >= $4 AND o.checked_us > $5",
+		err = errors.Join(err, r.carry(ctx, tx, position, "o.backend_id = $3 AND o.state IN ('live', 'failed') AND o.checked >= $4 AND o.checked_us > $5",
 			id, r.carried.position, micros(r.carried.until[id])))
 	}
 	return err
 }
 
 func (r *replay) backends(ctx context.Context, tx database.Tx) ([]string, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id FROM "+r.into.of("backends"))
-	return collect(rows, err, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
+	rows, err := tx.QueryContext(ctx, "SELECT id FROM "+r.into.Of("backends"))
+	return database.Collect(rows, err, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
 }
 
 // carry takes over what is newer than the replay's, and can be true: damage must
 // not put a blob last in line permanently.
 func (r *replay) carry(ctx context.Context, tx database.Tx, position uint64, where string, args ...any) error {
-	into := r.into.of("storage_locations")
-	latest := time.Now().Add(clockSkew).UnixMicro()
-	_, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %[1]s SET checked = o.checked, checked_us = o.checked_us FROM storage_locations o
-		WHERE o.sha256 = %[1]s.sha256 AND o.backend_id = %[1]s.backend_id
-		AND o.checked_us > %[1]s.checked_us AND o.checked >= %[1]s.checked AND o.checked <= $1 AND o.checked_us <= $2 AND `+where, into),
-		append([]any{position, latest}, args...)...)
+	into := r.into.Of("storage_locations")
+	args = append([]any{position, time.Now().Add(clockSkew).UnixMicro()}, args...)
+	newer := `o.sha256 = n.sha256 AND o.backend_id = n.backend_id
+		AND o.checked_us > n.checked_us AND o.checked >= n.checked AND o.checked <= $1 AND o.checked_us <= $2 AND ` + where
+	first, err := fold.CountFirst(ctx, tx, r.into.Names, into+" n, storage_locations o", newer, args...)
+	if err != nil {
+		return err
+	}
+	if err := first.Write(ctx, tx, r.into.Names); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE `+into+` AS n SET checked = o.checked, checked_us = o.checked_us FROM storage_locations o WHERE `+newer, args...)
 	return err
 }

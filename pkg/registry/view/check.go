@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // ErrDiffers: the live views are not the fold of the log.
@@ -59,14 +61,21 @@ func (v *Views) Check(ctx context.Context, p Progress) (report Report, err error
 		}
 		report = Report{LogID: head.LogID, Events: head.Position, Rows: make(map[string]int)}
 		return v.db.Read(ctx, func(again database.Tx) error {
-			for _, t := range tables {
-				columns := slices.DeleteFunc(slices.Clone(t.columns), func(c string) bool { return !v.layout.has(t.name+"."+c, s.version) })
-				observed := make([]bool, len(columns))
-				for i, column := range columns {
-					observed[i] = t.name == "storage_locations" && (column == "checked" || column == "checked_us")
+			gaveUp, err := fold.AllAbandonments(ctx, live, fold.Names{})
+			if err != nil {
+				return err
+			}
+			gaveUpFresh, err := fold.AllAbandonments(ctx, again, r.into.Names)
+			if err != nil {
+				return err
+			}
+			for _, t := range fold.Tables {
+				if t.Since > s.version {
+					continue
 				}
-				c := comparison{t.name, r.into.of(t.name), strings.Join(columns, ", "), t.order, observed}
-				if report.Rows[t.name], err = compare(ctx, c, live, again); err != nil {
+				columns := slices.DeleteFunc(slices.Clone(t.Columns), func(c string) bool { return !v.layout.Has(t.Name+"."+c, s.version) })
+				c := comparison{t.Name, r.into.Of(t.Name), strings.Join(columns, ", "), t.Order, observed(t.Name, columns), t.Name == "storage_locations", gaveUp, gaveUpFresh}
+				if report.Rows[t.Name], err = compare(ctx, c, live, again); err != nil {
 					return err
 				}
 			}
@@ -78,7 +87,18 @@ func (v *Views) Check(ctx context.Context, p Progress) (report Report, err error
 
 type comparison struct {
 	live, fresh, columns, order string
-	observed                    []bool // by column: see observe.go
+	observed                    []int // by column: whether it may only be more than the replay's (1), or less (-1), see observe.go
+	settle                      bool
+	gaveUp, gaveUpFresh         fold.Abandonments
+}
+
+func observed(table string, columns []string) []int {
+	signs := map[string]int{"storage_locations.checked": 1, "storage_locations.checked_us": 1, "location_counts.unchecked": -1}
+	observed := make([]int, len(columns))
+	for i, column := range columns {
+		observed[i] = signs[table+"."+column]
+	}
+	return observed
 }
 
 func (c comparison) query(table string) string {
@@ -86,16 +106,16 @@ func (c comparison) query(table string) string {
 }
 
 // same compares two rows. An observation may be newer than the replay's.
-func same(live, fresh []any, observed []bool) bool {
+func same(live, fresh []any, observed []int) bool {
 	if len(live) != len(fresh) {
 		return false
 	}
 	for i := range live {
 		newer := false
-		if observed[i] {
+		if observed[i] != 0 {
 			a, okA := live[i].(int64)
 			b, okB := fresh[i].(int64)
-			newer = okA && okB && a > b
+			newer = okA && okB && cmp.Compare(a, b) == observed[i]
 		}
 		if !newer && !reflect.DeepEqual(live[i], fresh[i]) {
 			return false
@@ -128,6 +148,10 @@ func compare(ctx context.Context, c comparison, live, fresh database.Tx) (n int,
 		rowB, errB := scanAny(b, moreB)
 		if err := errors.Join(errA, errB); err != nil {
 			return n, err
+		}
+		if c.settle {
+			c.gaveUp.Settle(rowA)
+			c.gaveUpFresh.Settle(rowB)
 		}
 		if !same(rowA, rowB, c.observed) {
 			return n, fmt.Errorf("%w: %s row %d (%s) is %s, the replay has %s", ErrDiffers, c.live, n, c.columns, show(rowA), show(rowB))

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // errClaimLost: the process did nothing for longer than claimTime, and another one began.
@@ -106,11 +107,11 @@ func (c *claim) release(ctx context.Context) error {
 }
 
 // fresh names the tables of a rebuild until they serve.
-func fresh(generation int64) names { return names{fmt.Sprintf("_g%d", generation)} }
+func fresh(generation int64) fold.Names { return fold.Names{Suffix: fmt.Sprintf("_g%d", generation)} }
 
-func drop(ctx context.Context, tx database.Tx, n names) error {
-	for _, t := range tables {
-		if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+n.of(t.name)); err != nil {
+func drop(ctx context.Context, tx database.Tx, n fold.Names) error {
+	for _, t := range fold.Tables {
+		if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+n.Of(t.Name)); err != nil {
 			return err
 		}
 	}

@@ -6,18 +6,33 @@ import (
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
+
+// Current is the version of the tables that this program makes.
+const Current = fold.Counted
 
 // Dump writes every row of every table as text.
 func Dump(ctx context.Context, tx database.Tx) (string, error) {
 	var b strings.Builder
-	for _, t := range tables {
-		fmt.Fprintf(&b, "# %s: %s\n", t.name, strings.Join(t.columns, ", "))
-		order := t.order
-		if t.name == "package_files" {
+	gaveUp, err := fold.AllAbandonments(ctx, tx, fold.Names{})
+	if err != nil {
+		return "", err
+	}
+	version, err := Version(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	for _, t := range fold.Tables {
+		if t.Since > version {
+			continue
+		}
+		fmt.Fprintf(&b, "# %s: %s\n", t.Name, strings.Join(t.Columns, ", "))
+		order := t.Order
+		if t.Name == "package_files" {
 			order = "package, number" // engines order text differently
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(t.columns, ", ")+` FROM `+t.name+` ORDER BY `+order)
+		rows, err := tx.QueryContext(ctx, `SELECT `+strings.Join(t.Columns, ", ")+` FROM `+t.Name+` ORDER BY `+order)
 		if err != nil {
 			return "", err
 		}
@@ -25,6 +40,9 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 			row, err := scanAny(rows, true)
 			if err != nil {
 				return "", err
+			}
+			if t.Name == "storage_locations" {
+				gaveUp.Settle(row)
 			}
 			b.WriteString(show(row) + "\n")
 		}
@@ -38,23 +56,23 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 // Compared are the queries by which Check reads the tables that serve, by table.
 func Compared() map[string]string {
 	queries := make(map[string]string)
-	for _, t := range tables {
-		queries[t.name] = comparison{columns: strings.Join(t.columns, ", "), order: t.order}.query(t.name)
+	for _, t := range fold.Tables {
+		queries[t.Name] = comparison{columns: strings.Join(t.Columns, ", "), order: t.Order}.query(t.Name)
 	}
 	return queries
 }
 
 // MigrateTo brings the tables to an earlier step.
 func MigrateTo(ctx context.Context, db *database.DB, steps int) error {
-	return db.Migrate(ctx, "view", schema[:steps])
+	return db.Migrate(ctx, "view", fold.Schema[:steps])
 }
 
 // Migrate brings the tables to version 1, all that the steps lead to.
-func Migrate(ctx context.Context, db *database.DB) error { return db.Migrate(ctx, "view", schema) }
+func Migrate(ctx context.Context, db *database.DB) error { return db.Migrate(ctx, "view", fold.Schema) }
 
 // Pretend has v want a version that brings the column, and that programs of a level know.
 func (v *Views) Pretend(version int64, column string, level int) {
-	v.layout = layout{version: version, level: level, create: create, since: map[string]int64{column: version}}
+	v.layout = fold.Layout{Version: version, Level: level, Create: fold.Current.Create, Since: map[string]int64{column: version}}
 }
 
 // Claim takes the claim as a rebuild does, and makes its tables, as one that is killed then leaves them.
@@ -64,7 +82,7 @@ func (v *Views) Claim(ctx context.Context) (write func(func(tx database.Tx) erro
 		return nil, nil, err
 	}
 	r, err := newReplay(ctx, c, v.layout, nil)
-	return func(fn func(tx database.Tx) error) error { return c.write(ctx, fn) }, r.into.of, err
+	return func(fn func(tx database.Tx) error) error { return c.write(ctx, fn) }, r.into.Of, err
 }
 
 // ErrClaimLost is what a rebuild ends with that was still for too long.

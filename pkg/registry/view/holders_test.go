@@ -12,6 +12,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 	"github.com/coulomb/artifact-store/test/servers"
 )
@@ -37,7 +38,7 @@ func engines(t *testing.T, test func(t *testing.T, db *database.DB)) {
 // opened has the tables made, and the log's.
 func opened(t *testing.T, db *database.DB) *view.Views {
 	t.Helper()
-	log, err := eventlog.Open(context.Background(), db, nil, time.Now)
+	log, err := eventlog.Open(context.Background(), db, nil, time.Now, eventlog.Knows(event.Level))
 	must(t, err)
 	must(t, log.Close())
 	views := view.New(db)

@@ -1,15 +1,23 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
-	"github.com/coulomb/artifact-store/pkg/registry/event"
-	"github.com/coulomb/artifact-store/pkg/registry/verify"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
+)
+
+// States of a location, and the reason of those that failed as their backend was given up.
+const (
+	StateLive       = fold.StateLive
+	StateFailed     = fold.StateFailed
+	ReasonAbandoned = fold.ReasonAbandoned
 )
 
 // Blob is a row of blobs.
@@ -28,26 +36,47 @@ func FindBlob(ctx context.Context, tx database.Tx, name digest.Digest) (Blob, []
 	if name.Algorithm() == digest.BLAKE3 {
 		column = "blake3"
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state, l.reason
-		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
-		WHERE b.`+column+` = $1 ORDER BY CASE l.state WHEN 'live' THEN 0 ELSE 1 END, l.changed, l.backend_id`, name.Bytes())
+	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state, l.reason, l.changed, `+fold.GivenUp(fold.Names{}, "l")+`
+		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256 WHERE b.`+column+` = $1`, name.Bytes())
 	var blob Blob
-	locations, err := collect(rows, err, func(rows *sql.Rows) (Location, error) {
+	found, err := database.Collect(rows, err, func(rows *sql.Rows) (located, error) {
 		var (
-			l       Location
+			l       located
 			sha, b3 []byte
 		)
-		if err := rows.Scan(&sha, &b3, &blob.Size, &l.BackendID, &l.State, &l.Reason); err != nil {
+		if err := rows.Scan(&sha, &b3, &blob.Size, &l.BackendID, &l.State, &l.Reason, &l.changed, &l.givenUp); err != nil {
 			return l, err
 		}
+		l.settle()
 		var err error
 		blob.Digests, err = dual(sha, b3)
 		return l, err
 	})
-	if err == nil && len(locations) == 0 {
+	if err == nil && len(found) == 0 {
 		err = ErrNotFound
 	}
+	slices.SortFunc(found, func(a, b located) int {
+		return cmp.Or(strings.Compare(b.State, a.State), cmp.Compare(a.changed, b.changed), strings.Compare(a.BackendID, b.BackendID))
+	})
+	locations := make([]Location, len(found))
+	for i, l := range found {
+		locations[i] = l.Location
+	}
 	return blob, locations, err
+}
+
+// located is a Location as its row is, and the event by which its backend was given up since.
+type located struct {
+	Location
+	changed int64
+	givenUp sql.NullInt64
+}
+
+// settle makes it what it is.
+func (l *located) settle() {
+	if l.givenUp.Valid {
+		l.State, l.Reason, l.changed = StateFailed, ReasonAbandoned, l.givenUp.Int64
+	}
 }
 
 // inChunks calls query for at most 500 digests at a time.
@@ -76,9 +105,9 @@ func FindReusable(ctx context.Context, tx database.Tx, producer string, digests 
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id
 			FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256
-			WHERE b.sha256 IN (`+database.Parameters(2, len(chunk))+`) AND l.state = 'live'
+			WHERE b.sha256 IN (`+database.Parameters(2, len(chunk))+`) AND `+fold.Live("l")+`
 			AND EXISTS (SELECT 1 FROM package_files f WHERE f.sha256 = b.sha256 AND f.producer = $1)`, args...)
-		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		_, err = database.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
 				sha, b3 []byte
 				size    int64
@@ -116,8 +145,8 @@ func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []
 			args = append(args, d.Bytes())
 		}
 		var n int
-		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM storage_locations WHERE backend_id = $1 AND state = 'live' AND sha256 IN (`+
-			database.Parameters(2, len(chunk))+`)`, args...).Scan(&n)
+		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM storage_locations l WHERE l.backend_id = $1 AND l.sha256 IN (`+
+			database.Parameters(2, len(chunk))+`) AND `+fold.Live("l"), args...).Scan(&n)
 		sum += n
 		return err
 	})
@@ -132,7 +161,7 @@ func FindLocated(ctx context.Context, tx database.Tx, backendID string, digests 
 
 // FindLive returns those of the digests that have a live location in the backend.
 func FindLive(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (map[digest.Digest]bool, error) {
-	return findLocated(ctx, tx, backendID, digests, " AND state = 'live'")
+	return findLocated(ctx, tx, backendID, digests, " AND "+fold.Live("l"))
 }
 
 func findLocated(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest, and string) (map[digest.Digest]bool, error) {
@@ -142,8 +171,8 @@ func findLocated(ctx context.Context, tx database.Tx, backendID string, digests 
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256 FROM storage_locations WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`+and, args...)
-		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		rows, err := tx.QueryContext(ctx, `SELECT l.sha256 FROM storage_locations l WHERE l.backend_id = $1 AND l.sha256 IN (`+database.Parameters(2, len(chunk))+`)`+and, args...)
+		_, err = database.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var sum []byte
 			if err := rows.Scan(&sum); err != nil {
 				return struct{}{}, err
@@ -165,9 +194,9 @@ func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) (
 		for i, d := range chunk {
 			args[i] = d.Bytes()
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT sha256 FROM storage_locations WHERE state = 'live' AND sha256 IN (`+database.Parameters(1, len(chunk))+`)`, args...)
+		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT l.sha256 FROM storage_locations l WHERE l.sha256 IN (`+database.Parameters(1, len(chunk))+`) AND `+fold.Live("l"), args...)
 		live := make(map[digest.Digest]bool, len(chunk))
-		if _, err := collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		if _, err := database.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var sum []byte
 			if err := rows.Scan(&sum); err != nil {
 				return struct{}{}, err
@@ -188,117 +217,6 @@ func ListNotLive(ctx context.Context, tx database.Tx, digests []digest.Digest) (
 	return dead, err
 }
 
-// Findings are counts over the locations of one backend.
-type Findings struct {
-	Live, Corrupt, Missing, Abandoned int64
-	NeverChecked                      int64
-	Oldest, Newest                    time.Time // of the checks; zero if there was none
-	// Of the live ones: OldestLive is when that was checked which was checked
-	// longest ago, zero if none was; FirstUnchecked the position of the event
-	// since which one is there that never was, 0 if there is none.
-	OldestLive     time.Time
-	FirstUnchecked uint64
-}
-
-// FindFindings counts. A backend without locations has zero counts.
-func FindFindings(ctx context.Context, tx database.Tx, backendID string) (Findings, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT state, reason, COUNT(*), CAST(SUM(CASE WHEN checked = 0 THEN 1 ELSE 0 END) AS BIGINT),
-		COALESCE(MIN(CASE WHEN checked = 0 THEN NULL ELSE checked_us END), 0), MAX(checked_us),
-		COALESCE(MIN(CASE WHEN checked = 0 THEN changed ELSE NULL END), 0)
-		FROM storage_locations WHERE backend_id = $1 GROUP BY state, reason`, backendID)
-	var f Findings
-	_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
-		var (
-			state, reason              string
-			n, never, oldest, newestUS int64
-			unchecked                  uint64
-		)
-		if err := rows.Scan(&state, &reason, &n, &never, &oldest, &newestUS, &unchecked); err != nil {
-			return struct{}{}, err
-		}
-		switch {
-		case state == StateLive:
-			f.Live += n
-		case reason == event.ReasonMissing:
-			f.Missing += n
-		case reason == ReasonAbandoned:
-			f.Abandoned += n
-		default:
-			f.Corrupt += n
-		}
-		f.NeverChecked += never
-		if state == StateLive { // of which there is one row
-			f.FirstUnchecked = unchecked
-			if oldest != 0 {
-				f.OldestLive = time.UnixMicro(oldest).UTC()
-			}
-		}
-		if at := time.UnixMicro(oldest).UTC(); oldest != 0 && (f.Oldest.IsZero() || at.Before(f.Oldest)) {
-			f.Oldest = at
-		}
-		if at := time.UnixMicro(newestUS).UTC(); newestUS != 0 && at.After(f.Newest) {
-			f.Newest = at
-		}
-		return struct{}{}, nil
-	})
-	return f, err
-}
-
-// ListInUse returns those of the backends that have a live location.
-func ListInUse(ctx context.Context, tx database.Tx, backendIDs []string) (all []string, err error) {
-	for chunk := range slices.Chunk(backendIDs, 500) {
-		args := make([]any, len(chunk))
-		for i, id := range chunk {
-			args[i] = id
-		}
-		rows, err := tx.QueryContext(ctx, `SELECT b.id FROM backends b WHERE b.id IN (`+database.Parameters(1, len(chunk))+`)
-			AND EXISTS (SELECT 1 FROM storage_locations l WHERE l.backend_id = b.id AND l.state = 'live') ORDER BY b.id`, args...)
-		found, err := collect(rows, err, func(rows *sql.Rows) (id string, err error) {
-			err = rows.Scan(&id)
-			return id, err
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-// ListFailed returns at most limit locations of a backend that were found
-// corrupt or missing, the latest to fail first, without details.
-func ListFailed(ctx context.Context, tx database.Tx, backendID string, limit int) ([]verify.FailedLocation, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT sha256, reason FROM storage_locations WHERE backend_id = $1 AND state = 'failed' AND reason <> '`+ReasonAbandoned+`'
-		ORDER BY changed DESC, sha256 LIMIT $2`, backendID, limit)
-	return collect(rows, err, func(rows *sql.Rows) (verify.FailedLocation, error) {
-		var (
-			f   verify.FailedLocation
-			sum []byte
-		)
-		if err := rows.Scan(&sum, &f.Reason); err != nil {
-			return f, err
-		}
-		var err error
-		f.SHA256, err = digest.FromBytes(digest.SHA256, sum)
-		return f, err
-	})
-}
-
-// CountLocations returns how many objects, and of how many bytes, a backend
-// should hold; of failed ones only if failed.
-func CountLocations(ctx context.Context, tx database.Tx, backendID string, failed bool) (objects, bytes int64, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
-		WHERE l.backend_id = $1`+onlyFailed(failed), backendID).Scan(&objects, &bytes)
-	return objects, bytes, err
-}
-
-func onlyFailed(failed bool) string {
-	if failed {
-		return ` AND l.state = '` + StateFailed + `'`
-	}
-	return ""
-}
-
 // Standing is what the log last said of a location, the positions of the event
 // that set its state and of the log at the last finding (0 if none), and the time of that.
 type Standing struct {
@@ -315,18 +233,20 @@ func FindStandings(ctx context.Context, tx database.Tx, backendID string, digest
 		for _, d := range chunk {
 			args = append(args, d.Bytes())
 		}
-		rows, err := tx.QueryContext(ctx, `SELECT sha256, state, reason, changed, checked, checked_us FROM storage_locations
-			WHERE backend_id = $1 AND sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...)
-		_, err = collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+		rows, err := tx.QueryContext(ctx, `SELECT l.sha256, l.state, l.reason, l.changed, l.checked, l.checked_us, `+fold.GivenUp(fold.Names{}, "l")+` FROM storage_locations l
+			WHERE l.backend_id = $1 AND l.sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...)
+		_, err = database.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
 			var (
 				sum []byte
+				l   located
 				s   Standing
 				at  int64
 			)
-			if err := rows.Scan(&sum, &s.State, &s.Reason, &s.Changed, &s.Checked, &at); err != nil {
+			if err := rows.Scan(&sum, &l.State, &l.Reason, &l.changed, &s.Checked, &at, &l.givenUp); err != nil {
 				return struct{}{}, err
 			}
-			s.CheckedAt = timeOf(at)
+			l.settle()
+			s.State, s.Reason, s.Changed, s.CheckedAt = l.State, l.Reason, uint64(l.changed), timeOf(at)
 			d, err := digest.FromBytes(digest.SHA256, sum)
 			all[d] = s
 			return struct{}{}, err
@@ -334,45 +254,4 @@ func FindStandings(ctx context.Context, tx database.Tx, backendID string, digest
 		return err
 	})
 	return all, err
-}
-
-// ToCheck is a location to re-read.
-type ToCheck struct {
-	Blob
-	// CheckedAt is the time of the last finding, zero if there was none; with the SHA-256 it is the cursor.
-	CheckedAt time.Time
-}
-
-// UpTo is when a listing began: the log's position, and the last finding of the backend.
-type UpTo struct {
-	Position uint64
-	Checked  time.Time
-}
-
-// ListToCheck returns at most limit locations of a backend of which nothing was
-// found after upTo, oldest finding first (never checked: before all), behind the
-// cursor (nil: from the start); only failed ones if failed.
-func ListToCheck(ctx context.Context, tx database.Tx, backendID string, failed bool, upTo UpTo, after *ToCheck, limit int) ([]ToCheck, error) {
-	query := `SELECT b.sha256, b.blake3, b.size, l.checked_us FROM storage_locations l JOIN blobs b ON b.sha256 = l.sha256
-		WHERE l.backend_id = $1 AND l.checked <= $2 AND l.checked_us <= $3` + onlyFailed(failed)
-	args := []any{backendID, upTo.Position, micros(upTo.Checked), limit}
-	if after != nil {
-		query += ` AND (l.checked_us, l.sha256) > ($5, $6)`
-		args = append(args, micros(after.CheckedAt), after.Digests.SHA256.Bytes())
-	}
-	rows, err := tx.QueryContext(ctx, query+` ORDER BY l.checked_us, l.sha256 LIMIT $4`, args...)
-	return collect(rows, err, func(rows *sql.Rows) (ToCheck, error) {
-		var (
-			c       ToCheck
-			sha, b3 []byte
-			at      int64
-		)
-		if err := rows.Scan(&sha, &b3, &c.Size, &at); err != nil {
-			return c, err
-		}
-		c.CheckedAt = timeOf(at)
-		var err error
-		c.Digests, err = dual(sha, b3)
-		return c, err
-	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // errBehind: more was appended than is replayed while appends wait.
@@ -35,7 +36,7 @@ func (v *Views) Rebuild(ctx context.Context, p Progress) (Report, error) {
 // Upgrade is Rebuild, if the tables are older than this program wants them.
 // Several processes may call it: the first rebuilds, and the others wait for it.
 func (v *Views) Upgrade(ctx context.Context, p Progress) (Report, error) {
-	older := func(s state) bool { return s.version < v.layout.version }
+	older := func(s state) bool { return s.version < v.layout.Version }
 	var s state
 	err := v.db.Read(ctx, func(tx database.Tx) (err error) {
 		s, err = readState(ctx, tx)
@@ -68,8 +69,8 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 	if err := r.carryAll(ctx); err != nil {
 		return report, err
 	}
-	for _, t := range tables { // before they serve: a planner that knows nothing of a table reads all of it
-		if err := v.db.Analyze(ctx, r.into.of(t.name)); err != nil {
+	for _, t := range fold.Tables { // before they serve: a planner that knows nothing of a table reads all of it
+		if err := v.db.Analyze(ctx, r.into.Of(t.Name)); err != nil {
 			return report, err
 		}
 	}
@@ -100,7 +101,7 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 func (v *Views) begin(ctx context.Context, p Progress) (*claim, state, error) {
 	var s state
 	err := v.db.Read(ctx, func(tx database.Tx) error {
-		there, err := v.db.HasTable(ctx, tx, "view_state")
+		there, err := v.db.HasTable(ctx, tx, "abandonments") // the last step of schema
 		if err == nil && !there {
 			err = fmt.Errorf("%w: this database was not yet opened by a manager of this version: start one first", ErrVersion)
 		}
@@ -114,7 +115,7 @@ func (v *Views) begin(ctx context.Context, p Progress) (*claim, state, error) {
 		return nil, s, err
 	}
 	err = v.db.Read(ctx, func(tx database.Tx) (err error) {
-		if s, err = readState(ctx, tx); err == nil && s.version > v.layout.version {
+		if s, err = readState(ctx, tx); err == nil && s.version > v.layout.Version {
 			err = v.tooNew(s)
 		}
 		return err
@@ -182,23 +183,23 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 
 // rename drops the tables that served, whether or not they are all there.
 func (r *replay) rename(ctx context.Context, tx database.Tx) error {
-	for _, t := range tables {
-		if err := r.db.CopyGrants(ctx, tx, t.name, r.into.of(t.name)); err != nil {
+	for _, t := range fold.Tables {
+		if err := r.db.CopyGrants(ctx, tx, t.Name, r.into.Of(t.Name)); err != nil {
 			return err
 		}
 		for _, statement := range []string{
-			"DROP TABLE IF EXISTS " + t.name,
-			"ALTER TABLE " + r.into.of(t.name) + " RENAME TO " + t.name,
+			"DROP TABLE IF EXISTS " + t.Name,
+			"ALTER TABLE " + r.into.Of(t.Name) + " RENAME TO " + t.Name,
 		} {
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return err
 			}
 		}
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE view_state SET version = $1, generation = $2 WHERE id = 1", r.into.layout.version, r.generation); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE view_state SET version = $1, generation = $2 WHERE id = 1", r.into.Layout.Version, r.generation); err != nil {
 		return err
 	}
-	return eventlog.RaiseFence(ctx, tx, r.into.level)
+	return eventlog.RaiseFence(ctx, tx, r.into.Level)
 }
 
 // served waits a moment: the database may be coming up again.
@@ -217,12 +218,12 @@ func (r *replay) served(ctx context.Context) (s state, err error) {
 func (v *Views) count(ctx context.Context, head eventlog.Head) (Report, error) {
 	report := Report{LogID: head.LogID, Events: head.Position, Rows: make(map[string]int)}
 	err := v.db.Read(ctx, func(tx database.Tx) error {
-		for _, t := range tables {
+		for _, t := range fold.Tables {
 			var n int
-			if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+t.name).Scan(&n); err != nil {
+			if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+t.Name).Scan(&n); err != nil {
 				return err
 			}
-			report.Rows[t.name] = n
+			report.Rows[t.Name] = n
 		}
 		return nil
 	})

@@ -4,25 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/eventlog"
-	"github.com/coulomb/artifact-store/pkg/registry/event"
 )
-
-func (f fold) applyRecovered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LogRecovered) error {
-	until := rec.Time.Add(time.Duration(p.HoldSeconds) * time.Second).UnixMicro()
-	rows := make([][]any, len(p.Marks))
-	for i, m := range p.Marks {
-		if len(m.Hash) != 32 {
-			return fmt.Errorf("the hash of the mark of %s has %d bytes", m.BackendID, len(m.Hash))
-		}
-		rows[i] = []any{rec.Position, m.BackendID, int64(m.Position), m.Hash, until}
-	}
-	return f.insert(ctx, tx, "recoveries", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}, rows, "")
-}
 
 // FindAcceptedMark returns the head mark of the backend that was accepted last
 // although the log does not have it; zeros if none was.

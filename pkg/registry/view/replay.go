@@ -7,13 +7,14 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/eventlog"
+	"github.com/coulomb/artifact-store/pkg/registry/view/fold"
 )
 
 // replay folds the log, from its first record on, into tables of its own. It
 // checks the chain of the records as it goes.
 type replay struct {
 	*claim
-	into    fold
+	into    fold.Fold
 	chain   eventlog.Chain
 	carried carried
 	// told is called with how far it has come, after each page; may be nil.
@@ -23,10 +24,10 @@ type replay struct {
 }
 
 // newReplay makes the tables.
-func newReplay(ctx context.Context, c *claim, l layout, told func(position, head uint64)) (*replay, error) {
-	r := &replay{claim: c, into: fold{fresh(c.generation), l, l.version}, told: told, rest: restPages}
+func newReplay(ctx context.Context, c *claim, l fold.Layout, told func(position, head uint64)) (*replay, error) {
+	r := &replay{claim: c, into: fold.Fold{Names: fresh(c.generation), Layout: l, Version: l.Version}, told: told, rest: restPages}
 	err := c.write(ctx, func(tx database.Tx) error {
-		_, err := tx.ExecContext(ctx, l.create(r.into.names))
+		_, err := tx.ExecContext(ctx, l.Create(r.into.Names, r.db.Engine()))
 		return err
 	})
 	return r, err
@@ -94,7 +95,7 @@ func (r *replay) next(ctx context.Context, tx database.Tx, head eventlog.Head, t
 }
 
 func (r *replay) fold(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
-	return r.into.apply(ctx, tx, records)
+	return r.into.Apply(ctx, tx, records)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

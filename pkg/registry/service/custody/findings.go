@@ -56,7 +56,7 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 				return err
 			}
 		} else {
-			behind = &view.ToCheck{CheckedAt: timeOf(after.Checked), Blob: view.Blob{Digests: digest.Dual{SHA256: after.SHA256}}}
+			behind = &view.ToCheck{CheckedAt: timeOf(after.Checked), Changed: after.Changed, Blob: view.Blob{Digests: digest.Dual{SHA256: after.SHA256}}}
 		}
 		if after.AsOf == nil {
 			us := micros(last)
@@ -70,7 +70,7 @@ func (k *Keeper) ListLocations(ctx context.Context, nameOrID string, query regis
 		for i, f := range found {
 			if i == limit {
 				end := found[limit-1]
-				page.Next = registry.LocationCursor{UpTo: after.UpTo, AsOf: after.AsOf, Checked: micros(end.CheckedAt), SHA256: end.Digests.SHA256}.String()
+				page.Next = registry.LocationCursor{UpTo: after.UpTo, AsOf: after.AsOf, Checked: micros(end.CheckedAt), Changed: end.Changed, SHA256: end.Digests.SHA256}.String()
 				break
 			}
 			page.Locations = append(page.Locations, verify.Location{Want: verify.Want{Digests: f.Digests, Size: f.Size}, Verified: f.CheckedAt})

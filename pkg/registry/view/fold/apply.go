@@ -1,9 +1,10 @@
-package view
+package fold
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -22,19 +23,19 @@ const (
 // given up. The other reasons are those of event.LocationFailed.
 const ReasonAbandoned = "abandoned"
 
-// fold is what turns records into rows of some tables.
-type fold struct {
-	names
-	layout
+// Fold is what turns records into rows of some tables.
+type Fold struct {
+	Names
+	Layout
 	// version of the tables: that of the layout, or an earlier one.
-	version int64
+	Version int64
 }
 
-// apply folds records into the tables, in the transaction in which they are appended or
+// Apply folds records into the tables, in the transaction in which they are appended or
 // replayed. It depends on the records and the tables alone: no clock, no randomness, no
 // scratch. Packages that follow each other are inserted together.
-func (f fold) apply(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
-	packages := publications{fold: f}
+func (f Fold) Apply(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
+	packages := publications{Fold: f}
 	for _, rec := range records {
 		if err := packages.apply(ctx, tx, rec); err != nil {
 			return err
@@ -70,7 +71,7 @@ func (w *publications) apply(ctx context.Context, tx database.Tx, rec eventlog.R
 }
 
 // applyOther folds a record that publishes no package.
-func (f fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Record, payload event.Payload) (err error) {
+func (f Fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Record, payload event.Payload) (err error) {
 	switch p := payload.(type) {
 	case event.BackendRegistered:
 		err = f.applyRegistered(ctx, tx, rec, p)
@@ -81,11 +82,7 @@ func (f fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Recor
 	case event.LocationVerified:
 		err = f.applyVerified(ctx, tx, rec, p)
 	case event.LocationFailed:
-		_, err = tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+`
-			SET changed = CASE WHEN state = 'failed' AND reason = $1 THEN changed ELSE $2 END,
-			    state = 'failed', reason = $1, detail = $3, checked = $2, checked_us = $4
-			WHERE backend_id = $5 AND sha256 = $6`,
-			p.Reason, rec.Position, p.Detail, rec.Time.UnixMicro(), p.BackendID, p.SHA256)
+		err = f.applyFailed(ctx, tx, rec, p)
 	case event.LogRecovered:
 		err = f.applyRecovered(ctx, tx, rec, p)
 	default:
@@ -94,36 +91,16 @@ func (f fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Recor
 	return err
 }
 
-func (f fold) applyRegistered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendRegistered) error {
-	if _, err := tx.ExecContext(ctx, `DELETE FROM `+f.of("abandoned")+` WHERE backend_id = $1`, p.BackendID); err != nil {
-		return err
-	}
-	return f.insert(ctx, tx, "backends", []string{"id", "name", "driver", "place", "registered"},
-		[][]any{{p.BackendID, p.Name, p.Driver, p.Place, rec.Position}},
-		`ON CONFLICT (id) DO UPDATE SET name = excluded.name, driver = excluded.driver, place = excluded.place, registered = excluded.registered`)
-}
-
-// applyAbandoned fails every location of the backend, also those that had failed otherwise.
-func (f fold) applyAbandoned(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.BackendAbandoned) error {
-	if err := f.insert(ctx, tx, "abandoned", []string{"backend_id", "position"}, [][]any{{p.BackendID, rec.Position}},
-		`ON CONFLICT (backend_id) DO UPDATE SET position = excluded.position`); err != nil {
-		return err
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+` SET state = 'failed', reason = $1, detail = '', changed = $2
-		WHERE backend_id = $3 AND reason <> $1`, ReasonAbandoned, rec.Position, p.BackendID)
-	return err
-}
-
 // rowsAtOnce of one table are held: a manifest may have 100,000 files.
 const rowsAtOnce = 4000
 
 // publications gathers the rows of packages.
 type publications struct {
-	fold
+	Fold
 	first, last                       uint64 // positions of the events whose rows are here
 	packages, files, blobs, locations [][]any
-	seen                              map[digest.Digest]bool // among blobs
-	located                           map[location]bool      // among locations: a statement may not have a row twice
+	sizes                             map[digest.Digest]int64 // of blobs
+	located                           map[location]bool       // among locations: a statement may not have a row twice
 }
 
 // location is a blob in a backend.
@@ -173,12 +150,12 @@ func (w *publications) add(ctx context.Context, tx database.Tx, rec eventlog.Rec
 // addBlob gathers the row of a blob, and its locations: it is one row, however many files
 // share it, and live since the first of them.
 func (w *publications) addBlob(rec eventlog.Record, backends []string, d digest.Dual, size int64) {
-	if w.seen == nil {
-		w.seen, w.located = make(map[digest.Digest]bool), make(map[location]bool)
+	if w.sizes == nil {
+		w.sizes, w.located = make(map[digest.Digest]int64), make(map[location]bool)
 	}
 	sha := d.SHA256.Bytes()
-	if !w.seen[d.SHA256] {
-		w.seen[d.SHA256] = true
+	if _, seen := w.sizes[d.SHA256]; !seen {
+		w.sizes[d.SHA256] = size
 		w.blobs = append(w.blobs, []any{sha, d.BLAKE3.Bytes(), size})
 	}
 	for _, id := range backends {
@@ -197,75 +174,41 @@ func (w *publications) flush(ctx context.Context, tx database.Tx) error {
 	if err := w.insertAll(ctx, tx); err != nil {
 		return fmt.Errorf("applying events %d to %d: %w", w.first, w.last, err)
 	}
-	*w = publications{fold: w.fold, first: w.last, last: w.last, packages: w.packages[:0], files: w.files[:0], blobs: w.blobs[:0], locations: w.locations[:0]}
+	*w = publications{Fold: w.Fold, first: w.last, last: w.last, packages: w.packages[:0], files: w.files[:0], blobs: w.blobs[:0], locations: w.locations[:0]}
 	return nil
 }
 
 func (w *publications) insertAll(ctx context.Context, tx database.Tx) error {
-	if err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
+	if _, err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
 		return err
 	}
-	if err := w.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, w.blobs, "ON CONFLICT (sha256) DO NOTHING"); err != nil {
+	fresh, err := w.insert(ctx, tx, "blobs", []string{"sha256", "blake3", "size"}, w.blobs, "ON CONFLICT (sha256) DO NOTHING")
+	if err != nil {
 		return err
 	}
-	if err := w.insertLive(ctx, tx, w.locations); err != nil {
+	// A blob that is new has no location yet.
+	if err := w.insertLive(ctx, tx, w.locations, w.sizes, fresh == int64(len(w.blobs))); err != nil {
 		return err
 	}
-	return w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
+	_, err = w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
 		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, w.packages, "")
-}
-
-// applyAdded makes locations live.
-func (f fold) applyAdded(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationAdded) error {
-	rows := make([][]any, len(p.SHA256))
-	for i, sum := range p.SHA256 {
-		rows[i] = liveRow(rec, p.BackendID, sum)
-	}
-	return f.insertLive(ctx, tx, rows)
-}
-
-func liveRow(rec eventlog.Record, backend string, sum []byte) []any {
-	return []any{backend, sum, StateLive, "", "", rec.Position, 0, 0}
-}
-
-// insertLive inserts locations that are live. One that had failed is live again: its
-// bytes were stored anew.
-func (f fold) insertLive(ctx context.Context, tx database.Tx, rows [][]any) error {
-	return f.insert(ctx, tx, "storage_locations",
-		[]string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}, rows,
-		`ON CONFLICT (sha256, backend_id) DO UPDATE SET state = excluded.state, reason = '', detail = '', changed = excluded.changed
-		 WHERE `+f.of("storage_locations")+`.state <> 'live'`)
-}
-
-func (f fold) applyVerified(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LocationVerified) error {
-	if len(p.SHA256) == 0 {
-		return nil // the record of a run: no state has changed
-	}
-	args := []any{rec.Position, rec.Time.UnixMicro(), p.BackendID}
-	for _, sum := range p.SHA256 {
-		args = append(args, sum)
-	}
-	_, err := tx.ExecContext(ctx, `UPDATE `+f.of("storage_locations")+`
-		SET changed = CASE WHEN state = 'live' THEN changed ELSE $1 END,
-		    state = 'live', reason = '', detail = '', checked = $1, checked_us = $2
-		WHERE backend_id = $3 AND sha256 IN (`+database.Parameters(4, len(p.SHA256))+`)`, args...)
 	return err
 }
 
-// insert leaves out the columns that tables of an earlier version lack.
-func (f fold) insert(ctx context.Context, tx database.Tx, table string, columns []string, rows [][]any, suffix string) error {
-	if f.version < f.layout.version {
+// insert leaves out the columns that tables of an earlier version lack. It returns how
+// many rows were inserted or updated.
+func (f Fold) insert(ctx context.Context, tx database.Tx, table string, columns []string, rows [][]any, suffix string) (int64, error) {
+	if f.Version < f.Layout.Version {
 		columns, rows = f.known(table, columns, rows)
 	}
-	_, err := database.InsertRows(ctx, tx, f.of(table), columns, rows, suffix)
-	return err
+	return database.InsertRows(ctx, tx, f.Of(table), columns, rows, suffix)
 }
 
-func (f fold) known(table string, columns []string, rows [][]any) ([]string, [][]any) {
+func (f Fold) known(table string, columns []string, rows [][]any) ([]string, [][]any) {
 	var keep []int
 	var left []string
 	for i, column := range columns {
-		if f.has(table+"."+column, f.version) {
+		if f.Has(table+"."+column, f.Version) {
 			keep, left = append(keep, i), append(left, column)
 		}
 	}
@@ -276,4 +219,17 @@ func (f fold) known(table string, columns []string, rows [][]any) ([]string, [][
 		}
 	}
 	return left, shorter
+}
+
+func (f Fold) applyRecovered(ctx context.Context, tx database.Tx, rec eventlog.Record, p event.LogRecovered) error {
+	until := rec.Time.Add(time.Duration(p.HoldSeconds) * time.Second).UnixMicro()
+	rows := make([][]any, len(p.Marks))
+	for i, m := range p.Marks {
+		if len(m.Hash) != 32 {
+			return fmt.Errorf("the hash of the mark of %s has %d bytes", m.BackendID, len(m.Hash))
+		}
+		rows[i] = []any{rec.Position, m.BackendID, int64(m.Position), m.Hash, until}
+	}
+	_, err := f.insert(ctx, tx, "recoveries", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}, rows, "")
+	return err
 }

@@ -1,29 +1,14 @@
-// Package view is the fold of the event log into tables. Nothing else writes
-// to these tables: drop them, replay the log with the same fold that live
-// writes use, and every row is the same again (see Check and Rebuild).
-//
-// # Versions of the tables
-//
-// The tables have a version. A program that wants others than those that serve
-// makes them by a rebuild, in the background and beside everything else (see
-// Upgrade). To change the tables, and so to add a column:
-//
-//  1. Change create and tables to what they shall be, add one to current.version,
-//     and name each new column in current.since with that version. A column never
-//     changes its type: prepared statements of running programs have it. Set
-//     current.level to event.Level as it is then: that fences older replicas.
-//  2. Let the fold write the column. Inserts leave it out by themselves as long as
-//     the old tables serve; an UPDATE asks fold.has.
-//  3. A query that needs it asks Version first, and answers as the version before
-//     did while that is lower. Nothing else may be assumed of old tables.
-//
-// The steps in schema are how version 1 came about. They end: what comes later
-// comes by a rebuild. Only what no record of an existing log fills gets a step: what
-// is no fold of the log, and the table of a new kind of event.
-package view
+// Package fold has the tables of the views, and the fold of the event log into them. Its
+// queries are in package view; what may be changed in the tables, and how, is said there.
+package fold
 
-// schema are the steps by which databases came to version 1 of the tables.
-var schema = []string{`
+import (
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/registry/event"
+)
+
+// Schema are the steps by which databases came to version 1 of the tables.
+var Schema = []string{`
 CREATE TABLE packages (
 	position        BIGINT PRIMARY KEY, -- of v1.package.published
 	producer        TEXT   NOT NULL,
@@ -114,39 +99,58 @@ CREATE TABLE recoveries (
 	held_until_us BIGINT NOT NULL, -- nothing is removed anywhere before
 	PRIMARY KEY (backend_id, position)
 );
+`, `
+-- Empty until the tables of version 3 serve: before, a backend that is given up
+-- has its locations updated. Queries read it in any version.
+CREATE TABLE abandonments (
+	backend_id TEXT   NOT NULL,
+	position   BIGINT NOT NULL, -- of v1.backend.abandoned
+	PRIMARY KEY (backend_id, position)
+);
 `}
 
-// names are what a set of tables is called: the suffix is "" for those that serve.
-type names struct{ suffix string }
+// Names are what a set of tables is called: the suffix is "" for those that serve.
+type Names struct{ Suffix string }
 
-func (n names) of(table string) string { return table + n.suffix }
+func (n Names) Of(table string) string { return table + n.Suffix }
 
-// layout is how the tables are, in one version.
-type layout struct {
-	version int64
+// Layout is how the tables are, in one version.
+type Layout struct {
+	Version int64
 	// level of package event that a program knows which knows this version: others
 	// would leave columns out that are new, so they are fenced when the tables are exchanged.
-	level  int
-	create func(n names) string
+	Level  int
+	Create func(n Names, engine database.Engine) string
 	// since names the columns that came after version 1, as table.column, and the version that brought each.
-	since map[string]int64
+	Since map[string]int64
 }
 
-// has reports whether tables of a version have the column.
-func (l layout) has(column string, version int64) bool { return l.since[column] <= version }
+// Has reports whether tables of a version have the column.
+func (l Layout) Has(column string, version int64) bool { return l.Since[column] <= version }
 
-// current is what this program makes. Version 2 has the index of storage_locations
-// by the time of the check, which was by position.
-var current = layout{version: 2, create: create}
+// Current is what this program makes. Version 2 has the index of storage_locations
+// by the time of the check, which was by position. Version 3 counts locations as it
+// folds, gives a backend up by one row, and has an index for each list.
+var Current = Layout{Version: Counted, Level: event.LevelCounted, Create: create}
 
-// create is the text that makes the tables; both engines take these types. Digests
-// are raw sums of 32 bytes, times microseconds since 1970 in UTC, "position"
-// columns refer to the event that made the row what it is. Names of indexes are
-// of the whole schema, so they have the suffix too, and keep it.
-func create(n names) string {
+// Counted is the version from which on location_counts is there, and abandonments is filled.
+const Counted = 3
+
+// create is the text that makes the tables. Digests are raw sums of 32 bytes, times
+// microseconds since 1970 in UTC, "position" columns refer to the event that made the
+// row what it is. Names of indexes are of the whole schema, so they have the suffix
+// too, and keep it.
+//
+// SQLite keeps the rows of a table in the order of a number of its own, and each key in
+// an index beside them. It does without where the key is that number, or is said to be the order.
+func create(n Names, engine database.Engine) string {
+	number, byKey := "BIGINT", ""
+	if engine == database.SQLite {
+		number, byKey = "INTEGER", " WITHOUT ROWID"
+	}
 	return `
-CREATE TABLE ` + n.of("packages") + ` (
-	position        BIGINT PRIMARY KEY, -- of v1.package.published
+CREATE TABLE ` + n.Of("packages") + ` (
+	position        ` + number + ` PRIMARY KEY, -- of v1.package.published
 	producer        TEXT   NOT NULL,
 	name            TEXT   NOT NULL,
 	version         TEXT   NOT NULL,
@@ -163,9 +167,11 @@ CREATE TABLE ` + n.of("packages") + ` (
 	backend_id      TEXT   NOT NULL, -- first of the event's backends
 	UNIQUE (producer, name, version)
 );
-CREATE INDEX ` + n.of("packages_manifest") + ` ON ` + n.of("packages") + ` (manifest_sha256);
+CREATE INDEX ` + n.Of("packages_manifest") + ` ON ` + n.Of("packages") + ` (manifest_sha256);
+CREATE INDEX ` + n.Of("packages_name") + ` ON ` + n.Of("packages") + ` (name, producer, version);
+CREATE INDEX ` + n.Of("packages_retention") + ` ON ` + n.Of("packages") + ` (retention_class, producer, name, version);
 
-CREATE TABLE ` + n.of("package_files") + ` (
+CREATE TABLE ` + n.Of("package_files") + ` (
 	package    BIGINT NOT NULL, -- packages.position
 	number     BIGINT NOT NULL, -- from 0, in the manifest's order
 	path       TEXT   NOT NULL,
@@ -174,44 +180,61 @@ CREATE TABLE ` + n.of("package_files") + ` (
 	media_type TEXT   NOT NULL,
 	producer   TEXT   NOT NULL, -- packages.producer: who holds a blob is asked at every read by digest
 	PRIMARY KEY (package, path)
-);
-CREATE INDEX ` + n.of("package_files_holders") + ` ON ` + n.of("package_files") + ` (sha256, producer);
+)` + byKey + `;
+CREATE INDEX ` + n.Of("package_files_holders") + ` ON ` + n.Of("package_files") + ` (sha256, producer);
 
-CREATE TABLE ` + n.of("blobs") + ` (
+CREATE TABLE ` + n.Of("blobs") + ` (
 	sha256 BYTEA PRIMARY KEY,
 	blake3 BYTEA  NOT NULL,
 	size   BIGINT NOT NULL
-);
-CREATE INDEX ` + n.of("blobs_blake3") + ` ON ` + n.of("blobs") + ` (blake3);
+)` + byKey + `;
+CREATE INDEX ` + n.Of("blobs_blake3") + ` ON ` + n.Of("blobs") + ` (blake3);
 
-CREATE TABLE ` + n.of("storage_locations") + ` (
+CREATE TABLE ` + n.Of("storage_locations") + ` (
 	backend_id TEXT   NOT NULL,
 	sha256     BYTEA  NOT NULL,
-	state      TEXT   NOT NULL, -- live or failed
-	reason     TEXT   NOT NULL, -- why it failed: corrupt, missing or abandoned
+	state      TEXT   NOT NULL, -- live or failed, if its backend was not given up since
+	reason     TEXT   NOT NULL, -- why it failed: corrupt or missing
 	detail     TEXT   NOT NULL,
 	changed    BIGINT NOT NULL, -- position of the event that set the state
 	checked    BIGINT NOT NULL, -- position of the log at the last verification finding, 0 if never
 	checked_us BIGINT NOT NULL, -- and its time; both are more than a fold: see observe.go
 	PRIMARY KEY (sha256, backend_id)
-);
-CREATE INDEX ` + n.of("storage_locations_checked") + ` ON ` + n.of("storage_locations") + ` (backend_id, checked_us, sha256);
+)` + byKey + `;
+CREATE INDEX ` + n.Of("storage_locations_checked") + ` ON ` + n.Of("storage_locations") + ` (backend_id, state, checked_us, changed, sha256);
+CREATE INDEX ` + n.Of("storage_locations_failed") + ` ON ` + n.Of("storage_locations") + ` (backend_id, changed) WHERE state = 'failed';
 
-CREATE TABLE ` + n.of("backends") + ` (
+CREATE TABLE ` + n.Of("location_counts") + ` (
+	backend_id TEXT   NOT NULL,
+	state      TEXT   NOT NULL,
+	reason     TEXT   NOT NULL,
+	locations  BIGINT NOT NULL,
+	bytes      BIGINT NOT NULL,
+	unchecked  BIGINT NOT NULL, -- locations of which nothing was ever found; see observe.go
+	PRIMARY KEY (backend_id, state, reason)
+)` + byKey + `;
+
+CREATE TABLE ` + n.Of("backends") + ` (
 	id         TEXT PRIMARY KEY,
 	name       TEXT   NOT NULL,
 	driver     TEXT   NOT NULL,
 	place      TEXT   NOT NULL,
 	registered BIGINT NOT NULL -- position of v1.backend.registered
 );
-CREATE INDEX ` + n.of("backends_place") + ` ON ` + n.of("backends") + ` (place);
+CREATE INDEX ` + n.Of("backends_place") + ` ON ` + n.Of("backends") + ` (place);
 
-CREATE TABLE ` + n.of("abandoned") + ` (
+CREATE TABLE ` + n.Of("abandoned") + ` (
 	backend_id TEXT PRIMARY KEY,
-	position   BIGINT NOT NULL -- of v1.backend.abandoned
+	position   BIGINT NOT NULL -- of v1.backend.abandoned, if it was not registered again since
 );
 
-CREATE TABLE ` + n.of("recoveries") + ` (
+CREATE TABLE ` + n.Of("abandonments") + ` (
+	backend_id TEXT   NOT NULL,
+	position   BIGINT NOT NULL, -- of v1.backend.abandoned: locations that changed before have failed
+	PRIMARY KEY (backend_id, position)
+)` + byKey + `;
+
+CREATE TABLE ` + n.Of("recoveries") + ` (
 	position      BIGINT NOT NULL, -- of v1.log.recovered
 	backend_id    TEXT   NOT NULL,
 	mark_position BIGINT NOT NULL, -- of the head mark that was found there and accepted
@@ -222,18 +245,22 @@ CREATE TABLE ` + n.of("recoveries") + ` (
 `
 }
 
-// tables with the columns that order their rows, for Check. Where there may be many, it is
-// by a unique index: a sort of SQLite's takes room on the machine.
-var tables = []struct {
-	name, order string
-	columns     []string
+// Tables with the columns that order their rows, for Check. Where there may be many, it is
+// by a unique index: a sort of SQLite's takes room on the machine. since is the version
+// that brought the table.
+var Tables = []struct {
+	Name, Order string
+	Columns     []string
+	Since       int64
 }{
 	{"packages", "position", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size", "retention_class", "tier",
-		"media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}},
-	{"package_files", "package, path", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}},
-	{"blobs", "sha256", []string{"sha256", "blake3", "size"}},
-	{"storage_locations", "sha256, backend_id", []string{"backend_id", "sha256", "state", "reason", "detail", "changed", "checked", "checked_us"}},
-	{"backends", "registered", []string{"id", "name", "driver", "place", "registered"}},
-	{"abandoned", "position", []string{"backend_id", "position"}},
-	{"recoveries", "position, backend_id", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}},
+		"media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, 1},
+	{"package_files", "package, path", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, 1},
+	{"blobs", "sha256", []string{"sha256", "blake3", "size"}, 1},
+	{"storage_locations", "sha256, backend_id", LocationColumns, 1},
+	{"backends", "registered", []string{"id", "name", "driver", "place", "registered"}, 1},
+	{"abandoned", "position", []string{"backend_id", "position"}, 1},
+	{"recoveries", "position, backend_id", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}, 1},
+	{"abandonments", "position", []string{"backend_id", "position"}, Counted},
+	{"location_counts", "backend_id, state, reason", []string{"backend_id", "state", "reason", "locations", "bytes", "unchecked"}, Counted},
 }

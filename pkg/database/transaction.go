@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,7 +28,7 @@ func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 			return markLost(conn, err)
 		}
 		defer tx.Rollback() // there is nothing to commit
-		return markLost(conn, fn(tx))
+		return markLost(conn, fn(db.traced(tx)))
 	})
 }
 
@@ -64,7 +65,7 @@ func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) err
 	if err != nil {
 		return markLost(conn, err)
 	}
-	err = fn(tx)
+	err = fn(db.traced(tx))
 	if err == nil {
 		err = cmp.Or(ctx.Err(), db.inPlace())
 	}
@@ -198,4 +199,44 @@ func (d detached) QueryContext(ctx context.Context, query string, args ...any) (
 
 func (d detached) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	return d.tx.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+}
+
+// trace is called before each statement; nil if nobody wants to know.
+var trace atomic.Pointer[func(ctx context.Context, engine Engine, tx Tx, query string, args []any)]
+
+// Trace has a function called before each statement of every database of the process, in
+// its transaction; nil ends that. It is for tests that ask how statements are run.
+func Trace(fn func(ctx context.Context, engine Engine, tx Tx, query string, args []any)) {
+	if fn == nil {
+		trace.Store(nil)
+	} else {
+		trace.Store(&fn)
+	}
+}
+
+func (db *DB) traced(tx Tx) Tx {
+	if fn := trace.Load(); fn != nil {
+		return tracing{tx, func(ctx context.Context, query string, args []any) { (*fn)(ctx, db.engine, tx, query, args) }}
+	}
+	return tx
+}
+
+type tracing struct {
+	tx    Tx
+	trace func(ctx context.Context, query string, args []any)
+}
+
+func (t tracing) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	t.trace(ctx, query, args)
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+func (t tracing) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	t.trace(ctx, query, args)
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t tracing) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	t.trace(ctx, query, args)
+	return t.tx.QueryRowContext(ctx, query, args...)
 }

@@ -145,8 +145,8 @@ const rowsKept = 24 * time.Hour
 // session has.
 func ForgetOld(ctx context.Context, tx database.Tx, backendID string, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `DELETE FROM sweeping WHERE backend_id = $1 AND until_us <= $2
-		AND sha256 NOT IN (SELECT b.sha256 FROM uploads u JOIN upload_blobs b ON b.upload_id = u.id WHERE u.backend_id = $1)
-		AND sha256 NOT IN (SELECT p.sha256 FROM uploads u JOIN upload_parts p ON p.upload_id = u.id WHERE u.backend_id = $1)`,
+		AND NOT EXISTS (SELECT 1 FROM upload_blobs b JOIN uploads u ON u.id = b.upload_id WHERE b.sha256 = sweeping.sha256 AND u.backend_id = $1)
+		AND NOT EXISTS (SELECT 1 FROM upload_parts p JOIN uploads u ON u.id = p.upload_id WHERE p.sha256 = sweeping.sha256 AND u.backend_id = $1)`,
 		backendID, now.Add(-rowsKept).UnixMicro())
 	return err
 }

@@ -83,6 +83,11 @@ ALTER TABLE uploads ADD COLUMN holder TEXT NOT NULL DEFAULT '';
 ALTER TABLE uploads ADD COLUMN files BIGINT NOT NULL DEFAULT 0; -- declared
 ALTER TABLE uploads ADD COLUMN texts BIGINT NOT NULL DEFAULT 0; -- bytes of paths, media types and annotations
 CREATE INDEX uploads_holder ON uploads (holder, state, created_us);
+`, `
+-- A sweep asks of each orphan whether a session claims it.
+CREATE INDEX upload_files_sha256 ON upload_files (sha256);
+CREATE INDEX upload_blobs_sha256 ON upload_blobs (sha256);
+CREATE INDEX upload_parts_sha256 ON upload_parts (sha256);
 `}
 
 // Migrate creates the tables that are missing.

@@ -32,6 +32,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/routing"
 	"github.com/coulomb/artifact-store/pkg/serving"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
+	"github.com/coulomb/artifact-store/pkg/storage/local"
 )
 
 // besidesBuffers is what the Go heap has in addition to the buffers of uploads, in
@@ -60,7 +61,7 @@ func run(ctx context.Context, o options, logOutput io.Writer) (err error) {
 			return err
 		}
 	}
-	if err := os.MkdirAll(o.dataDir, 0o750); err != nil {
+	if err := local.MakeFolder(o.dataDir); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
 	unlock, err := lockData(o)

@@ -60,7 +60,7 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 		return nil, err
 	}
 	if config.Create {
-		if err := makeDurable(config.Path); err != nil {
+		if err := MakeFolder(config.Path); err != nil {
 			return nil, placeError("create the folder", config.Path, err)
 		}
 	}
@@ -237,24 +237,32 @@ func syncFolder(root *os.Root, name string) error {
 	return synced(folder)
 }
 
-// makeDurable is os.MkdirAll with an fsync of the parent of each folder it creates.
-func makeDurable(name string) error {
-	if info, err := os.Stat(name); err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: name, Err: errNotFolder}
-		}
-		return nil
+// MakeFolder is os.MkdirAll of a folder that survives a power cut: the parent of each
+// folder that it creates is fsynced. That of the folder it finds is too: who created it
+// may have been killed before the fsync.
+func MakeFolder(name string) error {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: errNotFolder}
 	}
 	above := filepath.Dir(name)
+	if err == nil {
+		syncNamed(above) //nolint:errcheck // an old folder may be in one that this process may not open
+		return nil
+	}
 	if above != name {
-		if err := makeDurable(above); err != nil {
+		if err := MakeFolder(above); err != nil {
 			return err
 		}
 	}
 	if err := os.Mkdir(name, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	folder, err := os.Open(above)
+	return syncNamed(above)
+}
+
+func syncNamed(name string) error {
+	folder, err := os.Open(name)
 	if err != nil {
 		return err
 	}

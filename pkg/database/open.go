@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 
 	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
 )
@@ -58,6 +59,9 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	if !strings.HasPrefix(path, "/") {
 		name = "file:" + strings.TrimPrefix((&url.URL{Path: path}).EscapedPath(), "./")
 	}
+	if err := syncWAL(path); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
 	pragmas := url.Values{"_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first, because the others may have to wait
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
@@ -91,6 +95,21 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 			return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, reader.Close(), writer.Close()))
 		}
 	}
+}
+
+// syncWAL keeps what a killed process has written to SQLite's log and not synced. SQLite
+// takes it for committed, without a sync of its own, and what we answer about it must
+// survive a power cut.
+func syncWAL(path string) error {
+	wal, err := os.OpenFile(path+"-wal", os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place must not hang us
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer wal.Close() //nolint:errcheck // opened for reading only; SQLite's locks, which closing would release, are on other files
+	return wal.Sync()
 }
 
 func openCaching(name, begin string) (*sql.DB, error) {

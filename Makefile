@@ -65,8 +65,8 @@ fuzz: ## Run each fuzz target for a while (FUZZ_TIME, 1m); make test runs their 
 	@hack/fuzz.sh $(FUZZ_TIME)
 
 .PHONY: parts
-parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL.
-	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql pgbouncer ceph
+parts: # What tests run against: kube-apiserver, kube-controller-manager and etcd, kubectl, three S3 servers, PostgreSQL, strace.
+	hack/build-tools.sh kubernetes kubectl versitygw minio postgresql pgbouncer ceph strace
 
 .PHONY: image
 image: ## Make the image bin/artifact-store.tar (IMAGE, PLATFORMS; PUSH=1 pushes it)

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Builds the pinned tools and test servers from their Go modules into
-# bin/tools/<name>-<version>/, and installs Debian's PostgreSQL, PgBouncer and
-# Ceph where they are missing.
+# bin/tools/<name>-<version>/, and installs Debian's PostgreSQL, PgBouncer, Ceph
+# and strace where they are missing.
 #
-#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|pgbouncer|ceph]...   (none: all but kubectl)
+#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|pgbouncer|ceph|strace]...   (none: all but kubectl)
 #   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
 # What exists and is up to date is skipped: a stamp in each folder has the hash
@@ -66,8 +66,12 @@ folder() {
 		ceph_folder || return 1
 		return
 		;;
+	strace)
+		strace_folder || return 1
+		return
+		;;
 	*)
-		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql, pgbouncer or ceph" >&2
+		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql, pgbouncer, ceph or strace" >&2
 		return 2
 		;;
 	esac
@@ -96,6 +100,11 @@ ceph_folder() {
 		command -v "$program" >/dev/null || return 1
 	done
 	dirname "$(command -v radosgw)"
+}
+
+strace_folder() {
+	local found
+	found="$(command -v strace)" && dirname "$found"
 }
 
 # gobuild NAME OUT LDFLAGS PACKAGE...
@@ -208,11 +217,15 @@ ensure_ceph() {
 	"${as_root[@]}" systemctl --quiet disable --now ceph-crash.service
 }
 
+ensure_strace() {
+	installed strace strace
+}
+
 if [ "${1:-}" = --path ]; then
 	folder "${2:?a name}"
 	exit
 fi
-[ $# -gt 0 ] || set -- kubernetes versitygw minio dev postgresql pgbouncer ceph
+[ $# -gt 0 ] || set -- kubernetes versitygw minio dev postgresql pgbouncer ceph strace
 mkdir -p "$tools"
 exec 9>"$tools/.lock"
 flock 9
@@ -221,6 +234,7 @@ for name in "$@"; do
 	postgresql) ensure_postgresql ;;
 	pgbouncer) ensure_pgbouncer ;;
 	ceph) ensure_ceph ;;
+	strace) ensure_strace ;;
 	kubectl) command -v kubectl >/dev/null || ensure kubectl ;;
 	kubernetes)
 		if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -61,13 +62,21 @@ func StartManager(tb testing.TB, args, env []string) *Manager {
 // StartManagerOf is StartManager with the manager of a folder that Base or Folder returned.
 func StartManagerOf(tb testing.TB, folder string, args, env []string) *Manager {
 	tb.Helper()
+	return StartManagerBy(tb, nil, folder, args, env)
+}
+
+// StartManagerBy is StartManagerOf by another program, as strace: by is that and its
+// arguments, and it must become the manager: signals go to the process that is started.
+func StartManagerBy(tb testing.TB, by []string, folder string, args, env []string) *Manager {
+	tb.Helper()
 	log, err := os.CreateTemp(tb.TempDir(), "manager-*.log")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the manager has its own
 	m := &Manager{Log: log.Name(), ended: make(chan struct{})}
-	m.command = exec.Command(filepath.Join(folder, "manager"), append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	line := slices.Concat(by, []string{filepath.Join(folder, "manager"), "--listen", "127.0.0.1:0"}, args)
+	m.command = exec.Command(line[0], line[1:]...)
 	m.command.Env = environment(env...)
 	m.command.Stdout, m.command.Stderr = log, log
 	began := time.Now()

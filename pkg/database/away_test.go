@@ -147,6 +147,21 @@ func TestOldPrimaryIsBack(t *testing.T) {
 	}
 }
 
+// pg_upgrade makes another cluster, whose timelines begin anew: it is no old primary.
+func TestAnotherCluster(t *testing.T) {
+	t.Parallel()
+	primary, standby := servers.PostgresPair(t)
+	another := servers.PostgresOn(t, "", "")
+	primary.Stop()
+	standby.Promote()
+	db := openCounters(t, primary.URL(standby.Address, another.Address))
+	standby.Stop()
+	err := db.Write(t.Context(), func(tx database.Tx) error { return set(t.Context(), tx, "a", 1) })
+	if refused, is := errors.AsType[*database.UnavailableError](err); !is || !strings.Contains(refused.Reason, "another cluster than before") || !strings.Contains(refused.Reason, "restart the manager") {
+		t.Errorf("a write with another cluster alone: %v", err)
+	}
+}
+
 // A connection leads to a server that takes no writes any more, and a new one to one that does.
 func TestReadOnlyConnection(t *testing.T) {
 	t.Parallel()

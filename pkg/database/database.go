@@ -59,8 +59,8 @@ type DB struct {
 	file *file // of SQLite
 
 	// Of PostgreSQL.
-	silence  silence
-	timeline atomic.Int64 // the newest that a server had
+	silence silence
+	newest  atomic.Pointer[history] // of the server that was used last; nil at first
 }
 
 // Engine returns the kind of database.

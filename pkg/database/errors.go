@@ -89,6 +89,12 @@ func (e *UnavailableError) Unwrap() error { return e.cause }
 // Is makes it an ErrUnavailable.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
 
+// isFull reports whether the database has no space.
+func isFull(err error) bool {
+	refused, is := errors.AsType[*UnavailableError](err)
+	return is && refused.Reason == reasonFull
+}
+
 // RefuseWrites returns an ErrUnavailable of a caller that may not write to what it found.
 func RefuseWrites(reason string, cause error) error {
 	return &UnavailableError{Reason: reason, Reads: true, cause: cause}
@@ -105,12 +111,16 @@ func markUnavailable(err error) error {
 			return &UnavailableError{Reason: reasonDamaged, cause: err}
 		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 			return &UnavailableError{Reason: "the database's file cannot be read", cause: err}
+		case sqlite3.SQLITE_FULL: // what is sorted is written as well
+			return &UnavailableError{Reason: reasonFull, cause: err}
 		}
 	}
 	code := pgCode(err)
 	switch _, refused := errors.AsType[*pgconn.ConnectError](err); {
-	case isOldCopy(err):
+	case errors.Is(err, errOldCopy):
 		return &UnavailableError{Reason: reasonOldCopy, cause: err}
+	case errors.Is(err, errOther):
+		return &UnavailableError{Reason: reasonOther, cause: err}
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return &UnavailableError{Reason: reasonReadOnly, Reads: true, cause: err}
 	case refused && code != "" && !retryable(err):
@@ -119,6 +129,8 @@ func markUnavailable(err error) error {
 		return &UnavailableError{cause: err}
 	}
 	switch {
+	case code == diskFull: // what is sorted is written as well
+		return &UnavailableError{Reason: reasonFull, cause: err}
 	case code == denied:
 		return &UnavailableError{Reason: reasonDenied, cause: err}
 	case code == "42P01": // undefined_table: pg_restore --clean drops each before it makes it again
@@ -134,8 +146,10 @@ func markUnavailable(err error) error {
 const (
 	readOnlyTransaction = "25006"
 	denied              = "42501" // insufficient_privilege
+	diskFull            = "53100"
 	reasonReadOnly      = "the database is read-only"
 	reasonOldCopy       = "the database is an old primary: another server was promoted since"
+	reasonOther         = "the database is another cluster than before, as after pg_upgrade: restart the manager if it is the one to use"
 	reasonFull          = "the database has no space left"
 	reasonDenied        = "the database denies its user a permission (" + denied + ")"
 	reasonDamaged       = "the database's file is damaged"
@@ -160,7 +174,7 @@ func refusedWrite(err error) error {
 	switch pgCode(err) {
 	case readOnlyTransaction:
 		reason = reasonReadOnly
-	case "53100": // disk_full
+	case diskFull:
 		reason = reasonFull
 	case denied: // some providers take rights away when a disk is full
 		reason = reasonDenied

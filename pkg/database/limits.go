@@ -41,6 +41,9 @@ const (
 	writePiece = 64 << 10
 	// checkInterval: a write that was committed so recently proves that writing works.
 	checkInterval = 5 * time.Second
+	// spaceWanted is how many bytes must be free before a full database counts as
+	// writable again: a small push takes a page or two of each of a dozen tables and indexes.
+	spaceWanted = 256 << 10
 
 	// maxReaders and maxWriters are numbers of connections. PostgreSQL's default
 	// max_connections is 100: five replicas fit. SQLite has one writer.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
 )
 
@@ -129,6 +130,17 @@ type file struct {
 func openedFile(path string) (*file, error) {
 	info, err := os.Stat(path)
 	return &file{path, info}, err
+}
+
+// findSpace is DB's. Its volume is asked: what is written here may find room in what the
+// file or its log had before.
+func (f *file) findSpace() error {
+	var volume unix.Statfs_t
+	err := unix.Statfs(f.path, &volume)
+	if free := volume.Bavail * uint64(volume.Bsize); err == nil && free < spaceWanted { //nolint:gosec // a block has some bytes
+		return &UnavailableError{Reason: reasonFull, Reads: true, cause: fmt.Errorf("%d bytes are free on its volume", free)}
+	}
+	return nil
 }
 
 var errMoved = errors.New("another file, or none, is in its place")

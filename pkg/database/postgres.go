@@ -107,17 +107,26 @@ var (
 
 	errStandby  = errors.New("it is a standby")
 	errOldCopy  = errors.New("it is on an older timeline than the server that was used before")
+	errOther    = errors.New("it is another cluster, on an older timeline than the one that was used before")
 	askTimeline = "SELECT pg_walfile_name(pg_current_wal_lsn())" // whose first 8 hex digits it is
+	askCluster  = "SELECT system_identifier FROM pg_control_system()"
 )
 
-func isOldCopy(err error) bool { return errors.Is(err, errOldCopy) }
-
 // isCause reports whether a server's refusal says more than that another host is silent.
-func isCause(err error) bool { return isOldCopy(err) || errors.Is(err, errReadOnlyPrimary) }
+func isCause(err error) bool {
+	return errors.Is(err, errOldCopy) || errors.Is(err, errOther) || errors.Is(err, errReadOnlyPrimary)
+}
+
+// history is what a server says of its own.
+type history struct {
+	timeline int64
+	cluster  string // the same for all copies of one; "" if the server does not tell
+}
 
 // sameHistory is validate, and refuses a server that was the primary before another one
 // was promoted: what it takes is lost. Once a newer timeline is seen, connections that
-// are older are not used again.
+// are older are not used again. Another cluster on an older timeline may be the one that
+// pg_upgrade made or the one that it left, so it is refused, too.
 func (db *DB) sameHistory(validate pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		if err := validate(ctx, conn); err != nil {
@@ -130,21 +139,30 @@ func (db *DB) sameHistory(validate pgconn.ValidateConnectFunc) pgconn.ValidateCo
 		if err != nil {
 			return err
 		}
-		now, err := strconv.ParseInt(string(results[0].Rows[0][0][:8]), 16, 64)
-		if err != nil {
+		var now history
+		if now.timeline, err = strconv.ParseInt(string(results[0].Rows[0][0][:8]), 16, 64); err != nil {
 			return err
 		}
-		before := db.timeline.Load()
-		for before < now && !db.timeline.CompareAndSwap(before, now) {
-			before = db.timeline.Load()
+		if results, err = conn.Exec(ctx, askCluster).ReadAll(); err == nil {
+			now.cluster = string(results[0].Rows[0][0])
+		} else if pgCode(err) == "" {
+			return err
 		}
-		switch {
-		case before > now:
-			return errOldCopy
-		case before != 0 && before < now:
-			db.silence.noticed(0)
+		for {
+			before := db.newest.Load()
+			switch {
+			case before != nil && before.timeline > now.timeline && before.cluster != now.cluster:
+				return errOther
+			case before != nil && before.timeline > now.timeline:
+				return errOldCopy
+			}
+			if db.newest.CompareAndSwap(before, &now) {
+				if before != nil && before.timeline < now.timeline {
+					db.silence.noticed(0)
+				}
+				return nil
+			}
 		}
-		return nil
 	}
 }
 

@@ -1,8 +1,10 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -11,6 +13,7 @@ import (
 type writes struct {
 	done    atomic.Int64          // when one was committed last, in Unix nanoseconds
 	refused atomic.Pointer[error] // what the database said to the last one; nil if it took it
+	full    atomic.Bool           // one found no space, and none was found since: smaller ones may have gone through
 }
 
 // ended notes the result of a Write.
@@ -21,12 +24,16 @@ func (w *writes) ended(err error) {
 		w.refused.Store(nil)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrUnknownOutcome):
 		w.refused.Store(&err)
+		if isFull(err) {
+			w.full.Store(true)
+		}
 	}
 }
 
 // CheckWrites reports whether the database takes writes. If it refused the last one, a
 // row is written again, unchanged, so that the end of the refusal is noticed without
-// users' writes. ErrUnavailable, ErrUnknownOutcome.
+// users' writes. That takes no space: after a refusal for want of it, space is looked
+// for. ErrUnavailable, ErrUnknownOutcome.
 func (db *DB) CheckWrites(ctx context.Context) error {
 	err := db.tryWriting(ctx)
 	refused, is := errors.AsType[*UnavailableError](err)
@@ -39,6 +46,12 @@ func (db *DB) CheckWrites(ctx context.Context) error {
 }
 
 func (db *DB) tryWriting(ctx context.Context) error {
+	if db.writes.full.Load() {
+		if err := db.findSpace(ctx); err != nil {
+			return err
+		}
+		db.writes.full.Store(false)
+	}
 	if db.writes.refused.Load() != nil {
 		return db.Write(ctx, func(tx Tx) error {
 			_, err := tx.ExecContext(ctx, "UPDATE schema_steps SET applied = applied WHERE component = 'eventlog' AND step = 1")
@@ -57,6 +70,28 @@ func (db *DB) tryWriting(ctx context.Context) error {
 	}
 	return err
 }
+
+// findSpace looks for more space than a small push takes. It returns nil as well if this
+// database does not let that be found out.
+func (db *DB) findSpace(ctx context.Context) error {
+	if db.engine == SQLite {
+		return db.file.findSpace()
+	}
+	// A file of its own must grow at once. Of an unlogged table nothing is in the
+	// write-ahead log, whose end would be worse; and nothing stays of either.
+	err := db.Write(ctx, func(tx Tx) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`CREATE UNLOGGED TABLE looking_for_space AS
+			SELECT repeat(' ', 1000) AS kilobyte FROM generate_series(1, %d)`, spaceWanted/1000))
+		return cmp.Or(err, errSpace)
+	})
+	if refused, is := errors.AsType[*UnavailableError](err); is && refused.Reason != reasonDenied || ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+// errSpace undoes what was written to find that there is space.
+var errSpace = errors.New("there is space")
 
 // serves reports whether reads find a server that is no standby.
 func (db *DB) serves(ctx context.Context) bool {

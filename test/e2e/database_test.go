@@ -42,7 +42,7 @@ func TestDatabaseAway(t *testing.T) {
 	proxy := faultproxy.TCP(t, "http://"+primary.Address)
 	root := t.TempDir()
 	w := newWorld(t, newFiles(t), primary.URL(strings.TrimPrefix(proxy.URL, "http://"), standby.Address), root, "local", map[string]place{"local": newFolder(t, root, "local")})
-	load := startLoad(t, w.manager.Client(t))
+	load := startLoad(t, w.manager.Client(t), databaseClients)
 	stream := w.openStream(t)
 
 	time.Sleep(calm)
@@ -170,12 +170,12 @@ type load struct {
 	longest  time.Duration
 }
 
-func startLoad(t *testing.T, client *sdk.Client) *load {
+func startLoad(t *testing.T, client *sdk.Client, clients int) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(background)
 	l := &load{client: client, cancel: cancel, answered: map[registry.PackageRef]bool{}}
 	t.Cleanup(func() { l.stop() })
-	for n := range databaseClients {
+	for n := range clients {
 		l.all.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				ref := registry.PackageRef{Producer: "e2e", Name: fmt.Sprintf("load-%d", n), Version: fmt.Sprint(i)}

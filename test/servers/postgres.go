@@ -135,9 +135,10 @@ func (p *postgres) start(bin string, credential *syscall.Credential, durable boo
 }
 
 // initdb makes the files of a cluster.
-func initdb(bin, folder, data string, credential *syscall.Credential) error {
+func initdb(bin, folder, data string, credential *syscall.Credential, more ...string) error {
 	command := program(filepath.Join(bin, "initdb"), folder, credential, "--pgdata", data, "--username", "artifactstore",
 		"--auth", "trust", "--encoding", "UTF8", "--no-sync", "--no-instructions")
+	command.Args = append(command.Args, more...)
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, output)
 	}

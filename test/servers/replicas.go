@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,6 +23,7 @@ type PostgresServer struct {
 	tb         testing.TB
 	bin        string
 	folder     string
+	data       string
 	credential *syscall.Credential
 	process    *os.Process
 	exited     <-chan struct{}
@@ -32,7 +34,7 @@ type PostgresServer struct {
 func PostgresPair(tb testing.TB) (primary, standby *PostgresServer) {
 	tb.Helper()
 	primary, standby = newPostgresServer(tb), newPostgresServer(tb)
-	if err := initdb(primary.bin, primary.folder, primary.data(), primary.credential); err != nil {
+	if err := initdb(primary.bin, primary.folder, primary.data, primary.credential); err != nil {
 		tb.Fatal(err)
 	}
 	primary.Start()
@@ -41,7 +43,7 @@ func PostgresPair(tb testing.TB) (primary, standby *PostgresServer) {
 		tb.Fatal(err)
 	}
 	copying := program(filepath.Join(primary.bin, "pg_basebackup"), standby.folder, standby.credential, "--host", host, "--port", port,
-		"--username", "artifactstore", "--pgdata", standby.data(), "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+		"--username", "artifactstore", "--pgdata", standby.data, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	if output, err := copying.CombinedOutput(); err != nil {
 		tb.Fatalf("pg_basebackup: %v\n%s", err, output)
 	}
@@ -49,6 +51,19 @@ func PostgresPair(tb testing.TB) (primary, standby *PostgresServer) {
 	primary.Do("ALTER SYSTEM SET synchronous_standby_names = '*'")
 	primary.Do("SELECT pg_reload_conf()")
 	return primary, standby
+}
+
+// PostgresOn starts one whose data, and its write-ahead log in files of 1 MiB, are in
+// these folders of PostgreSQL's user; "" for one of its own.
+func PostgresOn(tb testing.TB, data, wal string) *PostgresServer {
+	tb.Helper()
+	s := newPostgresServer(tb)
+	s.data = filepath.Join(cmp.Or(data, s.folder), "data")
+	if err := initdb(s.bin, s.folder, s.data, s.credential, "--waldir", filepath.Join(cmp.Or(wal, s.folder), "wal"), "--wal-segsize=1"); err != nil {
+		tb.Fatal(err)
+	}
+	s.Start()
+	return s
 }
 
 func newPostgresServer(tb testing.TB) *PostgresServer {
@@ -61,6 +76,7 @@ func newPostgresServer(tb testing.TB) *PostgresServer {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		tb.Fatal(err)
 	}
+	s.data = filepath.Join(s.folder, "data")
 	if s.credential != nil {
 		if err := os.Chown(s.folder, int(s.credential.Uid), int(s.credential.Gid)); err != nil {
 			tb.Fatal(err)
@@ -78,8 +94,6 @@ func newPostgresServer(tb testing.TB) *PostgresServer {
 	return s
 }
 
-func (s *PostgresServer) data() string { return filepath.Join(s.folder, "data") }
-
 // Start starts it, again after Stop, and waits until it answers.
 func (s *PostgresServer) Start() {
 	s.tb.Helper()
@@ -87,7 +101,7 @@ func (s *PostgresServer) Start() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	server := program(filepath.Join(s.bin, "postgres"), s.folder, s.credential, "-D", s.data())
+	server := program(filepath.Join(s.bin, "postgres"), s.folder, s.credential, "-D", s.data)
 	for _, setting := range []string{
 		"listen_addresses=" + host, "port=" + port, "unix_socket_directories=", "max_connections=200", "shared_buffers=32MB",
 		"fsync=off", "full_page_writes=off", "timezone=UTC", "client_connection_check_interval=1s",
@@ -99,10 +113,13 @@ func (s *PostgresServer) Start() {
 		s.tb.Fatal(err)
 	}
 	s.process = server.Process
-	if err := waitUntil(s.exited, 60*time.Second, func(ctx context.Context) error { return s.do(ctx, "SELECT 1") }); err != nil {
+	if err := waitUntil(s.exited, 60*time.Second, func(ctx context.Context) error { return s.Try(ctx, "SELECT 1") }); err != nil {
 		s.tb.Fatalf("starting PostgreSQL: %v\n%s", err, tailOf(log))
 	}
 }
+
+// Exited is closed when it has ended, whoever ended it.
+func (s *PostgresServer) Exited() <-chan struct{} { return s.exited }
 
 // Stop ends it at once, as if the machine was lost.
 func (s *PostgresServer) Stop() {
@@ -133,12 +150,13 @@ func (s *PostgresServer) Do(statement string) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	if err := s.do(ctx, statement); err != nil {
+	if err := s.Try(ctx, statement); err != nil {
 		s.tb.Fatalf("%s: %v", statement, err)
 	}
 }
 
-func (s *PostgresServer) do(ctx context.Context, statement string) error {
+// Try runs a statement that may fail.
+func (s *PostgresServer) Try(ctx context.Context, statement string) error {
 	db, err := sql.Open("pgx", s.URL())
 	if err != nil {
 		return err

@@ -133,3 +133,24 @@ func leftovers(t *testing.T, folders []string) []string {
 	}
 	return left
 }
+
+// A volume is as small as asked for, and a server starts on it.
+func TestVolume(t *testing.T) {
+	t.Parallel()
+	if !OwnMounts(t) {
+		return
+	}
+	volume := NewVolume(t, 64<<20)
+	server := PostgresOn(t, volume.Folder, "")
+	grow := func() error {
+		return server.Try(t.Context(), "CREATE TABLE filled AS SELECT repeat('x', 1000) FROM generate_series(1, 100)")
+	}
+	volume.Fill()
+	if err := grow(); err == nil || !strings.Contains(err.Error(), "No space left on device") {
+		t.Errorf("on a full volume: %v", err)
+	}
+	volume.MakeRoom()
+	if err := grow(); err != nil {
+		t.Errorf("with room: %v", err)
+	}
+}

@@ -201,6 +201,14 @@ func (g *guard) FindFile(ctx context.Context, ref registry.PackageRef, path stri
 	return g.inner.FindFile(ctx, ref, path)
 }
 
+// OpenFile implements registry.Blobs. The package is one that has the blob.
+func (g *guard) OpenFile(ctx context.Context, ref registry.PackageRef, path string, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if err := g.mayGet(ctx, ref); err != nil {
+		return nil, registry.BlobInfo{}, err
+	}
+	return g.inner.OpenFile(ctx, ref, path, rng)
+}
+
 // GetManifest implements registry.Packages.
 func (g *guard) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
 	if err := g.blob(ctx, name); err != nil {

@@ -227,6 +227,9 @@ func TestGuard(t *testing.T) {
 			_, err := r.FindFile(ctx, pkg("mine"), "f0")
 			return err
 		}},
+		{"OpenFile", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			return read(r.OpenFile(ctx, pkg("mine"), "f0", nil))
+		}},
 		{"GetManifest", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
 			_, err := r.GetManifest(ctx, h.mine.ManifestDigest)
 			return err

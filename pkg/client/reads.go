@@ -83,8 +83,20 @@ func (c *Client) FindFile(ctx context.Context, ref registry.PackageRef, path str
 	if err := ref.Validate(); err != nil {
 		return answer, err
 	}
-	err = c.ask(ctx, call{method: http.MethodGet, path: wire.PackageAddress(ref) + "/files/" + wire.EscapePath(path), query: url.Values{"describe": {"true"}}, repeat: true}, nil, &answer)
+	err = c.ask(ctx, call{method: http.MethodGet, path: fileAddress(ref, path), query: url.Values{"describe": {"true"}}, repeat: true}, nil, &answer)
 	return answer, err
+}
+
+func fileAddress(ref registry.PackageRef, path string) string {
+	return wire.PackageAddress(ref) + "/files/" + wire.EscapePath(path)
+}
+
+// OpenFile implements registry.Blobs. If the body ends early, its reader returns an error.
+func (c *Client) OpenFile(ctx context.Context, ref registry.PackageRef, path string, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if err := ref.Validate(); err != nil {
+		return nil, registry.BlobInfo{}, err
+	}
+	return c.openAt(ctx, call{path: fileAddress(ref, path)}, rng)
 }
 
 // HeadManifest implements registry.Packages.
@@ -106,7 +118,12 @@ func (c *Client) head(ctx context.Context, below string, name digest.Digest) (re
 	if name.IsZero() {
 		return registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	response, err := c.do(ctx, call{method: http.MethodHead, path: below + name.String(), query: holderQuery(ctx), repeat: true})
+	return c.headAt(ctx, call{path: below + name.String(), query: holderQuery(ctx)})
+}
+
+func (c *Client) headAt(ctx context.Context, head call) (registry.BlobInfo, error) {
+	head.method, head.repeat = http.MethodHead, true
+	response, err := c.do(ctx, head)
 	if err != nil {
 		return registry.BlobInfo{}, err
 	}
@@ -139,14 +156,18 @@ func (c *Client) open(ctx context.Context, below string, name digest.Digest, rng
 	if name.IsZero() {
 		return nil, registry.BlobInfo{}, registry.Invalid("digest", "must not be empty")
 	}
-	get := call{method: http.MethodGet, path: below + name.String(), query: holderQuery(ctx), header: http.Header{}, repeat: true}
+	return c.openAt(ctx, call{path: below + name.String(), query: holderQuery(ctx)}, rng)
+}
+
+func (c *Client) openAt(ctx context.Context, get call, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if rng != nil && (rng.Offset < 0 || rng.Length < 0) {
+		return nil, registry.BlobInfo{}, storage.ErrRange
+	}
+	if rng != nil && rng.Length == 0 {
+		return c.openNothing(ctx, get, rng.Offset)
+	}
+	get.method, get.header, get.repeat = http.MethodGet, http.Header{}, true
 	if rng != nil {
-		if rng.Offset < 0 || rng.Length < 0 {
-			return nil, registry.BlobInfo{}, storage.ErrRange
-		}
-		if rng.Length == 0 {
-			return c.openNothing(ctx, below, name, rng.Offset)
-		}
 		get.header.Set("Range", fmt.Sprintf("bytes=%d-%d", rng.Offset, rng.Offset+rng.Length-1))
 	}
 	response, err := c.do(ctx, get)
@@ -162,8 +183,8 @@ func (c *Client) open(ctx context.Context, below string, name digest.Digest, rng
 }
 
 // openNothing opens an empty range, which HTTP cannot request.
-func (c *Client) openNothing(ctx context.Context, below string, name digest.Digest, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
-	info, err := c.head(ctx, below, name)
+func (c *Client) openNothing(ctx context.Context, at call, offset int64) (io.ReadCloser, registry.BlobInfo, error) {
+	info, err := c.headAt(ctx, at)
 	if err == nil && offset > info.Size {
 		err = storage.ErrRange
 	}

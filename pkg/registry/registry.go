@@ -114,6 +114,8 @@ type Blobs interface {
 	OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, BlobInfo, error)
 	// FindFile returns one file of a package. ErrNotFound.
 	FindFile(ctx context.Context, ref PackageRef, path string) (FileInfo, error)
+	// OpenFile is OpenBlob of a file of a package.
+	OpenFile(ctx context.Context, ref PackageRef, path string, rng *storage.Range) (io.ReadCloser, BlobInfo, error)
 }
 
 // Events reads the log.

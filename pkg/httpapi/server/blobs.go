@@ -59,24 +59,30 @@ func (h *handler) blob(name digest.Digest) serving.Representation {
 // media type that a producer declared is in the FileInfo only, never in
 // Content-Type: a browser must not run stored content on this origin.
 func (h *handler) getPackageFile(w *serving.Writer, r *http.Request) error {
-	describe, err := wire.QueryBool(r.URL.Query(), "describe")
+	described, err := wire.QueryBool(r.URL.Query(), "describe")
 	if err != nil {
 		return err
 	}
 	ref := registry.PackageRef{Producer: r.PathValue("producer"), Name: r.PathValue("name"), Version: r.PathValue("version")}
-	file, err := h.registry.FindFile(r.Context(), ref, r.PathValue("path"))
-	if err != nil {
-		return err
-	}
-	r = r.WithContext(registry.WithHolder(r.Context(), ref.Producer))
-	if describe {
+	path := r.PathValue("path")
+	if described {
+		file, err := h.registry.FindFile(r.Context(), ref, path)
+		if err != nil {
+			return err
+		}
 		return sendJSON(w, http.StatusOK, file)
 	}
-	found := h.blob(file.Digests.SHA256)
-	found.Head = func(context.Context) (serving.Info, error) {
-		return serving.Info{Digests: file.Digests, Size: file.Size}, nil
-	}
-	return serving.Send(w, r, found)
+	return serving.Send(w, r, serving.Representation{
+		Head: func(ctx context.Context) (serving.Info, error) {
+			file, err := h.registry.FindFile(ctx, ref, path)
+			return serving.Info{Digests: file.Digests, Size: file.Size}, err
+		},
+		Open: func(ctx context.Context, rng *storage.Range) (io.ReadCloser, serving.Info, error) {
+			body, info, err := h.registry.OpenFile(ctx, ref, path, rng)
+			return body, serving.Info(info), err
+		},
+		Describe: describe("application/octet-stream"),
+	})
 }
 
 // getManifest serves a manifest as canonical CBOR, or as JSON. It may have 32

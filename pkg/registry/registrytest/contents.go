@@ -84,9 +84,21 @@ func ranges(s suite) {
 		s.must(body.Close())
 		equal(s, "part", string(data), want)
 		equal(s, "info", info, registry.BlobInfo{Digests: digest.Of([]byte("0123456789")), Size: 10})
+		body, byPath, err := s.r.OpenFile(s.ctx, version("1").PackageRef, "a", &rng)
+		s.must(err)
+		data, err = io.ReadAll(body)
+		s.must(err)
+		s.must(body.Close())
+		equal(s, "part by path", string(data), want)
+		equal(s, "info by path", byPath, info)
 	}
 	for _, rng := range []storage.Range{{Offset: 10, Length: 1}, {Offset: 9, Length: 2}, {Offset: 11, Length: 0}, {Offset: -1, Length: 1}, {Offset: 0, Length: -1}, {Offset: 1 << 62, Length: 1 << 62}} {
 		body, _, err := s.r.OpenBlob(s.ctx, name, &rng)
+		if err == nil {
+			body.Close() //nolint:errcheck // it is an error that it is open
+		}
+		s.is(err, storage.ErrRange)
+		body, _, err = s.r.OpenFile(s.ctx, version("1").PackageRef, "a", &rng)
 		if err == nil {
 			body.Close() //nolint:errcheck // it is an error that it is open
 		}
@@ -147,6 +159,10 @@ func notFound(s suite) {
 	_, err = s.r.FindFile(s.ctx, version("1").PackageRef, "b")
 	s.is(err, registry.ErrNotFound)
 	_, err = s.r.FindFile(s.ctx, version("2").PackageRef, "a")
+	s.is(err, registry.ErrNotFound)
+	_, _, err = s.r.OpenFile(s.ctx, version("1").PackageRef, "b", nil)
+	s.is(err, registry.ErrNotFound)
+	_, _, err = s.r.OpenFile(s.ctx, version("2").PackageRef, "a", nil)
 	s.is(err, registry.ErrNotFound)
 	for _, name := range []string{"third", "a/b", "..", ""} {
 		_, err = s.r.GetBackend(s.ctx, name)

@@ -15,10 +15,7 @@ import (
 
 // FindFile implements Blobs.
 func (r *Reader) FindFile(ctx context.Context, ref registry.PackageRef, path string) (answer registry.FileInfo, err error) {
-	if err := ref.Validate(); err != nil {
-		return answer, err
-	}
-	if err := registry.ValidatePath("path", path); err != nil {
+	if err := validate(ref, path); err != nil {
 		return answer, err
 	}
 	err = r.core.Read(ctx, func(tx database.Tx) error {
@@ -27,6 +24,32 @@ func (r *Reader) FindFile(ctx context.Context, ref registry.PackageRef, path str
 		return err
 	})
 	return answer, err
+}
+
+func validate(ref registry.PackageRef, path string) error {
+	if err := ref.Validate(); err != nil {
+		return err
+	}
+	return registry.ValidatePath("path", path)
+}
+
+// OpenFile implements Blobs.
+func (r *Reader) OpenFile(ctx context.Context, ref registry.PackageRef, path string, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+	if err := validate(ref, path); err != nil {
+		return nil, registry.BlobInfo{}, err
+	}
+	var (
+		blob      view.Blob
+		locations []view.Location
+	)
+	err := r.core.Read(ctx, func(tx database.Tx) error {
+		f, err := view.FindFile(ctx, tx, ref.Producer, ref.Name, ref.Version, path)
+		if err == nil {
+			blob, locations, err = view.FindBlob(ctx, tx, f.Digests.SHA256)
+		}
+		return err
+	})
+	return r.open(ctx, blob, locations, rng, err)
 }
 
 func (r *Reader) findBlob(ctx context.Context, name digest.Digest) (blob view.Blob, locations []view.Location, err error) {
@@ -46,10 +69,15 @@ func (r *Reader) HeadBlob(ctx context.Context, name digest.Digest) (registry.Blo
 	return registry.BlobInfo{Digests: blob.Digests, Size: blob.Size}, err
 }
 
-// OpenBlob implements Blobs. It reads the first live location that answers, those in
-// doubt last.
+// OpenBlob implements Blobs.
 func (r *Reader) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
 	blob, locations, err := r.findBlob(ctx, name)
+	return r.open(ctx, blob, locations, rng, err)
+}
+
+// open reads the first live location that answers, those in doubt last. It returns the
+// error by which the blob was not found, if there is one.
+func (r *Reader) open(ctx context.Context, blob view.Blob, locations []view.Location, rng *storage.Range, err error) (io.ReadCloser, registry.BlobInfo, error) {
 	info := registry.BlobInfo{Digests: blob.Digests, Size: blob.Size}
 	if err != nil {
 		return nil, info, err

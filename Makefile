@@ -95,6 +95,7 @@ test-e2e: ## Test it in the cluster that KUBECONFIG names: install, use, disturb
 .PHONY: bench
 bench: parts ## Measure speed and memory relative to the bare components; with BASE=commit, relative to that commit's programs
 ifeq ($(BASE),)
+	hack/build-tools.sh distribution
 	go test -timeout 60m -run '^$$' -bench . -benchtime 1x ./test/bench
 else
 	BENCH_BASE='$(BASE)' hack/in-scratch.sh go test -tags base -timeout 60m -run '^$$' -bench '^BenchmarkBase' -benchtime 1x ./test/bench

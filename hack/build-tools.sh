@@ -3,7 +3,7 @@
 # bin/tools/<name>-<version>/, and installs Debian's PostgreSQL, PgBouncer, Ceph
 # and strace where they are missing.
 #
-#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|dev|postgresql|pgbouncer|ceph|strace]...   (none: all but kubectl)
+#   hack/build-tools.sh [kubernetes|kubectl|versitygw|minio|distribution|dev|postgresql|pgbouncer|ceph|strace]...   (none: all but kubectl and distribution)
 #   hack/build-tools.sh --path NAME                                           prints the folder of NAME's programs
 #
 # What exists and is up to date is skipped: a stamp in each folder has the hash
@@ -53,6 +53,7 @@ folder() {
 		;;
 	versitygw) version="$(pinned versitygw github.com/versity/versitygw)" ;;
 	minio) version="$(pinned minio github.com/minio/minio)" ;;
+	distribution) version="$(pinned distribution github.com/distribution/distribution/v3)" ;;
 	dev) version="$(sha256sum <"$root/hack/tools/dev/go.mod" | cut -c1-12)" ;; # several programs, no common version
 	postgresql)
 		postgresql_folder || return 1
@@ -71,7 +72,7 @@ folder() {
 		return
 		;;
 	*)
-		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, dev, postgresql, pgbouncer, ceph or strace" >&2
+		echo "unknown tool $1: expected kubernetes, kubectl, versitygw, minio, distribution, dev, postgresql, pgbouncer, ceph or strace" >&2
 		return 2
 		;;
 	esac
@@ -139,6 +140,10 @@ build_versitygw() {
 
 build_minio() {
 	gobuild minio "$1/" "" github.com/minio/minio
+}
+
+build_distribution() {
+	gobuild distribution "$1/" "" github.com/distribution/distribution/v3/cmd/registry
 }
 
 build_dev() {

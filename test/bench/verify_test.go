@@ -2,9 +2,7 @@ package bench
 
 import (
 	"crypto/sha256"
-	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,61 +49,5 @@ func BenchmarkVerifyLocal(b *testing.B) {
 		c := inTurns(b, rounds, verify, bare)
 		atLeast(b, "verify a blob of 1 GiB on local / SHA-256 of it by one core", c.ratio, goal)
 		told("  manager; one core", rate(gibibyte, c.ours)+"; "+rate(gibibyte, c.bare))
-	}
-}
-
-// BenchmarkGetByPath has 8 clients read a file of 4 KiB by its path in a package, against
-// the same by its digest.
-func BenchmarkGetByPath(b *testing.B) {
-	const rounds, each, clients, goal = 9, 2000, 8, 0.8
-	manager, _, _ := localRegistry(b)
-	r := byHTTP{manager.URL, newHTTPClient()}
-	upload, err := r.open(b.Context(), "read")
-	if err != nil {
-		b.Fatal(err)
-	}
-	content := small("read", 0)
-	name, err := r.put(b.Context(), upload, "some/folder/file", strings.NewReader(string(content)), int64(len(content)))
-	if err == nil {
-		err = r.seal(b.Context(), upload)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
-	reads := func(path string) func(int) time.Duration {
-		return func(int) time.Duration {
-			began := time.Now()
-			done := make(chan error, clients)
-			for range clients {
-				go func() {
-					var failed error
-					for range each {
-						answer, err := client.Get(manager.URL + path)
-						if err == nil {
-							_, err = io.Copy(io.Discard, answer.Body)
-							answer.Body.Close() //nolint:errcheck // it is read to its end
-						}
-						if err == nil && answer.StatusCode != http.StatusOK {
-							err = errors.New(answer.Status)
-						}
-						if err != nil {
-							failed = err
-						}
-					}
-					done <- failed
-				}()
-			}
-			for range clients {
-				if err := <-done; err != nil {
-					b.Fatal(err)
-				}
-			}
-			return time.Since(began)
-		}
-	}
-	for range b.N {
-		c := inTurns(b, rounds, reads("/v1/packages/bench/read/1/files/some/folder/file"), reads("/v1/blobs/"+name.String()))
-		atLeast(b, "get a file of 4 KiB by path / by digest, 8 clients", c.ratio, goal)
 	}
 }

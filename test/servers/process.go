@@ -1,6 +1,6 @@
 // Package servers starts the real servers that tests run against: PostgreSQL,
-// three kinds of S3 server, and (as a folder of programs) a Kubernetes control
-// plane.
+// three kinds of S3 server, the registry that benchmarks compare with, and (as a
+// folder of programs) a Kubernetes control plane.
 //
 // Each is started at its first use, once for each test process, listens on
 // loopback or a Unix socket only, and ends with that process however it ends,

@@ -36,8 +36,18 @@ func FindBlob(ctx context.Context, tx database.Tx, name digest.Digest) (Blob, []
 	if name.Algorithm() == digest.BLAKE3 {
 		column = "blake3"
 	}
+	return findBlob(ctx, tx, column+` = $1`, name.Bytes())
+}
+
+// FindBlobOf is FindBlob of a file of a package.
+func FindBlobOf(ctx context.Context, tx database.Tx, producer, name, version, path string) (Blob, []Location, error) {
+	return findBlob(ctx, tx, `sha256 = (SELECT f.sha256 FROM packages p JOIN package_files f ON f.package = p.position
+		WHERE p.producer = $1 AND p.name = $2 AND p.version = $3 AND f.path = $4)`, producer, name, version, path)
+}
+
+func findBlob(ctx context.Context, tx database.Tx, where string, args ...any) (Blob, []Location, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.backend_id, l.state, l.reason, l.changed, `+fold.GivenUp(fold.Names{}, "l")+`
-		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256 WHERE b.`+column+` = $1`, name.Bytes())
+		FROM blobs b JOIN storage_locations l ON l.sha256 = b.sha256 WHERE b.`+where, args...)
 	var blob Blob
 	found, err := database.Collect(rows, err, func(rows *sql.Rows) (located, error) {
 		var (

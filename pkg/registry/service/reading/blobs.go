@@ -42,11 +42,8 @@ func (r *Reader) OpenFile(ctx context.Context, ref registry.PackageRef, path str
 		blob      view.Blob
 		locations []view.Location
 	)
-	err := r.core.Read(ctx, func(tx database.Tx) error {
-		f, err := view.FindFile(ctx, tx, ref.Producer, ref.Name, ref.Version, path)
-		if err == nil {
-			blob, locations, err = view.FindBlob(ctx, tx, f.Digests.SHA256)
-		}
+	err := r.core.Read(ctx, func(tx database.Tx) (err error) {
+		blob, locations, err = view.FindBlobOf(ctx, tx, ref.Producer, ref.Name, ref.Version, path)
 		return err
 	})
 	return r.open(ctx, blob, locations, rng, err)

@@ -101,6 +101,10 @@ else
 	BENCH_BASE='$(BASE)' hack/in-scratch.sh go test -tags base -timeout 60m -run '^$$' -bench '^BenchmarkBase' -benchtime 1x ./test/bench
 endif
 
+.PHONY: bench-scale
+bench-scale: ## Measure the manager on a database of PACKAGES (1,000,000); with BASE=commit, also against that commit. It takes more than an hour, and 10 GB in TMPDIR
+	BENCH_PACKAGES='$(or $(PACKAGES),1000000)' BENCH_BASE='$(BASE)' BENCH_FOLDER='$(FOLDER)' go test -tags base -timeout 6h -run '^$$' -bench '^BenchmarkScale' -benchtime 1x ./test/bench
+
 .PHONY: smoke-s3
 smoke-s3: ## Test your own S3 server (ENDPOINT, BUCKET, REGION, CA, PREFIX; keys in AWS_…)
 	@ENDPOINT='$(ENDPOINT)' BUCKET='$(BUCKET)' REGION='$(REGION)' CA='$(CA)' PREFIX='$(PREFIX)' hack/smoke-s3.sh

@@ -27,27 +27,8 @@ const inProcessPairs = 11
 // BenchmarkBaseInProcess runs the benchmarks of inProcess as they are here
 // with the packages of each tree.
 func BenchmarkBaseInProcess(b *testing.B) {
-	root, err := servers.Root()
-	if err != nil {
-		b.Fatal(err)
-	}
 	_, base := versions(b)
-	source := filepath.Join(string(base), "source")
-	if err := os.RemoveAll(filepath.Join(source, inProcess)); err != nil {
-		b.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(source, inProcess), os.DirFS(filepath.Join(root, inProcess))); err != nil {
-		b.Fatal(err)
-	}
-	// What the trees do not have in common is in a file of each.
-	views, err := os.ReadFile(filepath.Join(root, inProcess, "base", "views_test.go.txt"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(source, inProcess, "views_test.go"), views, 0o600)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	ours, theirs := compile(b, root), compile(b, source)
+	ours, theirs := compileOurs(b), compileBase(b, base)
 	list, err := exec.Command(ours, "-test.list", "^Benchmark").Output()
 	if err != nil {
 		b.Fatal(err)
@@ -88,6 +69,41 @@ const (
 	foldOfBare = 0.8
 )
 
+// compileOurs makes the test program of inProcess here.
+func compileOurs(b *testing.B) string {
+	b.Helper()
+	root, err := servers.Root()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return compile(b, root)
+}
+
+// compileBase makes it with the packages of the other commit.
+func compileBase(b *testing.B, base version) string {
+	b.Helper()
+	root, err := servers.Root()
+	if err != nil {
+		b.Fatal(err)
+	}
+	source := filepath.Join(string(base), "source")
+	if err := os.RemoveAll(filepath.Join(source, inProcess)); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(source, inProcess), os.DirFS(filepath.Join(root, inProcess))); err != nil {
+		b.Fatal(err)
+	}
+	// What the trees do not have in common is in a file of each.
+	views, err := os.ReadFile(filepath.Join(root, inProcess, "base", "views_test.go.txt"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(source, inProcess, "views_test.go"), views, 0o600)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return compile(b, source)
+}
+
 // compile makes the test program of inProcess in the module at root.
 func compile(b *testing.B, root string) string {
 	b.Helper()
@@ -105,8 +121,16 @@ var measured = regexp.MustCompile(`(?m)^Benchmark\w+-\d+\s+\d+\s+([0-9.]+) ns/op
 // operation runs a benchmark of inProcess and returns the time of one operation.
 func operation(b *testing.B, program, name string) time.Duration {
 	b.Helper()
+	return operationFor(b, program, name, "1s")
+}
+
+// operationFor is operation for as long, or as often, with these variables.
+func operationFor(b *testing.B, program, name, long string, variables ...string) time.Duration {
+	b.Helper()
 	unix.Sync()
-	out, err := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", "1s").CombinedOutput()
+	command := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", long)
+	command.Env = append(os.Environ(), variables...)
+	out, err := command.CombinedOutput()
 	match := measured.FindSubmatch(out)
 	if err != nil || match == nil {
 		b.Fatalf("%s: %v\n%s", name, err, out)

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -79,7 +80,7 @@ func recordGoal(b *testing.B, what string, goal float64, ours, base []time.Durat
 		ratios[i] = base[i].Seconds() / ours[i].Seconds()
 	}
 	atLeast(b, what, median(ratios), goal)
-	told("  this tree; "+os.Getenv(baseCommit)+"; ratio of each pair", fmt.Sprintf("%s; %s; %s",
+	told("  this tree; "+cmp.Or(os.Getenv(baseCommit), "the other")+"; ratio of each pair", fmt.Sprintf("%s; %s; %s",
 		median(ours).Round(time.Microsecond), median(base).Round(time.Microsecond), texts(ratios, func(r float64) float64 { return r })))
 }
 

@@ -31,8 +31,17 @@ func TestMain(m *testing.M) {
 	if printTable() {
 		code = max(code, 1)
 	}
+	for _, remove := range atEnd {
+		if err := remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
 	os.Exit(code)
 }
+
+// atEnd removes what several benchmarks use.
+var atEnd []func() error
 
 // figure is one row of the table at the end.
 type figure struct {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,16 +41,40 @@ func packageEvent(b *testing.B, number int) (eventlog.Event, digest.Dual, []byte
 	return published, content, encoded
 }
 
-// BenchmarkFold appends batches of packages to a log with views in which 10,000 are. One
-// operation is a batch.
-func BenchmarkFold(b *testing.B) {
-	db, err := database.Open(b.Context(), "sqlite://"+filepath.Join(b.TempDir(), "log.db"))
+// openFold opens a database with the log and its views, and tells its file and the number
+// of the next package: an empty one, or the one that is named by the environment.
+func openFold(b *testing.B) (log *eventlog.Log, path string, number int) {
+	b.Helper()
+	path = os.Getenv(overVariable)
+	if path == "" {
+		path = filepath.Join(b.TempDir(), "log.db")
+	}
+	db, err := database.Open(b.Context(), "sqlite://"+path)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	log := openViews(b, db)
-	number := 0
+	if log, err = openViews(b.Context(), db); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { log.Close() })
+	if os.Getenv(overVariable) != "" {
+		if err := db.Read(b.Context(), func(tx database.Tx) error {
+			return tx.QueryRowContext(b.Context(), "SELECT MAX(position) FROM events").Scan(&number)
+		}); err != nil {
+			b.Fatal(err)
+		}
+		if number++; number < overFirst {
+			number += overFirst // the packages that are there have lower ones
+		}
+	}
+	return log, path, number
+}
+
+// BenchmarkFold appends batches of packages to a log with views in which 10,000 are, or
+// those of the database that the environment names. One operation is a batch.
+func BenchmarkFold(b *testing.B) {
+	log, _, number := openFold(b)
 	batch := func() []eventlog.Event {
 		events := make([]eventlog.Event, foldBatch)
 		for i := range events {
@@ -78,18 +103,12 @@ func BenchmarkFold(b *testing.B) {
 // BenchmarkBareRows inserts the same rows into the same tables with the same driver, by
 // prepared statements of a batch's length. One operation is a batch.
 func BenchmarkBareRows(b *testing.B) {
-	path := filepath.Join(b.TempDir(), "rows.db")
-	db, err := database.Open(b.Context(), "sqlite://"+path)
+	_, path, number := openFold(b) // for its tables
+	bare, err := openBare(path)
 	if err != nil {
 		b.Fatal(err)
 	}
-	openViews(b, db) // only for its tables
-	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { bare.Close(); db.Close() })
-	bare.SetMaxOpenConns(1)
+	b.Cleanup(func() { bare.Close() })
 	rows := map[string]struct{ columns, rows int }{"events": {8, foldBatch}, "package_files": {7, foldBatch}, "blobs": {3, 2 * foldBatch}, "storage_locations": {8, 2 * foldBatch}, "packages": {15, foldBatch}}
 	prepared := map[string]*sql.Stmt{}
 	for table, size := range rows {
@@ -99,7 +118,6 @@ func BenchmarkBareRows(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	number := 0
 	batch := func() map[string][]any {
 		values := map[string][]any{}
 		for range foldBatch {

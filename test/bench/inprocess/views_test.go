@@ -1,7 +1,7 @@
 package inprocess
 
 import (
-	"testing"
+	"context"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -12,16 +12,11 @@ import (
 
 // openViews opens a log with the views, as the service does. base/views_test.go.txt is
 // this file for the commit that is compared with.
-func openViews(b *testing.B, db *database.DB) *eventlog.Log {
-	b.Helper()
+func openViews(ctx context.Context, db *database.DB) (*eventlog.Log, error) {
 	views := view.New(db)
-	log, err := eventlog.Open(b.Context(), db, views.Apply, time.Now, eventlog.Knows(event.Level), eventlog.Folds(views.Fold))
+	log, err := eventlog.Open(ctx, db, views.Apply, time.Now, eventlog.Knows(event.Level), eventlog.Folds(views.Fold))
 	if err != nil {
-		b.Fatal(err)
+		return nil, err
 	}
-	b.Cleanup(func() { log.Close() })
-	if err := views.Open(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	return log
+	return log, views.Open(ctx)
 }

@@ -3,7 +3,6 @@ package load
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,16 +53,19 @@ func (s *stamped) Read(p []byte) (int, error) {
 
 // PeakMemory is the most memory that a process ever had, in bytes: the kernel's VmHWM,
 // which counts the pages of the program's file that were used.
-func PeakMemory(pid int) (int64, error) {
+func PeakMemory(pid int) (int64, error) { return Memory(pid, "VmHWM") }
+
+// Memory is what the kernel says of a process in a field of its status, in bytes.
+func Memory(pid int, field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if text, found := strings.CutPrefix(line, "VmHWM:"); found {
+		if text, found := strings.CutPrefix(line, field+":"); found {
 			kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("the kernel does not tell VmHWM")
+	return 0, fmt.Errorf("the kernel does not tell %s", field)
 }

@@ -299,10 +299,21 @@ func contains(list []string, wanted string) bool {
 	return false
 }
 
-// The promise about power failures depends on these settings.
+// The promise about power failures depends on these settings, and that a large index can
+// be made where there is no room for temporary files on the one about sorting.
 func TestSQLiteSettings(t *testing.T) {
 	t.Parallel()
 	db := openCounters(t, "sqlite://"+filepath.Join(t.TempDir(), "test.db"))
+	if err := db.Read(t.Context(), func(tx database.Tx) error {
+		var folder string
+		err := tx.QueryRowContext(t.Context(), "PRAGMA temp_store_directory").Scan(&folder)
+		if !filepath.IsAbs(folder) { // it is of the process, whose other tests open databases too
+			t.Errorf("files of sorts are in %q", folder)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	check := func(tx database.Tx) error {
 		for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
 			var got string

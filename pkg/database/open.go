@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -90,6 +91,9 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 			db.file, err = openedFile(path)
 		}
 		if err == nil {
+			err = sortBeside(ctx, writer, path)
+		}
+		if err == nil {
 			return db, nil
 		}
 		if !retryable(err) || !retries.Wait(ctx, n) {
@@ -111,6 +115,17 @@ func syncWAL(path string) error {
 	}
 	defer wal.Close() //nolint:errcheck // opened for reading only; SQLite's locks, which closing would release, are on other files
 	return wal.Sync()
+}
+
+// sortBeside has SQLite make the files in which it sorts beside the database's: the
+// machine's folder for temporary files may be small, or memory. The setting is of the whole
+// process; if the folder goes away, SQLite uses the machine's.
+func sortBeside(ctx context.Context, writer *sql.DB, path string) error {
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err == nil {
+		_, err = writer.ExecContext(ctx, "PRAGMA temp_store_directory = '"+strings.ReplaceAll(folder, "'", "''")+"'")
+	}
+	return err
 }
 
 func openCaching(name, begin string) (*sql.DB, error) {

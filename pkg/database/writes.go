@@ -11,6 +11,7 @@ import (
 
 // writes remembers how the last one ended.
 type writes struct {
+	number  atomic.Int64          // of those that were committed
 	done    atomic.Int64          // when one was committed last, in Unix nanoseconds
 	refused atomic.Pointer[error] // what the database said to the last one; nil if it took it
 	full    atomic.Bool           // one found no space, and none was found since: smaller ones may have gone through
@@ -20,6 +21,7 @@ type writes struct {
 func (w *writes) ended(err error) {
 	switch {
 	case err == nil:
+		w.number.Add(1)
 		w.done.Store(time.Now().UnixNano())
 		w.refused.Store(nil)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrUnknownOutcome):
@@ -28,6 +30,19 @@ func (w *writes) ended(err error) {
 			w.full.Store(true)
 		}
 	}
+}
+
+// Commits returns a number that rises by one with each Write of this DB that is committed,
+// and by at least one with each of another process if the engine is SQLite, where they
+// wait for each other. tx is of a Write.
+func (db *DB) Commits(ctx context.Context, tx Tx) (int64, error) {
+	var others int64
+	if db.engine == SQLite {
+		if err := tx.QueryRowContext(ctx, "PRAGMA data_version").Scan(&others); err != nil {
+			return 0, err
+		}
+	}
+	return db.writes.number.Load() + others, nil
 }
 
 // CheckWrites reports whether the database takes writes. If it refused the last one, a

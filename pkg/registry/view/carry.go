@@ -45,16 +45,15 @@ func (r *replay) carryAll(ctx context.Context) error {
 		return err
 	}
 	for from := []byte{}; from != nil; {
-		began := time.Now()
 		var to []byte
-		if err := r.write(ctx, func(tx database.Tx) (err error) {
+		if err := r.step(ctx, func(tx database.Tx) (err error) {
 			to, err = r.carryRange(ctx, tx, from)
 			return err
 		}); err != nil {
 			return err
 		}
 		from = to
-		if err := pause(ctx, min(time.Since(began), maxPause)); err != nil {
+		if err := pause(ctx, r.pace.pause()); err != nil {
 			return err
 		}
 	}
@@ -94,12 +93,12 @@ func (r *replay) backends(ctx context.Context, tx database.Tx) ([]string, error)
 }
 
 // carry takes over what is newer than the replay's, and can be true: damage must
-// not put a blob last in line permanently.
+// not put a blob last in line permanently. What was never observed is not looked up.
 func (r *replay) carry(ctx context.Context, tx database.Tx, position uint64, where string, args ...any) error {
 	into := r.into.Of("storage_locations")
 	args = append([]any{position, time.Now().Add(clockSkew).UnixMicro()}, args...)
 	newer := `o.sha256 = n.sha256 AND o.backend_id = n.backend_id
-		AND o.checked_us > n.checked_us AND o.checked >= n.checked AND o.checked <= $1 AND o.checked_us <= $2 AND ` + where
+		AND o.checked_us > 0 AND o.checked_us > n.checked_us AND o.checked >= n.checked AND o.checked <= $1 AND o.checked_us <= $2 AND ` + where
 	first, err := fold.CountFirst(ctx, tx, r.into.Names, into+" n, storage_locations o", newer, args...)
 	if err != nil {
 		return err

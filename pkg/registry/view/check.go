@@ -44,6 +44,7 @@ func (v *Views) Check(ctx context.Context, p Progress) (report Report, err error
 	if err != nil {
 		return report, err
 	}
+	r.indexes = nil // its tables are read in the order of their keys
 	if err := r.catchUp(ctx, 0); err != nil {
 		return report, err
 	}

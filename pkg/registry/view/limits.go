@@ -11,13 +11,26 @@ const (
 	// releaseTimeout bounds the dropping of tables at the end.
 	releaseTimeout = 2 * time.Minute
 
-	// pageBytes and pageRecords bound what a replay holds at once and writes in
-	// one transaction, if no record alone is larger: some 7,000 files, 20,000 rows.
-	pageBytes   = 1 << 20
-	pageRecords = 500
-	// maxPause between two transactions: each is followed by a pause as long as
-	// itself, so that half of the time is left for pushes.
-	maxPause = time.Second
+	// pageRecords are what a replay begins with in one transaction, and writes at most
+	// while others write: see pace. Records have recordBytes each at most on average: fewer
+	// of larger ones are held at once. It is at least one record, however large.
+	pageRecords, recordBytes = 500, 2 << 10
+	// leastRecords and mostRecords: some 4 MiB of the log, or 25,000 rows of packages of
+	// one file.
+	leastRecords, mostRecords = 50, 2000
+	// busyTime and quietTime are how long a transaction should last while others write,
+	// and while nobody does.
+	busyTime, quietTime = 100 * time.Millisecond, time.Second
+	// busyFor: others that wrote so lately will write again.
+	busyFor = 5 * time.Second
+	// maxPause between two transactions while others write, and quietPause while nobody does.
+	maxPause, quietPause = time.Second, 100 * time.Millisecond
+	// indexedBytes of the log are in tables of SQLite at most before their indexes are
+	// made: half a million packages of one file, of which an index takes up to five
+	// seconds. Another process waits for ten.
+	indexedBytes = 256 << 20
+	// indexedBytesPostgreSQL: an index of fifty million rows takes it a minute or two.
+	indexedBytesPostgreSQL = 8 << 30
 
 	// carryRows of storage_locations are read in one transaction.
 	carryRows = 5000

@@ -66,6 +66,9 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 	if err := r.catchUp(ctx, 0); err != nil {
 		return report, err
 	}
+	if err := r.makeIndexes(ctx); err != nil {
+		return report, err
+	}
 	if err := r.carryAll(ctx); err != nil {
 		return report, err
 	}
@@ -142,7 +145,7 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 			return err
 		}
 		for range r.rest {
-			records, err := r.next(ctx, tx, head, 0)
+			records, err := r.next(ctx, tx, head, 0, eventlog.Page{Records: pageRecords, Bytes: pageRecords * recordBytes})
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,12 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -118,37 +117,42 @@ func same(live, fresh []any, observed []int) bool {
 			b, okB := fresh[i].(int64)
 			newer = okA && okB && cmp.Compare(a, b) == observed[i]
 		}
-		if !newer && !reflect.DeepEqual(live[i], fresh[i]) {
+		if !newer && !equal(live[i], fresh[i]) {
 			return false
 		}
 	}
 	return true
 }
 
+// equal compares two values that a driver has read.
+func equal(a, b any) bool {
+	if bytesA, is := a.([]byte); is {
+		bytesB, is := b.([]byte)
+		return is && bytes.Equal(bytesA, bytesB)
+	}
+	if _, is := b.([]byte); is {
+		return false
+	}
+	return a == b
+}
+
 // compare walks a table and its replay in the same order.
 func compare(ctx context.Context, c comparison, live, fresh database.Tx) (n int, err error) {
-	a, err := live.QueryContext(ctx, c.query(c.live))
-	if err != nil {
-		return 0, err
-	}
-	defer a.Close() //nolint:errcheck // a.Err tells
-	b, err := fresh.QueryContext(ctx, c.query(c.fresh))
-	if err != nil {
-		return 0, err
-	}
-	defer b.Close() //nolint:errcheck // b.Err tells
+	ctx, cancel := context.WithCancel(ctx)
+	a, b := readRows(ctx, live, c.query(c.live)), readRows(ctx, fresh, c.query(c.fresh))
+	defer func() {
+		cancel()
+		a.end()
+		b.end()
+	}()
 	for {
-		moreA, moreB := a.Next(), b.Next()
-		if err := errors.Join(a.Err(), b.Err()); err != nil {
-			return n, err
-		}
-		if !moreA && !moreB {
-			return n, nil
-		}
-		rowA, errA := scanAny(a, moreA)
-		rowB, errB := scanAny(b, moreB)
+		rowA, errA := a.next()
+		rowB, errB := b.next()
 		if err := errors.Join(errA, errB); err != nil {
 			return n, err
+		}
+		if rowA == nil && rowB == nil {
+			return n, nil
 		}
 		if c.settle {
 			c.gaveUp.Settle(rowA)
@@ -159,21 +163,6 @@ func compare(ctx context.Context, c comparison, live, fresh database.Tx) (n int,
 		}
 		n++
 	}
-}
-
-func scanAny(rows *sql.Rows, there bool) ([]any, error) {
-	if !there {
-		return nil, nil
-	}
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	values, into := make([]any, len(names)), make([]any, len(names))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	return values, rows.Scan(into...)
 }
 
 func show(row []any) string {

@@ -37,7 +37,7 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 			return "", err
 		}
 		for rows.Next() {
-			row, err := scanAny(rows, true)
+			row, err := scanAny(rows)
 			if err != nil {
 				return "", err
 			}

@@ -32,6 +32,9 @@ const (
 	// indexedBytesPostgreSQL: an index of fifty million rows takes it a minute or two.
 	indexedBytesPostgreSQL = 8 << 30
 
+	// rowsOfBatch, or fewer of bytesOfBatch together, are read ahead by each side of a comparison.
+	rowsOfBatch, bytesOfBatch = 200, 256 << 10
+
 	// carryRows of storage_locations are read in one transaction.
 	carryRows = 5000
 	// clockSkew is how much later than now an observation may say that it was made.

@@ -145,7 +145,7 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 			return err
 		}
 		for range r.rest {
-			records, err := r.next(ctx, tx, head, 0, eventlog.Page{Records: pageRecords, Bytes: pageRecords * recordBytes})
+			records, err := next(ctx, tx, r.chain.Position(), head, 0, eventlog.Page{Records: pageRecords, Bytes: pageRecords * recordBytes})
 			if err != nil {
 				return err
 			}

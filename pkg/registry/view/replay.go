@@ -43,42 +43,33 @@ func newReplay(ctx context.Context, c *claim, l fold.Layout, told func(position,
 // catchUp replays to the position, or if that is 0, to where the log ended at its
 // first look: who pushes without a pause is never caught up with for good.
 func (r *replay) catchUp(ctx context.Context, to uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ahead := r.readAhead(ctx, r.chain, to)
+	defer func() {
+		cancel()
+		ahead() // its read has ended when this returns
+	}()
 	for {
-		var (
-			head    eventlog.Head
-			records []eventlog.Record
-		)
-		err := r.db.Read(ctx, func(tx database.Tx) (err error) {
-			if head, err = eventlog.HeadTx(ctx, tx); err != nil {
-				return err
-			}
-			records, err = r.next(ctx, tx, head, to, r.pace.page())
-			return err
-		})
-		if err != nil || len(records) == 0 {
-			return err
+		p := ahead()
+		if p.err != nil || len(p.records) == 0 {
+			return p.err
 		}
 		if to == 0 {
-			to = head.Position // a log that grows as fast as it is read has no other end
+			to = p.head.Position // a log that grows as fast as it is read has no other end
 		}
-		r.pace.sawHead(head.Position)
-		chain := r.chain
-		for _, record := range records {
-			if err := chain.Next(record); err != nil {
-				return err
-			}
+		r.pace.sawHead(p.head.Position)
+		large := p.bytes > mostRecords*recordBytes // and so is what a fold makes of it: not two at a time
+		if !large {
+			ahead = r.readAhead(ctx, p.chain, to)
 		}
-		for _, record := range records {
-			r.replayed += int64(len(record.Payload)) // which the fold takes
-		}
-		if err := r.step(ctx, func(tx database.Tx) error { return r.fold(ctx, tx, records) }); err != nil {
+		if err := r.step(ctx, func(tx database.Tx) error { return r.fold(ctx, tx, p.records) }); err != nil {
 			return err
 		}
-		r.chain = chain
+		r.chain, r.replayed = p.chain, r.replayed+p.bytes
 		if r.told != nil {
-			r.told(chain.Position(), head.Position)
+			r.told(r.chain.Position(), p.head.Position)
 		}
-		if chain.Position() >= to {
+		if r.chain.Position() >= to {
 			return nil
 		}
 		if err := pause(ctx, r.pace.pause()); err != nil {
@@ -89,6 +80,44 @@ func (r *replay) catchUp(ctx context.Context, to uint64) error {
 				return err
 			}
 		}
+		if large {
+			ahead = r.readAhead(ctx, r.chain, to)
+		}
+	}
+}
+
+// page of the log, and the chain at its end.
+type page struct {
+	head    eventlog.Head
+	records []eventlog.Record
+	bytes   int64 // of their payloads
+	chain   eventlog.Chain
+	err     error
+}
+
+// readAhead begins to read the page behind the chain and to check it. The function that it
+// returns waits for that, and may be called more than once.
+func (r *replay) readAhead(ctx context.Context, chain eventlog.Chain, to uint64) func() page {
+	size := r.pace.page()
+	done := make(chan struct{})
+	p := page{chain: chain}
+	go func() {
+		defer close(done)
+		p.err = r.db.Read(ctx, func(tx database.Tx) (err error) {
+			if p.head, err = eventlog.HeadTx(ctx, tx); err != nil {
+				return err
+			}
+			p.records, err = next(ctx, tx, chain.Position(), p.head, to, size)
+			return err
+		})
+		for i := 0; i < len(p.records) && p.err == nil; i++ {
+			p.bytes += int64(len(p.records[i].Payload))
+			p.err = p.chain.Next(p.records[i])
+		}
+	}()
+	return func() page {
+		<-done
+		return p
 	}
 }
 
@@ -108,19 +137,19 @@ func (r *replay) step(ctx context.Context, fn func(tx database.Tx) error) error 
 	return err
 }
 
-// next reads the page that follows; none at the head, or at the position to (0: there is none).
-func (r *replay) next(ctx context.Context, tx database.Tx, head eventlog.Head, to uint64, page eventlog.Page) ([]eventlog.Record, error) {
+// next reads the page that follows the position; none at the head, or at the position to (0: there is none).
+func next(ctx context.Context, tx database.Tx, after uint64, head eventlog.Head, to uint64, page eventlog.Page) ([]eventlog.Record, error) {
 	end := head.Position
 	if to != 0 {
 		end = min(end, to)
 	}
-	if r.chain.Position() >= end {
+	if after >= end {
 		return nil, nil
 	}
-	page.Records = int(min(uint64(page.Records), end-r.chain.Position()))
-	records, err := eventlog.ReadPageTx(ctx, tx, r.chain.Position(), page)
+	page.Records = int(min(uint64(page.Records), end-after))
+	records, err := eventlog.ReadPageTx(ctx, tx, after, page)
 	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("%w: it ends at %d, the head is %d", eventlog.ErrBroken, r.chain.Position(), head.Position)
+		err = fmt.Errorf("%w: it ends at %d, the head is %d", eventlog.ErrBroken, after, head.Position)
 	}
 	return records, err
 }

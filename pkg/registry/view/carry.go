@@ -64,12 +64,12 @@ func (r *replay) carryAll(ctx context.Context) error {
 func (r *replay) carryRange(ctx context.Context, tx database.Tx, from []byte) (to []byte, err error) {
 	err = tx.QueryRowContext(ctx, "SELECT sha256 FROM storage_locations WHERE sha256 > $1 ORDER BY sha256 LIMIT 1 OFFSET $2", from, carryRows).Scan(&to)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, r.carry(ctx, tx, r.carried.position, "o.sha256 > $3", from)
+		return nil, r.carry(ctx, tx, r.carried.position, "o.sha256 > $3 AND n.sha256 > $3", from)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return to, r.carry(ctx, tx, r.carried.position, "o.sha256 > $3 AND o.sha256 <= $4", from, to)
+	return to, r.carry(ctx, tx, r.carried.position, "o.sha256 > $3 AND o.sha256 <= $4 AND n.sha256 > $3 AND n.sha256 <= $4", from, to)
 }
 
 // carryRest takes over what was written since carryAll began. The head must be locked, at a position.

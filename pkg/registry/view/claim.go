@@ -89,17 +89,24 @@ func (c *claim) renew(ctx context.Context, tx database.Tx, holder string, until 
 	return nil
 }
 
-// release drops what was made and not exchanged, and gives the claim back, also when ctx
-// has ended. A claim that was lost is not an error here.
+// release drops what was made and not exchanged, or exchanged, and gives the claim back,
+// also when ctx has ended. A claim that was lost is not an error here. Each table is
+// dropped apart: SQLite visits each page of it, and others wait to write.
 func (c *claim) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	err := c.db.Write(ctx, func(tx database.Tx) error {
-		if err := c.renew(ctx, tx, "", time.Time{}); err != nil {
-			return err
+	var err error
+	for _, t := range fold.Tables {
+		if err == nil {
+			err = c.write(ctx, func(tx database.Tx) error { return dropTable(ctx, tx, fresh(c.generation), t.Name) })
 		}
-		return drop(ctx, tx, fresh(c.generation))
-	})
+	}
+	if errors.Is(err, database.ErrBusy) {
+		err = nil // a backup reads it: the next one drops it
+	}
+	if err == nil {
+		err = c.db.Write(ctx, func(tx database.Tx) error { return c.renew(ctx, tx, "", time.Time{}) })
+	}
 	if errors.Is(err, errClaimLost) {
 		return nil
 	}
@@ -111,9 +118,14 @@ func fresh(generation int64) fold.Names { return fold.Names{Suffix: fmt.Sprintf(
 
 func drop(ctx context.Context, tx database.Tx, n fold.Names) error {
 	for _, t := range fold.Tables {
-		if _, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+n.Of(t.Name)); err != nil {
+		if err := dropTable(ctx, tx, n, t.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func dropTable(ctx context.Context, tx database.Tx, n fold.Names, table string) error {
+	_, err := tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+n.Of(table))
+	return err
 }

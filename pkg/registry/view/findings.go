@@ -246,18 +246,23 @@ func ListToCheck(ctx context.Context, tx database.Tx, backendID string, failed b
 			from += ` UNION ALL ` + of(fmt.Sprintf(` AND l.state = 'live' AND l.changed < %d`, last))
 		}
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size, l.checked_us, l.changed FROM (`+from+`) AS l JOIN blobs b ON b.sha256 = l.sha256
-		ORDER BY `+order+` LIMIT $4`, args...)
+	// Not a join: PostgreSQL does not know how few rows there are, and may read all blobs.
+	rows, err := tx.QueryContext(ctx, `SELECT l.sha256, (SELECT b.blake3 FROM blobs b WHERE b.sha256 = l.sha256), (SELECT b.size FROM blobs b WHERE b.sha256 = l.sha256),
+		l.checked_us, l.changed FROM (`+from+`) AS l ORDER BY `+order+` LIMIT $4`, args...)
 	return database.Collect(rows, err, func(rows *sql.Rows) (ToCheck, error) {
 		var (
 			c       ToCheck
 			sha, b3 []byte
+			size    sql.NullInt64
 			at      int64
 		)
-		if err := rows.Scan(&sha, &b3, &c.Size, &at, &c.Changed); err != nil {
+		if err := rows.Scan(&sha, &b3, &size, &at, &c.Changed); err != nil {
 			return c, err
 		}
-		c.CheckedAt = timeOf(at)
+		if !size.Valid {
+			return c, fmt.Errorf("the views are damaged: they have a location of %x in backend %s, but not the blob", sha, backendID)
+		}
+		c.Size, c.CheckedAt = size.Int64, timeOf(at)
 		var err error
 		c.Digests, err = dual(sha, b3)
 		return c, err

@@ -42,7 +42,7 @@ const (
 
 	// swapPause is how long readers have for themselves between two attempts to exchange the tables.
 	swapPause = 3 * time.Second
-	// restPages of the log are replayed under the head's lock; more is caught up with before.
+	// restRecords of the log are replayed under the head's lock; more is caught up with before.
 	// Each time that more was appended meanwhile, twice as many are.
-	restPages = 2
+	restRecords = 100
 )

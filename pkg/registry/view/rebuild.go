@@ -144,8 +144,8 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 		if head, err = eventlog.LockHead(ctx, tx); err != nil {
 			return err
 		}
-		for range r.rest {
-			records, err := next(ctx, tx, r.chain.Position(), head, 0, eventlog.Page{Records: pageRecords, Bytes: pageRecords * recordBytes})
+		for left := r.rest; left > 0; left -= leastRecords {
+			records, err := next(ctx, tx, r.chain.Position(), head, 0, eventlog.Page{Records: leastRecords, Bytes: leastRecords * recordBytes})
 			if err != nil {
 				return err
 			}
@@ -184,17 +184,24 @@ func (r *replay) exchange(ctx context.Context) (eventlog.Head, error) {
 	return head, err
 }
 
-// rename drops the tables that served, whether or not they are all there.
+// rename has the new tables serve. Those that served, whether or not they are all there,
+// take the names of the new ones: to drop them takes longer than appends should wait.
 func (r *replay) rename(ctx context.Context, tx database.Tx) error {
+	between := fold.Names{Suffix: "_old"}
 	for _, t := range fold.Tables {
 		if err := r.db.CopyGrants(ctx, tx, t.Name, r.into.Of(t.Name)); err != nil {
 			return err
 		}
-		for _, statement := range []string{
-			"DROP TABLE IF EXISTS " + t.Name,
-			"ALTER TABLE " + r.into.Of(t.Name) + " RENAME TO " + t.Name,
-		} {
-			if _, err := tx.ExecContext(ctx, statement); err != nil {
+		there, err := r.db.HasTable(ctx, tx, t.Name)
+		if err != nil {
+			return err
+		}
+		renames := [][2]string{{r.into.Of(t.Name), t.Name}}
+		if there {
+			renames = [][2]string{{t.Name, between.Of(t.Name)}, renames[0], {between.Of(t.Name), r.into.Of(t.Name)}}
+		}
+		for _, names := range renames {
+			if _, err := tx.ExecContext(ctx, "ALTER TABLE "+names[0]+" RENAME TO "+names[1]); err != nil {
 				return err
 			}
 		}

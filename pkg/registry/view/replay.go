@@ -24,13 +24,13 @@ type replay struct {
 	replayed int64
 	// told is called with how far it has come, after each page; may be nil.
 	told func(position, head uint64)
-	// rest is how many pages of the log may be replayed under the head's lock.
+	// rest is how many records of the log may be replayed under the head's lock.
 	rest int
 }
 
 // newReplay makes the tables, without the indexes that only readers need.
 func newReplay(ctx context.Context, c *claim, l fold.Layout, told func(position, head uint64)) (*replay, error) {
-	r := &replay{claim: c, into: fold.Fold{Names: fresh(c.generation), Layout: l, Version: l.Version}, pace: newPace(), told: told, rest: restPages}
+	r := &replay{claim: c, into: fold.Fold{Names: fresh(c.generation), Layout: l, Version: l.Version}, pace: newPace(), told: told, rest: restRecords}
 	var text string
 	text, r.indexes = split(l.Create(r.into.Names, r.db.Engine()))
 	err := c.write(ctx, func(tx database.Tx) error {

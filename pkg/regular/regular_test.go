@@ -55,12 +55,15 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close() //nolint:errcheck // a test's
+	below := regular.NewFolder(root)
+	defer below.Close() //nolint:errcheck // a test's
 	for name, kind := range map[string]string{
 		"file": "", "link": "", "pipe": "named pipe", "link to a pipe": "named pipe", "folder": "folder", "socket": "socket",
 	} {
 		for way, open := range map[string]func() (*os.File, error){
 			filepath.Join(in, name): func() (*os.File, error) { return regular.Open(filepath.Join(in, name)) },
 			name:                    func() (*os.File, error) { file, _, err := regular.OpenIn(root, name); return file, err },
+			"./" + name:             func() (*os.File, error) { file, _, err := below.Open("./" + name); return file, err },
 		} {
 			within(t, "opening the "+kind+" "+way, func() {
 				file, err := open()
@@ -99,4 +102,48 @@ func TestRead(t *testing.T) {
 			t.Error("read a pipe")
 		}
 	})
+}
+
+// A Folder opens what os.Root opens, and nothing else.
+func TestFolderIsARoot(t *testing.T) {
+	t.Parallel()
+	in := folder(t)
+	inside := filepath.Join(in, "folder")
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(inside, "file"), []byte("content"), 0o600), os.Symlink("../file", filepath.Join(inside, "out")),
+		os.Symlink(filepath.Join(inside, "file"), filepath.Join(inside, "absolute")), os.Symlink("file", filepath.Join(inside, "beside")),
+		os.Mkdir(filepath.Join(inside, "a"), 0o700), os.Symlink("../file", filepath.Join(inside, "a", "above")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close() //nolint:errcheck // a test's
+	below := regular.NewFolder(root)
+	for _, name := range []string{"file", "out", "absolute", "beside", "a/above", "a/../file", "../file", "/etc/hostname", "missing", "a/missing", "file/x", ""} {
+		want, _, wantErr := regular.OpenIn(root, name)
+		got, info, err := below.Open(name)
+		if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+			t.Errorf("%q: %v, os.Root says %v", name, err, wantErr)
+		}
+		if err == nil && wantErr == nil {
+			if got.Name() != want.Name() || info.Size() != int64(len("content")) {
+				t.Errorf("%q is %s of %d bytes, os.Root says %s", name, got.Name(), info.Size(), want.Name())
+			}
+			got.Close()  //nolint:errcheck // a test's
+			want.Close() //nolint:errcheck // a test's
+		}
+	}
+	if err := below.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if file, _, err := below.Open("file"); err != nil {
+		t.Errorf("root is open yet: %v", err)
+	} else {
+		file.Close() //nolint:errcheck // a test's
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 	"github.com/coulomb/artifact-store/pkg/storage/buffer"
 )
@@ -37,9 +38,10 @@ const (
 // Backend is a folder as a storage.Backend.
 type Backend struct {
 	config  Config
-	place   *os.Root // the folder of Config.Path
-	root    *os.Root // where keys begin: the same folder, but for a probe
-	shared  bool     // place and staging belong to another Backend
+	place   *os.Root        // the folder of Config.Path
+	root    *os.Root        // where keys begin: the same folder, but for a probe
+	files   *regular.Folder // opens what is below root
+	shared  bool            // place and staging belong to another Backend
 	known   folders
 	buffers *buffer.Pool  // small ones
 	syncs   chan struct{} // syncsAtOnce
@@ -73,6 +75,7 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 		b.Close() //nolint:errcheck // opened for reading only
 		return nil, placeError("open the folder", config.Place(), err)
 	}
+	b.files = regular.NewFolder(b.root)
 	b.stagingFolder() //nolint:errcheck // a place that is only read needs none; a write tells what is wrong
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
@@ -91,7 +94,7 @@ func (b *Backend) ForProbe(pool *buffer.Pool) (*Backend, error) {
 	if err != nil {
 		return nil, placeError("open the folder", config.Place(), err)
 	}
-	return &Backend{config: config, place: b.place, root: root, staging: staging, shared: true,
+	return &Backend{config: config, place: b.place, root: root, files: regular.NewFolder(root), staging: staging, shared: true,
 		buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}, nil
 }
 
@@ -115,7 +118,7 @@ func (b *Backend) Close() error {
 	if b.shared {
 		open = open[:1]
 	}
-	var errs []error
+	errs := []error{b.files.Close()}
 	for _, root := range open {
 		if root != nil { // Open may have failed before
 			errs = append(errs, root.Close())

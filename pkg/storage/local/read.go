@@ -22,7 +22,7 @@ func (b *Backend) Get(ctx context.Context, name digest.Digest, rng *storage.Rang
 		return nil, storage.Info{}, err
 	}
 	key := storage.Key(name)
-	file, stat, err := regular.OpenIn(b.root, key)
+	file, stat, err := b.files.Open(key)
 	if err != nil {
 		return nil, storage.Info{}, b.readError("open", key, err)
 	}

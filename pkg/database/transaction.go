@@ -14,6 +14,28 @@ import (
 // Read runs fn in one read-only transaction. All its statements see the same snapshot,
 // which the first statement takes. After a lost connection fn is retried.
 func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
+	return db.reading(ctx, func(conn *sql.Conn) error {
+		tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() // there is nothing to commit
+		return fn(db.traced(tx))
+	})
+}
+
+// ReadOne is Read of an fn that runs one statement, and a short one. On SQLite that is a
+// snapshot by itself, and neither a transaction nor somebody who waits for the context's
+// end is needed: together they cost almost half as much as a look-up.
+func (db *DB) ReadOne(ctx context.Context, fn func(tx Tx) error) error {
+	if db.engine != SQLite { // beginRead has more to do than to begin
+		return db.Read(ctx, func(tx Tx) error { return fn(&only{tx: tx}) })
+	}
+	return db.reading(ctx, func(conn *sql.Conn) error { return fn(&only{tx: db.traced(detached{conn})}) })
+}
+
+// reading runs fn with a connection for reads, again if it is lost.
+func (db *DB) reading(ctx context.Context, fn func(conn *sql.Conn) error) error {
 	return db.retry(ctx, func(until time.Time) error {
 		conn, err := db.take(ctx, db.read, until)
 		if err != nil {
@@ -23,12 +45,7 @@ func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
 		if err := db.inPlace(); err != nil {
 			return err
 		}
-		tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return markLost(conn, err)
-		}
-		defer tx.Rollback() // there is nothing to commit
-		return markLost(conn, fn(db.traced(tx)))
+		return markLost(conn, fn(conn))
 	})
 }
 
@@ -239,4 +256,30 @@ func (t tracing) QueryContext(ctx context.Context, query string, args ...any) (*
 func (t tracing) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	t.trace(ctx, query, args)
 	return t.tx.QueryRowContext(ctx, query, args...)
+}
+
+// only is a Tx of one statement: a second one would see another snapshot.
+type only struct {
+	tx   Tx
+	used bool
+}
+
+func (o *only) use() Tx {
+	if o.used {
+		panic("a second statement in ReadOne")
+	}
+	o.used = true
+	return o.tx
+}
+
+func (o *only) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return o.use().ExecContext(ctx, query, args...)
+}
+
+func (o *only) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return o.use().QueryContext(ctx, query, args...)
+}
+
+func (o *only) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return o.use().QueryRowContext(ctx, query, args...)
 }

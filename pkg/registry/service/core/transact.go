@@ -17,6 +17,11 @@ func (c *Core) Read(ctx context.Context, fn func(tx database.Tx) error) error {
 	return c.unlessFenced(func() error { return c.db.Read(ctx, fn) })
 }
 
+// ReadOne is Read of one short statement.
+func (c *Core) ReadOne(ctx context.Context, fn func(tx database.Tx) error) error {
+	return c.unlessFenced(func() error { return c.db.ReadOne(ctx, fn) })
+}
+
 // Write runs fn in a transaction of its own.
 func (c *Core) Write(ctx context.Context, fn func(tx database.Tx) error) error {
 	return c.unlessFenced(func() error { return c.db.Write(ctx, fn) })

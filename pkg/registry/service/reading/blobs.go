@@ -18,7 +18,7 @@ func (r *Reader) FindFile(ctx context.Context, ref registry.PackageRef, path str
 	if err := validate(ref, path); err != nil {
 		return answer, err
 	}
-	err = r.core.Read(ctx, func(tx database.Tx) error {
+	err = r.core.ReadOne(ctx, func(tx database.Tx) error {
 		f, err := view.FindFile(ctx, tx, ref.Producer, ref.Name, ref.Version, path)
 		answer = registry.FileInfo{Path: f.Path, Size: f.Size, Digests: f.Digests, Executable: f.Executable, MediaType: f.MediaType}
 		return err
@@ -42,7 +42,7 @@ func (r *Reader) OpenFile(ctx context.Context, ref registry.PackageRef, path str
 		blob      view.Blob
 		locations []view.Location
 	)
-	err := r.core.Read(ctx, func(tx database.Tx) (err error) {
+	err := r.core.ReadOne(ctx, func(tx database.Tx) (err error) {
 		blob, locations, err = view.FindBlobOf(ctx, tx, ref.Producer, ref.Name, ref.Version, path)
 		return err
 	})
@@ -53,7 +53,7 @@ func (r *Reader) findBlob(ctx context.Context, name digest.Digest) (blob view.Bl
 	if name.IsZero() {
 		return blob, nil, registry.Invalid("digest", "must not be empty")
 	}
-	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
+	err = r.core.ReadOne(ctx, func(tx database.Tx) (err error) {
 		blob, locations, err = view.FindBlob(ctx, tx, name)
 		return err
 	})

@@ -154,6 +154,36 @@ func TestReadIsASnapshot(t *testing.T) {
 	})
 }
 
+// The end of a context keeps a small read from beginning, and interrupts none.
+func TestReadSmall(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		db := openCounters(t, address)
+		ctx, end := context.WithCancel(t.Context())
+		var v int
+		read := func(tx database.Tx) error {
+			end()
+			return tx.QueryRowContext(ctx, "SELECT value FROM counters WHERE name = 'a'").Scan(&v)
+		}
+		if err := db.ReadSmall(ctx, read); err != nil {
+			t.Errorf("one that had begun: %v", err)
+		}
+		if err := db.ReadSmall(ctx, read); !errors.Is(err, context.Canceled) {
+			t.Errorf("one that had not: %v", err)
+		}
+		if err := db.ReadSmall(t.Context(), func(tx database.Tx) error { return set(t.Context(), tx, "a", 1) }); err == nil {
+			t.Error("it wrote")
+		}
+		// A panic leaves no transaction open.
+		func() {
+			defer func() { _ = recover() }()
+			_ = db.Write(t.Context(), func(database.Tx) error { panic("a bug") })
+		}()
+		if err := db.Write(t.Context(), func(tx database.Tx) error { return set(t.Context(), tx, "a", 2) }); err != nil || value(t, db, "a") != 2 {
+			t.Errorf("after a panic: %v, %d", err, value(t, db, "a"))
+		}
+	})
+}
+
 func TestMigrate(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {
 		steps := []string{"CREATE TABLE one (a BIGINT)", "CREATE TABLE two (a BIGINT); INSERT INTO two VALUES (7)"}
@@ -328,5 +358,11 @@ func TestSQLiteSettings(t *testing.T) {
 	}
 	if err := errors.Join(db.Write(t.Context(), check), db.Read(t.Context(), check)); err != nil {
 		t.Fatal(err)
+	}
+	var pages int
+	if err := db.Write(t.Context(), func(tx database.Tx) error {
+		return tx.QueryRowContext(t.Context(), "PRAGMA cache_size").Scan(&pages)
+	}); err != nil || pages != -8192 {
+		t.Errorf("the writer's cache is %d, %v", pages, err)
 	}
 }

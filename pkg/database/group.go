@@ -2,10 +2,12 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,6 +30,9 @@ type Hooks struct {
 	Begin func(ctx context.Context, tx Tx) error
 	// Full is called before each member but the first: true leaves the rest to another transaction.
 	Full func() bool
+	// Heavy is called before each member: true means that what those before have done is too
+	// much to be done again because of this one. It runs under a savepoint then.
+	Heavy func() bool
 	// Next runs before each member, with its key, and End after the last, in the
 	// transaction. Unlike a member's, their error fails all of it.
 	Next func(ctx context.Context, tx Tx, key string) error
@@ -43,6 +48,9 @@ func (db *DB) NewGroup(hooks Hooks) *Group {
 	}
 	if hooks.Full == nil {
 		hooks.Full = func() bool { return false }
+	}
+	if hooks.Heavy == nil {
+		hooks.Heavy = func() bool { return false }
 	}
 	if hooks.Next == nil {
 		hooks.Next = func(context.Context, Tx, string) error { return nil }
@@ -124,8 +132,19 @@ func (g *Group) run(members []*member) {
 }
 
 // transact runs the first n of the members, as many as fit, in one transaction. Its
-// error is the transaction's; each member has its own.
+// error is the transaction's; each member has its own. Hardly any fails, so that first
+// they do without savepoints, which cost two statements each.
 func (g *Group) transact(members []*member) (n int, err error) {
+	if n, err = g.attempt(members, false); errors.Is(err, errUndo) {
+		n, err = g.attempt(members, true)
+	}
+	return n, err
+}
+
+// errUndo: a member has failed, and its changes are to be undone without those of others.
+var errUndo = errors.New("a member of a transaction has failed")
+
+func (g *Group) attempt(members []*member, guarded bool) (n int, err error) {
 	ctx := context.WithoutCancel(members[0].ctx)
 	err = g.db.Write(ctx, func(tx Tx) error {
 		n = 0 // it may be retried
@@ -138,8 +157,12 @@ func (g *Group) transact(members []*member) (n int, err error) {
 			if err := g.hooks.Next(ctx, tx, m.key); err != nil {
 				return err
 			}
-			m.own = m.runIn(ctx, tx)
-			if _, broken := errors.AsType[*brokenError](m.own); broken {
+			if guarded || g.hooks.Heavy() {
+				m.own = m.runGuarded(ctx, tx)
+			} else {
+				m.own = m.run(tx, g.db.engine)
+			}
+			if _, broken := errors.AsType[*brokenError](m.own); broken || errors.Is(m.own, errUndo) {
 				return m.own
 			}
 		}
@@ -170,14 +193,65 @@ func (m *member) answer(err error) {
 	m.finish(err)
 }
 
-func (m *member) runIn(ctx context.Context, tx Tx) error {
+// run runs fn without a savepoint. It returns errUndo if fn fails and may have changed
+// something; on PostgreSQL a statement that fails spoils the transaction, too.
+func (m *member) run(tx Tx, engine Engine) error {
+	noted := &noting{Tx: detached{tx}, changed: engine == PostgreSQL}
+	err := m.recovered(noted)
+	if err == nil {
+		return nil
+	}
+	if refused := beyondOne(err); refused != nil {
+		return &brokenError{refused}
+	}
+	if noted.changed {
+		return errUndo
+	}
+	return err
+}
+
+// runGuarded runs fn under a savepoint.
+func (m *member) runGuarded(ctx context.Context, tx Tx) error {
 	tx = detached{tx}
-	return savepoint(ctx, tx, func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return m.fn(tx)
-	})
+	return savepoint(ctx, tx, func() error { return m.recovered(tx) })
+}
+
+func (m *member) recovered(tx Tx) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return m.fn(tx)
+}
+
+// noting notes whether a statement may have changed something.
+type noting struct {
+	Tx
+	changed bool
+}
+
+func (n *noting) note(query string) {
+	n.changed = n.changed || !strings.HasPrefix(query, "SELECT")
+}
+
+func (n *noting) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := n.Tx.ExecContext(ctx, query, args...)
+	if err == nil && strings.HasPrefix(query, "UPDATE") {
+		if rows, err := result.RowsAffected(); err == nil && rows == 0 {
+			return result, nil
+		}
+	}
+	n.note(query)
+	return result, err
+}
+
+func (n *noting) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	n.note(query)
+	return n.Tx.QueryContext(ctx, query, args...)
+}
+
+func (n *noting) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	n.note(query)
+	return n.Tx.QueryRowContext(ctx, query, args...)
 }

@@ -52,6 +52,49 @@ func TestGroup(t *testing.T) {
 	})
 }
 
+// A failure after changes has the others run a second time, under savepoints; one that has
+// only read something, on SQLite, has not.
+func TestGroupRunsAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, address string) {
+		db := openCounters(t, address)
+		refused := errors.New("refused")
+		for _, writes := range []bool{false, true} {
+			runs, begun, release := 0, make(chan struct{}), make(chan struct{})
+			var all sync.WaitGroup
+			all.Go(func() {
+				if err := db.Group(t.Context(), func(database.Tx) error { close(begun); <-release; return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+			<-begun
+			all.Go(func() {
+				if err := db.Group(t.Context(), func(tx database.Tx) error {
+					runs++
+					if writes {
+						if err := set(t.Context(), tx, "refused", 1); err != nil {
+							return err
+						}
+					} else if _, err := committed(t.Context(), db); err != nil {
+						return err
+					}
+					return refused
+				}); !errors.Is(err, refused) {
+					t.Errorf("got %v", err)
+				}
+			})
+			close(release)
+			all.Wait()
+			want := 2
+			if !writes && db.Engine() == database.SQLite {
+				want = 1
+			}
+			if got := value(t, db, "refused"); runs != want || got != -1 {
+				t.Errorf("writing %v: it ran %d times, want %d; the value is %d", writes, runs, want, got)
+			}
+		}
+	})
+}
+
 // While the first member holds its transaction open, the others wait and share the next one.
 func TestGroupSharesCommits(t *testing.T) {
 	onBoth(t, func(t *testing.T, address string) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // InsertRows inserts rows, each with a value for each column, with few statements within
@@ -20,14 +22,9 @@ func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows
 	}
 	perStatement := powerOfTwo(maxParameters / len(columns))
 	var total int64
-	texts := map[int]string{}
 	for len(rows) > 0 {
 		n := min(powerOfTwo(len(rows)), perStatement)
-		query, made := texts[n]
-		if !made {
-			query = insertText(table, columns, n, suffix)
-			texts[n] = query
-		}
+		query := insertText(table, columns, n, suffix)
 		args := make([]any, 0, n*len(columns))
 		for _, row := range rows[:n] {
 			if len(row) != len(columns) {
@@ -52,7 +49,34 @@ func InsertRows(ctx context.Context, tx Tx, table string, columns []string, rows
 // powerOfTwo is the largest one that is at most n.
 func powerOfTwo(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
 
+// insertKey is what an insertText depends on, but for its columns.
+type insertKey struct {
+	table, suffix string
+	rows          int
+}
+
+type insertEntry struct {
+	columns []string
+	text    string
+}
+
+// insertTexts has an insertEntry for each insertKey that was used: some ten lengths of the
+// few that the program has.
+var insertTexts sync.Map
+
 func insertText(table string, columns []string, rows int, suffix string) string {
+	key := insertKey{table, suffix, rows}
+	if known, ok := insertTexts.Load(key); ok {
+		if entry := known.(*insertEntry); slices.Equal(entry.columns, columns) {
+			return entry.text
+		}
+	}
+	text := makeInsertText(table, columns, rows, suffix)
+	insertTexts.Store(key, &insertEntry{slices.Clone(columns), text})
+	return text
+}
+
+func makeInsertText(table string, columns []string, rows int, suffix string) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
 	parameter := 0

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -64,18 +65,19 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	if err := syncWAL(path); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
-	pragmas := url.Values{"_pragma": {
+	all := []string{
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), // first, because the others may have to wait
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-	}}
-	writer, err := openCaching(name+"?"+pragmas.Encode(), "BEGIN IMMEDIATE")
+	}
+	pragmas := url.Values{"_pragma": append(slices.Clip(all), fmt.Sprintf("cache_size(-%d)", writerCache>>10))}
+	writer, err := openCaching(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	writer.SetMaxOpenConns(1)
 	writer.SetMaxIdleConns(1)
-	pragmas.Set("_query_only", "1")
-	reader, err := openCaching(name+"?"+pragmas.Encode(), "BEGIN")
+	pragmas = url.Values{"_pragma": all, "_query_only": {"1"}} // readers have the default cache, 2 MiB each
+	reader, err := openCaching(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, writer.Close()))
 	}
@@ -128,12 +130,12 @@ func sortBeside(ctx context.Context, writer *sql.DB, path string) error {
 	return err
 }
 
-func openCaching(name, begin string) (*sql.DB, error) {
+func openCaching(name string) (*sql.DB, error) {
 	plain, err := sql.Open("sqlite", name) // only to get its driver
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(cachingConnector{plain.Driver(), name, begin}), plain.Close()
+	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
 }
 
 // file is SQLite's, as it was when it was opened.

@@ -1,6 +1,9 @@
 package database
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // queue runs batches of T one after the other, in order of arrival, on a goroutine that
 // exists only while there is work. Items that arrive during a batch join the next one.
@@ -42,6 +45,10 @@ func (q *queue[T]) drain() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.waiting) > 0 {
+		// Whoever is about to add an item does so first: the larger a batch, the less each costs.
+		q.mu.Unlock()
+		runtime.Gosched()
+		q.mu.Lock()
 		n := min(len(q.waiting), q.max)
 		batch := q.waiting[:n:n]
 		q.waiting = q.waiting[n:]

@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strconv"
@@ -18,7 +19,6 @@ const maxStatements = 192
 type cachingConnector struct {
 	driver driver.Driver
 	name   string
-	begin  string // the statement that begins a transaction
 }
 
 // Connect opens one connection.
@@ -31,7 +31,7 @@ func (c cachingConnector) Connect(context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the SQLite driver lacks a method that the statement cache needs"), conn.Close())
 	}
-	return &cachingConn{sqliteConn: inner, begin: c.begin, statements: make(map[string]statement)}, nil
+	return &cachingConn{sqliteConn: inner, statements: make(map[string]statement)}, nil
 }
 
 // Driver returns the wrapped driver.
@@ -57,7 +57,6 @@ type statement interface {
 // not in the map while it runs or its rows are open.
 type cachingConn struct {
 	sqliteConn
-	begin      string
 	statements map[string]statement
 }
 
@@ -66,7 +65,7 @@ func (c *cachingConn) take(ctx context.Context, query string) (statement, error)
 		delete(c.statements, query)
 		return s, nil
 	}
-	s, err := c.PrepareContext(ctx, unnamed(query))
+	s, err := c.PrepareContext(ctx, orFail(unnamed(query)))
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +104,16 @@ func unnamed(query string) string {
 		b.WriteByte('?')
 		rest = after
 	}
+}
+
+// orFail spares an INSERT of several rows the journal by which SQLite undoes those of them
+// that came before one that fails: whoever gets an error undoes the transaction, or its own
+// savepoint. On PostgreSQL nothing else is possible.
+func orFail(query string) string {
+	if rest, is := strings.CutPrefix(query, "INSERT INTO "); is && strings.Contains(rest, ") VALUES (") {
+		return "INSERT OR FAIL INTO " + rest
+	}
+	return query
 }
 
 func (c *cachingConn) giveBack(query string, s statement) error {
@@ -146,32 +155,45 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 	return &cachingRows{rows, func() error { return c.giveBack(query, s) }}, nil
 }
 
-// BeginTx implements driver.ConnBeginTx. The driver would parse BEGIN and COMMIT each
-// time. The end of the context does not interrupt BEGIN: a wait for the lock ends after
-// busyTimeout, and for a context that can end the driver watches each statement.
-func (c *cachingConn) BeginTx(ctx context.Context, _ driver.TxOptions) (driver.Tx, error) {
+// liteTx is a transaction of SQLite. Those of database/sql start a goroutine each, and
+// one for each of their queries, to watch for the end of a context.
+type liteTx struct {
+	*sql.Conn
+	ended bool
+}
+
+// beginLite begins one. The end of the context does not interrupt BEGIN: a wait for the
+// lock ends after busyTimeout.
+func beginLite(ctx context.Context, conn *sql.Conn, readOnly bool) (*liteTx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	_, err := c.ExecContext(context.WithoutCancel(ctx), c.begin, nil)
-	return transaction{c}, err
+	begin := "BEGIN IMMEDIATE"
+	if readOnly {
+		begin = "BEGIN"
+	}
+	_, err := conn.ExecContext(context.WithoutCancel(ctx), begin)
+	return &liteTx{Conn: conn}, err
 }
 
-// transaction is the one of a connection. The end of a context interrupts neither end of it.
-type transaction struct{ conn *cachingConn }
-
-// Commit leaves the connection outside a transaction, also if it fails.
-func (t transaction) Commit() error {
-	_, err := t.conn.ExecContext(context.Background(), "COMMIT", nil)
+// Commit leaves the connection outside a transaction, also if it fails. The end of a
+// context does not interrupt it.
+func (t *liteTx) Commit() error {
+	_, err := t.ExecContext(context.Background(), "COMMIT")
 	if err != nil {
 		_ = t.Rollback()
 	}
+	t.ended = true
 	return err
 }
 
-// Rollback undoes everything since BeginTx.
-func (t transaction) Rollback() error {
-	_, err := t.conn.ExecContext(context.Background(), "ROLLBACK", nil)
+// Rollback undoes everything, unless the transaction has ended.
+func (t *liteTx) Rollback() error {
+	if t.ended {
+		return sql.ErrTxDone
+	}
+	t.ended = true
+	_, err := t.ExecContext(context.Background(), "ROLLBACK")
 	return err
 }
 

@@ -14,22 +14,22 @@ import (
 // Read runs fn in one read-only transaction. All its statements see the same snapshot,
 // which the first statement takes. After a lost connection fn is retried.
 func (db *DB) Read(ctx context.Context, fn func(tx Tx) error) error {
+	return db.reading(ctx, func(conn *sql.Conn) error { return db.readIn(ctx, conn, fn) })
+}
+
+// ReadSmall is Read for look-ups by key. The end of the context does not interrupt its
+// statements: watching it costs more than one of them takes.
+func (db *DB) ReadSmall(ctx context.Context, fn func(tx Tx) error) error {
 	return db.reading(ctx, func(conn *sql.Conn) error {
-		tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback() // there is nothing to commit
-		return fn(db.traced(tx))
+		return db.readIn(context.WithoutCancel(ctx), conn, func(tx Tx) error { return fn(detached{tx}) })
 	})
 }
 
-// ReadOne is Read of an fn that runs one statement, and a short one. On SQLite that is a
-// snapshot by itself, and neither a transaction nor somebody who waits for the context's
-// end is needed: together they cost almost half as much as a look-up.
+// ReadOne is ReadSmall of an fn that runs one statement. On SQLite that is a snapshot by
+// itself, and no transaction is needed.
 func (db *DB) ReadOne(ctx context.Context, fn func(tx Tx) error) error {
 	if db.engine != SQLite { // beginRead has more to do than to begin
-		return db.Read(ctx, func(tx Tx) error { return fn(&only{tx: tx}) })
+		return db.ReadSmall(ctx, func(tx Tx) error { return fn(&only{tx: tx}) })
 	}
 	return db.reading(ctx, func(conn *sql.Conn) error { return fn(&only{tx: db.traced(detached{conn})}) })
 }
@@ -47,6 +47,29 @@ func (db *DB) reading(ctx context.Context, fn func(conn *sql.Conn) error) error 
 		}
 		return markLost(conn, fn(conn))
 	})
+}
+
+func (db *DB) readIn(ctx context.Context, conn *sql.Conn, fn func(tx Tx) error) error {
+	tx, err := db.begin(ctx, conn, true)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // there is nothing to commit
+	return fn(db.traced(tx))
+}
+
+// transaction is one of a connection. Rollback does nothing after Commit.
+type transaction interface {
+	Tx
+	Commit() error
+	Rollback() error
+}
+
+func (db *DB) begin(ctx context.Context, conn *sql.Conn, readOnly bool) (transaction, error) {
+	if db.engine == SQLite {
+		return beginLite(ctx, conn, readOnly)
+	}
+	return conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
 }
 
 // Write runs fn in one transaction and commits it if fn returns nil. If Write returns
@@ -77,11 +100,12 @@ func (db *DB) writeOnce(ctx context.Context, until time.Time, fn func(tx Tx) err
 	// database/sql and the drivers would let the caller's context interrupt the
 	// COMMIT, and the outcome would be unknown.
 	txCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel() // also rolls back, if fn panics
-	tx, err := conn.BeginTx(txCtx, nil)
+	defer cancel()
+	tx, err := db.begin(txCtx, conn, false)
 	if err != nil {
 		return markLost(conn, err)
 	}
+	defer tx.Rollback() // if fn panics
 	err = fn(db.traced(tx))
 	if err == nil {
 		err = cmp.Or(ctx.Err(), db.inPlace())
@@ -179,8 +203,7 @@ func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 		return &brokenError{err}
 	}
 	if cause := fn(); cause != nil {
-		// What another attempt may do, or no other member can, is not this member's alone.
-		if refused := refusedWrite(cause); errors.Is(refused, ErrUnavailable) || retryable(cause) || lockTimedOut(cause) {
+		if refused := beyondOne(cause); refused != nil {
 			return &brokenError{refused}
 		}
 		if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member"); err != nil {
@@ -190,6 +213,15 @@ func savepoint(ctx context.Context, tx Tx, fn func() error) error {
 	}
 	if _, err := tx.ExecContext(ctx, "RELEASE SAVEPOINT member"); err != nil {
 		return &brokenError{err}
+	}
+	return nil
+}
+
+// beyondOne returns the error of all members of a transaction if a member's is not its
+// own alone: another attempt may succeed, or no other member can.
+func beyondOne(err error) error {
+	if refused := refusedWrite(err); errors.Is(refused, ErrUnavailable) || retryable(err) || lockTimedOut(err) {
+		return refused
 	}
 	return nil
 }

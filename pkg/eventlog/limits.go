@@ -37,6 +37,8 @@ const (
 	followPageBytes = 1 << 20
 	// maxPendingBytes of payload are decided at most before they are written, unless one command has more.
 	maxPendingBytes = 1 << 20
+	// heavyBytes of payload in a batch are not appended again because a later command fails.
+	heavyBytes = 64 << 10
 	// maxBatchBytes of payload end a batch: later commands get a commit of their own.
 	maxBatchBytes = 64 << 20
 )

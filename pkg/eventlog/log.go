@@ -106,6 +106,7 @@ func Open(ctx context.Context, db *database.DB, apply Apply, now func() time.Tim
 	l.group = db.NewGroup(database.Hooks{
 		Begin: l.begin,
 		Full:  func() bool { return l.tip.grown >= maxBatchBytes },
+		Heavy: func() bool { return l.tip.grown >= heavyBytes },
 		Next:  l.before,
 		End:   l.flush,
 		Committed: func() {

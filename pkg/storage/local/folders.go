@@ -2,7 +2,6 @@ package local
 
 import (
 	"encoding/hex"
-	"os"
 	"path"
 	"sync/atomic"
 
@@ -16,30 +15,37 @@ type folders struct {
 	leaves [1 << 16]atomic.Bool
 }
 
-// ensure creates the folder that holds the blob, and its parents.
-func (f *folders) ensure(root *os.Root, name digest.Digest) error {
+// enter opens the folder that holds the blob, and creates it and its parents durably if
+// they are missing.
+func (f *folders) enter(root *top, name digest.Digest) (folder, error) {
 	sum := name.Sum()
-	leaf := &f.leaves[int(sum[0])<<8|int(sum[1])]
-	if leaf.Load() {
-		return nil
-	}
 	algorithm := string(name.Algorithm())
 	above := path.Join(algorithm, hex.EncodeToString(sum[:1]))
+	last := hex.EncodeToString(sum[1:2])
+	leaf, at := &f.leaves[int(sum[0])<<8|int(sum[1])], path.Join(above, last)
+	if leaf.Load() {
+		return root.enter(at)
+	}
 	if first := &f.first[sum[0]]; !first.Load() {
-		if err := makeFolder(root, algorithm); err != nil {
-			return err
+		if err := makeFolder(root.Root, algorithm); err != nil {
+			return folder{}, err
 		}
-		if err := makeFolder(root, above); err != nil {
-			return err
+		if err := makeFolder(root.Root, above); err != nil {
+			return folder{}, err
 		}
 		first.Store(true)
 	}
-	if err := makeFolder(root, path.Join(above, hex.EncodeToString(sum[1:2]))); err != nil {
-		return err
+	parent, err := root.enter(above)
+	if err != nil {
+		return folder{}, err
+	}
+	defer parent.close()
+	if err := parent.make(last); err != nil {
+		return folder{}, err
 	}
 	// Only now: a reader of true relies on the folder's name being durable.
 	leaf.Store(true)
-	return nil
+	return root.enter(at)
 }
 
 // forget makes the next ensure check again: someone removed a folder.

@@ -39,7 +39,7 @@ const (
 type Backend struct {
 	config  Config
 	place   *os.Root        // the folder of Config.Path
-	root    *os.Root        // where keys begin: the same folder, but for a probe
+	root    *top            // where keys begin: the same folder, but for a probe
 	files   *regular.Folder // opens what is below root
 	shared  bool            // place and staging belong to another Backend
 	known   folders
@@ -47,7 +47,7 @@ type Backend struct {
 	syncs   chan struct{} // syncsAtOnce
 
 	mu      sync.Mutex
-	staging *os.Root // open, so that temporary files need no resolving of the folder; nil until it could be opened
+	staging *top // open, so that temporary files need no resolving of the folder; nil until it could be opened
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -71,11 +71,11 @@ func Open(ctx context.Context, config Config, pool *buffer.Pool) (*Backend, erro
 		return nil, placeError("open the folder", config.Path, err)
 	}
 	b := &Backend{config: config, place: place, buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}
-	if b.root, err = enter(place, filepath.ToSlash(filepath.Join(".", config.below))); err != nil {
+	if b.root, err = enterTop(place, filepath.ToSlash(filepath.Join(".", config.below))); err != nil {
 		b.Close() //nolint:errcheck // opened for reading only
 		return nil, placeError("open the folder", config.Place(), err)
 	}
-	b.files = regular.NewFolder(b.root)
+	b.files = regular.NewFolder(b.root.Root)
 	b.stagingFolder() //nolint:errcheck // a place that is only read needs none; a write tells what is wrong
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
 	return b, nil
@@ -90,11 +90,11 @@ func (b *Backend) ForProbe(pool *buffer.Pool) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := enter(b.place, filepath.ToSlash(config.below))
+	root, err := enterTop(b.place, filepath.ToSlash(config.below))
 	if err != nil {
 		return nil, placeError("open the folder", config.Place(), err)
 	}
-	return &Backend{config: config, place: b.place, root: root, files: regular.NewFolder(root), staging: staging, shared: true,
+	return &Backend{config: config, place: b.place, root: root, files: regular.NewFolder(root.Root), staging: staging, shared: true,
 		buffers: pool.Small(), syncs: make(chan struct{}, syncsAtOnce)}, nil
 }
 
@@ -114,25 +114,25 @@ func openFolder(path string) (*os.Root, error) {
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	open := []*os.Root{b.root, b.staging, b.place}
-	if b.shared {
-		open = open[:1]
-	}
 	errs := []error{b.files.Close()}
-	for _, root := range open {
-		if root != nil { // Open may have failed before
-			errs = append(errs, root.Close())
+	if b.root != nil { // Open may have failed before
+		errs = append(errs, b.root.Close())
+	}
+	if !b.shared {
+		if b.staging != nil {
+			errs = append(errs, b.staging.Close())
 		}
+		errs = append(errs, b.place.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // stagingFolder returns the staging folder, and creates it durably if it is missing.
-func (b *Backend) stagingFolder() (*os.Root, error) {
+func (b *Backend) stagingFolder() (*top, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.staging == nil {
-		staging, err := enter(b.place, storage.StagingPrefix)
+		staging, err := enterTop(b.place, storage.StagingPrefix)
 		if err != nil {
 			return nil, placeError("open the staging folder in", b.config.Path, err)
 		}
@@ -200,6 +200,18 @@ func enter(root *os.Root, name string) (*os.Root, error) {
 	return root.OpenRoot(name)
 }
 
+func enterTop(root *os.Root, name string) (*top, error) {
+	entered, err := enter(root, name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := newTop(entered)
+	if err != nil {
+		return nil, errors.Join(err, entered.Close())
+	}
+	return opened, nil
+}
+
 // segments yields a, a/b, a/b/c for a/b/c.
 func segments(name string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
@@ -221,8 +233,9 @@ func makeFolder(root *os.Root, name string) error {
 }
 
 // synced is Sync, except that it names a file system that cannot do it.
-func synced(file *os.File) error {
-	err := file.Sync()
+func synced(file *os.File) error { return explainSync(file.Sync()) }
+
+func explainSync(err error) error {
 	for _, unable := range []error{syscall.EINVAL, syscall.ENOTSUP, syscall.ENOSYS} {
 		if errors.Is(err, unable) {
 			return errNoSync

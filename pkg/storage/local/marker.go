@@ -25,7 +25,7 @@ func (b *Backend) readSmall(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	file, _, err := regular.OpenIn(b.root, key)
+	file, _, err := regular.OpenIn(b.root.Root, key)
 	if kind := (*regular.KindError)(nil); errors.As(err, &kind) {
 		return nil, b.notAFile(nil, key, kind) // not ErrNotFound: no marker can be created there
 	}
@@ -52,7 +52,7 @@ func (b *Backend) CreateMarker(ctx context.Context, marker []byte) ([]byte, erro
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, placeError("store "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
-	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
+	if err := syncFolder(b.root.Root, storage.ReservedPrefix); err != nil {
 		return nil, placeError("sync "+storage.MarkerKey+" in", b.config.Place(), err)
 	}
 	return b.ReadMarker(ctx)
@@ -71,7 +71,7 @@ func (b *Backend) WriteHeadMark(ctx context.Context, mark []byte) (kept bool, er
 	if err := b.move(staged, storage.HeadMarkKey); err != nil {
 		return false, placeError("store "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
-	if err := syncFolder(b.root, storage.ReservedPrefix); err != nil {
+	if err := syncFolder(b.root.Root, storage.ReservedPrefix); err != nil {
 		return false, placeError("sync "+storage.HeadMarkKey+" in", b.config.Place(), err)
 	}
 	return false, nil

@@ -114,8 +114,8 @@ func (b *Backend) putLarge(ctx context.Context, src storage.Source, in *intake.I
 type staged struct {
 	name string
 	file *os.File
-	root *os.Root // the staging folder
-	gone bool     // renamed to its final name
+	root *top // the staging folder
+	gone bool // renamed to its final name
 }
 
 func (b *Backend) stage() (*staged, error) {
@@ -172,7 +172,21 @@ func (b *Backend) checkFolder(at string) error {
 	return placeError("create a folder in "+at+" in", b.config.Path, err)
 }
 
-// move gives a staged file its final name.
+// name gives a staged file the name of its blob, and returns the folder, which is to be synced.
+func (b *Backend) name(s *staged, blob digest.Digest) (folder, error) {
+	leaf, err := b.known.enter(b.root, blob)
+	if err != nil {
+		return leaf, err
+	}
+	if err := leaf.take(s.root, s.name, path.Base(storage.Key(blob))); err != nil {
+		leaf.close()
+		return leaf, err
+	}
+	s.gone = true
+	return leaf, nil
+}
+
+// move gives a staged file a name in place.
 func (b *Backend) move(s *staged, key string) error {
 	err := b.place.Rename(path.Join(storage.StagingPrefix, s.name), b.inPlace(key))
 	s.gone = s.gone || err == nil
@@ -216,20 +230,16 @@ func (b *Backend) finish(ctx context.Context, s *staged, got digest.Dual, size i
 			return storage.Info{}, err
 		}
 	}
-	for attempt := 1; ; attempt++ {
-		if err = b.known.ensure(b.root, got.SHA256); err == nil {
-			err = b.move(s, key)
-		}
-		if attempt == 1 && errors.Is(err, fs.ErrNotExist) {
-			b.known.forget(got.SHA256)
-			continue
-		}
-		break
+	leaf, err := b.name(s, got.SHA256)
+	if errors.Is(err, fs.ErrNotExist) {
+		b.known.forget(got.SHA256)
+		leaf, err = b.name(s, got.SHA256)
 	}
 	if err != nil {
 		return storage.Info{}, placeError("store "+key+" in", b.config.Place(), err)
 	}
-	if err := syncFolder(b.root, path.Dir(key)); err != nil {
+	defer leaf.close()
+	if err := leaf.sync(); err != nil {
 		return storage.Info{}, placeError("sync "+key+" in", b.config.Place(), err)
 	}
 	return storage.Info{Digests: got, Size: size, Modified: info.ModTime()}, nil

@@ -77,7 +77,7 @@ func (b *Backend) Delete(ctx context.Context, name digest.Digest) error {
 		return nil
 	}
 	if err == nil {
-		err = syncFolder(b.root, path.Dir(key))
+		err = syncFolder(b.root.Root, path.Dir(key))
 	}
 	return placeError("delete "+key+" in", b.config.Place(), err)
 }

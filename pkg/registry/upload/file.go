@@ -27,6 +27,7 @@ type File struct {
 const (
 	SourceSent   = "sent"
 	SourceReused = "reused"
+	SourceHere   = "here" // reused, and in the placement when it was declared
 	SourceHeld   = "held" // sent and compared, but not written: the placement had it
 )
 
@@ -35,6 +36,16 @@ type Blob struct {
 	Digests digest.Dual
 	Size    int64
 	Source  string
+}
+
+var fileNames = []string{"upload_id", "path", "folded", "size", "sha256", "blake3", "executable", "media_type"}
+
+func (f *File) row(id string) []any {
+	executable := 0
+	if f.Executable {
+		executable = 1
+	}
+	return []any{id, f.Path, manifest.FoldPath(f.Path), f.Size, nullable(f.Digests.SHA256), nullable(f.Digests.BLAKE3), executable, f.MediaType}
 }
 
 // filesAtOnce are turned into rows: a session may have 100,000.
@@ -46,18 +57,23 @@ func InsertFiles(ctx context.Context, tx database.Tx, id string, files []File) e
 	for chunk := range slices.Chunk(files, filesAtOnce) {
 		rows = rows[:0]
 		for _, f := range chunk {
-			executable := 0
-			if f.Executable {
-				executable = 1
-			}
-			rows = append(rows, []any{id, f.Path, manifest.FoldPath(f.Path), f.Size, nullable(f.Digests.SHA256), nullable(f.Digests.BLAKE3), executable, f.MediaType})
+			rows = append(rows, f.row(id))
 		}
-		if _, err := database.InsertRows(ctx, tx, "upload_files",
-			[]string{"upload_id", "path", "folded", "size", "sha256", "blake3", "executable", "media_type"}, rows, ""); err != nil {
+		if _, err := database.InsertRows(ctx, tx, "upload_files", fileNames, rows, ""); err != nil {
 			return err
 		}
 	}
 	return count(ctx, tx, id, int64(len(files)), TextsOf(files))
+}
+
+// InsertStored declares one file whose content is known. It returns false if its path, or
+// one that is equal to it, is declared.
+func InsertStored(ctx context.Context, tx database.Tx, id string, f File) (bool, error) {
+	n, err := database.InsertRows(ctx, tx, "upload_files", fileNames, [][]any{f.row(id)}, "ON CONFLICT DO NOTHING")
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, count(ctx, tx, id, 1, TextsOf([]File{f}))
 }
 
 // SetContent records the content of a file that was declared without digests. It
@@ -106,13 +122,6 @@ func InsertBlobs(ctx context.Context, tx database.Tx, id string, blobs []Blob) e
 	}
 	_, err := database.InsertRows(ctx, tx, "upload_blobs", []string{"upload_id", "sha256", "blake3", "size", "source"}, rows,
 		`ON CONFLICT (upload_id, sha256) DO UPDATE SET source = excluded.source WHERE upload_blobs.source <> 'sent'`)
-	return err
-}
-
-// Touch raises an open session's revision, so that Seal refuses to seal what was
-// read before. On an engine with row locks, Seal waits until the transaction ends.
-func Touch(ctx context.Context, tx database.Tx, id string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE uploads SET revision = revision + 1 WHERE id = $1 AND state = 'open'`, id)
 	return err
 }
 
@@ -177,7 +186,7 @@ func Weigh(ctx context.Context, tx database.Tx, id string) (files int, texts int
 // EachFile calls each for all declared files, in no order, with the content that
 // the session has of it, nil if none.
 func EachFile(ctx context.Context, tx database.Tx, id string, each func(f File, content *Blob) error) error {
-	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+`, b.blake3, b.size FROM upload_files f
+	rows, err := tx.QueryContext(ctx, `SELECT `+fileColumns+`, b.blake3, b.size, b.source FROM upload_files f
 		LEFT JOIN upload_blobs b ON b.upload_id = f.upload_id AND b.sha256 = f.sha256 WHERE f.upload_id = $1`, id)
 	if err != nil {
 		return err
@@ -185,16 +194,17 @@ func EachFile(ctx context.Context, tx database.Tx, id string, each func(f File, 
 	defer rows.Close() //nolint:errcheck // rows.Err tells
 	for rows.Next() {
 		var (
-			b3   []byte
-			size sql.NullInt64
+			b3     []byte
+			size   sql.NullInt64
+			source sql.NullString
 		)
-		f, err := scanFile(scanner(func(into ...any) error { return rows.Scan(append(into, &b3, &size)...) }))
+		f, err := scanFile(scanner(func(into ...any) error { return rows.Scan(append(into, &b3, &size, &source)...) }))
 		if err != nil {
 			return err
 		}
 		var content *Blob
 		if size.Valid {
-			content = &Blob{Digests: digest.Dual{SHA256: f.Digests.SHA256}, Size: size.Int64}
+			content = &Blob{Digests: digest.Dual{SHA256: f.Digests.SHA256}, Size: size.Int64, Source: source.String}
 			if content.Digests.BLAKE3, err = fromNullable(digest.BLAKE3, b3); err != nil {
 				return err
 			}
@@ -292,35 +302,6 @@ func HasContents(ctx context.Context, tx database.Tx, id string, contents []dige
 
 // chunkSize is how many values one IN list has at most.
 const chunkSize = 500
-
-// ListNotSent returns content that the session has and did not write: what another
-// package had, and what the placement had.
-func ListNotSent(ctx context.Context, tx database.Tx, id string) (reused, held []digest.Digest, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT sha256, source FROM upload_blobs WHERE upload_id = $1 AND source <> 'sent'`, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	for rows.Next() {
-		var (
-			sum    []byte
-			source string
-		)
-		if err := rows.Scan(&sum, &source); err != nil {
-			return nil, nil, err
-		}
-		content, err := digest.FromBytes(digest.SHA256, sum)
-		if err != nil {
-			return nil, nil, err
-		}
-		if source == SourceHeld {
-			held = append(held, content)
-		} else {
-			reused = append(reused, content)
-		}
-	}
-	return reused, held, rows.Err()
-}
 
 // DropBlobs forgets reused content that is no longer there.
 func DropBlobs(ctx context.Context, tx database.Tx, id string, gone []digest.Digest) error {

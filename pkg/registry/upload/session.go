@@ -56,12 +56,27 @@ func Create(ctx context.Context, tx database.Tx, s Session) error {
 
 // Get returns a session. ErrNotFound.
 func Get(ctx context.Context, tx database.Tx, id string) (Session, error) {
+	return scanSession(tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id))
+}
+
+// Lock is Get of a session that is about to change: it raises an open one's revision, so
+// that Seal refuses to seal what was read before. On an engine with row locks, Seal waits
+// until the transaction ends.
+func Lock(ctx context.Context, tx database.Tx, id string) (Session, error) {
+	s, err := scanSession(tx.QueryRowContext(ctx, `UPDATE uploads SET revision = revision + 1 WHERE id = $1 AND state = 'open' RETURNING `+sessionColumns, id))
+	if errors.Is(err, ErrNotFound) {
+		return Get(ctx, tx, id)
+	}
+	return s, err
+}
+
+func scanSession(row *sql.Row) (Session, error) {
 	var (
 		s                Session
 		annotations      string
 		created, expires int64
 	)
-	err := tx.QueryRowContext(ctx, `SELECT `+sessionColumns+` FROM uploads WHERE id = $1`, id).Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
+	err := row.Scan(&s.ID, &s.Producer, &s.Name, &s.Version,
 		&s.RetentionClass, &s.Tier, &s.MediaType, &annotations, &s.BackendID, &s.BackendName, &s.Actor, &s.State, &created, &expires, &s.Holder, &s.Revision, &s.Files, &s.Texts)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && s.State == stateAbandoned {
 		return s, ErrNotFound

@@ -22,6 +22,11 @@ func (c *Core) ReadOne(ctx context.Context, fn func(tx database.Tx) error) error
 	return c.unlessFenced(func() error { return c.db.ReadOne(ctx, fn) })
 }
 
+// ReadSmall is Read for look-ups by key.
+func (c *Core) ReadSmall(ctx context.Context, fn func(tx database.Tx) error) error {
+	return c.unlessFenced(func() error { return c.db.ReadSmall(ctx, fn) })
+}
+
 // Write runs fn in a transaction of its own.
 func (c *Core) Write(ctx context.Context, fn func(tx database.Tx) error) error {
 	return c.unlessFenced(func() error { return c.db.Write(ctx, fn) })

@@ -16,7 +16,7 @@ import (
 // PutFiles implements registry.Bundles.
 func (in *Intake) PutFiles(ctx context.Context, id string, next func() (registry.NamedContent, error)) (registry.Bundled, error) {
 	// Checked before a window is waited for, and also for a bundle without files.
-	if err := in.core.Read(ctx, func(tx database.Tx) error {
+	if err := in.core.ReadSmall(ctx, func(tx database.Tx) error {
 		_, err := in.openSession(ctx, tx, id)
 		return err
 	}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/doubt"
@@ -41,12 +42,14 @@ func (in *Intake) DeclareFiles(ctx context.Context, id string, declarations []re
 		if err := upload.InsertFiles(ctx, tx, id, fresh); err != nil {
 			return err
 		}
-		if err := in.reuse(ctx, tx, session, fresh); err != nil {
-			return err
-		}
-		have, err := upload.HasContents(ctx, tx, id, rules.Contents(files))
+		have, err := in.reuse(ctx, tx, session, fresh)
 		if err != nil {
 			return err
+		}
+		if total > len(fresh) { // else it has nothing but what it reuses
+			if have, err = upload.HasContents(ctx, tx, id, rules.Contents(files)); err != nil {
+				return err
+			}
 		}
 		added, answer = len(fresh), registry.Declared{Send: rules.ToSend(files, have), Files: total}
 		return upload.Extend(ctx, tx, id, in.core.Now().Add(in.lifetime))
@@ -67,15 +70,18 @@ const manyFiles = 1000
 
 // newFiles returns those of files that the session does not have, and how many it then has.
 func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files []upload.File) ([]upload.File, int, error) {
+	known, err := upload.CountFiles(ctx, tx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if known == 0 && len(files) <= registry.MaxFilesInOneUpload {
+		return files, len(files), nil
+	}
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = manifest.FoldPath(f.Path)
 	}
 	byFolded, err := upload.FindFolded(ctx, tx, id, paths)
-	if err != nil {
-		return nil, 0, err
-	}
-	known, err := upload.CountFiles(ctx, tx, id)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -92,34 +98,51 @@ func (in *Intake) newFiles(ctx context.Context, tx database.Tx, id string, files
 		}
 	}
 	if known+len(fresh) > registry.MaxFilesInOneUpload {
-		return nil, 0, registry.Invalid("files", "must be at most %d in one session, would be %d", registry.MaxFilesInOneUpload, known+len(fresh))
+		return nil, 0, rules.TooManyFiles(int64(known + len(fresh)))
 	}
 	return fresh, known + len(fresh), nil
 }
 
-// reuse marks content that the session's producer published before.
-func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) error {
+// reuse marks content that the session's producer published before, and returns it.
+func (in *Intake) reuse(ctx context.Context, tx database.Tx, session upload.Session, files []upload.File) (map[digest.Digest]bool, error) {
 	reusable, err := view.FindReusable(ctx, tx, session.Producer, rules.Contents(files))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, f := range files {
 		r, ok := reusable[f.Digests.SHA256]
 		if ok && (!f.Digests.Matches(r.Digests) || f.Size != upload.UnknownSize && f.Size != r.Size) {
-			return registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with a different size or blake3", r.Digests.SHA256, r.Size)
+			return nil, registry.Invalid(fmt.Sprintf("files[%d].digests", i), "%s is a blob of %d bytes with a different size or blake3", r.Digests.SHA256, r.Size)
 		}
 	}
 	doubts, err := doubt.Find(ctx, tx, slices.Collect(maps.Keys(reusable)))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	blobs := make([]upload.Blob, 0, len(reusable))
+	readable := map[string]bool{}
+	blobs, reused := make([]upload.Blob, 0, len(reusable)), make(map[digest.Digest]bool, len(reusable))
 	for sha, r := range reusable {
-		if slices.ContainsFunc(r.Backends, func(id string) bool { return in.canRead(id) && !slices.Contains(doubts[sha], id) }) {
-			blobs = append(blobs, upload.Blob{Digests: r.Digests, Size: r.Size, Source: upload.SourceReused})
+		source := ""
+		for _, id := range r.Backends {
+			can, asked := readable[id]
+			if !asked {
+				can = in.canRead(id)
+				readable[id] = can
+			}
+			switch {
+			case !can || slices.Contains(doubts[sha], id):
+			case id == session.BackendID:
+				source = upload.SourceHere
+			case source == "":
+				source = upload.SourceReused
+			}
+		}
+		if source != "" {
+			reused[sha] = true
+			blobs = append(blobs, upload.Blob{Digests: r.Digests, Size: r.Size, Source: source})
 		}
 	}
-	return upload.InsertBlobs(ctx, tx, session.ID, blobs)
+	return reused, upload.InsertBlobs(ctx, tx, session.ID, blobs)
 }
 
 func (in *Intake) canRead(backendID string) bool {

@@ -162,14 +162,12 @@ func (in *Intake) publishContents(ctx context.Context, d *draft, contents []cont
 		held map[digest.Digest]bool
 		own  map[digest.Digest]view.Reusable
 	)
-	if err := in.core.Read(ctx, func(tx database.Tx) error {
-		taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
-		if err == nil { // told before anything is stored
-			err = checkTaken(d, taken)
-		} else if errors.Is(err, view.ErrNotFound) {
-			err = nil
+	if err := in.core.ReadSmall(ctx, func(tx database.Tx) error {
+		odd, err := oddsAndHeld(ctx, tx, d)
+		if err == nil && odd&oddTaken != 0 { // told before anything is stored
+			_, err = findTaken(ctx, tx, d)
 		}
-		if err == nil {
+		if err == nil && odd&oddHeld != 0 {
 			held, err = soundIn(ctx, tx, d.session.BackendID, d.contents)
 		}
 		if err == nil && len(held) > 0 { // a stranger must not learn what others have stored

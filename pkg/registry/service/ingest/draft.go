@@ -25,7 +25,9 @@ type draft struct {
 	bytes     int64                // of the files
 	encoded   []byte               // the manifest, nil if it is published or released
 	digest    digest.Digest        // of it
+	digests   digest.Dual          // the same, both
 	reused    []digest.Digest      // blobs that this session did not send
+	here      []digest.Digest      // of them, those that the placement had when they were declared
 	held      []digest.Digest      // blobs that it sent and the placement had
 	published registry.Publication // if it is published
 	contents  []digest.Digest      // its blobs, the manifest first, if there is no session
@@ -41,7 +43,7 @@ func (d *draft) isPublished() bool { return d.session.State == upload.StatePubli
 
 // release drops what weighs. It may be called again.
 func (d *draft) release() {
-	d.encoded, d.reused, d.held = nil, nil, nil
+	d.encoded, d.reused, d.here, d.held = nil, nil, nil, nil
 	d.weight.Return()
 	d.weight = nil
 }
@@ -58,7 +60,7 @@ func (d *draft) sweepUp() {
 // publish at a time as have room.
 func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 	d, got, weight := &draft{}, rows{}, int64(0)
-	err := in.core.Read(ctx, func(tx database.Tx) (err error) {
+	err := in.core.ReadSmall(ctx, func(tx database.Tx) (err error) {
 		d.release() // of an attempt that failed
 		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
 			return err
@@ -133,7 +135,9 @@ type rows struct {
 // rowsOf reads the session's files.
 func (in *Intake) rowsOf(ctx context.Context, tx database.Tx, d *draft, id string) (got rows, err error) {
 	got.files = make([]manifest.File, 0, d.files)
-	if err = upload.EachFile(ctx, tx, id, func(f upload.File, content *upload.Blob) error {
+	notSent := map[digest.Digest]bool{}
+	d.reused, d.here, d.held = nil, nil, nil
+	err = upload.EachFile(ctx, tx, id, func(f upload.File, content *upload.Blob) error {
 		if content == nil {
 			got.missing = append(got.missing, f.Path)
 			return nil
@@ -142,12 +146,20 @@ func (in *Intake) rowsOf(ctx context.Context, tx database.Tx, d *draft, id strin
 			return registry.Invalid("files", "%q was declared with %d bytes and %s; its bytes are %d and %s", f.Path, f.Size, f.Digests, content.Size, content.Digests)
 		}
 		got.files = append(got.files, manifest.File{Path: f.Path, Size: content.Size, Digests: content.Digests, Executable: f.Executable, MediaType: f.MediaType})
+		if sha := content.Digests.SHA256; content.Source != upload.SourceSent && !notSent[sha] {
+			notSent[sha] = true
+			switch content.Source {
+			case upload.SourceHeld:
+				d.held = append(d.held, sha)
+			case upload.SourceHere:
+				d.here = append(d.here, sha)
+			default:
+				d.reused = append(d.reused, sha)
+			}
+		}
 		return nil
-	}); err != nil {
-		return got, err
-	}
+	})
 	d.files = len(got.files) + len(got.missing)
-	d.reused, d.held, err = upload.ListNotSent(ctx, tx, id)
 	return got, err
 }
 
@@ -163,7 +175,8 @@ func (in *Intake) encode(ctx context.Context, d *draft, id string, got rows) (er
 	}); err != nil {
 		return rules.AsInvalid(err)
 	}
-	d.digest = manifest.Digest(d.encoded)
+	d.digests = digest.Of(d.encoded)
+	d.digest = d.digests.SHA256
 	for _, f := range got.files {
 		d.bytes += f.Size
 	}

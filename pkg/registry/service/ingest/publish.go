@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -45,8 +45,11 @@ type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
 // Order of writes: every blob of the package is durable in the placement, then
 // the manifest's, then the events.
 func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
-	claim := claim{bytes: sent}
-	return in.untilSettled(ctx, func() (registry.Publication, error) { return in.publish(ctx, id, &claim, also) })
+	claim, again := claim{bytes: sent}, false
+	return in.untilSettled(ctx, func() (registry.Publication, error) {
+		defer func() { again = true }()
+		return in.publish(ctx, id, &claim, also, again)
+	})
 }
 
 // untilSettled tries again after what may have changed by the next attempt.
@@ -72,7 +75,7 @@ func (in *Intake) untilSettled(ctx context.Context, try func() (registry.Publica
 	}
 }
 
-func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Also) (registry.Publication, error) {
+func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Also, again bool) (registry.Publication, error) {
 	draft, err := in.draft(ctx, id)
 	if err != nil {
 		return registry.Publication{}, err
@@ -89,6 +92,9 @@ func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Als
 	if err != nil {
 		return registry.Publication{}, err
 	}
+	if again { // what the placement had when it was declared may be gone from there
+		draft.reused, draft.here = slices.Concat(draft.reused, draft.here), nil
+	}
 	if err := in.copyMissing(ctx, draft, store); err != nil {
 		return registry.Publication{}, err
 	}
@@ -100,7 +106,7 @@ func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Als
 
 func (in *Intake) putManifest(ctx context.Context, store storage.Store, d *draft) error {
 	if _, err := in.put(ctx, store, storage.Source{
-		Reader: bytes.NewReader(d.encoded), Size: int64(len(d.encoded)), Want: digest.Of(d.encoded), Tier: d.session.Tier,
+		Reader: bytes.NewReader(d.encoded), Size: int64(len(d.encoded)), Want: d.digests, Tier: d.session.Tier,
 	}); err != nil {
 		return fmt.Errorf("storing the manifest of %s: %w", d.ref(), err)
 	}

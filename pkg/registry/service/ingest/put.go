@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,13 +31,24 @@ func (in *Intake) PutFile(ctx context.Context, id, path string, content registry
 	if content.Size < storage.UnknownSize || content.Size > manifest.MaxFileSize {
 		return registry.UploadedFile{}, registry.Invalid("size", "must be 0 to %d bytes, is %d", int64(manifest.MaxFileSize), content.Size)
 	}
-	session, file, implicit, err := in.declaredFile(ctx, id, path, content.Executable)
+	session, file, known, err := in.findFile(ctx, id, path, content.Executable)
 	if err != nil {
 		return registry.UploadedFile{}, err
 	}
-	info, err := in.putDeclared(ctx, session, file, content)
+	record, declared := in.recordStored, false
+	switch {
+	case known:
+	case content.Size != storage.UnknownSize && content.Size <= smallFile:
+		record = in.recordNew
+	default:
+		if err := in.declareOne(ctx, id, path, content.Executable); err != nil {
+			return registry.UploadedFile{}, err
+		}
+		declared = true
+	}
+	info, err := in.putDeclared(ctx, session, file, content, record)
 	if err != nil {
-		if implicit {
+		if declared {
 			in.undeclare(ctx, id, path)
 		}
 		return registry.UploadedFile{}, err
@@ -46,7 +56,10 @@ func (in *Intake) PutFile(ctx context.Context, id, path string, content registry
 	return registry.UploadedFile{Path: path, Size: info.Size, Digests: info.Digests}, nil
 }
 
-func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content) (storage.Info, error) {
+// recorder records content that was stored for a session.
+type recorder func(ctx context.Context, session upload.Session, stored []storedFile) error
+
+func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file upload.File, content registry.Content, record recorder) (storage.Info, error) {
 	src, err := rules.Source(session, file, content)
 	if err != nil {
 		return storage.Info{}, err
@@ -64,7 +77,7 @@ func (in *Intake) putDeclared(ctx context.Context, session upload.Session, file 
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("storing %q in %s: %w", file.Path, session.BackendName, err)
 	}
-	return info, in.recordStored(ctx, session, []storedFile{{file, info}})
+	return info, record(ctx, session, []storedFile{{file, info}})
 }
 
 // errPutTime is why a Put was ended.
@@ -85,7 +98,7 @@ func (in *Intake) held(ctx context.Context, backendID string, contents []digest.
 	if len(contents) == 0 {
 		return nil, nil
 	}
-	err = in.core.Read(ctx, func(tx database.Tx) error {
+	err = in.core.ReadSmall(ctx, func(tx database.Tx) error {
 		sound, err = soundIn(ctx, tx, backendID, contents)
 		return err
 	})
@@ -121,36 +134,38 @@ func (in *Intake) undeclare(ctx context.Context, id string, paths ...string) {
 	}
 }
 
-// declaredFile finds the file's declaration, and makes one if there is none: of
-// the path alone, so that refused bytes leave nothing behind.
-func (in *Intake) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, implicit bool, err error) {
-	err = in.core.Read(ctx, func(tx database.Tx) error {
+// findFile finds the file's declaration. Without one the file is known by its path only.
+func (in *Intake) findFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, known bool, err error) {
+	err = in.core.ReadSmall(ctx, func(tx database.Tx) error {
 		if session, err = in.openSession(ctx, tx, id); err != nil {
 			return err
 		}
-		file, err = upload.GetFile(ctx, tx, id, path)
-		if implicit = errors.Is(err, upload.ErrNotFound); implicit {
-			return nil
+		folded := manifest.FoldPath(path)
+		equal, err := upload.FindFolded(ctx, tx, id, []string{folded})
+		if file, known = equal[folded]; known && file.Path != path {
+			return registry.Invalid("path", "%q and the declared %q are equal after Unicode normalization (NFC)", path, file.Path)
 		}
 		return err
 	})
-	if err != nil || !implicit {
-		return session, file, false, err
+	if err == nil && !known {
+		file = upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}
 	}
-	if _, err := in.DeclareFiles(ctx, id, []registry.FileDeclaration{{Path: path, Executable: executable}}); err != nil {
-		return session, file, false, pathField(err)
-	}
-	return session, upload.File{Path: path, Size: upload.UnknownSize, Executable: executable}, true, nil
+	return session, file, known, err
 }
 
-// pathField renames the field of an error about a declaration of one file that
-// the caller did not write.
-func pathField(err error) error {
-	var invalid *registry.InvalidError
-	if errors.As(err, &invalid) {
-		return &registry.InvalidError{Field: "path", Message: invalid.Message}
+// declaredFile is findFile, and makes a declaration if there is none.
+func (in *Intake) declaredFile(ctx context.Context, id, path string, executable bool) (session upload.Session, file upload.File, err error) {
+	session, file, known, err := in.findFile(ctx, id, path, executable)
+	if err == nil && !known {
+		err = in.declareOne(ctx, id, path, executable)
 	}
-	return err
+	return session, file, err
+}
+
+// declareOne declares a path alone, so that refused bytes leave nothing behind.
+func (in *Intake) declareOne(ctx context.Context, id, path string, executable bool) error {
+	_, err := in.DeclareFiles(ctx, id, []registry.FileDeclaration{{Path: path, Executable: executable}})
+	return rules.OfPath(err)
 }
 
 // writable opens the backend that a session was placed on.

@@ -75,7 +75,7 @@ func (in *Intake) AppendFile(ctx context.Context, id, path string, piece registr
 	if err := registry.ValidateDigests("digests", piece.Digests); err != nil {
 		return registry.FileProgress{}, err
 	}
-	session, file, _, err := in.declaredFile(ctx, id, path, piece.Executable)
+	session, file, err := in.declaredFile(ctx, id, path, piece.Executable)
 	if err != nil {
 		return registry.FileProgress{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -79,22 +80,91 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft) (*view.P
 			return nil, moved(err)
 		}
 	}
-	if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+	odd, err := oddsOf(ctx, tx, d)
+	if err != nil {
 		return nil, err
 	}
-	if err := in.hasten(ctx, tx, d); err != nil {
-		return nil, err
+	if odd&oddAbandoned != 0 {
+		if err := checkAbandoned(ctx, tx, d.session.BackendID, d.session.BackendName); err != nil {
+			return nil, err
+		}
 	}
-	relied := slices.Concat(d.reused, d.held)
+	if odd&oddDoubts != 0 {
+		if err := in.hasten(ctx, tx, d); err != nil {
+			return nil, err
+		}
+	}
+	relied := slices.Concat(d.reused, d.here, d.held)
 	if live, err := view.CountLive(ctx, tx, d.session.BackendID, relied); err != nil || live != len(relied) {
 		return nil, errors.Join(errMoved, err)
 	}
-	if err := checkDoubts(ctx, tx, d.session.BackendID, relied); err != nil {
-		return nil, err
+	if odd&oddDoubts != 0 {
+		if err := checkDoubts(ctx, tx, d.session.BackendID, relied); err != nil {
+			return nil, err
+		}
 	}
-	if err := in.checkSwept(ctx, tx, d); err != nil {
-		return nil, err
+	if odd&oddRemovals != 0 {
+		if err := in.checkSwept(ctx, tx, d); err != nil {
+			return nil, err
+		}
 	}
+	if odd&oddTaken == 0 {
+		return nil, nil
+	}
+	return findTaken(ctx, tx, d)
+}
+
+// What a publish has to look at and hardly ever meets, as bits.
+const (
+	oddTaken     = 1  // the version is published
+	oddAbandoned = 2  // the backend is given up
+	oddDoubts    = 4  // there are doubts about something in the backend
+	oddRemovals  = 8  // something is being removed from the backend, or was lately
+	oddHeld      = 16 // the backend has one of the contents
+)
+
+// oddities asks for all of them at once: a statement costs more than its look-up.
+const oddities = `SELECT
+	CASE WHEN EXISTS (SELECT 1 FROM packages WHERE producer = $1 AND name = $2 AND version = $3) THEN 1 ELSE 0 END +
+	CASE WHEN EXISTS (SELECT 1 FROM abandoned WHERE backend_id = $4) THEN 2 ELSE 0 END +
+	CASE WHEN EXISTS (SELECT 1 FROM doubts WHERE backend_id = $5) THEN 4 ELSE 0 END +
+	CASE WHEN EXISTS (SELECT 1 FROM sweeping WHERE backend_id = $6) THEN 8 ELSE 0 END`
+
+func oddsOf(ctx context.Context, tx database.Tx, d *draft) (odd int, err error) {
+	at := d.session.BackendID
+	err = tx.QueryRowContext(ctx, oddities, d.session.Producer, d.session.Name, d.session.Version, at, at, at).Scan(&odd)
+	return odd, err
+}
+
+// fewContents are looked up with the oddities.
+const fewContents = 8
+
+// odditiesAndHeld has a text for each power of two of contents, so that each is parsed once.
+var odditiesAndHeld = func() (texts [4]string) {
+	for i := range texts {
+		texts[i] = oddities + ` +
+	CASE WHEN EXISTS (SELECT 1 FROM storage_locations WHERE backend_id = $7 AND sha256 IN (` + database.Parameters(8, 1<<i) + `) AND state = 'live') THEN 16 ELSE 0 END`
+	}
+	return texts
+}()
+
+// oddsAndHeld is oddsOf, and asks whether the backend has one of the contents.
+func oddsAndHeld(ctx context.Context, tx database.Tx, d *draft) (odd int, err error) {
+	if len(d.contents) > fewContents {
+		odd, err = oddsOf(ctx, tx, d)
+		return odd | oddHeld, err
+	}
+	at, power := d.session.BackendID, bits.Len(uint(len(d.contents)-1))
+	args := []any{d.session.Producer, d.session.Name, d.session.Version, at, at, at, at}
+	for i := range 1 << power {
+		args = append(args, d.contents[min(i, len(d.contents)-1)].Bytes())
+	}
+	err = tx.QueryRowContext(ctx, odditiesAndHeld[power], args...).Scan(&odd)
+	return odd, err
+}
+
+// findTaken returns the package if it is the same, nil if there is none.
+func findTaken(ctx context.Context, tx database.Tx, d *draft) (*view.Package, error) {
 	taken, err := view.FindPackage(ctx, tx, d.session.Producer, d.session.Name, d.session.Version)
 	if errors.Is(err, view.ErrNotFound) {
 		return nil, nil

@@ -94,7 +94,7 @@ func describe(session upload.Session, files, missing int) registry.Upload {
 // GetUpload implements Uploads.
 func (in *Intake) GetUpload(ctx context.Context, id string) (answer registry.Upload, err error) {
 	var has upload.Session
-	err = in.core.Read(ctx, func(tx database.Tx) (err error) {
+	err = in.core.ReadSmall(ctx, func(tx database.Tx) (err error) {
 		has, err = in.session(ctx, tx, id)
 		return err
 	})
@@ -122,10 +122,14 @@ func (in *Intake) GetUpload(ctx context.Context, id string) (answer registry.Upl
 
 // session returns a session that is published or not expired.
 func (in *Intake) session(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
+	return in.found(ctx, tx, id, upload.Get)
+}
+
+func (in *Intake) found(ctx context.Context, tx database.Tx, id string, find func(context.Context, database.Tx, string) (upload.Session, error)) (upload.Session, error) {
 	if _, err := uuid.Parse(id); err != nil {
 		return upload.Session{}, registry.ErrNotFound
 	}
-	session, err := upload.Get(ctx, tx, id)
+	session, err := find(ctx, tx, id)
 	if errors.Is(err, upload.ErrNotFound) {
 		return session, registry.ErrNotFound // callers tell it apart inside the transaction
 	}
@@ -140,23 +144,20 @@ func (in *Intake) session(ctx context.Context, tx database.Tx, id string) (uploa
 
 // openSession is session for callers that change it.
 func (in *Intake) openSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	session, err := in.session(ctx, tx, id)
-	if err == nil && session.State != upload.StateOpen {
-		err = registry.ErrPublished
-	}
-	return session, err
+	return onlyOpen(in.session(ctx, tx, id))
 }
 
 // lockSession is openSession for a transaction that changes what Publish would
 // seal: a publish that read the session before is refused.
 func (in *Intake) lockSession(ctx context.Context, tx database.Tx, id string) (upload.Session, error) {
-	if _, err := uuid.Parse(id); err != nil {
-		return upload.Session{}, registry.ErrNotFound
+	return onlyOpen(in.found(ctx, tx, id, upload.Lock))
+}
+
+func onlyOpen(session upload.Session, err error) (upload.Session, error) {
+	if err == nil && session.State != upload.StateOpen {
+		err = registry.ErrPublished
 	}
-	if err := upload.Touch(ctx, tx, id); err != nil {
-		return upload.Session{}, err
-	}
-	return in.openSession(ctx, tx, id)
+	return session, err
 }
 
 // AbandonUpload implements Uploads.

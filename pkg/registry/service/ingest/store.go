@@ -56,7 +56,7 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 	put := func(ctx context.Context, file registry.NamedContent) error {
 		src, err := rules.Source(session, declared[file.Path], file.Content)
 		if err != nil {
-			return about(file.Path, err)
+			return rules.About(file.Path, err)
 		}
 		src.Held = held[src.Want.SHA256]
 		info, err := in.put(ctx, store, src)
@@ -92,22 +92,13 @@ func (in *Intake) putAll(ctx context.Context, session upload.Session, store stor
 	return stored, err
 }
 
-// about names the file that an error on a field is about.
-func about(path string, err error) error {
-	var invalid *registry.InvalidError
-	if errors.As(err, &invalid) {
-		return registry.Invalid(invalid.Field, "of %q: %s", path, invalid.Message)
-	}
-	return err
-}
-
 // declaredFiles is declaredFile for many; implicit lists the paths that it declared.
 func (in *Intake) declaredFiles(ctx context.Context, id string, files []registry.NamedContent) (session upload.Session, declared map[string]upload.File, implicit []string, err error) {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = f.Path
 	}
-	if err = in.core.Read(ctx, func(tx database.Tx) error {
+	if err = in.core.ReadSmall(ctx, func(tx database.Tx) error {
 		if session, err = in.openSession(ctx, tx, id); err != nil {
 			return err
 		}
@@ -126,7 +117,7 @@ func (in *Intake) declaredFiles(ctx context.Context, id string, files []registry
 	}
 	if len(missing) > 0 {
 		if _, err := in.DeclareFiles(ctx, id, missing); err != nil {
-			return session, nil, nil, pathField(err)
+			return session, nil, nil, rules.OfPath(err)
 		}
 	}
 	return session, declared, implicit, nil
@@ -177,6 +168,53 @@ func (in *Intake) recordStored(ctx context.Context, session upload.Session, stor
 		return upload.InsertBlobs(ctx, tx, session.ID, blobs)
 	})
 }
+
+// recordNew declares a file that was not declared, with the content that was stored for it.
+// A small file needs no declaration before its bytes: one without digests would keep
+// nothing from a sweep.
+func (in *Intake) recordNew(ctx context.Context, session upload.Session, stored []storedFile) error {
+	file, info := stored[0].declared, stored[0].info
+	file.Size, file.Digests = info.Size, info.Digests
+	err := in.core.WriteSmall(ctx, func(tx database.Tx) error {
+		session, err := in.lockSession(ctx, tx, session.ID)
+		if err != nil {
+			return err
+		}
+		if session.Files >= registry.MaxFilesInOneUpload {
+			return rules.TooManyFiles(session.Files + 1)
+		}
+		if err := in.admitFiles(ctx, tx, session, []upload.File{file}); err != nil {
+			return err
+		}
+		switch inserted, err := upload.InsertStored(ctx, tx, session.ID, file); {
+		case err != nil:
+			return err
+		case !inserted:
+			return errDeclared
+		}
+		if err := in.prolong(ctx, tx, session); err != nil {
+			return err
+		}
+		return upload.InsertBlobs(ctx, tx, session.ID, []upload.Blob{{Digests: info.Digests, Size: info.Size, Source: sourceOf(info)}})
+	})
+	if !errors.Is(err, errDeclared) {
+		return rules.OfPath(err)
+	}
+	// Another request declared it meanwhile.
+	session, now, known, err := in.findFile(ctx, session.ID, file.Path, file.Executable)
+	if err == nil && !known {
+		err = &registry.ConflictError{Field: "path", Message: fmt.Sprintf("%q was declared and taken back meanwhile: send it again", file.Path)}
+	}
+	if err == nil {
+		err = (storage.Source{Want: now.Digests, Size: now.Size}).Check(info.Digests, info.Size)
+	}
+	if err != nil {
+		return err
+	}
+	return in.recordStored(ctx, session, []storedFile{{now, info}})
+}
+
+var errDeclared = errors.New("the file is declared")
 
 func sourceOf(info storage.Info) string {
 	if info.Held {

@@ -26,10 +26,11 @@ func Declarations(declarations []registry.FileDeclaration) ([]upload.File, error
 		if err := registry.ValidatePath(field("path"), d.Path); err != nil {
 			return nil, err
 		}
-		if first, taken := folded[manifest.FoldPath(d.Path)]; taken {
+		fold := manifest.FoldPath(d.Path)
+		if first, taken := folded[fold]; taken {
 			return nil, registry.Invalid(field("path"), "%q is equal to files[%d].path (paths are compared in Unicode NFC)", d.Path, first)
 		}
-		folded[manifest.FoldPath(d.Path)] = i
+		folded[fold] = i
 		f := upload.File{Path: d.Path, Size: upload.UnknownSize, Digests: d.Digests, Executable: d.Executable, MediaType: d.MediaType}
 		if d.Size != nil {
 			if f.Size = *d.Size; f.Size < 0 || f.Size > manifest.MaxFileSize {

@@ -19,7 +19,7 @@ type Filling struct {
 	pool  *Pool
 	tick  time.Duration
 	store func(files []registry.NamedContent) error // nil if all of them are one package
-	chunk [chunkBytes]byte
+	chunk *[chunkBytes]byte                         // nil before the first file
 
 	mu      sync.Mutex
 	window  *window // nil while none is lent
@@ -32,6 +32,8 @@ type Filling struct {
 	failed  error // of storing by the timer, or that the window was taken from a package
 	stored  registry.Bundled
 }
+
+var chunks = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
 
 // Fill begins a request. store stores the files of a window together; without it they are
 // one package, which Take returns. Tick is the constant, but for tests.
@@ -46,6 +48,9 @@ func (b *Filling) Context() context.Context { return b.ctx }
 // the window can be taken from it while it waits for bytes. It has none before
 // some of them are here.
 func (b *Filling) Add(file registry.NamedContent) error {
+	if b.chunk == nil {
+		b.chunk = chunks.Get().(*[chunkBytes]byte)
+	}
 	left := int(file.Size)
 	n, err := io.ReadAtLeast(file.Reader, b.chunk[:min(left, len(b.chunk))], min(left, firstBytes))
 	if err != nil {
@@ -262,6 +267,7 @@ func (b *Filling) release() {
 	if b.window != nil {
 		b.window.giveBack()
 		b.window = nil
+		b.timer.Stop() // else it would keep b for another tick
 	}
 }
 
@@ -269,7 +275,11 @@ func (b *Filling) release() {
 func (b *Filling) End(err error) (registry.Bundled, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.release() // which ends the timer, too
+	b.release()
+	if b.chunk != nil {
+		chunks.Put(b.chunk)
+		b.chunk = nil
+	}
 	return b.stored, err
 }
 

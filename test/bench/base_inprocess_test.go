@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func BenchmarkBaseInProcess(b *testing.B) {
 		}
 		var took [2][]time.Duration
 		rounds := inProcessPairs
-		if name == fold {
+		if goals[name] > 0 {
 			rounds = pairs // it begins with 10,000 packages, and a batch differs little from the next
 		}
 		for pair := range rounds {
@@ -48,11 +49,7 @@ func BenchmarkBaseInProcess(b *testing.B) {
 				took[which] = append(took[which], operation(b, []string{ours, theirs}[which], name))
 			}
 		}
-		goal := noSlower
-		if name == fold {
-			goal = foldGoal
-		}
-		recordGoal(b, "in process: "+strings.TrimPrefix(name, "Benchmark"), goal, took[0], took[1])
+		recordGoal(b, "in process: "+strings.TrimPrefix(name, "Benchmark"), cmp.Or(goals[name], noSlower), took[0], took[1])
 	}
 	var folds, bare []time.Duration
 	for range pairs {
@@ -62,10 +59,8 @@ func BenchmarkBaseInProcess(b *testing.B) {
 }
 
 const (
-	fold, bareRows = "BenchmarkFold", "BenchmarkBareRows"
-	// foldGoal is how many times as fast as the base's the fold is to be, and foldOfBare
-	// how fast against inserting the same rows.
-	foldGoal   = 2
+	fold, foldPostgres, bareRows = "BenchmarkFold", "BenchmarkFoldPostgres", "BenchmarkBareRows"
+	// foldOfBare is how fast the fold is to be against inserting the same rows.
 	foldOfBare = 0.8
 )
 
@@ -104,6 +99,12 @@ func compileBase(b *testing.B, base version) string {
 	return compile(b, source)
 }
 
+// foldGoal is how many times as fast as the base's the fold is to be.
+const foldGoal = 2
+
+// goals are how many times as fast as the base's a benchmark is to be.
+var goals = map[string]float64{fold: foldGoal, foldPostgres: foldGoal}
+
 // compile makes the test program of inProcess in the module at root.
 func compile(b *testing.B, root string) string {
 	b.Helper()
@@ -130,6 +131,9 @@ func operationFor(b *testing.B, program, name, long string, variables ...string)
 	unix.Sync()
 	command := exec.Command(program, "-test.run", "^$", "-test.bench", "^"+name+"$", "-test.benchtime", long)
 	command.Env = append(os.Environ(), variables...)
+	if name == foldPostgres {
+		command.Env = append(command.Env, "FOLD_DATABASE="+servers.Postgres(b, servers.Durable()))
+	}
 	out, err := command.CombinedOutput()
 	match := measured.FindSubmatch(out)
 	if err != nil || match == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/test/programs"
+	"github.com/coulomb/artifact-store/test/servers"
 )
 
 const (
@@ -48,7 +49,33 @@ func BenchmarkBasePublishOnce(b *testing.B) {
 	recordGoal(b, "the same, against bare writes and rows", onceOfBare, took[0], took[2])
 }
 
-func (v version) publishOnce(b *testing.B) (took time.Duration) {
+// postgresGoal is how many times as fast as the base's three requests a package by one
+// request is to be on PostgreSQL.
+const postgresGoal = 3
+
+// BenchmarkBasePublishPostgres is BenchmarkBasePublishOnce on PostgreSQL, whose commits
+// reach the disk, on the same machine; without the bare loop.
+func BenchmarkBasePublishPostgres(b *testing.B) {
+	ours, base := versions(b)
+	var took [3][]time.Duration
+	for range b.N {
+		for pair := range pairs {
+			for turn := range 3 {
+				which := (pair + turn) % 3
+				on := []string{"--database", servers.Postgres(b, servers.Durable())}
+				took[which] = append(took[which], []func() time.Duration{
+					func() time.Duration { return ours.publishOnce(b, on...) },
+					func() time.Duration { return ours.publishInThree(b, on...) },
+					func() time.Duration { return base.publishInThree(b, on...) },
+				}[which]())
+			}
+		}
+	}
+	recordGoal(b, "publish 4 KiB by one request, 16 clients, PostgreSQL", postgresGoal, took[0], took[2])
+	recordGoal(b, "the same by open, PUT and publish", noSlower, took[1], took[2])
+}
+
+func (v version) publishOnce(b *testing.B, arguments ...string) (took time.Duration) {
 	v.with(b, localSpec, nil, func(m *programs.Manager) {
 		registry := m.Client(b)
 		took = together(b, onceClients, func(ctx context.Context, one int) error {
@@ -69,11 +96,11 @@ func (v version) publishOnce(b *testing.B) (took time.Duration) {
 			}
 			return nil
 		})
-	})
+	}, arguments...)
 	return took
 }
 
-func (v version) publishInThree(b *testing.B) (took time.Duration) {
+func (v version) publishInThree(b *testing.B, arguments ...string) (took time.Duration) {
 	v.with(b, localSpec, nil, func(m *programs.Manager) {
 		registry := byHTTP{m.URL, newHTTPClient()}
 		took = together(b, onceClients, func(ctx context.Context, one int) error {
@@ -85,7 +112,7 @@ func (v version) publishInThree(b *testing.B) (took time.Duration) {
 			}
 			return nil
 		})
-	})
+	}, arguments...)
 	return took
 }
 

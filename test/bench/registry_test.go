@@ -49,14 +49,14 @@ func startRegistry(b *testing.B, data, spec string, env []string) *programs.Mana
 }
 
 // startRegistryOf is startRegistry with the manager of a folder that programs.Base returned.
-func startRegistryOf(b *testing.B, folder, data, spec string, env []string) *programs.Manager {
+func startRegistryOf(b *testing.B, folder, data, spec string, env []string, arguments ...string) *programs.Manager {
 	b.Helper()
 	config := b.TempDir()
 	text := "apiVersion: artifactstore.dev/v1alpha1\nkind: StorageBackend\nmetadata:\n  name: only\nspec:\n  " + spec
 	if err := os.WriteFile(filepath.Join(config, "backend.yaml"), []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	m := programs.StartManagerOf(b, folder, []string{"--config-dir", config, "--data-dir", data}, env)
+	m := programs.StartManagerOf(b, folder, append([]string{"--config-dir", config, "--data-dir", data}, arguments...), env)
 	client := m.Client(b)
 	programs.Eventually(b, func() error {
 		only, err := client.GetBackend(b.Context(), "only")

@@ -49,15 +49,7 @@ func openFold(b *testing.B) (log *eventlog.Log, path string, number int) {
 	if path == "" {
 		path = filepath.Join(b.TempDir(), "log.db")
 	}
-	db, err := database.Open(b.Context(), "sqlite://"+path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { db.Close() })
-	if log, err = openViews(b.Context(), db); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { log.Close() })
+	log, db := openFoldAt(b, "sqlite://"+path)
 	if os.Getenv(overVariable) != "" {
 		if err := db.Read(b.Context(), func(tx database.Tx) error {
 			return tx.QueryRowContext(b.Context(), "SELECT MAX(position) FROM events").Scan(&number)
@@ -71,10 +63,44 @@ func openFold(b *testing.B) (log *eventlog.Log, path string, number int) {
 	return log, path, number
 }
 
+func openFoldAt(b *testing.B, address string) (*eventlog.Log, *database.DB) {
+	b.Helper()
+	db, err := database.Open(b.Context(), address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	log, err := openViews(b.Context(), db)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { log.Close() })
+	return log, db
+}
+
 // BenchmarkFold appends batches of packages to a log with views in which 10,000 are, or
 // those of the database that the environment names. One operation is a batch.
 func BenchmarkFold(b *testing.B) {
 	log, _, number := openFold(b)
+	foldInto(b, log, number)
+}
+
+// BenchmarkFoldPostgres is BenchmarkFold on a database of PostgreSQL, whose address is in
+// FOLD_DATABASE.
+func BenchmarkFoldPostgres(b *testing.B) {
+	address := os.Getenv("FOLD_DATABASE")
+	if address == "" {
+		b.Skip("FOLD_DATABASE names no database")
+	}
+	foldRuns++
+	log, _ := openFoldAt(b, address)
+	foldInto(b, log, foldRuns*10_000_000) // all runs of this benchmark are in one database
+}
+
+var foldRuns int
+
+func foldInto(b *testing.B, log *eventlog.Log, number int) {
+	b.Helper()
 	batch := func() []eventlog.Event {
 		events := make([]eventlog.Event, foldBatch)
 		for i := range events {
@@ -88,7 +114,7 @@ func BenchmarkFold(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for number < foldBefore {
+	for range foldBefore / foldBatch {
 		add(batch())
 	}
 	b.ResetTimer()

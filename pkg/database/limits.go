@@ -50,9 +50,10 @@ const (
 	maxReaders = 12
 	maxWriters = 4
 
-	// writerCache is the memory for pages of the connection that writes, in bytes: rows go to
-	// random places of several indexes, each of which would be read from the file again.
-	writerCache = 8 << 20
+	// writerCache is what the connection that writes keeps of pages, in bytes: rows go to
+	// random places of several indexes, each of which would be read from the file again. The
+	// driver takes twice as much memory for it.
+	writerCache = 4 << 20
 
 	// maxParameters of one statement of InsertRows. Both engines allow more than
 	// 32,000; above a few thousand a statement is not faster, only larger in the statement caches.

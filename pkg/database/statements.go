@@ -108,7 +108,7 @@ func unnamed(query string) string {
 
 // orFail spares an INSERT of several rows the journal by which SQLite undoes those of them
 // that came before one that fails: whoever gets an error undoes the transaction, or its own
-// savepoint. On PostgreSQL nothing else is possible.
+// savepoint. On PostgreSQL nothing else is possible. An INSERT with DO UPDATE keeps its journal.
 func orFail(query string) string {
 	if rest, is := strings.CutPrefix(query, "INSERT INTO "); is && strings.Contains(rest, ") VALUES (") {
 		return "INSERT OR FAIL INTO " + rest

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +74,62 @@ func TestHash(t *testing.T) {
 				t.Errorf("%s: %x, expected %s: %v", test.name, got, test.hash, err)
 			}
 		}
+	}
+}
+
+// A large append is not decided again because a later command of its commit fails.
+func TestHeavyIsNotDoneAgain(t *testing.T) {
+	t.Parallel()
+	for name, fresh := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, err := database.Open(t.Context(), fresh(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			log, err := eventlog.Open(t.Context(), db, nil, time.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			nothing := func(context.Context, database.Tx) ([]eventlog.Event, error) { return nil, nil }
+			refused := errors.New("refused")
+			for range 20 {
+				begun, release, runs := make(chan struct{}), make(chan struct{}), 0
+				var all sync.WaitGroup
+				try := func(decide eventlog.Decide, want error) {
+					all.Go(func() {
+						if _, err := log.Append(t.Context(), decide); !errors.Is(err, want) {
+							t.Errorf("got %v, want %v", err, want)
+						}
+					})
+				}
+				try(func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+					close(begun)
+					<-release
+					return nothing(ctx, tx)
+				}, nil)
+				<-begun
+				try(func(context.Context, database.Tx) ([]eventlog.Event, error) {
+					runs++
+					return []eventlog.Event{{Kind: "v1.test.happened", Payload: make([]byte, 100<<10)}}, nil
+				}, nil)
+				runtime.Gosched()
+				try(func(ctx context.Context, tx database.Tx) ([]eventlog.Event, error) {
+					if _, err := tx.ExecContext(ctx, "UPDATE log_head SET time = time"); err != nil {
+						return nil, err
+					}
+					return nil, refused
+				}, refused)
+				runtime.Gosched()
+				close(release)
+				all.Wait()
+				if runs != 1 {
+					t.Fatalf("it was decided %d times", runs)
+				}
+			}
+		})
 	}
 }
 

@@ -37,8 +37,8 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 			return "", err
 		}
 		for rows.Next() {
-			row, err := scanAny(rows)
-			if err != nil {
+			row := make([]any, len(t.columns))
+			if err := scan(rows, row, make([]any, len(row))); err != nil {
 				return "", err
 			}
 			if t.Name == "storage_locations" {

@@ -43,14 +43,21 @@ func (r *reading) read(ctx context.Context, tx database.Tx, query string) error 
 		return err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err tells
+	names, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	into := make([]any, len(names))
 	for more := true; more; {
 		var b batch
+		values := make([]any, rowsOfBatch*len(names))
 		for size := 0; len(b.rows) < rowsOfBatch && size < bytesOfBatch; {
 			if more = rows.Next(); !more {
 				break
 			}
-			row, err := scanAny(rows)
-			if err != nil {
+			row := values[:len(names):len(names)]
+			values = values[len(names):]
+			if err := scan(rows, row, into); err != nil {
 				return err
 			}
 			b.rows = append(b.rows, row)
@@ -91,16 +98,12 @@ func (r *reading) end() {
 	}
 }
 
-func scanAny(rows *sql.Rows) ([]any, error) {
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
+// scan reads a row; into is room for as many pointers.
+func scan(rows *sql.Rows, row, into []any) error {
+	for i := range row {
+		into[i] = &row[i]
 	}
-	values, into := make([]any, len(names)), make([]any, len(names))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	return values, rows.Scan(into...)
+	return rows.Scan(into...)
 }
 
 // weight of a row in bytes, about: annotations may have 270 KiB.

@@ -362,7 +362,7 @@ func TestSQLiteSettings(t *testing.T) {
 	var pages int
 	if err := db.Write(t.Context(), func(tx database.Tx) error {
 		return tx.QueryRowContext(t.Context(), "PRAGMA cache_size").Scan(&pages)
-	}); err != nil || pages != -8192 {
+	}); err != nil || pages != -4096 {
 		t.Errorf("the writer's cache is %d, %v", pages, err)
 	}
 }

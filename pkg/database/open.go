@@ -15,7 +15,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
+
+	"github.com/coulomb/artifact-store/pkg/database/prepared"
 )
 
 var errScheme = errors.New("--database: expected sqlite:///path or postgres://user:password@host:port/database")
@@ -70,14 +71,14 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}
 	pragmas := url.Values{"_pragma": append(slices.Clip(all), fmt.Sprintf("cache_size(-%d)", writerCache>>10))}
-	writer, err := openCaching(name + "?" + pragmas.Encode())
+	writer, err := prepared.Open(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	writer.SetMaxOpenConns(1)
 	writer.SetMaxIdleConns(1)
 	pragmas = url.Values{"_pragma": all, "_query_only": {"1"}} // readers have the default cache, 2 MiB each
-	reader, err := openCaching(name + "?" + pragmas.Encode())
+	reader, err := prepared.Open(name + "?" + pragmas.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, errors.Join(err, writer.Close()))
 	}
@@ -128,14 +129,6 @@ func sortBeside(ctx context.Context, writer *sql.DB, path string) error {
 		_, err = writer.ExecContext(ctx, "PRAGMA temp_store_directory = '"+strings.ReplaceAll(folder, "'", "''")+"'")
 	}
 	return err
-}
-
-func openCaching(name string) (*sql.DB, error) {
-	plain, err := sql.Open("sqlite", name) // only to get its driver
-	if err != nil {
-		return nil, err
-	}
-	return sql.OpenDB(cachingConnector{plain.Driver(), name}), plain.Close()
 }
 
 // file is SQLite's, as it was when it was opened.

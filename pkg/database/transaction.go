@@ -72,6 +72,48 @@ func (db *DB) begin(ctx context.Context, conn *sql.Conn, readOnly bool) (transac
 	return conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
 }
 
+// liteTx is a transaction of SQLite. Those of database/sql start a goroutine each, and
+// one for each of their queries, to watch for the end of a context.
+type liteTx struct {
+	*sql.Conn
+	ended bool
+}
+
+// beginLite begins one. The end of the context does not interrupt BEGIN: a wait for the
+// lock ends after busyTimeout.
+func beginLite(ctx context.Context, conn *sql.Conn, readOnly bool) (*liteTx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	begin := "BEGIN IMMEDIATE"
+	if readOnly {
+		begin = "BEGIN"
+	}
+	_, err := conn.ExecContext(context.WithoutCancel(ctx), begin)
+	return &liteTx{Conn: conn}, err
+}
+
+// Commit leaves the connection outside a transaction, also if it fails. The end of a
+// context does not interrupt it.
+func (t *liteTx) Commit() error {
+	_, err := t.ExecContext(context.Background(), "COMMIT")
+	if err != nil {
+		_ = t.Rollback()
+	}
+	t.ended = true
+	return err
+}
+
+// Rollback undoes everything, unless the transaction has ended.
+func (t *liteTx) Rollback() error {
+	if t.ended {
+		return sql.ErrTxDone
+	}
+	t.ended = true
+	_, err := t.ExecContext(context.Background(), "ROLLBACK")
+	return err
+}
+
 // Write runs fn in one transaction and commits it if fn returns nil. If Write returns
 // nil, the changes are durable; if ErrUnknownOutcome, they may or may not be; with any
 // other error nothing was changed.

@@ -37,7 +37,7 @@ func Dump(ctx context.Context, tx database.Tx) (string, error) {
 			return "", err
 		}
 		for rows.Next() {
-			row := make([]any, len(t.columns))
+			row := make([]any, len(t.Columns))
 			if err := scan(rows, row, make([]any, len(row))); err != nil {
 				return "", err
 			}

@@ -1,4 +1,5 @@
-package database
+// Package prepared opens SQLite databases whose connections keep their prepared statements.
+package prepared
 
 import (
 	"context"
@@ -7,35 +8,46 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	_ "modernc.org/sqlite" // registers "sqlite" with database/sql
 )
 
 // maxStatements kept by one SQLite connection. The program has about a hundred different
 // statements, and those of InsertRows come in some ten lengths for each of seven tables.
 const maxStatements = 192
 
-// cachingConnector opens SQLite connections that keep their prepared statements.
-// Otherwise the driver parses the same text in every call, which is more work than most
+// Open returns a pool of connections to the database of that name, with parameters for the
+// driver. It opens none yet.
+func Open(name string) (*sql.DB, error) {
+	plain, err := sql.Open("sqlite", name) // only to get its driver
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector{plain.Driver(), name}), plain.Close()
+}
+
+// connector opens connections that keep their prepared statements. Otherwise the driver parses the same text in every call, which is more work than most
 // of our statements. (pgx has such a cache itself.)
-type cachingConnector struct {
+type connector struct {
 	driver driver.Driver
 	name   string
 }
 
 // Connect opens one connection.
-func (c cachingConnector) Connect(context.Context) (driver.Conn, error) {
-	conn, err := c.driver.Open(c.name)
+func (c connector) Connect(context.Context) (driver.Conn, error) {
+	opened, err := c.driver.Open(c.name)
 	if err != nil {
 		return nil, err
 	}
-	inner, ok := conn.(sqliteConn)
+	inner, ok := opened.(sqliteConn)
 	if !ok {
-		return nil, errors.Join(errors.New("the SQLite driver lacks a method that the statement cache needs"), conn.Close())
+		return nil, errors.Join(errors.New("the SQLite driver lacks a method that the statement cache needs"), opened.Close())
 	}
-	return &cachingConn{sqliteConn: inner, statements: make(map[string]statement)}, nil
+	return &conn{sqliteConn: inner, statements: make(map[string]statement)}, nil
 }
 
 // Driver returns the wrapped driver.
-func (c cachingConnector) Driver() driver.Driver { return c.driver }
+func (c connector) Driver() driver.Driver { return c.driver }
 
 // sqliteConn is the part of the driver's connection that database/sql uses.
 type sqliteConn interface {
@@ -53,14 +65,14 @@ type statement interface {
 	driver.StmtQueryContext
 }
 
-// cachingConn is used by one goroutine at a time, like every driver.Conn. A statement is
+// conn is used by one goroutine at a time, like every driver.Conn. A statement is
 // not in the map while it runs or its rows are open.
-type cachingConn struct {
+type conn struct {
 	sqliteConn
 	statements map[string]statement
 }
 
-func (c *cachingConn) take(ctx context.Context, query string) (statement, error) {
+func (c *conn) take(ctx context.Context, query string) (statement, error) {
 	if s, ok := c.statements[query]; ok {
 		delete(c.statements, query)
 		return s, nil
@@ -116,7 +128,7 @@ func orFail(query string) string {
 	return query
 }
 
-func (c *cachingConn) giveBack(query string, s statement) error {
+func (c *conn) giveBack(query string, s statement) error {
 	if _, taken := c.statements[query]; taken {
 		return s.Close()
 	}
@@ -133,7 +145,7 @@ func (c *cachingConn) giveBack(query string, s statement) error {
 }
 
 // ExecContext implements driver.ExecerContext.
-func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	s, err := c.take(ctx, query)
 	if err != nil {
 		return nil, err
@@ -143,62 +155,20 @@ func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driv
 }
 
 // QueryContext implements driver.QueryerContext.
-func (c *cachingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	s, err := c.take(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.QueryContext(ctx, args)
+	found, err := s.QueryContext(ctx, args)
 	if err != nil {
 		return nil, errors.Join(err, c.giveBack(query, s))
 	}
-	return &cachingRows{rows, func() error { return c.giveBack(query, s) }}, nil
-}
-
-// liteTx is a transaction of SQLite. Those of database/sql start a goroutine each, and
-// one for each of their queries, to watch for the end of a context.
-type liteTx struct {
-	*sql.Conn
-	ended bool
-}
-
-// beginLite begins one. The end of the context does not interrupt BEGIN: a wait for the
-// lock ends after busyTimeout.
-func beginLite(ctx context.Context, conn *sql.Conn, readOnly bool) (*liteTx, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	begin := "BEGIN IMMEDIATE"
-	if readOnly {
-		begin = "BEGIN"
-	}
-	_, err := conn.ExecContext(context.WithoutCancel(ctx), begin)
-	return &liteTx{Conn: conn}, err
-}
-
-// Commit leaves the connection outside a transaction, also if it fails. The end of a
-// context does not interrupt it.
-func (t *liteTx) Commit() error {
-	_, err := t.ExecContext(context.Background(), "COMMIT")
-	if err != nil {
-		_ = t.Rollback()
-	}
-	t.ended = true
-	return err
-}
-
-// Rollback undoes everything, unless the transaction has ended.
-func (t *liteTx) Rollback() error {
-	if t.ended {
-		return sql.ErrTxDone
-	}
-	t.ended = true
-	_, err := t.ExecContext(context.Background(), "ROLLBACK")
-	return err
+	return &rows{found, func() error { return c.giveBack(query, s) }}, nil
 }
 
 // Close closes the statements, then the connection.
-func (c *cachingConn) Close() error {
+func (c *conn) Close() error {
 	var err error
 	for _, s := range c.statements {
 		err = errors.Join(err, s.Close())
@@ -207,13 +177,13 @@ func (c *cachingConn) Close() error {
 	return errors.Join(err, c.sqliteConn.Close())
 }
 
-type cachingRows struct {
+type rows struct {
 	driver.Rows
 	giveBack func() error
 }
 
 // Close gives the statement back.
-func (r *cachingRows) Close() error {
+func (r *rows) Close() error {
 	err := r.Rows.Close()
 	if r.giveBack == nil {
 		return err

@@ -17,7 +17,7 @@ const (
 	// replayMemory bounds the heap of verbs that replay the log, in bytes: a record is
 	// held once, of at most 32 MiB. As much again is SQLite's, which reads it whole, and
 	// the rest of the 128 MiB that they are promised to fit in is the program.
-	replayMemory = 64 << 20
+	replayMemory = 52 << 20
 	// replayInterval is how often they say how far they have come.
 	replayInterval = 5 * time.Second
 )

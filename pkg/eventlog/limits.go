@@ -35,6 +35,8 @@ const (
 	checkPageBytes = 1 << 20
 	// followPageBytes of payload are held by Follow at once, unless a single record is larger.
 	followPageBytes = 1 << 20
+	// pieceBytes of a payload are read at once.
+	pieceBytes = 4 << 20
 	// maxPendingBytes of payload are decided at most before they are written, unless one command has more.
 	maxPendingBytes = 1 << 20
 	// heavyBytes of payload in a batch are not appended again because a later command fails.

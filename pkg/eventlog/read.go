@@ -105,8 +105,8 @@ func (l *Log) ReadPayload(ctx context.Context, position uint64, offset int64, n 
 		return nil, err
 	}
 	var piece []byte
-	err := l.db.Read(ctx, func(tx database.Tx) error {
-		err := tx.QueryRowContext(ctx, "SELECT substr(payload, $1, $2) FROM events WHERE position = $3", offset+1, n, int64(position)).Scan(&piece)
+	err := l.db.Read(ctx, func(tx database.Tx) (err error) {
+		piece, err = pieceOf(ctx, tx, position, offset, n)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("%w: %d", ErrPastHead, position)
 		}
@@ -146,25 +146,64 @@ func ReadPageTx(ctx context.Context, tx database.Tx, after uint64, page Page) ([
 	if err != nil {
 		return nil, fmt.Errorf("reading the event log: %w", err)
 	}
-	payload, args := "payload", []any{int64(after), last}
-	if page.Cut > 0 {
-		payload, args = "CASE WHEN length(payload) > $3 THEN substr(payload, 1, $3) ELSE payload END", append(args, page.Cut)
+	cut := page.Cut
+	if cut == 0 {
+		cut = pieceBytes
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT position, time, kind, actor, subject, previous, hash, `+payload+`
-		FROM events WHERE position > $1 AND position <= $2 ORDER BY position`, args...)
+	rows, err := tx.QueryContext(ctx, `SELECT position, time, kind, actor, subject, previous, hash, length(payload),
+		CASE WHEN length(payload) > $3 THEN substr(payload, 1, $3) ELSE payload END
+		FROM events WHERE position > $1 AND position <= $2 ORDER BY position`, int64(after), last, cut)
 	if err != nil {
 		return nil, fmt.Errorf("reading the event log: %w", err)
 	}
 	defer rows.Close()
-	var records []Record
+	var (
+		records []Record
+		long    = map[int]int{} // index -> length
+	)
 	for rows.Next() {
-		record, err := scanRecord(rows)
+		record, length, err := scanRecord(rows)
 		if err != nil {
 			return nil, err
 		}
+		if page.Cut == 0 && length > len(record.Payload) {
+			long[len(records)] = length
+		}
 		records = append(records, record)
 	}
-	return records, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("reading the event log: %w", err)
+	}
+	for i, length := range long {
+		if err := readRest(ctx, tx, &records[i], length); err != nil {
+			return nil, fmt.Errorf("reading the event log: %w", err)
+		}
+	}
+	return records, nil
+}
+
+// readRest completes a payload in pieces: the database, its driver and database/sql would
+// each hold all of it at once.
+func readRest(ctx context.Context, tx database.Tx, record *Record, length int) error {
+	whole := make([]byte, 0, length)
+	whole = append(whole, record.Payload...)
+	for len(whole) < length {
+		piece, err := pieceOf(ctx, tx, record.Position, int64(len(whole)), pieceBytes)
+		if err != nil {
+			return err
+		}
+		if len(piece) == 0 {
+			return fmt.Errorf("%w: record %d ends at byte %d of %d", ErrBroken, record.Position, len(whole), length)
+		}
+		whole = append(whole, piece...)
+	}
+	record.Payload = whole
+	return nil
+}
+
+func pieceOf(ctx context.Context, tx database.Tx, position uint64, offset int64, n int) (piece []byte, err error) {
+	err = tx.QueryRowContext(ctx, "SELECT substr(payload, $1, $2) FROM events WHERE position = $3", offset+1, n, int64(position)).Scan(&piece)
+	return piece, err
 }
 
 // pageEnd finds the last position of a page by the lengths of payloads: a driver that
@@ -190,18 +229,18 @@ func pageEnd(ctx context.Context, tx database.Tx, after uint64, page Page) (int6
 	return last, rows.Err()
 }
 
-func scanRecord(rows *sql.Rows) (Record, error) {
-	var r Record
+// scanRecord returns a record, and the length of its payload, of which that may be the beginning.
+func scanRecord(rows *sql.Rows) (r Record, length int, err error) {
 	var micros int64
 	var previous, hash []byte
-	if err := rows.Scan(&r.Position, &micros, &r.Kind, &r.Actor, &r.Subject, &previous, &hash, &r.Payload); err != nil {
-		return Record{}, fmt.Errorf("reading the event log: %w", err)
+	if err := rows.Scan(&r.Position, &micros, &r.Kind, &r.Actor, &r.Subject, &previous, &hash, &length, &r.Payload); err != nil {
+		return Record{}, 0, fmt.Errorf("reading the event log: %w", err)
 	}
 	if len(previous) != len(r.Previous) || len(hash) != len(r.Hash) {
-		return Record{}, fmt.Errorf("%w: the hashes of record %d are %d and %d bytes long", ErrBroken, r.Position, len(previous), len(hash))
+		return Record{}, 0, fmt.Errorf("%w: the hashes of record %d are %d and %d bytes long", ErrBroken, r.Position, len(previous), len(hash))
 	}
 	copy(r.Previous[:], previous)
 	copy(r.Hash[:], hash)
 	r.Time = time.UnixMicro(micros).UTC()
-	return r, nil
+	return r, length, nil
 }

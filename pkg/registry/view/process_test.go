@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 // replayMeasured rebuilds and checks with the heap that the manager's verbs
 // have, and prints the most memory that could not have been reclaimed, in KiB.
 func replayMeasured(address string) error {
-	debug.SetMemoryLimit(64 << 20)
+	debug.SetMemoryLimit(52 << 20)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	most := 0

@@ -31,7 +31,7 @@ type replay struct {
 
 // newReplay makes the tables, without the indexes that only readers need.
 func newReplay(ctx context.Context, c *claim, l fold.Layout, told func(position, head uint64)) (*replay, error) {
-	r := &replay{claim: c, into: fold.Fold{Names: fresh(c.generation), Layout: l, Version: l.Version}, pace: newPace(), told: told, rest: restRecords}
+	r := &replay{claim: c, into: fold.Fold{Names: fresh(c.generation), Layout: l, Version: l.Version, Forget: true}, pace: newPace(), told: told, rest: restRecords}
 	var text string
 	text, r.indexes = split(l.Create(r.into.Names, r.db.Engine()))
 	err := c.write(ctx, func(tx database.Tx) error {
@@ -63,9 +63,17 @@ func (r *replay) catchUp(ctx context.Context, to uint64) error {
 		if !large {
 			ahead = r.readAhead(ctx, p.chain, to)
 		}
-		if err := r.step(ctx, func(tx database.Tx) error { return r.fold(ctx, tx, p.records) }); err != nil {
+		ran := false
+		if err := r.step(ctx, func(tx database.Tx) error {
+			if ran {
+				return r.foldAgain(ctx, tx, p)
+			}
+			ran = true
+			return r.fold(ctx, tx, p.records)
+		}); err != nil {
 			return err
 		}
+		p.records = nil
 		r.chain, r.replayed = p.chain, r.replayed+p.bytes
 		if r.told != nil {
 			r.told(r.chain.Position(), p.head.Position)
@@ -97,7 +105,7 @@ type page struct {
 }
 
 // readAhead begins to read the page behind the chain and to check it. The function that it
-// returns waits for that, and may be called more than once.
+// returns waits for that; called again, it returns no records.
 func (r *replay) readAhead(ctx context.Context, chain eventlog.Chain, to uint64) func() page {
 	size := r.pace.page()
 	done := make(chan struct{})
@@ -118,8 +126,26 @@ func (r *replay) readAhead(ctx context.Context, chain eventlog.Chain, to uint64)
 	}()
 	return func() page {
 		<-done
-		return p
+		got := p
+		p.records = nil // the page is the caller's, and may be large
+		return got
 	}
+}
+
+// foldAgain folds a page in a transaction that is run again: the first run has forgotten
+// what it read.
+func (r *replay) foldAgain(ctx context.Context, tx database.Tx, p page) error {
+	for at, end := r.chain.Position(), p.chain.Position(); at < end; {
+		records, err := next(ctx, tx, at, p.head, end, r.pace.page())
+		if err != nil {
+			return err
+		}
+		if err := r.fold(ctx, tx, records); err != nil {
+			return err
+		}
+		at += uint64(len(records))
+	}
+	return nil
 }
 
 // step is a write that looks whether others write, too.

@@ -27,8 +27,11 @@ const ReasonAbandoned = "abandoned"
 type Fold struct {
 	Names
 	Layout
-	// version of the tables: that of the layout, or an earlier one.
+	// Version of the tables: that of the layout, or an earlier one.
 	Version int64
+	// Forget the payload of each record as soon as it is decoded: nobody else needs it, and
+	// it may have tens of megabytes.
+	Forget bool
 }
 
 // Apply folds records into the tables, in the transaction in which they are appended or
@@ -36,8 +39,8 @@ type Fold struct {
 // scratch. Packages that follow each other are inserted together.
 func (f Fold) Apply(ctx context.Context, tx database.Tx, records []eventlog.Record) error {
 	packages := publications{Fold: f}
-	for _, rec := range records {
-		if err := packages.apply(ctx, tx, rec); err != nil {
+	for i := range records {
+		if err := packages.apply(ctx, tx, &records[i]); err != nil {
 			return err
 		}
 	}
@@ -51,12 +54,16 @@ func applying(rec eventlog.Record, err error) error {
 	return err
 }
 
-func (w *publications) apply(ctx context.Context, tx database.Tx, rec eventlog.Record) error {
-	payload, err := event.Decode(rec.Event)
+func (w *publications) apply(ctx context.Context, tx database.Tx, record *eventlog.Record) error {
+	payload, err := event.Decode(record.Event)
 	if err != nil {
-		return applying(rec, err)
+		return applying(*record, err)
 	}
-	rec.Payload = nil // it may have tens of megabytes, and is not needed any more
+	if w.Forget {
+		record.Payload = nil
+	}
+	rec := *record
+	rec.Payload = nil
 	if p, is := payload.(event.PackagePublished); is {
 		if w.first == 0 {
 			w.first = rec.Position

@@ -29,7 +29,8 @@ func Args(output string) []string {
 type Call struct {
 	Name string
 	// Args as strace writes them, but that a string stands for itself, without quotes and
-	// in binary; of an array of strings all of them together.
+	// in binary; of an array of strings all of them together, and of a struct the fields
+	// without its commas.
 	Args []string
 	// Result is -1 if it failed, and then Error is the name of the error. A call that never
 	// returned has neither: it may have had its effect or not.
@@ -145,7 +146,7 @@ func (c *Call) end(text string) (args string, err error) {
 // split takes arguments apart at the commas outside brackets, and decodes their strings.
 func split(text string) (args []string, err error) {
 	var arg strings.Builder
-	depth := 0
+	depth, structure := 0, false
 	for len(text) > 0 {
 		at := strings.IndexAny(text, `"<,[]{}`)
 		if at < 0 {
@@ -154,8 +155,11 @@ func split(text string) (args []string, err error) {
 		plain := text[:at]
 		c := text[at]
 		text = text[at+1:]
-		if depth == 0 {
+		if depth == 0 || depth == 1 && structure {
 			arg.WriteString(plain)
+		}
+		if depth == 0 {
+			structure = c == '{'
 		}
 		switch c {
 		case '"':

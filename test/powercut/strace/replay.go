@@ -143,7 +143,7 @@ func (r *Replay) begin(c *Call) error {
 	switch c.Name {
 	case "open", "creat":
 		return r.beginOpen(c, here, a[0], strings.Join(a[1:], "|"))
-	case "openat":
+	case "openat", "openat2":
 		return r.beginOpen(c, a[0], a[1], a[2])
 	case "mkdir":
 		return r.beginMkdir(c, here, a[0])

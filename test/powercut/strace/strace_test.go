@@ -95,7 +95,7 @@ func TestReplay(t *testing.T) {
 1 mkdirat(AT_FDCWD</>, "/r/to", 0750) = 0
 1 openat(AT_FDCWD</>, "/r", O_RDONLY|O_DIRECTORY) = 3</r>
 1 fsync(3</r>) = 0
-1 openat(3</r>, "in", O_RDONLY|O_DIRECTORY) = 4</r/in>
+1 openat2(3</r>, "in", {flags=O_RDONLY|O_DIRECTORY|O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}, 24) = 4</r/in>
 1 openat(4</r/in>, "x", O_WRONLY|O_CREAT|O_EXCL, 0440) = 5</r/in/x>
 1 write(5</r/in/x>, "abc", 3) = 3
 1 fsync(5</r/in/x>) = 0
@@ -153,7 +153,7 @@ func TestNotModelled(t *testing.T) {
 		`1 write(3</r/file>, "abc", 3) = 3`, // it may have been read before
 		`1 open("/r/other", O_RDONLY) = 4</r/other>`,
 		`1 open("/r/other", O_WRONLY|O_CREAT|O_DSYNC, 0644) = 4</r/other>`,
-		`1 openat2(AT_FDCWD</>, "/r/file", {flags=O_RDONLY, resolve=0}, 24) = 4</r/file>`,
+		`1 openat2(AT_FDCWD</>, "/r/other", {flags=O_WRONLY|O_CREAT|O_DSYNC, resolve=0}, 24) = 4</r/other>`,
 		`1 rename("/r/file", "/elsewhere") = 0`,
 	} {
 		r := New(disk.NewFolder(), "/r", nil)

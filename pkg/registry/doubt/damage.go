@@ -57,6 +57,7 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, m
 			WHERE ` + fold.Failed("l") + ` AND l.sha256 IN` + of + ` UNION ALL
 		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands + ` WHERE d.sha256 IN` + of
 	}
+	// CROSS JOIN: SQLite joins from left to right then, from the little that is bad.
 	err = query(ctx, tx, func(scan func(...any) error) error {
 		var (
 			d     Damage
@@ -77,9 +78,9 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, m
 		return err
 	}, `WITH bad AS (`+bad+`), hit AS (
 		SELECT p.position, p.producer, p.name, p.version, f.path, bad.* FROM bad
-			JOIN package_files f ON f.sha256 = bad.sha256 JOIN packages p ON p.position = f.package WHERE 1 = 1`+where+` UNION ALL
+			CROSS JOIN package_files f CROSS JOIN packages p WHERE f.sha256 = bad.sha256 AND p.position = f.package`+where+` UNION ALL
 		SELECT p.position, p.producer, p.name, p.version, '' AS path, bad.* FROM bad
-			JOIN packages p ON p.manifest_sha256 = bad.sha256 WHERE 1 = 1`+where+`)
+			CROSS JOIN packages p WHERE p.manifest_sha256 = bad.sha256`+where+`)
 		SELECT h.position, h.producer, h.name, h.version, h.path, h.sha256, b.size, h.backend_id, h.reason, h.event, h.since_us
 		FROM hit h JOIN blobs b ON b.sha256 = h.sha256
 		WHERE (h.position, h.path, h.backend_id) > ($1, $2, $3) ORDER BY h.position, h.path, h.backend_id LIMIT $4`, args...)

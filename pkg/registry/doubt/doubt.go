@@ -212,8 +212,9 @@ func ListDue(ctx context.Context, tx database.Tx, now time.Time, limit int) (due
 		d.Digests.BLAKE3, err = digest.FromBytes(digest.BLAKE3, b3)
 		due = append(due, d)
 		return err
-	}, `SELECT d.backend_id, b.sha256, b.blake3, b.size FROM doubts d `+stands+` JOIN blobs b ON b.sha256 = d.sha256
-		WHERE d.due_us <= $1 ORDER BY d.due_us, d.sha256 LIMIT $2`, micros(now), limit)
+	}, `SELECT d.backend_id, d.sha256, (SELECT b.blake3 FROM blobs b WHERE b.sha256 = d.sha256), (SELECT b.size FROM blobs b WHERE b.sha256 = d.sha256)
+		FROM doubts d `+stands+` WHERE d.due_us <= $1 AND EXISTS (SELECT 1 FROM blobs b WHERE b.sha256 = d.sha256)
+		ORDER BY d.due_us, d.sha256 LIMIT $2`, micros(now), limit)
 	return due, err
 }
 

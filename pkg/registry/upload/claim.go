@@ -19,8 +19,8 @@ func FindClaimed(ctx context.Context, tx database.Tx, backendID string, blobs []
 			args = append(args, sha.Bytes())
 		}
 		for _, table := range []string{"upload_files", "upload_blobs", "upload_parts"} {
-			if err := addSums(ctx, tx, claimed, `SELECT DISTINCT t.sha256 FROM uploads u JOIN `+table+` t ON t.upload_id = u.id
-				WHERE u.backend_id = $1 AND t.sha256 IN (`+database.Parameters(2, len(chunk))+`)`, args...); err != nil {
+			if err := addSums(ctx, tx, claimed, `SELECT DISTINCT t.sha256 FROM `+table+` t
+				WHERE t.sha256 IN (`+database.Parameters(2, len(chunk))+`) AND (SELECT u.backend_id FROM uploads u WHERE u.id = t.upload_id) = $1`, args...); err != nil {
 				return nil, err
 			}
 		}

@@ -143,7 +143,7 @@ const fewContents = 8
 var odditiesAndHeld = func() (texts [4]string) {
 	for i := range texts {
 		texts[i] = oddities + ` +
-	CASE WHEN EXISTS (SELECT 1 FROM storage_locations WHERE backend_id = $7 AND sha256 IN (` + database.Parameters(8, 1<<i) + `) AND state = 'live') THEN 16 ELSE 0 END`
+	CASE WHEN EXISTS (SELECT 1 FROM storage_locations WHERE backend_id = $7 AND sha256 IN (` + database.Parameters(8, 1<<i) + `) AND state <> 'failed') THEN 16 ELSE 0 END`
 	}
 	return texts
 }()

@@ -200,11 +200,11 @@ func GivenUp(n Names, alias string) string {
 	return `(SELECT MIN(a.position) FROM ` + n.Of("abandonments") + ` a WHERE a.backend_id = ` + alias + `.backend_id AND a.position > ` + alias + `.changed)`
 }
 
-// Live is the SQL condition that a row of storage_locations is live.
-func Live(alias string) string { return live(Names{}, alias) }
-
-func live(n Names, alias string) string {
-	return alias + `.state = '` + StateLive + `' AND NOT EXISTS (SELECT 1 FROM ` + n.Of("abandonments") + ` a
+// Live is the SQL condition that a row of storage_locations is live. It is one of two
+// states, but not said so: SQLite would take the index that begins with backend and state,
+// and read all of them, where it can look up digests.
+func Live(alias string) string {
+	return alias + `.state <> '` + StateFailed + `' AND NOT EXISTS (SELECT 1 FROM abandonments a
 		WHERE a.backend_id = ` + alias + `.backend_id AND a.position > ` + alias + `.changed)`
 }
 

@@ -49,13 +49,13 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, m
 	}
 	bad := `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
 			WHERE ` + fold.Failed("l") + ` UNION ALL
-		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands
+		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM ` + located + ` WHERE ` + stands
 	if f.Version != "" { // of one package: not to look at every location
 		of := ` (SELECT f.sha256 FROM package_files f JOIN packages p ON p.position = f.package WHERE 1 = 1` + where +
 			` UNION SELECT p.manifest_sha256 FROM packages p WHERE 1 = 1` + where + `)`
 		bad = `SELECT l.backend_id, l.sha256, l.reason, l.changed AS event, 0 AS since_us FROM storage_locations l
 			WHERE ` + fold.Failed("l") + ` AND l.sha256 IN` + of + ` UNION ALL
-		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM doubts d ` + stands + ` WHERE d.sha256 IN` + of
+		SELECT d.backend_id, d.sha256, d.reason, 0 AS event, d.since_us FROM ` + ofBlobs + ` WHERE ` + stands + ` AND l.sha256 IN` + of
 	}
 	// CROSS JOIN: SQLite joins from left to right then, from the little that is bad.
 	err = query(ctx, tx, func(scan func(...any) error) error {
@@ -82,8 +82,8 @@ func ListDamage(ctx context.Context, tx database.Tx, f Filter) (page []Damage, m
 		SELECT p.position, p.producer, p.name, p.version, '' AS path, bad.* FROM bad
 			CROSS JOIN packages p WHERE p.manifest_sha256 = bad.sha256`+where+`)
 		SELECT h.position, h.producer, h.name, h.version, h.path, h.sha256, b.size, h.backend_id, h.reason, h.event, h.since_us
-		FROM hit h JOIN blobs b ON b.sha256 = h.sha256
-		WHERE (h.position, h.path, h.backend_id) > ($1, $2, $3) ORDER BY h.position, h.path, h.backend_id LIMIT $4`, args...)
+		FROM hit h CROSS JOIN blobs b WHERE b.sha256 = h.sha256
+		AND (h.position, h.path, h.backend_id) > ($1, $2, $3) ORDER BY h.position, h.path, h.backend_id LIMIT $4`, args...)
 	if errors.Is(err, errFull) {
 		return page, true, nil
 	}

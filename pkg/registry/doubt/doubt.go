@@ -55,8 +55,15 @@ type Row struct {
 	Due       time.Time
 }
 
+// Doubts with the locations that they are about: all, or those of some blobs. CROSS JOIN:
+// SQLite joins from left to right then, from the few to the many.
+const (
+	located = `doubts d CROSS JOIN storage_locations l`
+	ofBlobs = `storage_locations l CROSS JOIN doubts d`
+)
+
 // stands: the location is live, and its bytes are those that were doubted.
-var stands = `JOIN storage_locations l ON l.backend_id = d.backend_id AND l.sha256 = d.sha256 AND ` + fold.Live("l") + ` AND l.changed <= d.position`
+var stands = `l.backend_id = d.backend_id AND l.sha256 = d.sha256 AND ` + fold.Live("l") + ` AND l.changed <= d.position`
 
 // Note writes doubts. One that exists keeps since when, and when the bytes were last verified.
 func Note(ctx context.Context, tx database.Tx, all []Row) error {
@@ -133,7 +140,7 @@ func Find(ctx context.Context, tx database.Tx, blobs []digest.Digest) (map[diges
 			d, err := digest.FromBytes(digest.SHA256, sum)
 			found[d] = append(found[d], backend)
 			return err
-		}, `SELECT d.sha256, d.backend_id FROM doubts d `+stands+` WHERE d.sha256 IN (`+database.Parameters(1, n)+`)`, args...); err != nil {
+		}, `SELECT d.sha256, d.backend_id FROM `+ofBlobs+` WHERE `+stands+` AND l.sha256 IN (`+database.Parameters(1, n)+`)`, args...); err != nil {
 			return nil, err
 		}
 		blobs = blobs[n:]
@@ -184,7 +191,7 @@ func Count(ctx context.Context, tx database.Tx, backendID string) (c Counts, err
 		CAST(COALESCE(SUM(CASE WHEN d.reason = 'unreadable' THEN 0 ELSE 1 END), 0) AS BIGINT),
 		COALESCE(MIN(CASE WHEN d.reason = 'unreadable' AND d.verified_us > 0 THEN d.verified_us END), 0),
 		COALESCE(MIN(CASE WHEN d.reason = 'unreadable' AND d.verified_us = 0 THEN l.changed END), 0)
-		FROM doubts d `+stands+` WHERE d.backend_id = $1`, backendID).Scan(&c.Unreadable, &c.Suspect, &verified, &c.FirstUnverified)
+		FROM `+located+` WHERE `+stands+` AND d.backend_id = $1`, backendID).Scan(&c.Unreadable, &c.Suspect, &verified, &c.FirstUnverified)
 	c.Verified = timeOf(verified)
 	return c, err
 }
@@ -213,7 +220,7 @@ func ListDue(ctx context.Context, tx database.Tx, now time.Time, limit int) (due
 		due = append(due, d)
 		return err
 	}, `SELECT d.backend_id, d.sha256, (SELECT b.blake3 FROM blobs b WHERE b.sha256 = d.sha256), (SELECT b.size FROM blobs b WHERE b.sha256 = d.sha256)
-		FROM doubts d `+stands+` WHERE d.due_us <= $1 AND EXISTS (SELECT 1 FROM blobs b WHERE b.sha256 = d.sha256)
+		FROM `+located+` WHERE `+stands+` AND d.due_us <= $1 AND EXISTS (SELECT 1 FROM blobs b WHERE b.sha256 = d.sha256)
 		ORDER BY d.due_us, d.sha256 LIMIT $2`, micros(now), limit)
 	return due, err
 }

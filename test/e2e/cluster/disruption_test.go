@@ -69,7 +69,13 @@ func eviction(t *testing.T, w *world) {
 // it had, and no later ones; another takes the lease.
 func killedLeader(t *testing.T, w *world) {
 	w.waitReady(t)
-	leader := w.leader(t)
+	var leader string
+	eventually(t, func() error { // it may still be one that was evicted before
+		if leader = w.leader(t); !w.isManager(t, leader) {
+			return fmt.Errorf("the lease is of %q, which is gone", leader)
+		}
+		return nil
+	})
 	counted, failures := w.underLoad(t, func(func()) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: leader}}
 		if err := w.client.Delete(background, pod, client.GracePeriodSeconds(0)); err != nil {
@@ -84,7 +90,7 @@ func killedLeader(t *testing.T, w *world) {
 	}
 	t.Logf("when the leader was killed: %+v, %q", counted, failures)
 	eventually(t, func() error {
-		if now := w.leader(t); now == leader || !slices.ContainsFunc(w.managers(t), func(pod corev1.Pod) bool { return pod.Name == now }) {
+		if now := w.leader(t); now == leader || !w.isManager(t, now) {
 			return fmt.Errorf("the lease is still of %s", now)
 		}
 		return nil

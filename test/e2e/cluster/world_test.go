@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,11 @@ func (w *world) leader(t *testing.T) string {
 	}
 	pod, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
 	return pod
+}
+
+func (w *world) isManager(t *testing.T, name string) bool {
+	t.Helper()
+	return slices.ContainsFunc(w.managers(t), func(pod corev1.Pod) bool { return pod.Name == name })
 }
 
 func eventually(t *testing.T, check func() error) {

@@ -153,17 +153,5 @@ func ForgetOld(ctx context.Context, tx database.Tx, backendID string, now time.T
 
 func query[T any](ctx context.Context, tx database.Tx, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := tx.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	var all []T
-	for rows.Next() {
-		one, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, one)
-	}
-	return all, rows.Err()
+	return database.Collect(rows, err, scan)
 }

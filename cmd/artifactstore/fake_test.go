@@ -124,8 +124,11 @@ func (m *memory) Publish(_ context.Context, _ string, sent []byte) (registry.Pub
 	return answer, nil
 }
 
-// PublishFiles is a session of its own.
-func (m *memory) PublishFiles(ctx context.Context, req registry.OpenUpload, want digest.Digest, next func() (registry.NamedContent, error)) (registry.Publication, error) {
+// PublishFiles is a session of its own. It does not know manifests, as an older registry.
+func (m *memory) PublishFiles(ctx context.Context, req registry.OpenUpload, sent registry.SentManifest, next func() (registry.NamedContent, error)) (registry.Publication, error) {
+	if sent.Reader != nil {
+		return registry.Publication{}, registry.Invalid("manifestSize", "is not a field of this request")
+	}
 	session, _ := m.OpenUpload(ctx, req)
 	var reused registry.Publication
 	for {
@@ -152,7 +155,7 @@ func (m *memory) PublishFiles(ctx context.Context, req registry.OpenUpload, want
 		}
 	}
 	answer, err := m.Publish(ctx, session.ID, nil)
-	if err == nil && answer.ManifestDigest != want {
+	if err == nil && answer.ManifestDigest != sent.Digest {
 		err = registry.Invalid("manifestDigest", "is not the one computed")
 	}
 	answer.ReusedFiles, answer.ReusedBytes = reused.ReusedFiles, reused.ReusedBytes

@@ -23,15 +23,18 @@ const abandonTimeout = 5 * time.Second
 // the registry has: up to this size another request costs more than the bytes.
 const atOnceBytes = 256 << 10
 
-// publishAtOnce publishes hashed files by one request.
-func (a *app) publishAtOnce(ctx context.Context, client registry.Bundles, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
-	b := &bundle{progress: a.meter("sending", totalSize(files)), keep: true}
-	for i := range files {
-		b.files = append(b.files, &files[i])
+// publishAtOnce publishes hashed files by one request, all of them or, with the manifest,
+// those that the registry does not have.
+func (a *app) publishAtOnce(ctx context.Context, client registry.Bundles, o pushOptions, files []*localFile, sent registry.SentManifest, encoded []byte) (pushed, error) {
+	var size int64
+	for _, f := range files {
+		size += f.size()
 	}
+	b := &bundle{files: files, progress: a.meter("sending", size), keep: true}
 	defer b.progress.finish()
 	defer b.close()
-	publication, err := client.PublishFiles(ctx, o.OpenUpload, manifest.Digest(encoded), b.next)
+	sent.Digest = manifest.Digest(encoded)
+	publication, err := client.PublishFiles(ctx, o.OpenUpload, sent, b.next)
 	if err != nil {
 		return pushed{}, b.explain(ctx, err)
 	}
@@ -39,6 +42,38 @@ func (a *app) publishAtOnce(ctx context.Context, client registry.Bundles, o push
 		Publication: publication, ReusedFiles: publication.ReusedFiles, ReusedBytes: publication.ReusedBytes,
 		SentFiles: publication.Files - publication.ReusedFiles, SentBytes: publication.Bytes - publication.ReusedBytes,
 	}, encoded)
+}
+
+// publishAgain publishes hashed files of which the registry is thought to have most, by one
+// request that has only the manifest, or by a second one with what is missing. It returns
+// false if that does not do.
+func (a *app) publishAgain(ctx context.Context, client registry.Bundles, o pushOptions, files []localFile, encoded []byte) (result pushed, done bool, err error) {
+	var missing []*localFile
+	for range 2 {
+		sent := registry.SentManifest{Reader: bytes.NewReader(encoded), Size: int64(len(encoded))}
+		result, err = a.publishAtOnce(ctx, client, o, missing, sent, encoded)
+		incomplete, is := errors.AsType[*registry.IncompleteError](err)
+		if !is || incomplete.Count > len(incomplete.Paths) {
+			break
+		}
+		if missing, err = pick(files, incomplete.Paths); err != nil {
+			return result, true, err
+		}
+		var size int64
+		for _, f := range missing {
+			size += f.size()
+		}
+		if size > atOnceBytes {
+			return result, false, nil
+		}
+	}
+	switch {
+	case errors.Is(err, registry.ErrIncomplete), errors.Is(err, errors.ErrUnsupported): // the latter: an older registry
+		return result, false, nil
+	case errors.Is(err, registry.ErrInvalid): // it does not know this form, or says the same of a session
+		return result, false, nil
+	}
+	return result, true, err
 }
 
 // textsOf is how many bytes annotations have.
@@ -60,10 +95,21 @@ func checkPublished(result pushed, encoded []byte) (pushed, error) {
 // publish uploads hashed files: small ones at once, others in one session. It abandons a session that does not
 // end in a publication; a sweep removes what that session stored.
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
-	if len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes && textsOf(o.Annotations) <= registry.MaxTextsAtOnce {
-		result, err := a.publishAtOnce(ctx, client, o, files, encoded)
-		if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
-			return result, err
+	if textsOf(o.Annotations) <= registry.MaxTextsAtOnce {
+		switch {
+		case len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes:
+			all := make([]*localFile, len(files))
+			for i := range files {
+				all[i] = &files[i]
+			}
+			result, err := a.publishAtOnce(ctx, client, o, all, registry.SentManifest{}, encoded)
+			if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
+				return result, err
+			}
+		case len(encoded) <= registry.MaxManifestAtOnce:
+			if result, done, err := a.publishAgain(ctx, client, o, files, encoded); done {
+				return result, err
+			}
 		}
 	}
 	session, err := client.OpenUpload(ctx, o.OpenUpload)

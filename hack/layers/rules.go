@@ -50,10 +50,12 @@ var imports = map[string][]string{
 	},
 	"pkg/registry/service/ingest": {
 		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement",
-		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/service/ingest/atonce", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window", "pkg/registry/upload", "pkg/registry/view",
 	},
 	// The memory in which small files wait.
 	"pkg/registry/service/ingest/window": {"pkg/registry", "pkg/registry/upload", "pkg/shares", "pkg/storage"},
+	// What a package has that is published by one request, decided without I/O.
+	"pkg/registry/service/ingest/atonce": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window"},
 	// What an upload session takes, decided without I/O.
 	"pkg/registry/service/ingest/rules": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/upload"},
 	"pkg/registry/service/custody": {
@@ -87,13 +89,14 @@ var imports = map[string][]string{
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
-	"pkg/serving":          {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
-	"pkg/httpapi/wire":     {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
-	"pkg/httpapi/jsonbody": {"pkg/registry", "pkg/serving"},
-	"pkg/httpapi/formbody": {"pkg/httpapi/wire", "pkg/registry"},
-	"pkg/httpapi/tarbody":  {"pkg/httpapi/wire", "pkg/registry"},
-	"pkg/httpapi/server":   {"pkg/access", "pkg/digest", "pkg/httpapi/formbody", "pkg/httpapi/jsonbody", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
-	"pkg/client":           {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
+	"pkg/serving":             {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
+	"pkg/httpapi/wire":        {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
+	"pkg/httpapi/jsonbody":    {"pkg/registry", "pkg/serving"},
+	"pkg/httpapi/formbody":    {"pkg/httpapi/wire", "pkg/registry"},
+	"pkg/httpapi/tarbody":     {"pkg/httpapi/wire", "pkg/registry"},
+	"pkg/httpapi/packageform": {"pkg/digest", "pkg/httpapi/formbody", "pkg/httpapi/jsonbody", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/registry", "pkg/serving"},
+	"pkg/httpapi/server":      {"pkg/access", "pkg/digest", "pkg/httpapi/jsonbody", "pkg/httpapi/packageform", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
+	"pkg/client":              {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.

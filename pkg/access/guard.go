@@ -144,14 +144,14 @@ func (g *guard) AbandonUpload(ctx context.Context, id string) error {
 }
 
 // PublishFiles implements registry.Bundles.
-func (g *guard) PublishFiles(ctx context.Context, req registry.OpenUpload, manifestDigest digest.Digest, next func() (registry.NamedContent, error)) (registry.Publication, error) {
+func (g *guard) PublishFiles(ctx context.Context, req registry.OpenUpload, sent registry.SentManifest, next func() (registry.NamedContent, error)) (registry.Publication, error) {
 	if err := req.Validate(); err != nil {
 		return registry.Publication{}, err
 	}
 	if err := g.may(ctx, Create, Packages, req.Producer); err != nil {
 		return registry.Publication{}, err
 	}
-	return g.inner.PublishFiles(ctx, req, manifestDigest, next)
+	return g.inner.PublishFiles(ctx, req, sent, next)
 }
 
 // PutFiles implements registry.Bundles.

@@ -167,7 +167,7 @@ func TestGuard(t *testing.T) {
 			ref := pkg("mine")
 			ref.Version = "4"
 			left := []registry.NamedContent{{Path: "c", Content: content("c")}}
-			_, err := r.PublishFiles(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"}, digest.Digest{}, func() (registry.NamedContent, error) {
+			_, err := r.PublishFiles(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "x"}, registry.SentManifest{}, func() (registry.NamedContent, error) {
 				if len(left) == 0 {
 					return registry.NamedContent{}, io.EOF
 				}

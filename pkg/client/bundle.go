@@ -52,19 +52,19 @@ func (c *Client) PutFiles(ctx context.Context, id string, next func() (registry.
 
 // PublishFiles implements registry.Bundles by one request, whose body is in memory. It is
 // repeated: the same package again is no error. errors.ErrUnsupported if the server is too
-// old for it.
-func (c *Client) PublishFiles(ctx context.Context, req registry.OpenUpload, manifestDigest digest.Digest, next func() (registry.NamedContent, error)) (answer registry.Publication, err error) {
+// old for it; one that is too old for the manifest answers with an *InvalidError.
+func (c *Client) PublishFiles(ctx context.Context, req registry.OpenUpload, sent registry.SentManifest, next func() (registry.NamedContent, error)) (answer registry.Publication, err error) {
 	if err := req.Validate(); err != nil { // JSON would replace invalid UTF-8
 		return answer, err
 	}
-	var sum string
-	if !manifestDigest.IsZero() {
-		sum = manifestDigest.String()
+	if sent.Reader != nil && (sent.Size < 1 || sent.Size > registry.MaxManifestAtOnce) {
+		return answer, registry.Invalid("manifestSize", "must be 1 to %d, is %d: a larger manifest needs an upload session", registry.MaxManifestAtOnce, sent.Size)
 	}
 	described, err := json.Marshal(struct {
 		registry.OpenUpload
-		ManifestDigest string `json:"manifestDigest,omitempty"`
-	}{req, sum})
+		ManifestDigest digest.Digest `json:"manifestDigest,omitzero"`
+		ManifestSize   int64         `json:"manifestSize,omitempty"`
+	}{req, sent.Digest, sent.Size})
 	if err != nil {
 		return answer, err
 	}
@@ -73,6 +73,12 @@ func (c *Client) PublishFiles(ctx context.Context, req registry.OpenUpload, mani
 	part, err := form.CreatePart(partHeader("package", "application/json"))
 	if err == nil {
 		_, err = part.Write(described)
+	}
+	if err == nil && sent.Reader != nil {
+		part, err = form.CreatePart(partHeader("manifest", "application/cbor"))
+		if err == nil {
+			_, err = io.CopyN(part, sent.Reader, sent.Size)
+		}
 	}
 	if err == nil {
 		part, err = form.CreatePart(partHeader("files", wire.TarMediaType))

@@ -20,6 +20,7 @@ type (
 	Declared        = registry.Declared
 	Content         = registry.Content
 	NamedContent    = registry.NamedContent
+	SentManifest    = registry.SentManifest
 	Publication     = registry.Publication
 	Package         = registry.Package
 	PackageFilter   = registry.PackageFilter

@@ -125,8 +125,8 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 // IncompleteError says how many of how many files are incomplete, and lists the first.
 type IncompleteError struct {
 	Count int
-	Files int      // declared in the session
-	Paths []string // at most 10
+	Files int      // declared in the session, or in the manifest that was sent with the files
+	Paths []string // at most 10; from PublishFiles at most MaxFilesAtOnce
 	// Partial are those of Paths of which bytes have arrived (Resumes), but not which are the last.
 	Partial []PartialFile
 }
@@ -140,7 +140,7 @@ type PartialFile struct {
 }
 
 func (e *IncompleteError) Error() string {
-	text := fmt.Sprintf("files: the bytes of %d of %d declared files are missing, first %q", e.Count, e.Files, e.Paths)
+	text := fmt.Sprintf("files: the bytes of %d of %d declared files are missing, first %q", e.Count, e.Files, e.Paths[:min(10, len(e.Paths))])
 	for _, file := range e.Partial {
 		text += "; " + file.String()
 	}

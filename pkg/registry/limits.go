@@ -22,6 +22,9 @@ const (
 	MaxFilesAtOnce = 128
 	MaxBytesAtOnce = 1 << 20
 	MaxTextsAtOnce = 8 << 10
+	// MaxManifestAtOnce is how large a manifest may be that is sent with them, in bytes: it
+	// has some 14,000 files.
+	MaxManifestAtOnce = 2 << 20
 	// UploadLifetime is how long a session stays open after its last change.
 	UploadLifetime = 24 * time.Hour
 	// OrphanAge is how old an orphan must be before a sweep removes it.

@@ -67,8 +67,10 @@ type Bundles interface {
 	// returns, or none. It is bounded by MaxFilesAtOnce, MaxBytesAtOnce and MaxTextsAtOnce,
 	// and each size must be known; more is an *InvalidError on "files" or "annotations". Answers and errors are
 	// those of OpenUpload, PutFile and Publish; sending the same again is no error.
-	// manifestDigest, unless it is zero, must be the manifest's (*InvalidError).
-	PublishFiles(ctx context.Context, req OpenUpload, manifestDigest digest.Digest, next func() (NamedContent, error)) (Publication, error)
+	// With the manifest, next gives only what the producer has not published before, one
+	// file for each content; an *IncompleteError says which paths are missing.
+	// Otherwise sent may be zero.
+	PublishFiles(ctx context.Context, req OpenUpload, sent SentManifest, next func() (NamedContent, error)) (Publication, error)
 }
 
 // Resumes receives a file in several requests, so that an interrupted upload

@@ -147,6 +147,16 @@ type FileProgress struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
+// SentManifest is what a client says of the manifest of a package that it publishes by one request.
+type SentManifest struct {
+	// Digest is what the manifest must be (*InvalidError), unless it is zero.
+	Digest digest.Digest
+	// Reader has its canonical CBOR, Size bytes, at most MaxManifestAtOnce. It is nil if it
+	// is not sent: then the server computes it of the files.
+	Reader io.Reader
+	Size   int64
+}
+
 // Publication is the answer to Publish.
 type Publication struct {
 	PackageRef

@@ -84,7 +84,7 @@ func (v version) publishOnce(b *testing.B, arguments ...string) (took time.Durat
 				content := bytes.NewReader(small(name, i))
 				given := false
 				req := client.OpenUpload{PackageRef: client.PackageRef{Producer: "bench", Name: name, Version: "1"}, RetentionClass: "none"}
-				if _, err := registry.PublishFiles(ctx, req, client.Digest{}, func() (file client.NamedContent, err error) {
+				if _, err := registry.PublishFiles(ctx, req, client.SentManifest{}, func() (file client.NamedContent, err error) {
 					if given {
 						return file, io.EOF
 					}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/test/size"
 )
@@ -102,8 +103,12 @@ var attacks = []attack{
 	}},
 	{operation: "publishPackage", moves: true, ask: func(w *world, i int) asked {
 		return asked{method: http.MethodPost, path: "/v1/packages", header: [2]string{"Content-Type", "multipart/form-data; boundary=b"},
-			body: packageForm(i), length: -1}
+			body: packageForm(i, nil), length: -1}
 	}},
+	{operation: "publishPackage", moves: true, ask: func(w *world, i int) asked {
+		return asked{method: http.MethodPost, path: "/v1/packages", header: [2]string{"Content-Type", "multipart/form-data; boundary=b"},
+			body: packageForm(i, largestManifest(w.t, i)), length: -1}
+	}, refusals: []int{409}}, // nothing else of it is there
 	{operation: "publishUpload", moves: true, clients: clients, before: func(w *world) {
 		_, err := w.crowd.PutFile(w.t.Context(), w.session, "a/folder/of/the/tree/with/a/name/000000.txt", registry.Content{Reader: strings.NewReader("1"), Size: 1})
 		w.must(err)
@@ -197,13 +202,46 @@ func archive(client, files, length int) io.Reader {
 }
 
 // packageForm is the largest package that is published by one request.
-func packageForm(i int) io.Reader {
+func packageForm(i int, encoded []byte) io.Reader {
+	more, described := "", ""
+	if encoded != nil {
+		more = fmt.Sprintf(`,"manifestSize":%d`, len(encoded))
+		described = "\r\n--b\r\nContent-Disposition: form-data; name=\"manifest\"\r\n\r\n" + string(encoded)
+	}
 	return io.MultiReader(
 		strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"package\"\r\n\r\n"+
-			fmt.Sprintf(`{"producer":"crowd","name":"once","version":"%d","retentionClass":"none"}`, i)+
+			fmt.Sprintf(`{"producer":"crowd","name":"once","version":"%d","retentionClass":"none"%s}`, i, more)+described+
 			"\r\n--b\r\nContent-Disposition: form-data; name=\"files\"\r\n\r\n"),
 		archive(i, registry.MaxFilesAtOnce, registry.MaxBytesAtOnce/registry.MaxFilesAtOnce),
 		strings.NewReader("\r\n--b--\r\n"))
+}
+
+// largestManifest that a package by one request may have: of the files of packageForm, and
+// of as many others as there is room for, each with a content of its own.
+func largestManifest(t *testing.T, i int) []byte {
+	t.Helper()
+	m := manifest.Manifest{Producer: "crowd", Name: "once", Version: fmt.Sprint(i)}
+	files := tar.NewReader(archive(i, registry.MaxFilesAtOnce, registry.MaxBytesAtOnce/registry.MaxFilesAtOnce))
+	for {
+		header, err := files.Next()
+		if err == io.EOF {
+			break
+		}
+		content, readErr := io.ReadAll(files)
+		if err := errors.Join(err, readErr); err != nil {
+			t.Fatal(err)
+		}
+		m.Files = append(m.Files, manifest.File{Path: header.Name, Size: header.Size, Digests: digest.Of(content)})
+	}
+	const fileBytes = 120 // at least, in the encoding
+	for n := range (registry.MaxManifestAtOnce - 64<<10) / fileBytes {
+		m.Files = append(m.Files, manifest.File{Path: fmt.Sprintf("z%06d", n), Size: 1, Digests: digest.Of(fmt.Appendf(nil, "%d of %d", n, i))})
+	}
+	encoded, err := manifest.Encode(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
 }
 
 // TestEveryOperationIsBounded is one test: its parts follow each other.

@@ -131,7 +131,7 @@ func (p *parcel) terms() registry.OpenUpload {
 
 // atOnce publishes by one request.
 func atOnce(ctx context.Context, c *client.Client, p *parcel) (registry.Publication, error) {
-	return c.PublishFiles(ctx, p.terms(), digest.Digest{}, p.each())
+	return c.PublishFiles(ctx, p.terms(), registry.SentManifest{}, p.each())
 }
 
 // bySession opens a session, sends each file and publishes.

@@ -6,16 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/server"
+	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
 const isForm = "Content-Type: multipart/form-data; boundary=b"
 
 // formOf is a body of POST /v1/packages; what follows files comes before the last line.
 func formOf(described, files string, more ...string) string {
-	part := func(name, content string) string {
-		return "--b\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + content + "\r\n"
-	}
 	return part("package", described) + part("files", files) + strings.Join(more, "") + "--b--\r\n"
 }
 
@@ -48,6 +47,15 @@ func TestPackageForms(t *testing.T) {
 		{"name", formOf(`{"producer":"p","name":7,"version":"1","retentionClass":"r"}`, file)},
 		{"manifestDigest", formOf(described(1, `,"manifestDigest":"sha256:0"`), file)},
 		{"manifestDigest", formOf(described(1, `,"manifestDigest":"sha256:`+strings.Repeat("0", 64)+`"`), file)},
+		{"manifestSize", formOf(described(1, `,"manifestSize":0`), file)},
+		{"manifestSize", formOf(described(1, `,"manifestSize":2097153`), file)},
+		{"manifestSize", formOf(described(1, `,"manifestSize":"1"`), file)},
+		{"manifest", formOf(described(1, `,"manifestSize":4`), file)},
+		{"manifest", formOf(described(1, `,"manifestSize":4`), file, part("manifest", "text"))},
+		{"manifest", formWith(described(1, `,"manifestSize":4`), "text", file)},
+		{"manifestSize", formWith(described(1, `,"manifestSize":5`), "text", file)},
+		{"manifestSize", formWith(described(1, `,"manifestSize":3`), "text", file)},
+		{"files", formWith(described(1, ""), "text", file)},
 	} {
 		s.refused(400, c.field, "POST", path, c.body, isForm)
 	}
@@ -57,6 +65,11 @@ func TestPackageForms(t *testing.T) {
 	if s.head() != head {
 		t.Error("the log has grown")
 	}
+	encoded := encodedOf(t, 3, "a")
+	s.refused(400, "files", "POST", path, formWith(described(3, fmt.Sprintf(`,"manifestSize":%d`, len(encoded))), encoded, archive(t, tar.Header{Name: "b"})), isForm)
+	if answer, text := s.do("POST", path, formWith(described(3, fmt.Sprintf(`,"manifestSize":%d`, len(encoded))), encoded, archive(t)), isForm); answer.StatusCode != 409 || !strings.Contains(text, `"paths":["a"]`) {
+		t.Errorf("a manifest whose file is missing: %s, %s", answer.Status, text)
+	}
 	for version, files := range map[int]string{
 		1: file,
 		2: file + strings.Repeat("\x00", 100<<10), // as tar -b 400
@@ -65,4 +78,26 @@ func TestPackageForms(t *testing.T) {
 			t.Errorf("version %d: %s, %s", version, answer.Status, text)
 		}
 	}
+}
+
+// formWith is formOf with a manifest before the files.
+func formWith(described, encoded, files string) string {
+	return part("package", described) + part("manifest", encoded) + part("files", files) + "--b--\r\n"
+}
+
+func part(name, content string) string {
+	return "--b\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + content + "\r\n"
+}
+
+// encodedOf is the manifest of p/n with one file.
+func encodedOf(t *testing.T, version int, path string) string {
+	t.Helper()
+	encoded, err := manifest.Encode(&manifest.Manifest{
+		Producer: "p", Name: "n", Version: fmt.Sprint(version),
+		Files: []manifest.File{{Path: path, Size: 3, Digests: digest.Of([]byte("new"))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(encoded)
 }

@@ -2,8 +2,6 @@ package server
 
 import (
 	"time"
-
-	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
 // Limits on requests. Those on connections are those of package serving; those
@@ -29,14 +27,6 @@ const (
 	// heldAnswers is how many answers of up to about 1 MiB are in memory at a time:
 	// pages, and what else is no stream.
 	heldAnswers = 64
-	// maxPackageBody bounds a package that is published by one request, in bytes: its
-	// files, and the archive's headers and padding.
-	maxPackageBody = registry.MaxBytesAtOnce + registry.MaxFilesAtOnce*(4<<10) + 64<<10
-	// maxPackageText bounds what describes it, in bytes of JSON.
-	maxPackageText = 3 * registry.MaxTextsAtOnce
-	// maxPackageValues and maxPackageDepth are what its description may have.
-	maxPackageValues = 2*registry.MaxAnnotations + 32
-	maxPackageDepth  = 4
 	// smallBody is the size up to which none waits.
 	smallBody = 16 << 10
 	// progressInterval is the least time between two progress lines of a run.

@@ -67,7 +67,7 @@ func At(location, message string) FieldError {
 type IncompleteFiles struct {
 	Count   int                    `json:"count"`
 	Files   int                    `json:"files"` // declared
-	Paths   []string               `json:"paths"` // the first 10
+	Paths   []string               `json:"paths"` // the first
 	Partial []registry.PartialFile `json:"partial,omitempty"`
 }
 

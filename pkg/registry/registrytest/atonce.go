@@ -1,8 +1,10 @@
 package registrytest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -18,6 +20,8 @@ var atOnceCases = []testCase{
 	{"by one request what was sent before", atOnceReused},
 	{"packages by one request that are refused", badAtOnce},
 	{"as much as one request takes", mostAtOnce},
+	{"by its manifest what was published before", atOnceByManifest},
+	{"manifests by one request that are refused", badManifests},
 }
 
 func (s suite) publishAtOnce(req registry.OpenUpload, files ...file) (registry.Publication, error) {
@@ -28,7 +32,7 @@ func (s suite) publishAtOnce(req registry.OpenUpload, files ...file) (registry.P
 		one.Executable = f.executable
 		sent = append(sent, one)
 	}
-	return s.r.PublishFiles(s.ctx, req, digest.Digest{}, each(sent...))
+	return s.r.PublishFiles(s.ctx, req, registry.SentManifest{}, each(sent...))
 }
 
 func atOnce(s suite) {
@@ -116,18 +120,18 @@ func badAtOnce(s suite) {
 	refused("annotations", much, file{"a", "a", false})
 	refused("files[1].path", version("1"), file{"a\u0308", "a", false}, file{"\u00e4", "b", false})
 	refused("files", version("1"), file{"large", strings.Repeat("l", registry.MaxBytesAtOnce+1), false})
-	_, err := s.r.PublishFiles(s.ctx, version("1"), digest.Of([]byte("other")).SHA256, each(named("a", "a")))
+	_, err := s.r.PublishFiles(s.ctx, version("1"), registry.SentManifest{Digest: digest.Of([]byte("other")).SHA256}, each(named("a", "a")))
 	s.invalid(err, "manifestDigest")
 	wrong := registry.NamedContent{Path: "a", Content: registry.Content{Reader: strings.NewReader("wrong"), Size: 5, Digests: digest.Of([]byte("right"))}}
-	_, err = s.r.PublishFiles(s.ctx, version("1"), digest.Digest{}, each(named("b", "b"), wrong))
+	_, err = s.r.PublishFiles(s.ctx, version("1"), registry.SentManifest{}, each(named("b", "b"), wrong))
 	s.is(err, storage.ErrMismatch)
 	unknown := named("a", "a")
 	unknown.Size = storage.UnknownSize
-	_, err = s.r.PublishFiles(s.ctx, version("1"), digest.Digest{}, each(unknown))
+	_, err = s.r.PublishFiles(s.ctx, version("1"), registry.SentManifest{}, each(unknown))
 	s.invalid(err, "size")
 	stop := errors.New("no more")
 	given := 0
-	_, err = s.r.PublishFiles(s.ctx, version("1"), digest.Digest{}, func() (registry.NamedContent, error) {
+	_, err = s.r.PublishFiles(s.ctx, version("1"), registry.SentManifest{}, func() (registry.NamedContent, error) {
 		if given++; given > 5 {
 			return registry.NamedContent{}, stop
 		}
@@ -149,4 +153,111 @@ func mostAtOnce(s suite) {
 	equal(s, "files and bytes", [2]int64{int64(got.Files), got.Bytes}, [2]int64{registry.MaxFilesAtOnce, registry.MaxBytesAtOnce})
 	_, err = s.publishAtOnce(version("2"), append(files, file{"more", "", false})...)
 	s.invalid(err, "files")
+}
+
+// publishByManifest sends the manifest of all files, and some of them.
+func (s suite) publishByManifest(req registry.OpenUpload, all []file, some ...file) (registry.Publication, error) {
+	s.Helper()
+	return s.publishEncoded(req, s.encoded(req, all...), some...)
+}
+
+func (s suite) publishEncoded(req registry.OpenUpload, encoded []byte, some ...file) (registry.Publication, error) {
+	s.Helper()
+	var sent []registry.NamedContent
+	for _, f := range some {
+		one := named(f.path, f.content)
+		one.Executable = f.executable
+		sent = append(sent, one)
+	}
+	return s.r.PublishFiles(s.ctx, req, registry.SentManifest{Reader: bytes.NewReader(encoded), Size: int64(len(encoded))}, each(sent...))
+}
+
+func atOnceByManifest(s suite) {
+	old := []file{{"bin/tool", "tool", true}, {"doc", "text", false}, {"doc again", "text", false}}
+	_, err := s.publishAtOnce(version("1"), old...)
+	s.must(err)
+	head := s.head()
+	fresh := append(old[:2:2], file{"moved", "text", true}, file{"new", "new", false}, file{"new too", "new", false})
+	var missing *registry.IncompleteError
+	if _, err = s.publishByManifest(version("2"), fresh); !errors.As(err, &missing) || missing.Count != 1 || missing.Files != 5 || !slices.Equal(missing.Paths, []string{"new"}) {
+		s.Fatalf("without the new file: %v", err)
+	}
+	_, err = s.r.HeadBlob(s.ctx, digest.Of([]byte("new")).SHA256)
+	s.is(err, registry.ErrNotFound)
+	equal(s, "events", s.head(), head)
+	got, err := s.publishByManifest(version("2"), fresh, fresh[4])
+	s.must(err)
+	equal(s, "manifest", got.ManifestDigest, manifest.Digest(s.encoded(version("2"), fresh...)))
+	equal(s, "reused", [2]int64{int64(got.ReusedFiles), got.ReusedBytes}, [2]int64{4, 15})
+	equal(s, "files and bytes", [2]int64{int64(got.Files), got.Bytes}, [2]int64{5, 18})
+	equal(s, "position", got.Position, head+1)
+	for _, f := range fresh {
+		found, err := s.r.FindFile(s.ctx, version("2").PackageRef, f.path)
+		s.must(err)
+		equal(s, f.path, s.read(found.Digests.SHA256, nil), f.content)
+		equal(s, f.path+" is executable", found.Executable, f.executable)
+	}
+	again, err := s.publishByManifest(version("2"), fresh)
+	s.must(err)
+	equal(s, "the same again", [2]uint64{again.Position, uint64(again.ReusedFiles)}, [2]uint64{got.Position, 5})
+	equal(s, "in a session", s.push(version("2"), fresh...).Position, got.Position)
+	var conflict *registry.ConflictError
+	if _, err = s.publishByManifest(version("1"), fresh); !errors.As(err, &conflict) || conflict.Existing.IsZero() {
+		s.Fatalf("other content: %v", err)
+	}
+	stranger := version("2")
+	stranger.Producer = "stranger"
+	if _, err = s.publishByManifest(stranger, fresh); !errors.As(err, &missing) || missing.Count != 3 {
+		s.Fatalf("of a stranger: %v", err)
+	}
+	equal(s, "events", s.head(), head+1)
+}
+
+func badManifests(s suite) {
+	files := []file{{"a", "a", false}, {"b", "b", false}}
+	_, err := s.publishAtOnce(version("1"), files...)
+	s.must(err)
+	head := s.head()
+	req := version("2")
+	encoded := s.encoded(req, files...)
+	refused := func(field string, encoded []byte, some ...file) {
+		s.Helper()
+		_, err := s.publishEncoded(req, encoded, some...)
+		s.invalid(err, field)
+	}
+	refused("manifest", []byte("no manifest"))
+	refused("manifest", encoded[:len(encoded)-1])
+	refused("manifest", append(slices.Clone(encoded), 0))
+	refused("manifest", s.encoded(version("1"), files...))
+	refused("files", encoded, file{"c", "c", false})
+	refused("files", encoded, file{"a", "a", true})
+	refused("files", encoded, files[0], files[0])
+	_, err = s.publishEncoded(req, encoded, file{"a", "b", false})
+	s.is(err, storage.ErrMismatch)
+	_, err = s.publishEncoded(req, encoded, file{"a", "longer", false})
+	s.is(err, storage.ErrMismatch)
+	// Of what is published before, another BLAKE3 or size.
+	described := manifest.Manifest{Producer: req.Producer, Name: req.Name, Version: req.Version}
+	for _, f := range files {
+		described.Files = append(described.Files, manifest.File{Path: f.path, Size: 1, Digests: digest.Of([]byte(f.content))})
+	}
+	described.Files[1].Digests.BLAKE3 = described.Files[0].Digests.BLAKE3
+	wrong, err := manifest.Encode(&described)
+	s.must(err)
+	refused("manifest", wrong)
+	described.Files[1].Digests, described.Files[1].Size = described.Files[0].Digests, 2
+	wrong, err = manifest.Encode(&described)
+	s.must(err)
+	refused("manifest.files[1]", wrong)
+	described.Files[1].Size, described.Files[1].MediaType = 1, "no media type"
+	wrong, err = manifest.Encode(&described)
+	s.must(err)
+	refused("manifest.files[1].mediaType", wrong)
+	_, err = s.r.PublishFiles(s.ctx, req, registry.SentManifest{Reader: bytes.NewReader(encoded), Size: int64(len(encoded)), Digest: digest.Of([]byte("other")).SHA256}, each())
+	s.invalid(err, "manifestDigest")
+	for _, size := range []int64{0, -1, registry.MaxManifestAtOnce + 1} {
+		_, err = s.r.PublishFiles(s.ctx, req, registry.SentManifest{Reader: bytes.NewReader(encoded), Size: size}, each())
+		s.invalid(err, "manifestSize")
+	}
+	equal(s, "events", s.head(), head)
 }

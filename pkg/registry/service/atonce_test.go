@@ -46,7 +46,7 @@ func TestPublishAtOnceDuringDelete(t *testing.T) {
 			answered := make(chan error, 1)
 			place.then = func(digest.Digest) error {
 				go func() {
-					_, err := w.services[0].PublishFiles(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "release"}, digest.Digest{}, atOnce(files))
+					_, err := w.services[0].PublishFiles(ctx, registry.OpenUpload{PackageRef: ref, RetentionClass: "release"}, registry.SentManifest{}, atOnce(files))
 					answered <- err
 				}()
 				select {
@@ -129,7 +129,7 @@ func TestPublishAfterFindingInOneCommit(t *testing.T) {
 		}
 	}, func() {
 		ref := registry.PackageRef{Producer: "p", Name: "n", Version: "2"}
-		if _, err := w.services[0].PublishFiles(t.Context(), registry.OpenUpload{PackageRef: ref, RetentionClass: "r"}, digest.Digest{}, atOnce(map[string][]byte{"a": content})); err != nil {
+		if _, err := w.services[0].PublishFiles(t.Context(), registry.OpenUpload{PackageRef: ref, RetentionClass: "r"}, registry.SentManifest{}, atOnce(map[string][]byte{"a": content})); err != nil {
 			t.Error(err)
 		}
 	})
@@ -149,7 +149,7 @@ func TestPublishAfterReleaseInOneCommit(t *testing.T) {
 		}
 	}, func() {
 		ref := registry.PackageRef{Producer: "p", Name: "n", Version: "2"}
-		published, err := w.services[0].PublishFiles(t.Context(), registry.OpenUpload{PackageRef: ref, RetentionClass: "r"}, digest.Digest{}, atOnce(map[string][]byte{"a": []byte("x")}))
+		published, err := w.services[0].PublishFiles(t.Context(), registry.OpenUpload{PackageRef: ref, RetentionClass: "r"}, registry.SentManifest{}, atOnce(map[string][]byte{"a": []byte("x")}))
 		if !errors.Is(err, registry.ErrUnavailable) {
 			t.Errorf("a package goes to a backend that was given up: %+v, %v", published, err)
 		}

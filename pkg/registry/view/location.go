@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -89,9 +90,16 @@ func (l *located) settle() {
 	}
 }
 
-// inChunks calls query for at most 500 digests at a time.
+// inChunks calls query for at most 500 digests at a time. Of more, those that are near each
+// other in the indexes are looked up together: a page is read once for all of them.
 func inChunks(digests []digest.Digest, query func(chunk []digest.Digest) error) error {
 	const most = 500
+	if len(digests) > most {
+		digests = slices.SortedFunc(slices.Values(digests), func(a, b digest.Digest) int {
+			x, y := a.Sum(), b.Sum()
+			return bytes.Compare(x[:], y[:])
+		})
+	}
 	for len(digests) > 0 {
 		n := min(most, len(digests))
 		if err := query(digests[:n]); err != nil {
@@ -140,6 +148,34 @@ func FindReusable(ctx context.Context, tx database.Tx, producer string, digests 
 	return all, err
 }
 
+// FindOwn returns those of the blobs that a package of the producer has as a file, whether
+// or not a location of them is live.
+func FindOwn(ctx context.Context, tx database.Tx, producer string, digests []digest.Digest) (map[digest.Digest]Blob, error) {
+	own := make(map[digest.Digest]Blob, len(digests))
+	err := inChunks(digests, func(chunk []digest.Digest) error {
+		args := []any{producer}
+		for _, d := range chunk {
+			args = append(args, d.Bytes())
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT b.sha256, b.blake3, b.size FROM blobs b WHERE b.sha256 IN (`+database.Parameters(2, len(chunk))+`)
+			AND EXISTS (SELECT 1 FROM package_files f WHERE f.sha256 = b.sha256 AND f.producer = $1)`, args...)
+		_, err = database.Collect(rows, err, func(rows *sql.Rows) (struct{}, error) {
+			var (
+				sha, b3 sql.RawBytes
+				size    int64
+			)
+			if err := rows.Scan(&sha, &b3, &size); err != nil {
+				return struct{}{}, err
+			}
+			both, err := dual(sha, b3)
+			own[both.SHA256] = Blob{both, size}
+			return struct{}{}, err
+		})
+		return err
+	})
+	return own, err
+}
+
 // Reusable is a blob and the backends that have it live.
 type Reusable struct {
 	Blob
@@ -149,14 +185,19 @@ type Reusable struct {
 // CountLive returns how many of the digests have a live location in the backend.
 func CountLive(ctx context.Context, tx database.Tx, backendID string, digests []digest.Digest) (int, error) {
 	sum := 0
-	err := inChunks(digests, func(chunk []digest.Digest) error {
-		args := []any{backendID}
-		for _, d := range chunk {
-			args = append(args, d.Bytes())
+	if len(digests) == 0 {
+		return 0, nil
+	}
+	gaveUp, err := fold.LastAbandonment(ctx, tx, fold.Names{}, backendID)
+	if err != nil {
+		return 0, err
+	}
+	err = inChunks(digests, func(chunk []digest.Digest) error {
+		sums := make([][]byte, len(chunk))
+		for i, d := range chunk {
+			sums[i] = d.Bytes()
 		}
-		var n int
-		err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM storage_locations l WHERE l.backend_id = $1 AND l.sha256 IN (`+
-			database.Parameters(2, len(chunk))+`) AND `+fold.Live("l"), args...).Scan(&n)
+		n, err := fold.CountLive(ctx, tx, fold.Names{}, backendID, gaveUp, sums)
 		sum += n
 		return err
 	})

@@ -6,8 +6,8 @@ import (
 	"io"
 
 	"github.com/coulomb/artifact-store/pkg/database"
-	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/window"
 	"github.com/coulomb/artifact-store/pkg/shares"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -31,7 +31,7 @@ func (in *Intake) PutFiles(ctx context.Context, id string, next func() (registry
 			return b.End(b.Flush())
 		}
 		if err == nil {
-			err = checkBundled(file)
+			err = rules.Named(file)
 		}
 		if err == nil {
 			err = in.addTo(b, id, file)
@@ -57,14 +57,4 @@ func (in *Intake) addTo(b *window.Filling, id string, file registry.NamedContent
 		b.Count(stored.Size)
 	}
 	return err
-}
-
-func checkBundled(file registry.NamedContent) error {
-	if err := registry.ValidatePath("path", file.Path); err != nil {
-		return err
-	}
-	if file.Size < storage.UnknownSize || file.Size > manifest.MaxFileSize {
-		return registry.Invalid("size", "of %q must be 0 to %d bytes, is %d", file.Path, int64(manifest.MaxFileSize), file.Size)
-	}
-	return registry.ValidateDigests("digests", file.Digests)
 }

@@ -1,9 +1,11 @@
 package fold
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -186,6 +188,9 @@ func (w *publications) flush(ctx context.Context, tx database.Tx) error {
 }
 
 func (w *publications) insertAll(ctx context.Context, tx database.Tx) error {
+	// In the order of the keys, a page of them is read once for all that it has.
+	slices.SortFunc(w.blobs, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
+	slices.SortFunc(w.locations, func(a, b []any) int { return bytes.Compare(a[1].([]byte), b[1].([]byte)) })
 	if _, err := w.insert(ctx, tx, "package_files", []string{"package", "number", "path", "sha256", "executable", "media_type", "producer"}, w.files, ""); err != nil {
 		return err
 	}

@@ -116,6 +116,25 @@ func findOld(ctx context.Context, tx database.Tx, n Names, backend string, sums 
 	return old, sizes, nil
 }
 
+// LastAbandonment returns the position of the event by which a backend was given up last, 0 if it never was.
+func LastAbandonment(ctx context.Context, tx database.Tx, n Names, backend string) (position uint64, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(position), 0) FROM `+n.Of("abandonments")+` WHERE backend_id = $1`, backend).Scan(&position)
+	return position, err
+}
+
+// CountLive returns how many of the blobs, at most 500, are live in a backend that was
+// given up last at that position. What changed since, changed as it says.
+func CountLive(ctx context.Context, tx database.Tx, n Names, backend string, gaveUp uint64, sums [][]byte) (live int, err error) {
+	args := make([]any, 0, 2+len(sums))
+	args = append(args, backend, int64(gaveUp)) //nolint:gosec // a position
+	for _, sum := range sums {
+		args = append(args, sum)
+	}
+	err = tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+n.Of("storage_locations")+` l WHERE l.backend_id = $1 AND l.changed >= $2
+		AND l.sha256 IN (`+database.Parameters(3, len(sums))+`) AND l.state <> '`+StateFailed+`'`, args...).Scan(&live)
+	return live, err
+}
+
 // Abandonments are the positions of the events by which each backend was given up, in
 // order: as many as times that somebody did so.
 type Abandonments map[string][]uint64

@@ -119,3 +119,14 @@ func Source(session upload.Session, file upload.File, content registry.Content) 
 	}
 	return src, nil
 }
+
+// Named checks what a request says of one of its files.
+func Named(file registry.NamedContent) error {
+	if err := registry.ValidatePath("path", file.Path); err != nil {
+		return err
+	}
+	if file.Size < storage.UnknownSize || file.Size > manifest.MaxFileSize {
+		return registry.Invalid("size", "of %q must be 0 to %d bytes, is %d", file.Path, int64(manifest.MaxFileSize), file.Size)
+	}
+	return registry.ValidateDigests("digests", file.Digests)
+}

@@ -46,6 +46,35 @@ func ManifestDiffers(sent, encoded []byte, encodedDigest digest.Digest) error {
 	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, encodedDigest)
 }
 
+// FilesOf returns the files of a client's manifest, which are sorted by path. What
+// manifest.Encode checks is left to it.
+func FilesOf(encoded []byte) ([]manifest.File, error) {
+	var files []manifest.File
+	first := make(map[digest.Digest]int)
+	_, err := manifest.Walk(encoded, func(i int, f manifest.File) error {
+		if f.MediaType != "" {
+			if err := registry.ValidateMediaType(fmt.Sprintf("manifest.files[%d].mediaType", i), f.MediaType); err != nil {
+				return err
+			}
+		}
+		if last := len(files) - 1; last >= 0 && files[last].Path >= f.Path {
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d].path", i), "%q must come before %q", f.Path, files[last].Path)
+		}
+		sha := f.Digests.SHA256
+		if at, known := first[sha]; !known {
+			first[sha] = i
+		} else if other := files[at]; other.Size != f.Size || other.Digests != f.Digests {
+			return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "has the sha256 of files[%d] but a different size or blake3", at)
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err = AsInvalid(err); err != nil && !errors.Is(err, registry.ErrInvalid) {
+		err = registry.Invalid("manifest", "%v", err)
+	}
+	return files, err
+}
+
 // EachFile gives the files of a manifest of ours.
 func EachFile(encoded []byte) iter.Seq2[int, manifest.File] {
 	return func(yield func(int, manifest.File) bool) {

@@ -82,12 +82,12 @@ func (b *Filling) lend(size int64) error {
 	if b.failed != nil {
 		return b.failed
 	}
-	if b.window != nil && !b.window.fits(size) && !b.isPackage() {
+	if b.window != nil && !b.fits(size) && !b.isPackage() {
 		if err := b.storeAll(); err != nil {
 			return err
 		}
 	}
-	if b.window != nil && b.window.fits(size) {
+	if b.window != nil && b.fits(size) {
 		b.filling = true
 		return nil
 	}
@@ -197,6 +197,15 @@ func (b *Filling) look() {
 		return
 	}
 	b.timer.Reset(b.tick)
+}
+
+// fits reports whether the window has room for another file of that size.
+func (b *Filling) fits(size int64) bool {
+	most := windowFiles
+	if b.isPackage() {
+		most = packageFiles
+	}
+	return len(b.window.files) < most && size <= int64(len(b.window.data)-b.window.used)
 }
 
 // isPackage: the files are stored and published together, or not at all.

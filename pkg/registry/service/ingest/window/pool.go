@@ -16,6 +16,8 @@ import (
 const (
 	// windowFiles are looked up and recorded in one statement each.
 	windowFiles = upload.MaxGetFiles
+	// packageFiles are those of a package that is sent at once, and its manifest.
+	packageFiles = registry.MaxFilesAtOnce + 1
 	// windowBytes of small files are taken from a request before they are stored together.
 	windowBytes = 4 << 20
 	// maxWindows bounds the memory of all bundles of the process (32 MiB): further
@@ -46,10 +48,7 @@ const (
 )
 
 // A package fits one large window: it never needs a second one while it has one.
-const (
-	_ = uint(windowFiles - registry.MaxFilesAtOnce)
-	_ = uint(windowBytes - registry.MaxBytesAtOnce)
-)
+const _ = uint(windowBytes - registry.MaxBytesAtOnce - registry.MaxManifestAtOnce)
 
 // window holds small files until they are stored.
 type window struct {
@@ -127,10 +126,6 @@ func (w *window) reset() {
 	copy(w.data, w.data[w.used:][:w.partial])
 	clear(w.files)
 	w.files, w.used = w.files[:0], 0
-}
-
-func (w *window) fits(size int64) bool {
-	return len(w.files) < windowFiles && size <= int64(len(w.data)-w.used)
 }
 
 func (c *class) crowded() bool {

@@ -23,8 +23,8 @@ func TestDripsKeepNobodyFromABucket(t *testing.T) {
 	w.must(err)
 	const drips, announced = 14, 20 << 20
 	var begun, ended sync.WaitGroup
-	statuses, stop := make([]int, 2*drips), make(chan struct{})
-	for i := range statuses {
+	statuses, stop := make(chan int, 2*drips), make(chan struct{})
+	for i := range 2 * drips {
 		token := []string{"crowd-crowd-crowd-crowd", "crowd-2-crowd-2-crowd-2-crowd-2"}[i%2]
 		connection, err := net.Dial("tcp", strings.TrimPrefix(w.manager.URL, "http://"))
 		w.must(err)
@@ -42,7 +42,7 @@ func TestDripsKeepNobodyFromABucket(t *testing.T) {
 			go func() {
 				defer close(over)
 				if answer, err := http.ReadResponse(bufio.NewReader(connection), nil); err == nil {
-					statuses[i] = answer.StatusCode
+					statuses <- answer.StatusCode
 				}
 			}()
 			for {
@@ -77,15 +77,14 @@ func TestDripsKeepNobodyFromABucket(t *testing.T) {
 	if took > patience {
 		t.Errorf("another holder's push took %v", took)
 	}
+	select {
+	case status := <-statuses:
+		if status != http.StatusRequestTimeout {
+			t.Errorf("a drip that is too slow was told %d", status)
+		}
+	case <-time.After(patience):
+		t.Error("no drip was told that it is too slow")
+	}
 	close(stop)
 	ended.Wait()
-	cut := 0
-	for _, status := range statuses {
-		if status == http.StatusRequestTimeout {
-			cut++
-		}
-	}
-	if cut == 0 {
-		t.Errorf("no drip was told that it is too slow: %v", statuses)
-	}
 }

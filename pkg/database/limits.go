@@ -48,6 +48,8 @@ const (
 	// maxReaders and maxWriters are numbers of connections. PostgreSQL's default
 	// max_connections is 100: five replicas fit. SQLite has one writer.
 	maxReaders = 12
+	// readerIdle is how long a reader of SQLite stays open that nobody needs.
+	readerIdle = time.Minute
 	maxWriters = 4
 
 	// writerCache is what the connection that writes keeps of pages, in bytes: rows go to

@@ -84,6 +84,7 @@ func openSQLite(ctx context.Context, escaped string) (*DB, error) {
 	}
 	reader.SetMaxOpenConns(maxReaders)
 	reader.SetMaxIdleConns(maxReaders)
+	reader.SetConnMaxIdleTime(readerIdle) // each has some megabytes of pages
 	db := &DB{engine: SQLite, write: writer, read: reader, redact: func(err error) error { return err }, gated: new(atomic.Bool)}
 	// Switching a new file to WAL fails immediately, whatever the busy timeout, while another process does the same.
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)

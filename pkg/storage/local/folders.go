@@ -9,10 +9,27 @@ import (
 )
 
 // folders remembers which fan-out folders exist and are durable, so that a put into
-// one needs no further system call: 65,536 leaves of about a byte each.
+// one needs no further system call.
 type folders struct {
-	first  [1 << 8]atomic.Bool
-	leaves [1 << 16]atomic.Bool
+	first  [1 << 8 / 32]atomic.Uint32
+	leaves [1 << 16 / 32]atomic.Uint32 // 8 KiB
+}
+
+// flag is one bit of a set of them.
+type flag struct {
+	word *atomic.Uint32
+	bit  uint32
+}
+
+func flagOf(set []atomic.Uint32, number int) flag { return flag{&set[number/32], 1 << (number % 32)} }
+
+func (f flag) is() bool { return f.word.Load()&f.bit != 0 }
+func (f flag) set()     { f.word.Or(f.bit) }
+func (f flag) clear()   { f.word.And(^f.bit) }
+
+// of returns the flags of the two folders above a blob.
+func (f *folders) of(sum [digest.Size]byte) (first, leaf flag) {
+	return flagOf(f.first[:], int(sum[0])), flagOf(f.leaves[:], int(sum[0])<<8|int(sum[1]))
 }
 
 // enter opens the folder that holds the blob, and creates it and its parents durably if
@@ -22,18 +39,19 @@ func (f *folders) enter(root *top, name digest.Digest) (folder, error) {
 	algorithm := string(name.Algorithm())
 	above := path.Join(algorithm, hex.EncodeToString(sum[:1]))
 	last := hex.EncodeToString(sum[1:2])
-	leaf, at := &f.leaves[int(sum[0])<<8|int(sum[1])], path.Join(above, last)
-	if leaf.Load() {
+	first, leaf := f.of(sum)
+	at := path.Join(above, last)
+	if leaf.is() {
 		return root.enter(at)
 	}
-	if first := &f.first[sum[0]]; !first.Load() {
+	if !first.is() {
 		if err := makeFolder(root.Root, algorithm); err != nil {
 			return folder{}, err
 		}
 		if err := makeFolder(root.Root, above); err != nil {
 			return folder{}, err
 		}
-		first.Store(true)
+		first.set()
 	}
 	parent, err := root.enter(above)
 	if err != nil {
@@ -44,13 +62,13 @@ func (f *folders) enter(root *top, name digest.Digest) (folder, error) {
 		return folder{}, err
 	}
 	// Only now: a reader of true relies on the folder's name being durable.
-	leaf.Store(true)
+	leaf.set()
 	return root.enter(at)
 }
 
 // forget makes the next ensure check again: someone removed a folder.
 func (f *folders) forget(name digest.Digest) {
-	sum := name.Sum()
-	f.leaves[int(sum[0])<<8|int(sum[1])].Store(false)
-	f.first[sum[0]].Store(false)
+	first, leaf := f.of(name.Sum())
+	leaf.clear()
+	first.clear()
 }

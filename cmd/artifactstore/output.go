@@ -13,6 +13,7 @@ const (
 	formatTable format = "table"
 	formatJSON  format = "json"
 	formatYAML  format = "yaml"
+	formatWide  format = "wide" // a table with more columns, where there are more
 )
 
 func (f *format) String() string { return string(*f) }
@@ -20,11 +21,11 @@ func (f *format) Type() string   { return "format" }
 
 func (f *format) Set(text string) error {
 	switch format(text) {
-	case formatTable, formatJSON, formatYAML:
+	case formatTable, formatJSON, formatYAML, formatWide:
 		*f = format(text)
 		return nil
 	}
-	return fmt.Errorf("must be table, json or yaml")
+	return fmt.Errorf("must be table, wide, json or yaml")
 }
 
 // print writes value as JSON or YAML, or calls table. In a table, tabs separate

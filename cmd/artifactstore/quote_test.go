@@ -72,7 +72,7 @@ func (rudeRegistry) ListPackages(context.Context, registry.PackageFilter) (regis
 	return page, nil
 }
 
-func (rudeRegistry) ReadEvents(context.Context, uint64, int) (registry.EventPage, error) {
+func (rudeRegistry) ReadEvents(context.Context, registry.EventQuery) (registry.EventPage, error) {
 	return rudely[registry.EventPage](), nil
 }
 
@@ -94,6 +94,36 @@ func (rudeRegistry) ProbeBackend(context.Context, string) (registrar.ProbeReport
 
 func (rudeRegistry) ListDamaged(context.Context, registry.DamageFilter) (registry.DamagePage, error) {
 	page := rudely[registry.DamagePage]()
+	page.Next = ""
+	return page, nil
+}
+
+func (rudeRegistry) ListTags(context.Context, registry.TagQuery) (registry.TagPage, error) {
+	page := rudely[registry.TagPage]()
+	page.Next = ""
+	return page, nil
+}
+
+func (rudeRegistry) ListTagHistory(context.Context, registry.TagRef, registry.HistoryQuery) (registry.TagPage, error) {
+	page := rudely[registry.TagPage]()
+	page.Next = ""
+	return page, nil
+}
+
+func (rudeRegistry) GetTag(context.Context, registry.TagRef, uint64) (registry.Tag, error) {
+	return rudely[registry.Tag](), nil
+}
+
+func (rudeRegistry) SetTag(context.Context, registry.TagRef, registry.TagSetting) (registry.Tag, error) {
+	return rudely[registry.Tag](), nil
+}
+
+func (rudeRegistry) RemoveTag(context.Context, registry.TagRef) error {
+	return errors.New(rude)
+}
+
+func (rudeRegistry) FindUses(context.Context, digest.Digest, registry.UseQuery) (registry.UsePage, error) {
+	page := rudely[registry.UsePage]()
 	page.Next = ""
 	return page, nil
 }
@@ -125,12 +155,13 @@ func TestOthersWordsAreQuoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range [][]string{
-		{"show", "a/b@1"}, {"damaged"}, {"list"}, {"events"}, {"backends"}, {"health"}, {"routing", "explain", "--producer", "a", "--retention-class", "b"},
+		{"show", "a/b@1"}, {"show", "a/b:c"}, {"show", "a/b"}, {"list", "--latest"}, {"tag", "list", "a/b"}, {"tag", "history", "a/b:c"}, {"tag", "a/b@1", "c"}, {"tag", "remove", "a/b:c"},
+		{"find", "--digest", digest.Of(nil).SHA256.String()}, {"damaged"}, {"list"}, {"events"}, {"backends"}, {"health"}, {"routing", "explain", "--producer", "a", "--retention-class", "b"},
 		{"storage", "probe", "--backend", "b"}, {"storage", "sweep", "--backend", "b", "--dry-run"}, {"storage", "verify", "--backend", "b"},
 		{"digest", file}, {"digest", file + "?"}, {"manifest", "show", stored}, {"manifest", "verify", stored, folder},
 		{"push", folder, "--producer", "a", "--name", "b", "--version", "c", "--retention-class", "d"}, {"show", rude}, {rude},
 	} {
-		for _, format := range []string{"table", "json", "yaml"} {
+		for _, format := range []string{"table", "wide", "json", "yaml"} {
 			var out, complaints bytes.Buffer
 			a := &app{
 				environment: environment{stdin: strings.NewReader(""), stdout: &out, stderr: &complaints, getenv: func(string) string { return "" }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +94,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
 	// Long descriptions of flags hold line breaks, so that help fits 80 columns.
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets\nthe default")
-	flags.VarP(&a.output, "output", "o", "table, json or yaml")
+	flags.VarP(&a.output, "output", "o", "table, wide, json or yaml")
 	// A flag takes precedence over the environment, and a token over a token file.
 	a.token = storage.NewSecret(a.getenv(tokenEnv))
 	file := a.getenv(tokenFileEnv)
@@ -103,10 +104,10 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
 	flags.StringVar(&a.tokenFile, "token-file", file, "file with the access token, reread when it changes;\n"+tokenFileEnv+" sets the default,\n"+tokenEnv+" sets the token itself")
 	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "PEM certificates to trust instead of the system's;\n"+caFileEnv+" sets the default")
 	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "allow sending the token over plain http to another\nmachine; "+insecureTokenEnv+"=true sets the\ndefault")
-	complete(root, "output", "table", "json", "yaml")
+	complete(root, "output", "table", "wide", "json", "yaml")
 	group(root)
 	root.AddCommand(
-		a.pushCommand(), a.pullCommand(), a.showCommand(), a.listCommand(), a.damagedCommand(),
+		a.pushCommand(), a.pullCommand(), a.listCommand(), a.showCommand(), a.lsCommand(), a.catCommand(), a.diffCommand(), a.findCommand(), a.tagCommand(), a.damagedCommand(),
 		a.eventsCommand(), a.backendsCommand(), a.routingCommand(),
 		a.digestCommand(), a.manifestCommand(), a.storageCommand(),
 		a.viewsCommand(), a.healthCommand(), a.versionCommand(),
@@ -126,7 +127,7 @@ func group(command *cobra.Command) {
 func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, args []string) error {
 		a.started = true
-		if name := command.Name(); name == "list" || name == "damaged" {
+		if name := command.Name(); slices.Contains([]string{"list", "damaged", "events", "find"}, name) {
 			if err := refuseEmpty(command); err != nil {
 				return err
 			}
@@ -137,7 +138,7 @@ func (a *app) verb(do func(ctx context.Context, args []string) error) func(*cobr
 
 // refuseEmpty: a filter that is given and empty, as of an unset variable, would select everything.
 func refuseEmpty(command *cobra.Command) error {
-	for _, name := range []string{"producer", "name", "retention-class"} {
+	for _, name := range []string{"producer", "name", "retention-class", "tier", "actor", "package"} {
 		if flag := command.Flags().Lookup(name); flag != nil && flag.Changed && flag.Value.String() == "" {
 			return usage("--%s: must not be empty", name)
 		}

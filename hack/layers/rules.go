@@ -13,6 +13,8 @@ var imports = map[string][]string{
 	// How long to wait before another try.
 	"pkg/backoff":   {},
 	"pkg/interrupt": {},                             // how signals end a program
+	"pkg/glob":      {},                             // the one rule by which patterns match names
+	"pkg/versions":  {},                             // the order of versions
 	"pkg/regular":   {},                             // regular files, and nothing that hangs in their place
 	"pkg/filewatch": {"pkg/backoff", "pkg/regular"}, // files that are edited while they are in use
 	"pkg/shares":    {},                             // what is scarce, lent in turns between holders
@@ -41,7 +43,7 @@ var imports = map[string][]string{
 	// a driver, a routing table or Kubernetes.
 	"pkg/registry/service": {
 		"pkg/backoff", "pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/placement", "pkg/registry/registrar",
-		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading",
+		"pkg/registry/service/core", "pkg/registry/service/custody", "pkg/registry/service/ingest", "pkg/registry/service/reading", "pkg/registry/service/tagging",
 		"pkg/registry/upload", "pkg/registry/view",
 	},
 	"pkg/registry/service/core": {
@@ -66,6 +68,7 @@ var imports = map[string][]string{
 		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar",
 		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/headmark", "pkg/registry/service/core", "pkg/registry/upload", "pkg/registry/view",
 	},
+	"pkg/registry/service/tagging": {"pkg/database", "pkg/eventlog", "pkg/registry", "pkg/registry/event", "pkg/registry/service/core", "pkg/registry/view", "pkg/registry/view/tags"},
 	// What could not be read, or was found missing by a reader, until it is verified.
 	"pkg/registry/doubt": {"pkg/database", "pkg/digest", "pkg/registry/verify", "pkg/registry/view/fold"},
 	// How far the log had come, as each backend remembers it.
@@ -73,7 +76,8 @@ var imports = map[string][]string{
 	// How bytes leave. It knows the sessions' tables, and not who decides.
 	"pkg/registry/removal":   {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/storage"},
 	"pkg/registry/event":     {"pkg/canonical", "pkg/digest", "pkg/eventlog", "pkg/manifest"},
-	"pkg/registry/view":      {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/registry/event", "pkg/registry/verify", "pkg/registry/view/fold"},
+	"pkg/registry/view":      {"pkg/database", "pkg/glob", "pkg/digest", "pkg/eventlog", "pkg/registry/event", "pkg/registry/verify", "pkg/registry/view/fold"},
+	"pkg/registry/view/tags": {"pkg/database", "pkg/digest", "pkg/registry/view"},
 	"pkg/registry/view/fold": {"pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/registry/event"},
 	"pkg/registry/upload":    {"pkg/canonical", "pkg/database", "pkg/digest", "pkg/manifest"},
 	"pkg/registry/verify":    {"pkg/digest", "pkg/storage"},
@@ -89,14 +93,15 @@ var imports = map[string][]string{
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.
-	"pkg/serving":             {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
-	"pkg/httpapi/wire":        {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
-	"pkg/httpapi/jsonbody":    {"pkg/registry", "pkg/serving"},
-	"pkg/httpapi/formbody":    {"pkg/httpapi/wire", "pkg/registry"},
-	"pkg/httpapi/tarbody":     {"pkg/httpapi/wire", "pkg/registry"},
-	"pkg/httpapi/packageform": {"pkg/digest", "pkg/httpapi/formbody", "pkg/httpapi/jsonbody", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/registry", "pkg/serving"},
-	"pkg/httpapi/server":      {"pkg/access", "pkg/digest", "pkg/httpapi/jsonbody", "pkg/httpapi/packageform", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
-	"pkg/client":              {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
+	"pkg/serving":                {"pkg/access", "pkg/digest", "pkg/shares", "pkg/storage"},
+	"pkg/httpapi/wire":           {"pkg/digest", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/storage"},
+	"pkg/httpapi/jsonbody":       {"pkg/registry", "pkg/serving"},
+	"pkg/httpapi/formbody":       {"pkg/httpapi/wire", "pkg/registry"},
+	"pkg/httpapi/tarbody":        {"pkg/httpapi/wire", "pkg/registry"},
+	"pkg/httpapi/packageform":    {"pkg/digest", "pkg/httpapi/formbody", "pkg/httpapi/jsonbody", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/registry", "pkg/serving"},
+	"pkg/httpapi/server":         {"pkg/access", "pkg/digest", "pkg/httpapi/jsonbody", "pkg/httpapi/packageform", "pkg/httpapi/server/address", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
+	"pkg/httpapi/server/address": {"pkg/registry"},
+	"pkg/client":                 {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.
@@ -120,7 +125,7 @@ var imports = map[string][]string{
 	// The programs. The manager wires everything; the CLI is a client.
 	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore": {
-		"pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/interrupt", "pkg/manifest", "pkg/registry",
+		"pkg/glob", "pkg/versions", "pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/interrupt", "pkg/manifest", "pkg/registry",
 		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/regular",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},

@@ -96,8 +96,11 @@ func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (pa
 	if err != nil {
 		return page, err
 	}
+	if filter.Scan == 0 {
+		filter.Scan = registry.MaxPackageScan
+	}
 	for i, producer := range producers {
-		if i == maxProducersPerPage || len(page.Packages) == filter.Limit {
+		if i == maxProducersPerPage || len(page.Packages) == filter.Limit || page.Scanned >= filter.Scan {
 			page.Next = registry.CursorAt(producer)
 			break
 		}
@@ -108,7 +111,7 @@ func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (pa
 			return registry.PackagePage{}, err
 		}
 		one := filter
-		one.Producer, one.Limit = producer, filter.Limit-len(page.Packages)
+		one.Producer, one.Limit, one.Scan = producer, filter.Limit-len(page.Packages), filter.Scan-page.Scanned
 		if producer != first {
 			one.After = ""
 		}
@@ -116,7 +119,7 @@ func (g *guard) listSome(ctx context.Context, filter registry.PackageFilter) (pa
 		if err != nil {
 			return registry.PackagePage{}, err
 		}
-		page.Packages = append(page.Packages, found.Packages...)
+		page.Packages, page.Scanned = append(page.Packages, found.Packages...), page.Scanned+found.Scanned
 		if found.Next != "" {
 			page.Next = found.Next
 			break

@@ -209,6 +209,14 @@ func (g *guard) OpenFile(ctx context.Context, ref registry.PackageRef, path stri
 	return g.inner.OpenFile(ctx, ref, path, rng)
 }
 
+// ListFiles implements registry.Blobs.
+func (g *guard) ListFiles(ctx context.Context, ref registry.PackageRef, query registry.FileQuery) (registry.FilePage, error) {
+	if err := g.mayGet(ctx, ref); err != nil {
+		return registry.FilePage{}, err
+	}
+	return g.inner.ListFiles(ctx, ref, query)
+}
+
 // GetManifest implements registry.Packages.
 func (g *guard) GetManifest(ctx context.Context, name digest.Digest) ([]byte, error) {
 	if err := g.blob(ctx, name); err != nil {
@@ -250,20 +258,20 @@ func (g *guard) OpenBlob(ctx context.Context, name digest.Digest, rng *storage.R
 }
 
 // ReadEvents implements registry.Events.
-func (g *guard) ReadEvents(ctx context.Context, after uint64, limit int) (registry.EventPage, error) {
+func (g *guard) ReadEvents(ctx context.Context, query registry.EventQuery) (registry.EventPage, error) {
 	if err := g.may(ctx, Get, Events, ""); err != nil {
 		return registry.EventPage{}, err
 	}
-	return g.inner.ReadEvents(ctx, after, limit)
+	return g.inner.ReadEvents(ctx, query)
 }
 
 // FollowEvents implements registry.Events. It checks the permission again before
 // each event: a stream may last for days.
-func (g *guard) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
+func (g *guard) FollowEvents(ctx context.Context, query registry.EventQuery, yield func(registry.Event) error) error {
 	if err := g.may(ctx, Get, Events, ""); err != nil {
 		return err
 	}
-	return g.inner.FollowEvents(ctx, after, func(event registry.Event) error {
+	return g.inner.FollowEvents(ctx, query, func(event registry.Event) error {
 		if err := g.may(ctx, Get, Events, ""); err != nil {
 			return err
 		}

@@ -38,6 +38,15 @@ func TestStrangerLearnsNothing(t *testing.T) {
 		_, there = h.guard.GetManifest(h.ctx, h.mine.ManifestDigest)
 		_, missing = h.guard.GetManifest(h.ctx, nothing.SHA256)
 		same("a manifest", there, missing)
+		_, there = h.guard.FindUses(h.ctx, h.onlyMine.SHA256, registry.UseQuery{})
+		_, missing = h.guard.FindUses(h.ctx, nothing.SHA256, registry.UseQuery{})
+		same("who has a blob", there, missing)
+		_, there = h.guard.FindUses(h.ctx, h.onlyMine.SHA256, registry.UseQuery{Producer: "mine"})
+		_, missing = h.guard.FindUses(h.ctx, nothing.SHA256, registry.UseQuery{Producer: "mine"})
+		same("whether a producer has a blob", there, missing)
+		_, there = h.guard.ListFiles(h.ctx, pkg("mine"), registry.FileQuery{})
+		_, missing = h.guard.ListFiles(h.ctx, registry.PackageRef{Producer: "mine", Name: "no", Version: "no"}, registry.FileQuery{})
+		same("the files of a package", there, missing)
 		_, there = h.guard.GetPackage(h.ctx, pkg("mine"))
 		ref := pkg("mine")
 		ref.Version = "no-such"
@@ -49,6 +58,12 @@ func TestStrangerLearnsNothing(t *testing.T) {
 			same("a session", there, missing)
 			if there, missing := h.guard.AbandonUpload(h.ctx, h.session), h.guard.AbandonUpload(h.ctx, noSession); there != nil || missing != nil {
 				t.Errorf("abandoning: %v, %v", there, missing)
+			}
+		}
+		// What both have is told of what he may read alone.
+		if found, err := h.guard.FindUses(h.ctx, h.common.SHA256, registry.UseQuery{}); !away {
+			if err != nil || len(found.Uses) != 1 || found.Uses[0].Producer != "theirs" || len(found.Locations) != 0 {
+				t.Errorf("who has a common blob: %+v, %v", found, err)
 			}
 		}
 		// What both have is to be had by what he may read.
@@ -176,7 +191,7 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 	h := newHouse(t)
 	h.rights.set(false, access.Action{Verb: access.Get, Resource: access.Events})
 	seen := 0
-	err := h.guard.FollowEvents(h.ctx, 0, func(registry.Event) error {
+	err := h.guard.FollowEvents(h.ctx, registry.EventQuery{}, func(registry.Event) error {
 		seen++
 		h.rights.set(false)
 		return nil

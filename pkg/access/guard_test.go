@@ -103,6 +103,10 @@ func (h *house) open(t *testing.T) string {
 	return upload.ID
 }
 
+func tagOf(producer string) registry.TagRef {
+	return registry.TagRef{Producer: producer, Name: pkg(producer).Name, Tag: "stable"}
+}
+
 // push publishes files with these contents.
 func push(t *testing.T, r registry.Registry, ref registry.PackageRef, contents ...string) {
 	t.Helper()
@@ -132,6 +136,7 @@ func TestGuard(t *testing.T) {
 	create := access.Action{Verb: access.Create, Resource: access.Packages, Name: "mine"}
 	get := access.Action{Verb: access.Get, Resource: access.Packages, Name: "mine"}
 	list := access.Action{Verb: access.List, Resource: access.Packages, Name: "mine"}
+	remove := access.Action{Verb: access.Delete, Resource: access.Packages, Name: "mine"}
 	events := access.Action{Verb: access.Get, Resource: access.Events}
 	backends := access.Action{Verb: access.List, Resource: access.Backends}
 	on := func(verb, resource string) access.Action {
@@ -211,6 +216,43 @@ func TestGuard(t *testing.T) {
 			_, err := r.GetPackage(ctx, pkg("mine"))
 			return err
 		}},
+		{"SetTag", create, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.SetTag(ctx, tagOf("mine"), registry.TagSetting{Version: pkg("mine").Version})
+			return err
+		}},
+		{"RemoveTag", remove, access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			if _, err := h.fixture.Registry.SetTag(ctx, tagOf("mine"), registry.TagSetting{Version: pkg("mine").Version}); err != nil {
+				return err
+			}
+			return r.RemoveTag(ctx, tagOf("mine"))
+		}},
+		{"GetTag", get, access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			if _, err := h.fixture.Registry.SetTag(ctx, tagOf("mine"), registry.TagSetting{Version: pkg("mine").Version}); err != nil {
+				return err
+			}
+			_, err := r.GetTag(ctx, tagOf("mine"), 0)
+			return err
+		}},
+		{"ListTags", list, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListTags(ctx, registry.TagQuery{Producer: "mine", Name: pkg("mine").Name})
+			return err
+		}},
+		{"ListTagHistory", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListTagHistory(ctx, tagOf("mine"), registry.HistoryQuery{})
+			return err
+		}},
+		{"ListFiles", get, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
+			_, err := r.ListFiles(ctx, pkg("mine"), registry.FileQuery{})
+			return err
+		}},
+		{"FindUses", get, registry.ErrNotFound, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.FindUses(ctx, h.onlyMine.SHA256, registry.UseQuery{})
+			return err
+		}},
+		{"FindUses of a producer", get, access.ErrForbidden, func(ctx context.Context, h *house, r registry.Registry) error {
+			_, err := r.FindUses(ctx, h.onlyMine.SHA256, registry.UseQuery{Producer: "mine"})
+			return err
+		}},
 		{"ListPackages", list, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
 			_, err := r.ListPackages(ctx, registry.PackageFilter{Producer: "mine"})
 			return err
@@ -262,11 +304,11 @@ func TestGuard(t *testing.T) {
 			return read(r.OpenBlob(registry.WithHolder(ctx, "theirs"), h.onlyMine.SHA256, nil))
 		}},
 		{"ReadEvents", events, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
-			_, err := r.ReadEvents(ctx, 0, 1)
+			_, err := r.ReadEvents(ctx, registry.EventQuery{Limit: 1})
 			return err
 		}},
 		{"FollowEvents", events, access.ErrForbidden, func(ctx context.Context, _ *house, r registry.Registry) error {
-			err := r.FollowEvents(ctx, 0, func(registry.Event) error { return enough })
+			err := r.FollowEvents(ctx, registry.EventQuery{}, func(registry.Event) error { return enough })
 			if errors.Is(err, enough) {
 				return nil
 			}
@@ -336,7 +378,7 @@ func TestGuard(t *testing.T) {
 			if err := m.call(h.ctx, h, h.guard); !errors.Is(err, m.refused) {
 				t.Errorf("with no right: %v, want %v", err, m.refused)
 			}
-			h.rights.set(false, slices.DeleteFunc([]access.Action{create, get, list, events, on(access.Get, access.Backends),
+			h.rights.set(false, slices.DeleteFunc([]access.Action{create, get, list, remove, events, on(access.Get, access.Backends),
 				on(access.Create, access.Verifications), on(access.Create, access.Sweeps), on(access.Create, access.Probes)},
 				func(a access.Action) bool {
 					return a == m.needs || m.needs == backends && a == create // which Explain takes as well

@@ -21,16 +21,7 @@ import (
 
 // ListPackages implements registry.Packages.
 func (c *Client) ListPackages(ctx context.Context, filter registry.PackageFilter) (answer registry.PackagePage, err error) {
-	query := url.Values{}
-	for name, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "retentionClass": filter.RetentionClass, "after": filter.After} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	if filter.Limit != 0 {
-		query.Set("limit", strconv.Itoa(filter.Limit))
-	}
-	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/packages", query: query, repeat: true}, nil, &answer)
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/packages", query: wire.PackageValues(filter), repeat: true}, nil, &answer)
 	return answer, err
 }
 
@@ -85,6 +76,43 @@ func (c *Client) FindFile(ctx context.Context, ref registry.PackageRef, path str
 	}
 	err = c.ask(ctx, call{method: http.MethodGet, path: fileAddress(ref, path), query: url.Values{"describe": {"true"}}, repeat: true}, nil, &answer)
 	return answer, err
+}
+
+// ListFiles implements registry.Blobs.
+func (c *Client) ListFiles(ctx context.Context, ref registry.PackageRef, query registry.FileQuery) (answer registry.FilePage, err error) {
+	if err := ref.Validate(); err != nil {
+		return answer, err
+	}
+	values := pageValues(query.After, query.Limit)
+	if query.Below != "" {
+		values.Set("below", query.Below)
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: wire.PackageAddress(ref) + "/files", query: values, repeat: true}, nil, &answer)
+	return answer, err
+}
+
+// FindUses implements registry.Blobs.
+func (c *Client) FindUses(ctx context.Context, name digest.Digest, query registry.UseQuery) (answer registry.UsePage, err error) {
+	if name.IsZero() {
+		return answer, registry.Invalid("digest", "must not be empty")
+	}
+	values := pageValues(query.After, query.Limit)
+	if query.Producer != "" {
+		values.Set("producer", query.Producer)
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/blobs/" + name.String() + "/uses", query: values, repeat: true}, nil, &answer)
+	return answer, err
+}
+
+func pageValues(after string, limit int) url.Values {
+	values := url.Values{}
+	if after != "" {
+		values.Set("after", after)
+	}
+	if limit != 0 {
+		values.Set("limit", strconv.Itoa(limit))
+	}
+	return values
 }
 
 func fileAddress(ref registry.PackageRef, path string) string {

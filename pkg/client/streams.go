@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -30,29 +29,38 @@ const (
 )
 
 // ReadEvents implements registry.Events.
-func (c *Client) ReadEvents(ctx context.Context, after uint64, limit int) (answer registry.EventPage, err error) {
-	if limit < 0 {
-		return answer, registry.Invalid("limit", "must not be negative, is %d", limit)
+func (c *Client) ReadEvents(ctx context.Context, query registry.EventQuery) (answer registry.EventPage, err error) {
+	if query.Limit < 0 {
+		return answer, registry.Invalid("limit", "must not be negative, is %d", query.Limit)
 	}
-	query := url.Values{"after": {strconv.FormatUint(after, 10)}}
-	if limit != 0 {
-		query.Set("limit", strconv.Itoa(limit))
+	if err := query.Validate(); err != nil {
+		return answer, err
 	}
-	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/events", query: query, repeat: true}, nil, &answer)
+	values := wire.EventValues(query)
+	if query.Limit != 0 {
+		values.Set("limit", strconv.Itoa(query.Limit))
+	}
+	err = c.ask(ctx, call{method: http.MethodGet, path: "/v1/events", query: values, repeat: true}, nil, &answer)
+	if n := len(answer.Events); n > 0 { // an older server does not tell
+		answer.Position = max(answer.Position, answer.Events[n-1].Position)
+	}
 	return answer, err
 }
 
 // LogHead implements registry.Events.
 func (c *Client) LogHead(ctx context.Context) (registry.LogHead, error) {
-	page, err := c.ReadEvents(ctx, 0, 1)
+	page, err := c.ReadEvents(ctx, registry.EventQuery{Limit: 1})
 	return registry.LogHead{LogID: page.LogID, Position: page.Head}, err
 }
 
 // FollowEvents implements registry.Events. An interrupted stream is resumed
 // after the last event, so yield gets each event once. Once there was a stream,
 // only ctx, yield and a refusal of the server (4xx, but for 429) end it.
-func (c *Client) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
-	stream := &eventStream{client: c, after: after, yield: yield}
+func (c *Client) FollowEvents(ctx context.Context, query registry.EventQuery, yield func(registry.Event) error) error {
+	if err := query.Validate(); err != nil {
+		return err
+	}
+	stream := &eventStream{client: c, filter: query.EventFilter, after: query.After, yield: yield}
 	for failures := 0; ; {
 		seen, began := stream.after, time.Now()
 		err := stream.run(ctx)
@@ -90,8 +98,9 @@ func (s *eventStream) ends(err error) bool {
 // eventStream reads server-sent events. For one goroutine.
 type eventStream struct {
 	client  *Client
+	filter  registry.EventFilter
 	after   uint64
-	cursor  string // of the last event, "" before the first
+	cursor  string // how far the log was looked at, "" before the first event or position
 	yield   func(registry.Event) error
 	refused error // what yield returned
 	begun   bool  // there was a stream
@@ -102,7 +111,7 @@ func (s *eventStream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	get := call{method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}}}
-	get.query = url.Values{"after": {strconv.FormatUint(s.after, 10)}}
+	get.query = wire.EventValues(registry.EventQuery{After: s.after, EventFilter: s.filter})
 	if s.cursor != "" {
 		get.header.Set("Last-Event-Id", s.cursor)
 	}
@@ -134,10 +143,13 @@ func (s *eventStream) run(ctx context.Context) error {
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch {
 		case len(line) == 0:
-			if len(data) > 0 {
+			switch {
+			case len(data) > 0:
 				if err := s.deliver(id, data); err != nil {
 					return err
 				}
+			case id != "": // of a filtered stream: nothing matched until there
+				s.cursor = id
 			}
 			id, data = "", nil
 		case string(name) == "id":

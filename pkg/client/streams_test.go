@@ -40,7 +40,7 @@ func TestFollowsThroughAnOutage(t *testing.T) {
 	defer client.Close()
 	enough := errors.New("enough")
 	follow := func() (seen []uint64, err error) {
-		err = client.FollowEvents(context.Background(), 0, func(event registry.Event) error {
+		err = client.FollowEvents(context.Background(), registry.EventQuery{}, func(event registry.Event) error {
 			if seen = append(seen, event.Position); event.Position == 2 {
 				return enough
 			}
@@ -71,7 +71,7 @@ func TestFollowsNoPage(t *testing.T) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	err = client.FollowEvents(ctx, 0, func(registry.Event) error { return nil })
+	err = client.FollowEvents(ctx, registry.EventQuery{}, func(registry.Event) error { return nil })
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("following a page: %v", err)
 	}

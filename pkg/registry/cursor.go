@@ -70,6 +70,45 @@ func ParsePackageCursor(text string) (*PackageRef, error) {
 	return &ref, nil
 }
 
+// FilePageLimit is PackagePageLimit for files.
+func FilePageLimit(asked int) (int, error) { return pageLimit(asked, MaxFilePage, MaxFilePage) }
+
+// FileCursor is the Next of a page of files that ends with this one. It is opaque to clients.
+func FileCursor(last string) string { return base64.RawURLEncoding.EncodeToString([]byte(last)) }
+
+// ParseFileCursor reads a FileCursor; "" for "". *InvalidError on "after".
+func ParseFileCursor(text string) (string, error) {
+	path, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || text != "" && ValidatePath("after", string(path)) != nil {
+		return "", Invalid("after", "%.80q is not the \"next\" of an earlier page", text)
+	}
+	return string(path), nil
+}
+
+// UseCursor is the Next of a page of uses that ends with this one. It is opaque to clients.
+func UseCursor(last Use) string {
+	data, _ := json.Marshal([]any{last.Producer, last.Position, last.Path}) // strings and numbers always encode
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// ParseUseCursor reads a UseCursor; nil for "". Only its producer, position and path are
+// known. *InvalidError on "after".
+func ParseUseCursor(text string) (*Use, error) {
+	if text == "" {
+		return nil, nil
+	}
+	use, parts := Use{}, []any{}
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		parts = []any{&use.Producer, &use.Position, &use.Path}
+		err = json.Unmarshal(data, &parts)
+	}
+	if err != nil || len(parts) != 3 || ValidateName("after", use.Producer) != nil || use.Path != "" && ValidatePath("after", use.Path) != nil {
+		return nil, Invalid("after", "%.80q is not the \"next\" of an earlier page", text)
+	}
+	return &use, nil
+}
+
 // LocationCursor is where a listing of locations continues. It is opaque to
 // clients: base64url of JSON.
 type LocationCursor struct {

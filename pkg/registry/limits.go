@@ -11,6 +11,9 @@ const (
 	// MaxFieldLength of producer, name, version and retention class, in bytes: it
 	// fits a path segment of every file system and an OCI tag (128).
 	MaxFieldLength = 128
+	// MaxPackageName in bytes: with the producer and a slash it fits the name of an OCI
+	// repository in most registries and clients (255).
+	MaxPackageName = 200
 	// MaxAnnotations, and the sizes of their parts in bytes.
 	MaxAnnotations      = 64
 	MaxAnnotationKey    = 128
@@ -45,5 +48,9 @@ const (
 	MaxEventPage       = 1000
 	DefaultPackagePage = 100
 	MaxPackagePage     = 1000
-	MaxLocationPage    = verify.MaxPage
+	// MaxPackageScan and MaxEventScan are how many packages and events are looked at for one page.
+	MaxPackageScan  = 10_000
+	MaxEventScan    = 5000
+	MaxFilePage     = 1000
+	MaxLocationPage = verify.MaxPage
 )

@@ -27,6 +27,23 @@ func ValidateName(field, value string) error {
 	return validatePattern(field, value, namePattern, nameWords)
 }
 
+// ValidatePackageName checks the name of a package: components of the form of a name,
+// joined by "/".
+func ValidatePackageName(field, value string) error {
+	if len(value) > MaxPackageName {
+		return Invalid(field, "must be at most %d bytes, is %d", MaxPackageName, len(value))
+	}
+	if !strings.Contains(value, "/") {
+		return ValidateName(field, value)
+	}
+	for _, component := range strings.Split(value, "/") {
+		if len(component) > MaxFieldLength || !namePattern.MatchString(component) {
+			return Invalid(field, `%q must be components joined by "/", each of which must %s, in at most %d bytes`, value, nameWords, MaxFieldLength)
+		}
+	}
+	return nil
+}
+
 // ValidateVersion checks a version.
 func ValidateVersion(value string) error {
 	return validatePattern("version", value, versionPattern, nameWords+` and "+"`)
@@ -50,7 +67,7 @@ func (r PackageRef) Validate() error {
 	if err := ValidateName("producer", r.Producer); err != nil {
 		return err
 	}
-	if err := ValidateName("name", r.Name); err != nil {
+	if err := ValidatePackageName("name", r.Name); err != nil {
 		return err
 	}
 	return ValidateVersion(r.Version)

@@ -25,6 +25,7 @@ type Registry interface {
 	Bundles
 	Resumes
 	Packages
+	Tags
 	Blobs
 	Events
 	Backends
@@ -106,7 +107,7 @@ type Packages interface {
 	ListDamaged(ctx context.Context, filter DamageFilter) (DamagePage, error)
 }
 
-// Blobs serves bytes.
+// Blobs serves bytes, and says where they are.
 type Blobs interface {
 	// HeadBlob describes a blob, named by its SHA-256 or BLAKE3. ErrNotFound.
 	HeadBlob(ctx context.Context, name digest.Digest) (BlobInfo, error)
@@ -118,16 +119,21 @@ type Blobs interface {
 	FindFile(ctx context.Context, ref PackageRef, path string) (FileInfo, error)
 	// OpenFile is OpenBlob of a file of a package.
 	OpenFile(ctx context.Context, ref PackageRef, path string, rng *storage.Range) (io.ReadCloser, BlobInfo, error)
+	// ListFiles pages through the files of a package, in the order of their paths. ErrNotFound.
+	ListFiles(ctx context.Context, ref PackageRef, query FileQuery) (FilePage, error)
+	// FindUses says where a blob is: in which packages, under which paths, and in which
+	// backends. ErrNotFound if no package has it, or none of query.Producer.
+	FindUses(ctx context.Context, name digest.Digest, query UseQuery) (UsePage, error)
 }
 
 // Events reads the log.
 type Events interface {
-	// ReadEvents returns at most limit events (0: DefaultEventPage) after the
-	// position. A position past the head is an *InvalidError on "after".
-	ReadEvents(ctx context.Context, after uint64, limit int) (EventPage, error)
-	// FollowEvents calls yield for each event after the position and for each new
-	// one, until ctx ends or yield fails. It returns that error.
-	FollowEvents(ctx context.Context, after uint64, yield func(Event) error) error
+	// ReadEvents returns a page of the events that match. A position past the head is an
+	// *InvalidError on "after".
+	ReadEvents(ctx context.Context, query EventQuery) (EventPage, error)
+	// FollowEvents calls yield for each event that matches after the position and for each
+	// new one, until ctx ends or yield fails. It returns that error. query has no limit.
+	FollowEvents(ctx context.Context, query EventQuery, yield func(Event) error) error
 	// LogHead returns the log's identity and last position.
 	LogHead(ctx context.Context) (LogHead, error)
 }

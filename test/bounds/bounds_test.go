@@ -118,6 +118,20 @@ var attacks = []attack{
 	}},
 	{operation: "listPackages", ask: get("/v1/packages?limit=1000")},
 	{operation: "listVersions", ask: get("/v1/packages/crowd/n?limit=1000")},
+	{operation: "listPackageFiles", ask: get("/v1/packages/crowd/n/big/files?limit=1000")},
+	{operation: "listPackageFiles", ask: get("/v1/packages/crowd/n/big/files?limit=1000&below=no/such/folder")},
+	{operation: "listPackages", ask: get("/v1/packages?limit=1000&nameGlob=**zzz&annotation=no=such")},
+	{operation: "findBlobUses", ask: func(w *world, _ int) asked {
+		return asked{method: http.MethodGet, path: "/v1/blobs/" + w.one.String() + "/uses?limit=1000"}
+	}},
+	{operation: "setTag", ask: func(_ *world, i int) asked {
+		body, length := padded(fmt.Sprintf(`{"version":"annotated-%d"}`, i%6))
+		return asked{method: http.MethodPut, path: "/v1/tags/crowd/n/tag", header: [2]string{"Content-Type", "application/json"}, body: body, length: length}
+	}},
+	{operation: "getTag", ask: get("/v1/tags/crowd/n/tag")},
+	{operation: "listTags", ask: get("/v1/tags/crowd/n?limit=1000&at=1000000")},
+	{operation: "listTagHistory", ask: get("/v1/tags/crowd/n/tag/history?limit=1000")},
+	{operation: "removeTag", ask: func(*world, int) asked { return asked{method: http.MethodDelete, path: "/v1/tags/crowd/n/tag"} }, refusals: []int{404}},
 	{operation: "getPackage", ask: get("/v1/packages/crowd/n/annotated-0")},
 	{operation: "getPackageFile", moves: true, before: func(w *world) {
 		upload, err := open(w.t.Context(), w.crowd, "crowd", "large", nil)
@@ -142,6 +156,7 @@ var attacks = []attack{
 		return asked{method: http.MethodGet, path: w.manifestPath(), header: [2]string{"Accept", "application/json"}}
 	}},
 	{operation: "readEvents", ask: get("/v1/events?limit=1000")},
+	{operation: "readEvents", ask: get("/v1/events?limit=1000&actor=nobody")},
 	{operation: "readEvents", ask: func(*world, int) asked {
 		return asked{method: http.MethodGet, path: "/v1/events", header: [2]string{"Accept", "text/event-stream"}, stream: true}
 	}},

@@ -41,7 +41,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		began := time.Now()
 		_, err := w.other.GetPackage(t.Context(), registry.PackageRef{Producer: "other", Name: "n", Version: "small"})
 		w.must(err)
-		_, err = w.other.ReadEvents(t.Context(), 0, 10)
+		_, err = w.other.ReadEvents(t.Context(), registry.EventQuery{Limit: 10})
 		w.must(err)
 		longest = max(longest, time.Since(began))
 		time.Sleep(time.Second)

@@ -134,7 +134,7 @@ func (w *world) checkOnce(t *testing.T, answered map[registry.PackageRef]bool) {
 	t.Helper()
 	times := map[string]int{}
 	for after := uint64(0); ; {
-		page, err := w.manager.Client(t).ReadEvents(background, after, registry.MaxEventPage)
+		page, err := w.manager.Client(t).ReadEvents(background, registry.EventQuery{After: after, Limit: registry.MaxEventPage})
 		if err != nil {
 			t.Fatal(err)
 		}

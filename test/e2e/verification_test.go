@@ -272,7 +272,7 @@ func (w *world) wasVerified(t *testing.T, stored map[digest.Digest]int64, corrup
 // told reports whether an event of the kind names the digest.
 func (w *world) told(t *testing.T, kind, name string) bool {
 	t.Helper()
-	page, err := w.manager.Client(t).ReadEvents(background, 0, 1000)
+	page, err := w.manager.Client(t).ReadEvents(background, registry.EventQuery{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func (w *world) reroute(t *testing.T, backend string) {
 // checkEvent wants the publication's event at its position, with this backend and no other.
 func (w *world) checkEvent(t *testing.T, p pushed, backendID string) {
 	t.Helper()
-	page, err := w.manager.Client(t).ReadEvents(background, p.Position-1, 1)
+	page, err := w.manager.Client(t).ReadEvents(background, registry.EventQuery{After: p.Position - 1, Limit: 1})
 	if err != nil || len(page.Events) != 1 {
 		t.Fatalf("event %d: %v, %v", p.Position, page, err)
 	}

@@ -203,7 +203,7 @@ func TestForbidden(t *testing.T) {
 	if response, body := s.do(http.MethodPost, session+"/publish", "", token); response.StatusCode != http.StatusCreated {
 		t.Fatalf("%s %s", response.Status, body)
 	}
-	page, err := s.fixture.Registry.ReadEvents(context.Background(), 0, 0)
+	page, err := s.fixture.Registry.ReadEvents(context.Background(), registry.EventQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestAccessErrorsThroughClient(t *testing.T) {
 	if _, err := client.GetPackage(ctx, registry.PackageRef{Producer: "other", Name: "n", Version: "1"}); !errors.Is(err, access.ErrForbidden) || !strings.Contains(err.Error(), "ask somebody") {
 		t.Errorf("what is not allowed: %v", err)
 	}
-	if err := client.FollowEvents(ctx, 0, func(registry.Event) error { return nil }); !errors.Is(err, access.ErrForbidden) {
+	if err := client.FollowEvents(ctx, registry.EventQuery{}, func(registry.Event) error { return nil }); !errors.Is(err, access.ErrForbidden) {
 		t.Errorf("a stream that is not allowed: %v", err)
 	}
 	if _, err := failing.ListBackends(ctx); !errors.Is(err, broken) {

@@ -24,12 +24,16 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	filter, err := wire.ParseEventFilter(query)
+	if err != nil {
+		return err
+	}
 	w.Header().Set("Vary", "Accept")
 	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
 		if query.Has("limit") {
 			return registry.Invalid("limit", "is for pages: a stream has no end")
 		}
-		return h.streamEvents(w, r, after)
+		return h.streamEvents(w, r, after, filter)
 	}
 	if r.Header.Get("Last-Event-ID") != "" {
 		return registry.Invalid("Last-Event-ID", "is for streams (Accept: text/event-stream): a page takes after")
@@ -43,7 +47,7 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	page, err := h.registry.ReadEvents(r.Context(), after, int(limit))
+	page, err := h.registry.ReadEvents(r.Context(), registry.EventQuery{After: after, Limit: int(limit), EventFilter: filter})
 	if err != nil {
 		return err
 	}
@@ -57,7 +61,7 @@ func (h *handler) getEvents(w *serving.Writer, r *http.Request) error {
 // cursor, event the kind, data the Event as JSON. A request is refused before
 // the stream begins, since there is no status afterwards. A database that is away
 // is no refusal: at a 503 a browser would give up for good.
-func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64) error {
+func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64, filter registry.EventFilter) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(h.opts.Context, cancel)()
@@ -84,7 +88,7 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 	}
 	events, done := make(chan registry.Event), make(chan error, 1)
 	go func() {
-		done <- h.registry.FollowEvents(ctx, after, func(event registry.Event) error {
+		done <- h.registry.FollowEvents(ctx, registry.EventQuery{After: after}, func(event registry.Event) error {
 			select {
 			case events <- event:
 				return nil
@@ -96,7 +100,7 @@ func (h *handler) streamEvents(w *serving.Writer, r *http.Request, after uint64)
 	if !w.Begun() {
 		beginStream(w)
 	}
-	err = h.writeEvents(ctx, w, head.LogID, events, done)
+	err = h.writeEvents(ctx, w, head.LogID, filter, events, done)
 	cancel()
 	if ctx.Err() != nil && (r.Context().Err() != nil || h.opts.Context.Err() != nil) || accessEnded(err) {
 		return nil // the regular ends of a stream: the client left or lost its access, or the server stops
@@ -132,13 +136,19 @@ func accessEnded(err error) bool {
 	return errors.Is(err, access.ErrUnauthenticated) || errors.Is(err, access.ErrForbidden) || errors.Is(err, access.ErrUnavailable)
 }
 
-func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID string, events <-chan registry.Event, done <-chan error) error {
+func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID string, filter registry.EventFilter, events <-chan registry.Event, done <-chan error) error {
 	beat := time.NewTicker(wire.Heartbeat)
 	defer beat.Stop()
 	w.Flush()
+	passed := "" // the cursor of the last event that did not match, if none has matched since
 	for {
 		select {
 		case event := <-events:
+			if !filter.Matches(event.Kind, event.Actor, event.Subject, event.Time) {
+				passed = formatCursor(logID, event)
+				continue
+			}
+			passed = ""
 			if err := writeEvent(w, logID, event); err != nil {
 				return err
 			}
@@ -147,7 +157,11 @@ func (h *handler) writeEvents(ctx context.Context, w *serving.Writer, logID stri
 			if err := h.gate.StillKnown(ctx); err != nil {
 				return err
 			}
-			if _, err := io.WriteString(w, ": alive\n\n"); err != nil {
+			alive := ": alive\n\n"
+			if passed != "" { // without data it is no event, and the next connection begins there (section 9.2.6)
+				alive, passed = "id: "+passed+"\n\n", ""
+			}
+			if _, err := io.WriteString(w, alive); err != nil {
 				return err
 			}
 			w.Flush()
@@ -188,7 +202,7 @@ func (h *handler) resolveCursor(ctx context.Context, cursor string, head registr
 	if !hashed || position > head.Position {
 		return position, nil
 	}
-	page, err := h.registry.ReadEvents(ctx, max(position, 1)-1, 1)
+	page, err := h.registry.ReadEvents(ctx, registry.EventQuery{After: max(position, 1) - 1, Limit: 1})
 	if err != nil {
 		return 0, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/pkg/httpapi/server/address"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/serving"
 )
@@ -157,7 +158,7 @@ func (h *handler) byteRoutes() []route {
 func (h *handler) add(api huma.API, route route) {
 	op := route.operation
 	document(api, op)
-	if _, isFile := fileAddresses[op.Path]; isFile {
+	if address.IsPattern(op.Path) {
 		h.files[op.Method+" "+op.Path] = route.serve
 		return
 	}
@@ -174,19 +175,19 @@ func (h *handler) add(api huma.API, route route) {
 // which is the address of another file, where they must be refused.
 func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 	escaped := r.URL.EscapedPath()
-	if address, ok := splitFileAddress(escaped); ok {
-		r.Pattern = address.pattern
-		serve, ok := h.files[r.Method+" "+address.pattern]
+	if at, ok := address.Split(escaped); ok {
+		r.Pattern = at.Pattern
+		serve, ok := h.files[r.Method+" "+at.Pattern]
 		if !ok {
-			w.Fail(r, h.methodProblem(w, h.fileMethods(address.pattern)))
+			w.Fail(r, h.methodProblem(w, h.fileMethods(at.Pattern)))
 			return
 		}
-		for field, value := range address.values {
+		for field, value := range at.Values {
 			r.SetPathValue(field, value)
 		}
-		err := address.err
+		err := at.Err
 		if err == nil {
-			err = h.checkAccepted(r.Method+" "+address.pattern, r)
+			err = h.checkAccepted(r.Method+" "+at.Pattern, r)
 		}
 		if err != nil {
 			w.Fail(r, err)
@@ -195,7 +196,7 @@ func (h *handler) Serve(w *serving.Writer, r *http.Request) {
 		h.run(serve, w, r)
 		return
 	}
-	if !isClean(escaped) {
+	if !address.IsClean(escaped) {
 		w.Fail(r, registry.Invalid("path", `the address must not have empty segments, "." or ".."`))
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/coulomb/artifact-store/pkg/httpapi/server/address"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -21,7 +22,7 @@ var (
 	declareOperation = plain(http.MethodPost, "/v1/uploads/{id}/files", "declareFiles", "Declare files; the answer lists those whose bytes must be sent", "uploads",
 		parameter("path", "id", "ID of the upload session"),
 		takes[declaration]("application/json", true), answers[registry.Declared](200, "application/json"))
-	putFileOperation = plain(http.MethodPut, uploadFilePattern, "putFile", "Send one file's bytes; they are durable once the request is answered", "uploads",
+	putFileOperation = plain(http.MethodPut, address.UploadFile, "putFile", "Send one file's bytes; they are durable once the request is answered", "uploads",
 		parameter("path", "id", "ID of the upload session"),
 		parameter("path", "path", "path of the file in the package; slashes are not escaped"),
 		parameter("query", "executable", "true or false; used only if the file was not declared"),
@@ -32,10 +33,10 @@ var (
 		takesBytes(wire.TarMediaType, true), answers[registry.Bundled](200, "application/json"))
 	publishPackageOperation = plain(http.MethodPost, "/v1/packages", "publishPackage", "Publish a small package by one request: a form of its description and its files as a tar archive", "packages",
 		takes[packageForm]("multipart/form-data", true), answers[registry.Publication](201, "application/json"))
-	progressOperation = plain(http.MethodHead, uploadFilePattern, "fileProgress", "Get how much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
+	progressOperation = plain(http.MethodHead, address.UploadFile, "fileProgress", "Get how much of a file has arrived (draft-ietf-httpbis-resumable-upload-15)", "uploads",
 		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
 		answersNothing(wire.UploadOffset, wire.UploadComplete, wire.UploadLength))
-	appendOperation = plain(http.MethodPatch, uploadFilePattern, "appendFile", "Send the next bytes of a file (draft-ietf-httpbis-resumable-upload-15)", "uploads",
+	appendOperation = plain(http.MethodPatch, address.UploadFile, "appendFile", "Send the next bytes of a file (draft-ietf-httpbis-resumable-upload-15)", "uploads",
 		parameter("path", "id", "ID of the upload session"), parameter("path", "path", "path of the file in the package; slashes are not escaped"),
 		parameter("query", "executable", "true or false; used only if the file was not declared"),
 		parameter("header", wire.UploadOffset, "offset of the first byte sent"), parameter("header", wire.UploadComplete, "?1 if these are the last bytes, ?0 if more follow"),
@@ -44,9 +45,9 @@ var (
 	publishOperation = plain(http.MethodPost, "/v1/uploads/{id}/publish", "publishUpload", "Publish the session as a package; a repeated request gets the same answer", "uploads",
 		parameter("path", "id", "ID of the upload session"),
 		takesBytes("application/cbor", false), answers[registry.Publication](201, "application/json"))
-	getFileOperation = plain(http.MethodGet, packageFilePattern, "getPackageFile", "Get one file of a package by its path", "packages",
+	getFileOperation = plain(http.MethodGet, address.PackageFile, "getPackageFile", "Get one file of a package by its path", "packages",
 		append(fileParameters, answersBlob(true))...)
-	headFileOperation    = plain(http.MethodHead, packageFilePattern, "headPackageFile", "Get the size and digests of one file of a package", "packages", append(fileParameters, answersBlob(false))...)
+	headFileOperation    = plain(http.MethodHead, address.PackageFile, "headPackageFile", "Get the size and digests of one file of a package", "packages", append(fileParameters, answersBlob(false))...)
 	getManifestOperation = plain(http.MethodGet, "/v1/manifests/{digest}", "getManifest", "Get a manifest as canonical CBOR, or as JSON with Accept: application/json", "packages",
 		parameter("path", "digest", "sha256:…"), holderParameter, answersBytes(200, "application/cbor"), answers[manifest.Manifest](200, "application/json"))
 	getBlobOperation = plain(http.MethodGet, "/v1/blobs/{digest}", "getBlob", "Get a blob's bytes", "blobs",
@@ -56,6 +57,9 @@ var (
 		parameter("path", "digest", "sha256:… or blake3:…"), holderParameter, answersBlob(false))
 	eventsOperation = plain(http.MethodGet, "/v1/events", "readEvents", "Get a page of the log, or a live stream with Accept: text/event-stream", "events",
 		parameter("query", "after", "position; only later events are returned"), parameter("query", "limit", "events per page, at most 1000; 0 means 100"),
+		parameter("query", "kind", "kinds, joined by commas: v1.package.published, or v1.storage for all that begin so"),
+		parameter("query", "producer", "only events about packages of this producer"), parameter("query", "package", "name or name@version; requires producer"),
+		parameter("query", "actor", "who caused it"), parameter("query", "since", "at this time (RFC 3339) or later"), parameter("query", "until", "before this time (RFC 3339)"),
 		parameter("header", "Last-Event-ID", "<log id>:<position>:<hash>, the id of an event; resumes a stream after it"),
 		answers[registry.EventPage](200, "application/json"), answersBytes(200, "text/event-stream"))
 	verifyOperation = plain(http.MethodPost, "/v1/backends/{id}/verifications", "verifyBackend", "Read the objects of a backend again and check them; sends up to five progress lines a second", "backends",

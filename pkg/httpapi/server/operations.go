@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/placement"
@@ -118,15 +119,35 @@ type (
 	}
 	listPackages struct {
 		Page
-		Producer       string `query:"producer"`
-		Name           string `query:"name"`
-		RetentionClass string `query:"retentionClass"`
+		Producer       string   `query:"producer"`
+		Name           string   `query:"name"`
+		NameGlob       string   `query:"nameGlob" doc:"pattern for the name: * within a component, ** across them"`
+		RetentionClass string   `query:"retentionClass"`
+		Tier           string   `query:"tier" enum:"hot,warm,cold"`
+		Actor          string   `query:"actor" doc:"who published it"`
+		Annotation     []string `query:"annotation,explode" doc:"key=value; given several times, a package must have all of them"`
+		Since          string   `query:"since" doc:"published at this time (RFC 3339) or later"`
+		Until          string   `query:"until" doc:"published before this time (RFC 3339)"`
+		At             uint64   `query:"at" doc:"position of the log: what was published by then"`
 	}
 	listDamaged struct {
 		Page
 		Producer string `query:"producer"`
 		Name     string `query:"name" doc:"requires producer"`
 		Version  string `query:"version" doc:"requires producer and name"`
+	}
+	listFiles struct {
+		Producer string `path:"producer"`
+		Name     string `path:"name"`
+		Version  string `path:"version"`
+		After    string `query:"after" doc:"value of next in the previous page"`
+		Limit    int    `query:"limit" minimum:"0" maximum:"1000" doc:"files per page; 0 means 1000"`
+		Below    string `query:"below" doc:"a folder or file of the package; slashes are not escaped"`
+	}
+	findUses struct {
+		Page
+		Digest   string `path:"digest" doc:"sha256:… or blake3:…"`
+		Producer string `query:"producer" doc:"only packages of this producer"`
 	}
 	listVersions struct {
 		Page
@@ -195,7 +216,11 @@ func (h *handler) registerOperations(api huma.API) {
 		})
 	register(h, api, operation(http.MethodGet, "/v1/packages", "listPackages", "List packages by producer, name and version", "packages", 200),
 		func(ctx context.Context, in *listPackages) (*body[registry.PackagePage], error) {
-			return h.listPackages(ctx, registry.PackageFilter{Producer: in.Producer, Name: in.Name, RetentionClass: in.RetentionClass, After: in.After, Limit: in.Limit})
+			filter, err := in.filter()
+			if err != nil {
+				return nil, err
+			}
+			return h.listPackages(ctx, filter)
 		})
 	register(h, api, operation(http.MethodGet, "/v1/damaged", "listDamaged", "List files of packages whose bytes are corrupt, missing or in doubt", "packages", 200),
 		func(ctx context.Context, in *listDamaged) (*body[registry.DamagePage], error) {
@@ -213,6 +238,20 @@ func (h *handler) registerOperations(api huma.API) {
 		func(ctx context.Context, in *packageRef) (*body[registry.Package], error) {
 			found, err := h.registry.GetPackage(ctx, registry.PackageRef(*in))
 			return &body[registry.Package]{found}, err
+		})
+	register(h, api, operation(http.MethodGet, "/v1/packages/{producer}/{name}/{version}/files", "listPackageFiles", "List the files of a package by their paths", "packages", 200),
+		func(ctx context.Context, in *listFiles) (*body[registry.FilePage], error) {
+			page, err := h.registry.ListFiles(ctx, registry.PackageRef{Producer: in.Producer, Name: in.Name, Version: in.Version}, registry.FileQuery{Below: in.Below, After: in.After, Limit: in.Limit})
+			return &body[registry.FilePage]{page}, err
+		})
+	register(h, api, operation(http.MethodGet, "/v1/blobs/{digest}/uses", "findBlobUses", "Find the packages and backends that have a blob", "blobs", 200),
+		func(ctx context.Context, in *findUses) (*body[registry.UsePage], error) {
+			name, err := digest.Parse(in.Digest)
+			if err != nil {
+				return nil, registry.Invalid("digest", "%v", err)
+			}
+			page, err := h.registry.FindUses(ctx, name, registry.UseQuery{Producer: in.Producer, After: in.After, Limit: in.Limit})
+			return &body[registry.UsePage]{page}, err
 		})
 	register(h, api, operation(http.MethodPost, "/v1/routing/explain", "explainRouting", "Explain which rule and backend a new package would get, and why", "backends", 200),
 		func(ctx context.Context, in *body[placement.Request]) (*body[placement.Explanation], error) {
@@ -237,6 +276,7 @@ func (h *handler) registerOperations(api huma.API) {
 			report, err := h.registry.ProbeBackend(ctx, in.ID)
 			return &body[registrar.ProbeReport]{report}, ofPlace(err)
 		})
+	h.registerTags(api)
 	h.registerVerifications(api)
 	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the health of the registry; always 200, status is ok or degraded", "server", 200),
 		func(ctx context.Context, _ *none) (*body[registry.Health], error) {
@@ -246,6 +286,21 @@ func (h *handler) registerOperations(api huma.API) {
 			}
 			return &body[registry.Health]{health}, err
 		})
+}
+
+func (in *listPackages) filter() (f registry.PackageFilter, err error) {
+	f = registry.PackageFilter{
+		Producer: in.Producer, Name: in.Name, NameGlob: in.NameGlob, RetentionClass: in.RetentionClass, Tier: registry.Tier(in.Tier), Actor: in.Actor,
+		At: in.At, After: in.After, Limit: in.Limit,
+	}
+	if f.Annotations, err = wire.ParseAnnotations(in.Annotation); err != nil {
+		return f, err
+	}
+	if f.Since, err = wire.ParseTime("since", in.Since); err != nil {
+		return f, err
+	}
+	f.Until, err = wire.ParseTime("until", in.Until)
+	return f, err
 }
 
 func (h *handler) listPackages(ctx context.Context, filter registry.PackageFilter) (*body[registry.PackagePage], error) {

@@ -12,6 +12,16 @@ func PackageAddress(ref registry.PackageRef) string {
 	return "/v1/packages/" + Segment(ref.Producer) + "/" + Segment(ref.Name) + "/" + Segment(ref.Version)
 }
 
+// TagsAddress is the address of the tags of a package name, escaped.
+func TagsAddress(producer, name string) string {
+	return "/v1/tags/" + Segment(producer) + "/" + Segment(name)
+}
+
+// TagAddress is the address of a tag, escaped.
+func TagAddress(ref registry.TagRef) string {
+	return TagsAddress(ref.Producer, ref.Name) + "/" + Segment(ref.Tag)
+}
+
 // Segment escapes one segment of an address. A segment of dots is escaped
 // too: a proxy would take it for a step up.
 func Segment(value string) string {

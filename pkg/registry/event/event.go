@@ -33,6 +33,8 @@ const (
 	KindLocationVerified  = "v1.storage.location_verified"
 	KindLocationFailed    = "v1.storage.location_failed"
 	KindLogRecovered      = "v1.log.recovered"
+	KindTagSet            = "v1.tag.set"
+	KindTagRemoved        = "v1.tag.removed"
 )
 
 // MaxDigests is how many digests one LocationVerified or LocationAdded carries at most.
@@ -228,6 +230,10 @@ func Decode(e eventlog.Event) (Payload, error) {
 		return decode[LocationFailed](e)
 	case KindLogRecovered:
 		return decode[LogRecovered](e)
+	case KindTagSet:
+		return decode[TagSet](e)
+	case KindTagRemoved:
+		return decode[TagRemoved](e)
 	}
 	return nil, fmt.Errorf("%q: %w", e.Kind, ErrUnknown)
 }
@@ -267,6 +273,10 @@ func Describe(payload Payload) (any, error) {
 		}
 		return described, nil
 	case LogRecovered:
+		return p.describe(), nil
+	case TagSet:
+		return p.describe(), nil
+	case TagRemoved:
 		return p.describe(), nil
 	case LocationFailed:
 		return map[string]any{"backendId": p.BackendID, "digest": text(p.SHA256), "reason": p.Reason, "detail": p.Detail}, nil

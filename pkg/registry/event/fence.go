@@ -39,6 +39,8 @@ var levels = map[form]int{
 	{formManifest, 1}:          0,
 	{KindLogRecovered, 1}:      1,
 	{formViews, 3}:             LevelCounted,
+	{KindTagSet, 1}:            3,
+	{KindTagRemoved, 1}:        3,
 }
 
 // LevelCounted is that of the views which count locations (see package view).

@@ -28,6 +28,8 @@ var fieldsOf = map[form]string{
 	{KindLocationVerified, 2}:  "run",
 	{KindLocationFailed, 1}:    "backendId detail reason sha256",
 	{KindLogRecovered, 1}:      "holdSeconds logId marks reason",
+	{KindTagSet, 1}:            "digest immutable manifest name producer tag version",
+	{KindTagRemoved, 1}:        "name producer tag",
 }
 
 // Whoever adds a kind, a field or a version of the manifest gives it a fence level.

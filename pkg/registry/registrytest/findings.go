@@ -19,7 +19,7 @@ func recordFindings(s suite) {
 	recorded, err := s.r.RecordFindings(s.ctx, First, found)
 	s.must(err)
 	equal(s, "recorded", recorded, registry.RecordedFindings{Recorded: 3})
-	page, err := s.r.ReadEvents(s.ctx, before, 0)
+	page, err := s.r.ReadEvents(s.ctx, registry.EventQuery{After: before})
 	s.must(err)
 	var kinds []string
 	for _, e := range page.Events {
@@ -78,7 +78,7 @@ func refusedFindings(s suite) {
 	// The log keeps a detail for ever: what a terminal would obey is escaped in it.
 	_, err := s.r.RecordFindings(s.ctx, First, registry.VerifyFindings{Position: head, Failed: failed(a, "corrupt", "\x1b[31mred\a\nö\u202e")})
 	s.must(err)
-	page, err := s.r.ReadEvents(s.ctx, head, 0)
+	page, err := s.r.ReadEvents(s.ctx, registry.EventQuery{After: head})
 	s.must(err)
 	text := ""
 	for _, event := range page.Events {

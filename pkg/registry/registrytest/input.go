@@ -31,6 +31,9 @@ func badSessions(s suite) {
 		"retentionClass": func(r *registry.OpenUpload, v string) { r.RetentionClass = v },
 	} {
 		for name, value := range odd {
+			if field == "name" && name == "slash" { // between components
+				continue
+			}
 			req := version("1")
 			set(&req, value)
 			_, err := s.r.OpenUpload(s.ctx, req)
@@ -145,20 +148,20 @@ func badQuestions(s suite) {
 	head := s.head()
 	_, err := s.r.GetPackage(s.ctx, registry.PackageRef{Producer: "..", Name: "b", Version: "c"})
 	s.invalid(err, "producer")
-	_, err = s.r.FindFile(s.ctx, registry.PackageRef{Producer: "a", Name: "b/c", Version: "d"}, "a")
+	_, err = s.r.FindFile(s.ctx, registry.PackageRef{Producer: "a", Name: "b//c", Version: "d"}, "a")
 	s.invalid(err, "name")
 	_, err = s.r.ListPackages(s.ctx, registry.PackageFilter{After: "nonsense"})
 	s.invalid(err, "after")
 	for _, limit := range []int{-1, registry.MaxPackagePage + 1} {
 		_, err = s.r.ListPackages(s.ctx, registry.PackageFilter{Limit: limit})
 		s.invalid(err, "limit")
-		_, err = s.r.ReadEvents(s.ctx, 0, limit)
+		_, err = s.r.ReadEvents(s.ctx, registry.EventQuery{Limit: limit})
 		s.invalid(err, "limit")
 	}
 	for _, after := range []uint64{head + 1, math.MaxInt64, math.MaxUint64} {
-		_, err = s.r.ReadEvents(s.ctx, after, 0)
+		_, err = s.r.ReadEvents(s.ctx, registry.EventQuery{After: after})
 		s.invalid(err, "after")
-		err = s.r.FollowEvents(s.ctx, after, func(registry.Event) error { return nil })
+		err = s.r.FollowEvents(s.ctx, registry.EventQuery{After: after}, func(registry.Event) error { return nil })
 		s.invalid(err, "after")
 	}
 	_, err = s.r.Explain(s.ctx, placement.Request{Producer: "a b", RetentionClass: "c"})

@@ -50,7 +50,7 @@ func eventPages(s suite) {
 	published := s.push(version("1"), file{"a", "a", false})
 	head, err := s.r.LogHead(s.ctx)
 	s.must(err)
-	all, err := s.r.ReadEvents(s.ctx, 0, 0)
+	all, err := s.r.ReadEvents(s.ctx, registry.EventQuery{})
 	s.must(err)
 	equal(s, "events", uint64(len(all.Events)), head.Position)
 	equal(s, "log", all.LogID, head.LogID)
@@ -67,11 +67,11 @@ func eventPages(s suite) {
 	last := all.Events[len(all.Events)-1]
 	equal(s, "kind", last.Kind, "v1.package.published")
 	equal(s, "position", last.Position, published.Position)
-	one, err := s.r.ReadEvents(s.ctx, head.Position-1, 1)
+	one, err := s.r.ReadEvents(s.ctx, registry.EventQuery{After: head.Position - 1, Limit: 1})
 	s.must(err)
 	equal(s, "one", len(one.Events), 1)
 	equal(s, "hash", one.Events[0].Hash, last.Hash)
-	none, err := s.r.ReadEvents(s.ctx, head.Position, 0)
+	none, err := s.r.ReadEvents(s.ctx, registry.EventQuery{After: head.Position})
 	s.must(err)
 	equal(s, "behind the head", len(none.Events), 0)
 }
@@ -83,7 +83,7 @@ func follow(s suite) {
 	defer cancel()
 	events, done := make(chan registry.Event, 100), make(chan error, 1)
 	go func() {
-		done <- s.r.FollowEvents(ctx, start-1, func(event registry.Event) error { events <- event; return nil })
+		done <- s.r.FollowEvents(ctx, registry.EventQuery{After: start - 1}, func(event registry.Event) error { events <- event; return nil })
 	}()
 	next := func() registry.Event {
 		s.Helper()
@@ -109,7 +109,7 @@ func follow(s suite) {
 
 	enough := errors.New("enough")
 	seen := 0
-	s.is(s.r.FollowEvents(s.ctx, 0, func(registry.Event) error { seen++; return enough }), enough)
+	s.is(s.r.FollowEvents(s.ctx, registry.EventQuery{}, func(registry.Event) error { seen++; return enough }), enough)
 	equal(s, "events before enough", seen, 1)
 }
 

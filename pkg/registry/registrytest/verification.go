@@ -91,7 +91,7 @@ func verifyDamaged(s suite) {
 	s.must(err)
 	s.push(version("1"), file{"a", "damaged", false}, file{"b", "removed", false}, file{"c", "intact", false})
 	equal(s, "healed", s.read(removed, nil), "removed")
-	page, err := s.r.ReadEvents(s.ctx, before.Position, 0)
+	page, err := s.r.ReadEvents(s.ctx, registry.EventQuery{After: before.Position})
 	s.must(err)
 	if len(page.Events) != 1 || page.Events[0].Kind != "v1.storage.location_added" {
 		s.Fatalf("got %+v, want one v1.storage.location_added", page.Events)

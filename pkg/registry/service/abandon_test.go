@@ -94,7 +94,7 @@ func abandonBackend(t *testing.T, w *sweepWorld) {
 		t.Fatalf("%+v, %v", released, err)
 	}
 	at := head()
-	page, err := service.ReadEvents(ctx, at-1, 1)
+	page, err := service.ReadEvents(ctx, registry.EventQuery{After: at - 1, Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestAbandonedPlaceIsBack(t *testing.T) {
 			t.Fatalf("%s, %v", id, err)
 		}
 	}
-	page, err := service.ReadEvents(ctx, 0, 0)
+	page, err := service.ReadEvents(ctx, registry.EventQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestFencedReplica(t *testing.T) {
 					return err
 				},
 				"following": func() error {
-					return replica.FollowEvents(ctx, 0, func(registry.Event) error { return nil })
+					return replica.FollowEvents(ctx, registry.EventQuery{}, func(registry.Event) error { return nil })
 				},
 				"writing": func() error { return replica.AbandonUpload(ctx, "00000000-0000-0000-0000-000000000000") },
 			}

@@ -32,7 +32,7 @@ func TestFollowersShareTheTail(t *testing.T) {
 			}
 			events, ended := make(chan told, (followers+1)*(pushes+int(head.Position))), make(chan error, followers+1)
 			follow := func(follower int, after uint64) {
-				ended <- s.FollowEvents(ctx, after, func(e registry.Event) error { events <- told{follower, e}; return nil })
+				ended <- s.FollowEvents(ctx, registry.EventQuery{After: after}, func(e registry.Event) error { events <- told{follower, e}; return nil })
 			}
 			for i := range followers {
 				go follow(i, head.Position)

@@ -36,7 +36,7 @@ func TestLargeManifest(t *testing.T) {
 				t.Fatal(err)
 			}
 			followed := make(chan registry.Event, 1)
-			go s.FollowEvents(ctx, head.Position, func(e registry.Event) error { followed <- e; return nil }) //nolint:errcheck // ends with the test
+			go s.FollowEvents(ctx, registry.EventQuery{After: head.Position}, func(e registry.Event) error { followed <- e; return nil }) //nolint:errcheck // ends with the test
 			content := []byte("1")
 			ref := registry.PackageRef{Producer: "p", Name: "n", Version: "1"}
 			id := w.open(t, ref, nil)
@@ -74,7 +74,7 @@ func TestLargeManifest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := s.ReadEvents(ctx, p.Position-1, 1)
+			page, err := s.ReadEvents(ctx, registry.EventQuery{After: p.Position - 1, Limit: 1})
 			if err != nil || len(page.Events) != 1 || !bytes.Equal(page.Events[0].Payload, right) {
 				t.Errorf("a page: %s, %v, want %s", page.Events[0].Payload, err, right)
 			}

@@ -36,7 +36,7 @@ func TestPublishAlso(t *testing.T) {
 			}
 			kinds := func(after uint64) (kinds []string) {
 				t.Helper()
-				page, err := s.ReadEvents(ctx, after, 0)
+				page, err := s.ReadEvents(ctx, registry.EventQuery{After: after})
 				if err != nil {
 					t.Fatal(err)
 				}

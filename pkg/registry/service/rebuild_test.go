@@ -202,7 +202,7 @@ func (b *besides) start() {
 	b.until(b.look)
 	b.running.Go(func() {
 		last := uint64(0)
-		err := b.w.services[1].FollowEvents(b.ctx, 0, func(e registry.Event) error {
+		err := b.w.services[1].FollowEvents(b.ctx, registry.EventQuery{}, func(e registry.Event) error {
 			if e.Position != last+1 {
 				return fmt.Errorf("after event %d came %d", last, e.Position)
 			}

@@ -49,7 +49,7 @@ type loggedRun struct {
 // logged are the kinds of the events after a position, and the runs among them.
 func logged(t *testing.T, w *sweepWorld, after uint64) (kinds string, runs []loggedRun) {
 	t.Helper()
-	page, err := w.services[0].ReadEvents(context.Background(), after, 0)
+	page, err := w.services[0].ReadEvents(context.Background(), registry.EventQuery{After: after})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 // Package service is the registry on a database: it composes the rooms that
-// take packages in (ingest), answer questions (reading) and keep the places
-// (custody). It is the only orchestrator; a room knows no other room.
+// take packages in (ingest), name them (tagging), answer questions (reading) and keep the
+// places (custody). It is the only orchestrator; a room knows no other room.
 package service
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/service/custody"
 	"github.com/coulomb/artifact-store/pkg/registry/service/ingest"
 	"github.com/coulomb/artifact-store/pkg/registry/service/reading"
+	"github.com/coulomb/artifact-store/pkg/registry/service/tagging"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
@@ -70,6 +71,7 @@ type Service struct {
 	*ingest.Intake
 	*custody.Keeper
 	*reading.Reader
+	*tagging.Tagger
 
 	core    *core.Core
 	log     *eventlog.Log
@@ -95,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	c := core.New(o.Database, log, o.Placer, o.Now, o.Logger)
 	s := &Service{
-		Intake: ingest.New(c, o.UploadLifetime), Keeper: custody.New(c, o.OrphanAge), Reader: reading.New(c),
+		Intake: ingest.New(c, o.UploadLifetime), Keeper: custody.New(c, o.OrphanAge), Reader: reading.New(c), Tagger: tagging.New(c),
 		core: c, log: log,
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))

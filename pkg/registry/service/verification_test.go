@@ -76,7 +76,7 @@ func TestVerificationOfAnotherPlaceFindsNothing(t *testing.T) {
 		if err == nil || report.Done || report.Missing != 0 || report.Error == "" {
 			t.Errorf("%s: got %+v, %v; want an aborted run without findings of loss", name, report, err)
 		}
-		after, err := service.ReadEvents(ctx, before.Position, 0)
+		after, err := service.ReadEvents(ctx, registry.EventQuery{After: before.Position})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -75,54 +74,6 @@ func FindPackageAt(ctx context.Context, tx database.Tx, position uint64) (Packag
 // FindManifest returns a package that has the manifest. ErrNotFound.
 func FindManifest(ctx context.Context, tx database.Tx, manifest digest.Digest) (Package, error) {
 	return scanPackage(tx.QueryRowContext(ctx, `SELECT `+packageColumns+` FROM packages WHERE manifest_sha256 = $1 ORDER BY position LIMIT 1`, manifest.Bytes()))
-}
-
-// Filter narrows ListPackages; empty strings match all. After, if set, is the
-// last row of the page before.
-type Filter struct {
-	Producer, Name, RetentionClass string
-	After                          *[3]string // producer, name, version
-	// A page has at most Limit rows and Bytes of texts, but at least one row if there is any.
-	Limit, Bytes int
-}
-
-// ListPackages returns a page in the database's text order of producer, name,
-// version, and whether there are more.
-func ListPackages(ctx context.Context, tx database.Tx, f Filter) (page []Package, more bool, err error) {
-	query := `SELECT ` + packageColumns + ` FROM packages WHERE 1 = 1`
-	var args []any
-	arg := func(v any) string {
-		args = append(args, v)
-		return fmt.Sprintf("$%d", len(args))
-	}
-	if f.Producer != "" {
-		query += ` AND producer = ` + arg(f.Producer)
-	}
-	if f.Name != "" {
-		query += ` AND name = ` + arg(f.Name)
-	}
-	if f.RetentionClass != "" {
-		query += ` AND retention_class = ` + arg(f.RetentionClass)
-	}
-	if f.After != nil {
-		query += ` AND (producer, name, version) > (` + arg(f.After[0]) + `, ` + arg(f.After[1]) + `, ` + arg(f.After[2]) + `)`
-	}
-	rows, err := tx.QueryContext(ctx, query+` ORDER BY producer, name, version LIMIT `+arg(f.Limit+1), args...)
-	if err != nil {
-		return nil, false, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
-	for size := 0; rows.Next(); {
-		p, err := scanPackage(rows)
-		if err != nil {
-			return nil, false, err
-		}
-		if size += p.size(); len(page) == f.Limit || len(page) > 0 && size > f.Bytes {
-			return page, true, nil
-		}
-		page = append(page, p)
-	}
-	return page, false, rows.Err()
 }
 
 // size of the texts in bytes. Annotations may be 270 KiB.

@@ -104,7 +104,7 @@ func (v *Views) rebuild(ctx context.Context, p Progress, wanted func(state) bool
 func (v *Views) begin(ctx context.Context, p Progress) (*claim, state, error) {
 	var s state
 	err := v.db.Read(ctx, func(tx database.Tx) error {
-		there, err := v.db.HasTable(ctx, tx, "abandonments") // the last step of schema
+		there, err := v.db.HasTable(ctx, tx, "tag_history") // the last step of schema
 		if err == nil && !there {
 			err = fmt.Errorf("%w: this database was not yet opened by a manager of this version: start one first", ErrVersion)
 		}

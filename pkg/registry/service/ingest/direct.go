@@ -157,6 +157,8 @@ func (in *Intake) publishParts(ctx context.Context, d *draft, p atonce.Package, 
 		odd, err := oddsAndHeld(ctx, tx, d)
 		if err == nil && odd&oddTaken != 0 { // told before anything is stored
 			_, err = findTaken(ctx, tx, d)
+		} else if err == nil {
+			err = rules.NewVersion(d.ref(), odd&oddTagged != 0)
 		}
 		if err == nil && odd&oddHeld != 0 {
 			held, err = soundIn(ctx, tx, d.session.BackendID, d.contents)

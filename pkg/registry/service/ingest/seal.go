@@ -109,7 +109,7 @@ func (in *Intake) decide(ctx context.Context, tx database.Tx, d *draft) (*view.P
 		}
 	}
 	if odd&oddTaken == 0 {
-		return nil, nil
+		return nil, rules.NewVersion(d.ref(), odd&oddTagged != 0)
 	}
 	return findTaken(ctx, tx, d)
 }
@@ -121,6 +121,7 @@ const (
 	oddDoubts    = 4  // there are doubts about something in the backend
 	oddRemovals  = 8  // something is being removed from the backend, or was lately
 	oddHeld      = 16 // the backend has one of the contents
+	oddTagged    = 32 // a tag has the version's name
 )
 
 // oddities asks for all of them at once: a statement costs more than its look-up.
@@ -128,11 +129,12 @@ const oddities = `SELECT
 	CASE WHEN EXISTS (SELECT 1 FROM packages WHERE producer = $1 AND name = $2 AND version = $3) THEN 1 ELSE 0 END +
 	CASE WHEN EXISTS (SELECT 1 FROM abandoned WHERE backend_id = $4) THEN 2 ELSE 0 END +
 	CASE WHEN EXISTS (SELECT 1 FROM doubts WHERE backend_id = $5) THEN 4 ELSE 0 END +
-	CASE WHEN EXISTS (SELECT 1 FROM sweeping WHERE backend_id = $6) THEN 8 ELSE 0 END`
+	CASE WHEN EXISTS (SELECT 1 FROM sweeping WHERE backend_id = $6) THEN 8 ELSE 0 END +
+	CASE WHEN EXISTS (SELECT 1 FROM tags WHERE producer = $1 AND name = $2 AND tag = $7) THEN 32 ELSE 0 END`
 
 func oddsOf(ctx context.Context, tx database.Tx, d *draft) (odd int, err error) {
 	at := d.session.BackendID
-	err = tx.QueryRowContext(ctx, oddities, d.session.Producer, d.session.Name, d.session.Version, at, at, at).Scan(&odd)
+	err = tx.QueryRowContext(ctx, oddities, d.session.Producer, d.session.Name, d.session.Version, at, at, at, []byte(d.session.Version)).Scan(&odd)
 	return odd, err
 }
 
@@ -143,7 +145,7 @@ const fewContents = 8
 var odditiesAndHeld = func() (texts [4]string) {
 	for i := range texts {
 		texts[i] = oddities + ` +
-	CASE WHEN EXISTS (SELECT 1 FROM storage_locations WHERE backend_id = $7 AND sha256 IN (` + database.Parameters(8, 1<<i) + `) AND state <> 'failed') THEN 16 ELSE 0 END`
+	CASE WHEN EXISTS (SELECT 1 FROM storage_locations WHERE backend_id = $8 AND sha256 IN (` + database.Parameters(9, 1<<i) + `) AND state <> 'failed') THEN 16 ELSE 0 END`
 	}
 	return texts
 }()
@@ -155,7 +157,7 @@ func oddsAndHeld(ctx context.Context, tx database.Tx, d *draft) (odd int, err er
 		return odd | oddHeld, err
 	}
 	at, power := d.session.BackendID, bits.Len(uint(len(d.contents)-1))
-	args := []any{d.session.Producer, d.session.Name, d.session.Version, at, at, at, at}
+	args := []any{d.session.Producer, d.session.Name, d.session.Version, at, at, at, []byte(d.session.Version), at}
 	for i := range 1 << power {
 		args = append(args, d.contents[min(i, len(d.contents)-1)].Bytes())
 	}

@@ -17,8 +17,11 @@ import (
 )
 
 // ReadEvents implements Events.
-func (r *Reader) ReadEvents(ctx context.Context, after uint64, limit int) (registry.EventPage, error) {
-	limit, err := registry.EventPageLimit(limit)
+func (r *Reader) ReadEvents(ctx context.Context, query registry.EventQuery) (registry.EventPage, error) {
+	limit, err := registry.EventPageLimit(query.Limit)
+	if err == nil {
+		err = query.Validate()
+	}
 	if err != nil {
 		return registry.EventPage{}, err
 	}
@@ -26,17 +29,44 @@ func (r *Reader) ReadEvents(ctx context.Context, after uint64, limit int) (regis
 	if err != nil {
 		return registry.EventPage{}, err
 	}
-	if after > head.Position {
-		return registry.EventPage{}, pastHead(eventlog.ErrPastHead, after, head.Position)
+	if query.After > head.Position {
+		return registry.EventPage{}, pastHead(eventlog.ErrPastHead, query.After, head.Position)
 	}
-	page := registry.EventPage{LogID: head.LogID, Head: head.Position}
-	if page.Events, err = r.describeLog(ctx, after, limit); err != nil {
+	page := registry.EventPage{LogID: head.LogID, Head: head.Position, Position: query.After}
+	turn, err := r.describing.Take(ctx, 1)
+	if err != nil {
 		return registry.EventPage{}, err
 	}
-	for _, e := range page.Events {
-		page.Head = max(page.Head, e.Position)
+	defer turn.Return()
+	for scanned := 0; ; {
+		// Where everything matches, one reading is a page.
+		read := min(limit-len(page.Events), registry.MaxEventScan-scanned)
+		if !query.IsEmpty() {
+			read = min(registry.MaxEventPage, registry.MaxEventScan-scanned)
+		}
+		records, err := r.core.ReadLog(ctx, page.Position, eventlog.Page{Records: read, Bytes: pageBytes, Cut: payloadCut})
+		if err != nil {
+			return registry.EventPage{}, err
+		}
+		scanned += len(records)
+		for _, record := range records {
+			if query.Matches(record.Kind, record.Actor, record.Subject, record.Time) {
+				if len(page.Events) == limit {
+					return page, nil
+				}
+				described, err := r.describeRecord(ctx, record)
+				if err != nil {
+					return registry.EventPage{}, err
+				}
+				page.Events = append(page.Events, described)
+			}
+			page.Position = record.Position
+		}
+		page.Head = max(page.Head, page.Position)
+		if len(records) == 0 || query.IsEmpty() || len(page.Events) == limit || scanned >= registry.MaxEventScan {
+			return page, nil
+		}
 	}
-	return page, nil
 }
 
 const (
@@ -128,7 +158,20 @@ func (r *Reader) describePublished(ctx context.Context, rec eventlog.Record) (an
 }
 
 // FollowEvents implements Events.
-func (r *Reader) FollowEvents(ctx context.Context, after uint64, yield func(registry.Event) error) error {
+func (r *Reader) FollowEvents(ctx context.Context, query registry.EventQuery, yield func(registry.Event) error) error {
+	if err := query.Validate(); err != nil {
+		return err
+	}
+	after := query.After
+	if !query.IsEmpty() {
+		each := yield
+		yield = func(e registry.Event) error {
+			if !query.Matches(e.Kind, e.Actor, e.Subject, e.Time) {
+				return nil
+			}
+			return each(e)
+		}
+	}
 	head, err := r.core.Head(ctx)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package reading
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/coulomb/artifact-store/pkg/database"
@@ -14,12 +15,8 @@ func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter
 	if err != nil {
 		return registry.PackagePage{}, err
 	}
-	for field, value := range map[string]string{"producer": filter.Producer, "name": filter.Name, "retentionClass": filter.RetentionClass} {
-		if value != "" {
-			if err := registry.ValidateName(field, value); err != nil {
-				return registry.PackagePage{}, err
-			}
-		}
+	if err := filter.Validate(); err != nil {
+		return registry.PackagePage{}, err
 	}
 	after, err := registry.ParsePackageCursor(filter.After)
 	if err != nil {
@@ -29,22 +26,21 @@ func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter
 	if after != nil {
 		from = &[3]string{after.Producer, after.Name, after.Version}
 	}
-	var (
-		rows []view.Package
-		more bool
-	)
+	narrowed := view.Filter{
+		Producer: filter.Producer, Name: filter.Name, RetentionClass: filter.RetentionClass, After: from,
+		NameGlob: filter.NameGlob, Tier: string(filter.Tier), Actor: filter.Actor, Annotations: filter.Annotations, Since: filter.Since, Until: filter.Until, At: filter.At,
+		Limit: limit, Bytes: pageBytes, Scan: cmp.Or(filter.Scan, registry.MaxPackageScan),
+	}
+	var found view.Page
 	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
-		rows, more, err = view.ListPackages(ctx, tx, view.Filter{
-			Producer: filter.Producer, Name: filter.Name, RetentionClass: filter.RetentionClass, After: from, Limit: limit, Bytes: pageBytes,
-		})
+		found, err = view.ListPackages(ctx, tx, narrowed)
 		return err
 	})
-	page := registry.PackagePage{Packages: []registry.Package{}}
-	if more {
-		last := rows[len(rows)-1]
-		page.Next = registry.PackageCursor(registry.PackageRef{Producer: last.Producer, Name: last.Name, Version: last.Version})
+	page := registry.PackagePage{Packages: []registry.Package{}, Scanned: found.Scanned}
+	if last := found.Next; last != nil {
+		page.Next = registry.PackageCursor(registry.PackageRef{Producer: last[0], Name: last[1], Version: last[2]})
 	}
-	for _, row := range rows {
+	for _, row := range found.Packages {
 		page.Packages = append(page.Packages, r.describePackage(row))
 	}
 	return page, err

@@ -94,6 +94,10 @@ func (f Fold) applyOther(ctx context.Context, tx database.Tx, rec eventlog.Recor
 		err = f.applyFailed(ctx, tx, rec, p)
 	case event.LogRecovered:
 		err = f.applyRecovered(ctx, tx, rec, p)
+	case event.TagSet:
+		err = f.applyTagSet(ctx, tx, rec, p)
+	case event.TagRemoved:
+		err = f.applyTagRemoved(ctx, tx, rec, p)
 	default:
 		err = fmt.Errorf("%s has no fold", rec.Kind)
 	}
@@ -188,6 +192,9 @@ func (w *publications) flush(ctx context.Context, tx database.Tx) error {
 }
 
 func (w *publications) insertAll(ctx context.Context, tx database.Tx) error {
+	if err := w.leaveKnown(ctx, tx); err != nil {
+		return err
+	}
 	// In the order of the keys, a page of them is read once for all that it has.
 	slices.SortFunc(w.blobs, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
 	slices.SortFunc(w.locations, func(a, b []any) int { return bytes.Compare(a[1].([]byte), b[1].([]byte)) })
@@ -205,6 +212,48 @@ func (w *publications) insertAll(ctx context.Context, tx database.Tx) error {
 	_, err = w.insert(ctx, tx, "packages", []string{"position", "producer", "name", "version", "manifest_sha256", "manifest_size",
 		"retention_class", "tier", "media_type", "annotations", "files", "bytes", "published_us", "actor", "backend_id"}, w.packages, "")
 	return err
+}
+
+// manyBlobs are looked at for what is live as it was: most of a tree that is published again.
+const manyBlobs = 1000
+
+// leaveKnown takes out the blobs that are there and live where they would be: nothing of
+// them changes. Some of these stay. If it finds few, it stops.
+func (w *publications) leaveKnown(ctx context.Context, tx database.Tx) error {
+	if len(w.blobs) <= manyBlobs || len(w.locations) != len(w.blobs) || w.Version < Counted {
+		return nil
+	}
+	backend := w.locations[0][0].(string)
+	gaveUp, err := LastAbandonment(ctx, tx, w.Names, backend)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool)
+	for chunk := range slices.Chunk(w.locations, 500) {
+		sums := make([][]byte, 0, len(chunk))
+		for _, row := range chunk {
+			if row[0].(string) != backend {
+				return nil
+			}
+			sums = append(sums, row[1].([]byte))
+		}
+		live, err := CountLive(ctx, tx, w.Names, backend, gaveUp, sums)
+		if err != nil {
+			return err
+		}
+		if live < len(chunk)/2 {
+			break
+		}
+		for _, sum := range sums {
+			if live == len(sums) {
+				known[string(sum)] = true
+			}
+		}
+	}
+	is := func(sum any) bool { return known[string(sum.([]byte))] }
+	w.blobs = slices.DeleteFunc(w.blobs, func(row []any) bool { return is(row[0]) })
+	w.locations = slices.DeleteFunc(w.locations, func(row []any) bool { return is(row[1]) })
+	return nil
 }
 
 // insert leaves out the columns that tables of an earlier version lack. It returns how

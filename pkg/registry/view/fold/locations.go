@@ -78,13 +78,6 @@ func (f Fold) insertLive(ctx context.Context, tx database.Tx, rows [][]any, size
 		changes = make(Counts)
 		added   = rows
 	)
-	if !fresh && len(rows) > manyRows {
-		var err error
-		if rows, err = f.notLive(ctx, tx, rows); err != nil || len(rows) == 0 {
-			return err
-		}
-		added = rows
-	}
 	if !fresh {
 		sums := make([][]byte, len(rows))
 		for i, row := range rows {
@@ -128,39 +121,6 @@ func (f Fold) insertLive(ctx context.Context, tx database.Tx, rows [][]any, size
 		}
 	}
 	return changes.Write(ctx, tx, f.Names)
-}
-
-// manyRows are looked at for what is live as it was: most of a tree that is published again.
-const manyRows = 1000
-
-// notLive leaves rows out that change nothing. The rest still has some of these.
-func (f Fold) notLive(ctx context.Context, tx database.Tx, rows [][]any) (rest [][]any, err error) {
-	gaveUp := make(map[string]uint64)
-	for chunk := range slices.Chunk(rows, 500) {
-		id, sums := chunk[0][0].(string), make([][]byte, 0, len(chunk))
-		for _, row := range chunk {
-			if row[0].(string) == id {
-				sums = append(sums, row[1].([]byte))
-			}
-		}
-		last, known := gaveUp[id]
-		if !known {
-			if last, err = LastAbandonment(ctx, tx, f.Names, id); err != nil {
-				return nil, err
-			}
-			gaveUp[id] = last
-		}
-		live := 0
-		if len(sums) == len(chunk) { // of one backend, as nearly always
-			if live, err = CountLive(ctx, tx, f.Names, id, last, sums); err != nil {
-				return nil, err
-			}
-		}
-		if live < len(chunk) {
-			rest = append(rest, chunk...)
-		}
-	}
-	return rest, nil
 }
 
 // revival is an event that makes failed locations of a backend live again.

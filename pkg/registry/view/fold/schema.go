@@ -107,7 +107,9 @@ CREATE TABLE abandonments (
 	position   BIGINT NOT NULL, -- of v1.backend.abandoned
 	PRIMARY KEY (backend_id, position)
 );
-`}
+`, `
+-- No record of before fills them, so they need no rebuild.
+` + tagTables(Names{}, "")}
 
 // Names are what a set of tables is called: the suffix is "" for those that serve.
 type Names struct{ Suffix string }
@@ -242,7 +244,7 @@ CREATE TABLE ` + n.Of("recoveries") + ` (
 	held_until_us BIGINT NOT NULL, -- nothing is removed anywhere before
 	PRIMARY KEY (backend_id, position)
 );
-`
+` + tagTables(n, byKey)
 }
 
 // Tables with the columns that order their rows, for Check. Where there may be many, it is
@@ -261,6 +263,8 @@ var Tables = []struct {
 	{"backends", "registered", []string{"id", "name", "driver", "place", "registered"}, 1},
 	{"abandoned", "position", []string{"backend_id", "position"}, 1},
 	{"recoveries", "position, backend_id", []string{"position", "backend_id", "mark_position", "mark_hash", "held_until_us"}, 1},
+	{"tags", "producer, name, tag", tagColumns, 1},
+	{"tag_history", "producer, name, tag, position", historyColumns, 1},
 	{"abandonments", "position", []string{"backend_id", "position"}, Counted},
 	{"location_counts", "backend_id, state, reason", []string{"backend_id", "state", "reason", "locations", "bytes", "unchecked"}, Counted},
 }

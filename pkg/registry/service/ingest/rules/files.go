@@ -130,3 +130,15 @@ func Named(file registry.NamedContent) error {
 	}
 	return registry.ValidateDigests("digests", file.Digests)
 }
+
+// NewVersion refuses the name of a version that is not published yet, and means something
+// else: a tag has it, or it is the word for the newest.
+func NewVersion(ref registry.PackageRef, tagged bool) error {
+	switch {
+	case tagged:
+		return &registry.ConflictError{Field: "version", Message: fmt.Sprintf("%q is a tag of %s/%s", ref.Version, ref.Producer, ref.Name)}
+	case ref.Version == registry.Latest:
+		return registry.Invalid("version", "%q is the word for the newest version: publish under another name, and set a tag", registry.Latest)
+	}
+	return nil
+}

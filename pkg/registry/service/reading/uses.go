@@ -1,0 +1,116 @@
+package reading
+
+import (
+	"context"
+
+	"github.com/coulomb/artifact-store/pkg/database"
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/view"
+)
+
+// ListFiles implements Blobs.
+func (r *Reader) ListFiles(ctx context.Context, ref registry.PackageRef, query registry.FileQuery) (page registry.FilePage, err error) {
+	limit, err := registry.FilePageLimit(query.Limit)
+	if err == nil {
+		err = ref.Validate()
+	}
+	if err == nil && query.Below != "" {
+		err = registry.ValidatePath("below", query.Below)
+	}
+	if err != nil {
+		return page, err
+	}
+	after, err := registry.ParseFileCursor(query.After)
+	if err != nil {
+		return page, err
+	}
+	var files []view.File
+	err = r.core.Read(ctx, func(tx database.Tx) error {
+		p, err := view.FindPackage(ctx, tx, ref.Producer, ref.Name, ref.Version)
+		if err == nil {
+			files, err = view.ListFiles(ctx, tx, p.Position, query.Below, after, limit+1)
+		}
+		return err
+	})
+	page.Files = make([]registry.FileInfo, 0, min(limit, len(files)))
+	texts := 0
+	for i, f := range files {
+		if texts += len(f.Path) + len(f.MediaType); i == limit || i > 0 && texts > pageBytes {
+			page.Next = registry.FileCursor(page.Files[i-1].Path)
+			break
+		}
+		page.Files = append(page.Files, registry.FileInfo{Path: f.Path, Size: f.Size, Digests: f.Digests, Executable: f.Executable, MediaType: f.MediaType})
+	}
+	return page, err
+}
+
+// FindUses implements Blobs.
+func (r *Reader) FindUses(ctx context.Context, name digest.Digest, query registry.UseQuery) (page registry.UsePage, err error) {
+	if name.IsZero() {
+		return page, registry.Invalid("digest", "must not be empty")
+	}
+	limit, err := registry.PackagePageLimit(query.Limit)
+	if err != nil {
+		return page, err
+	}
+	if query.Producer != "" {
+		if err := registry.ValidateName("producer", query.Producer); err != nil {
+			return page, err
+		}
+	}
+	cursor, err := registry.ParseUseCursor(query.After)
+	if err != nil {
+		return page, err
+	}
+	var (
+		after     *view.Use
+		uses      []view.Use
+		locations []view.Location
+	)
+	if cursor != nil {
+		after = &view.Use{Producer: cursor.Producer, Position: cursor.Position, Path: cursor.Path}
+	}
+	err = r.core.Read(ctx, func(tx database.Tx) error {
+		blob, _, err := view.FindBlob(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		page.Digests, page.Size = blob.Digests, blob.Size
+		sha := blob.Digests.SHA256
+		uses = nil
+		if after == nil {
+			if uses, err = view.ListManifestUses(ctx, tx, sha, query.Producer); err != nil {
+				return err
+			}
+		}
+		files, err := view.ListUses(ctx, tx, sha, query.Producer, after, limit+1)
+		if err != nil {
+			return err
+		}
+		uses = append(uses, files...)
+		locations, err = view.ListStandings(ctx, tx, sha)
+		return err
+	})
+	if err == nil && len(uses) == 0 && after == nil {
+		err = registry.ErrNotFound
+	}
+	if err != nil {
+		return registry.UsePage{}, err
+	}
+	page.Uses = make([]registry.Use, 0, min(limit, len(uses)))
+	for i, u := range uses {
+		if i == limit {
+			page.Next = registry.UseCursor(page.Uses[i-1])
+			break
+		}
+		page.Uses = append(page.Uses, registry.Use{
+			PackageRef: registry.PackageRef{Producer: u.Producer, Name: u.Name, Version: u.Version}, Position: u.Position, Path: u.Path,
+		})
+	}
+	page.Locations = make([]registry.BlobLocation, len(locations))
+	for i, l := range locations {
+		page.Locations[i] = registry.BlobLocation{BackendID: l.BackendID, Backend: r.core.NameOf(l.BackendID), State: l.State, Reason: l.Reason}
+	}
+	return page, nil
+}

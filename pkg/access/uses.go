@@ -40,7 +40,7 @@ func (g *guard) usesOf(ctx context.Context, name digest.Digest, query registry.U
 	if unknown == nil {
 		return g.inner.FindUses(ctx, name, query)
 	}
-	if !errors.Is(unknown, ErrForbidden) { // while nobody can say, the answer must not tell which blobs there are
+	if !errors.Is(unknown, ErrForbidden) && !errors.Is(unknown, ErrUnavailable) {
 		return registry.UsePage{}, unknown
 	}
 	cursor, err := registry.ParseUseCursor(query.After)
@@ -65,9 +65,10 @@ func (g *guard) usesOf(ctx context.Context, name digest.Digest, query registry.U
 		if cursor != nil && producer < cursor.Producer {
 			continue
 		}
-		if err := g.may(ctx, Get, Packages, producer); errors.Is(err, ErrForbidden) {
+		switch err := g.may(ctx, Get, Packages, producer); {
+		case errors.Is(err, ErrForbidden):
 			continue
-		} else if err != nil { // what is left out would look as if it were gone
+		case err != nil: // what is left out would look as if it were gone
 			return registry.UsePage{}, err
 		}
 		if found && len(all.Uses) == limit {
@@ -91,7 +92,10 @@ func (g *guard) usesOf(ctx context.Context, name digest.Digest, query registry.U
 			return all, nil
 		}
 	}
-	if !found {
+	switch {
+	case !found && errors.Is(unknown, ErrUnavailable): // the answer must not tell which blobs there are
+		return registry.UsePage{}, unknown
+	case !found:
 		return registry.UsePage{}, registry.ErrNotFound
 	}
 	return all, nil

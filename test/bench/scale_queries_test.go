@@ -6,9 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"testing"
 	"time"
 
@@ -93,16 +90,22 @@ func BenchmarkScaleQueries(b *testing.B) {
 		}
 	}
 	told(fmt.Sprintf("each query: its median time of %d packages; of %d; their ratio", scaleSmall, packages), "")
-	row := func(name string) {
-		small, large := times[0][name], times[1][name]
+	row := func(name string, times ...float64) {
+		small, large := times[0], times[1]
 		record(figure{"  " + name, fmt.Sprintf("%.2f ms; %.2f ms; %.1f", small, large, large/small),
 			fmt.Sprintf("<= %g ms, <= %g", queryWithin, queryTimes), large > queryWithin || large > queryTimes*small})
 	}
 	for _, q := range queries {
-		row(q.name)
+		row(q.name, times[0][q.name], times[1][q.name])
 	}
 	for _, r := range requests {
-		row("GET " + r.name)
+		name := "GET " + r.name
+		small, large := times[0][name], times[1][name]
+		if !r.scans {
+			row(name, small, large)
+			continue
+		}
+		record(figure{"  " + name, fmt.Sprintf("%.2f ms; %.2f ms", small, large), fmt.Sprintf("<= %g ms", queryWithin), large > queryWithin})
 	}
 	told("  the machine before each half", machines[0]+"; "+machines[1])
 }
@@ -421,53 +424,6 @@ func ignoreNotFound(err error) error {
 // list asks for a page as the API does.
 func list(ctx context.Context, tx database.Tx, f view.Filter) ([]view.Package, error) {
 	f.Limit, f.Bytes = 100, 256<<10
-	page, _, err := view.ListPackages(ctx, tx, f)
-	return page, err
-}
-
-// request is one to the HTTP API.
-type request struct {
-	name string
-	path func(s sample) string
-}
-
-func at(path string) func(sample) string { return func(sample) string { return path } }
-
-var requests = []request{
-	{"/v1/packages", at("/v1/packages?limit=100")},
-	{"/v1/packages of a producer", func(s sample) string { return "/v1/packages?limit=100&producer=" + s.Producer }},
-	{"/v1/packages of a rare retention class", at("/v1/packages?limit=100&retentionClass=evidence")},
-	{"/v1/packages/{producer}/{name}", func(s sample) string { return "/v1/packages/" + s.Producer + "/" + s.Name }},
-	{"/v1/packages/{producer}/{name}/{version}", func(s sample) string {
-		return "/v1/packages/" + s.Producer + "/" + s.Name + "/" + s.Version
-	}},
-	{"a file, described", func(s sample) string {
-		return "/v1/packages/" + s.Producer + "/" + s.Name + "/" + s.Version + "/files/" + s.file.Path + "?describe=true"
-	}},
-	{"/v1/manifests/{digest}", func(s sample) string { return "/v1/manifests/" + url.PathEscape(s.ManifestDigest.String()) }},
-	{"/v1/events", func(s sample) string { return fmt.Sprintf("/v1/events?after=%d", s.Position) }},
-	{"/v1/damaged", at("/v1/damaged?limit=100")},
-	{"/v1/damaged of a producer", func(s sample) string { return "/v1/damaged?limit=100&producer=" + s.Producer }},
-	{"/v1/backends", at("/v1/backends")},
-	{"/v1/backends/{id}", func(s sample) string { return "/v1/backends/" + s.backend }},
-	{"/v1/backends/{id}/locations", func(s sample) string { return "/v1/backends/" + s.backend + "/locations?limit=100" }},
-	{"/v1/backends/{id}/locations, failed", func(s sample) string { return "/v1/backends/" + s.backend + "/locations?limit=100&state=failed" }},
-	{"/v1/health", at("/v1/health")},
-	{"/metrics", at("/metrics")},
-}
-
-// ask sends a request and reads the answer.
-func ask(b *testing.B, m *programs.Manager, r request, s sample) time.Duration {
-	b.Helper()
-	began := time.Now()
-	answer, err := http.Get(m.URL + r.path(s))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // read to its end
-	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		b.Fatalf("%s: %s, %v\n%s", r.name, answer.Status, err, text[:min(len(text), 500)])
-	}
-	return time.Since(began)
+	page, err := view.ListPackages(ctx, tx, f)
+	return page.Packages, err
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/coulomb/artifact-store/pkg/registry/removal"
 	sessions "github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
-	"github.com/coulomb/artifact-store/test/programs"
 )
 
 const (

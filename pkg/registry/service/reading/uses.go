@@ -1,7 +1,10 @@
 package reading
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -112,5 +115,8 @@ func (r *Reader) FindUses(ctx context.Context, name digest.Digest, query registr
 	for i, l := range locations {
 		page.Locations[i] = registry.BlobLocation{BackendID: l.BackendID, Backend: r.core.NameOf(l.BackendID), State: l.State, Reason: l.Reason}
 	}
+	slices.SortFunc(page.Locations, func(a, b registry.BlobLocation) int {
+		return cmp.Or(strings.Compare(a.Backend, b.Backend), strings.Compare(a.BackendID, b.BackendID))
+	})
 	return page, nil
 }

@@ -21,7 +21,7 @@ type JSON struct {
 // ErrOther: the encoding that was read is not the one that was asked for.
 var ErrOther = errors.New("it is another manifest")
 
-// endOfFiles follows the last file in JSON.
+// endOfFiles follows the last file in JSON if there are no links and folders.
 const endOfFiles = "]}"
 
 // NewJSON reads the encoding once. open is called for each pass over it. ErrOther
@@ -34,7 +34,7 @@ func NewJSON(name digest.Digest, open func() (io.ReadCloser, error)) (*JSON, err
 	}
 	defer body.Close() //nolint:errcheck // it was only read
 	read := digest.NewReader(body)
-	top, err := Stream(read, func(int, File) error { return nil })
+	top, err := Stream(read, Each{})
 	if err == nil && read.Sum().SHA256 != name {
 		err = ErrOther
 	}
@@ -64,16 +64,24 @@ func (j *JSON) Write(to io.Writer) error {
 	defer body.Close() //nolint:errcheck // it was only read
 	out := bufio.NewWriter(to)
 	out.Write(j.begin) //nolint:errcheck // Flush tells
-	if _, err := Stream(body, func(number int, file File) error {
-		encoded, err := json.Marshal(file)
+	write := func(number int, key string, item any) error {
+		encoded, err := json.Marshal(item)
 		if err != nil {
 			return err
 		}
-		if number > 0 {
+		switch {
+		case number > 0:
 			out.WriteByte(',') //nolint:errcheck // Flush tells
+		case key != "":
+			fmt.Fprintf(out, `],"%s":[`, key) //nolint:errcheck // Flush tells
 		}
 		_, err = out.Write(encoded)
 		return err
+	}
+	if _, err := Stream(body, Each{
+		File:   func(number int, f File) error { return write(number, "", f) },
+		Link:   func(number int, l Link) error { return write(number, "links", l) },
+		Folder: func(number int, f Folder) error { return write(number, "folders", f) },
 	}); err != nil {
 		return flat(err)
 	}

@@ -1,7 +1,7 @@
 package manifest
 
 const (
-	// MaxFiles in one package: at about 160 bytes per file, a manifest of 16 MB.
+	// MaxFiles in one package, links and folders included: at about 160 bytes per file, a manifest of 16 MB.
 	MaxFiles = 100_000
 	// MaxSize of an encoded manifest in bytes: MaxFiles with long paths. One
 	// record of the log can hold as much.

@@ -2,22 +2,30 @@
 // files. Equal content gives equal bytes and an equal digest, whenever and wherever
 // the manifest is made: it contains no times, no retention, no location.
 //
-// Format, schema version 1, as CDDL (RFC 8610); the encoding is that of
-// package canonical:
+// Format as CDDL (RFC 8610); the encoding is that of package canonical:
 //
 //	manifest = {
-//	  "schemaVersion": 1,
+//	  "schemaVersion": 1 / 2,
 //	  "producer": tstr, "name": tstr, "version": tstr,
 //	  ? "mediaType": tstr,
 //	  ? "annotations": { + tstr => tstr },
 //	  "files": [ * file ],               ; by path, bytewise
+//	  ? "links": [ + link ],             ; by path, version 2
+//	  ? "folders": [ + folder ],         ; by path, version 2
 //	}
 //	file = {
 //	  "path": tstr, "size": uint,
 //	  "sha256": bstr .size 32, "blake3": bstr .size 32,
 //	  ? "executable": true,
 //	  ? "mediaType": tstr,
+//	  ? "mode": 0..511,                  ; permission bits, version 2
 //	}
+//	link = { "path": tstr, "target": tstr }
+//	folder = { "path": tstr, ? "mode": 0..511 }
+//
+// A manifest with a link, a folder or a mode is of schema version 2, and any other of
+// version 1: what version 1 can say has one encoding and one digest for ever. A folder
+// without a mode is empty; what has something below it is there without being listed.
 //
 // Optional fields that are empty are absent. Unlisted fields are refused, so a
 // change of this list is a new schema version.
@@ -34,10 +42,10 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
-// SchemaVersion is the version that Encode writes and Decode reads.
-const SchemaVersion = 1
+// SchemaVersion is the highest version that Encode writes and Decode reads.
+const SchemaVersion = 2
 
-// MediaType of an encoded manifest over HTTP.
+// MediaType of an encoded manifest over HTTP, of every schema version.
 const MediaType = "application/vnd.artifactstore.manifest.v1+cbor"
 
 // Manifest is the content of a package version.
@@ -48,6 +56,8 @@ type Manifest struct {
 	MediaType   string            `json:"mediaType,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Files       []File            `json:"files"`
+	Links       []Link            `json:"links,omitempty"`
+	Folders     []Folder          `json:"folders,omitempty"`
 }
 
 // File is one file of a package. Size is in bytes; both digests are always set.
@@ -57,6 +67,21 @@ type File struct {
 	Digests    digest.Dual `json:"digests"`
 	Executable bool        `json:"executable,omitempty"`
 	MediaType  string      `json:"mediaType,omitempty"`
+	// Mode has an executable bit if and only if Executable is set.
+	Mode Mode `json:"mode,omitzero"`
+}
+
+// Link is a symbolic link. Target is relative to the folder of the link, and does not
+// lead out of the package, through whatever other links.
+type Link struct {
+	Path   string `json:"path"`
+	Target string `json:"target"`
+}
+
+// Folder is a folder that is empty or whose mode is recorded.
+type Folder struct {
+	Path string `json:"path"`
+	Mode Mode   `json:"mode,omitzero"`
 }
 
 type wireManifest struct {
@@ -67,6 +92,8 @@ type wireManifest struct {
 	MediaType     string            `cbor:"mediaType,omitempty"`
 	Annotations   map[string]string `cbor:"annotations,omitempty"`
 	Files         []wireFile        `cbor:"files"`
+	Links         []wireLink        `cbor:"links,omitempty"`
+	Folders       []wireFolder      `cbor:"folders,omitempty"`
 }
 
 type wireFile struct {
@@ -76,14 +103,15 @@ type wireFile struct {
 	BLAKE3     []byte `cbor:"blake3"`
 	Executable bool   `cbor:"executable,omitempty"`
 	MediaType  string `cbor:"mediaType,omitempty"`
+	Mode       *int64 `cbor:"mode,omitempty"`
 }
 
-// Encode sorts m.Files by path and returns the only encoding of m. Errors are
+// Encode sorts the lists of m by path and returns the only encoding of m. Errors are
 // *InvalidError. It checks paths, sizes and digests; the registry checks names and
 // media types. It takes no more memory than its result, and some per file for the
 // check of their paths.
 func Encode(m *Manifest) ([]byte, error) {
-	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	m.sort()
 	if err := m.validate(); err != nil {
 		return nil, err
 	}
@@ -91,7 +119,7 @@ func Encode(m *Manifest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := len(frame) - 1 + headSize(int64(len(m.Files)))
+	size := len(frame) - 1 + headSize(int64(len(m.Files))) + m.extrasSize()
 	for i := range m.Files {
 		size += m.Files[i].encodedSize()
 	}
@@ -103,10 +131,13 @@ func Encode(m *Manifest) ([]byte, error) {
 	var item wireFile // one for all of them: a manifest may have 100,000
 	for _, f := range m.Files {
 		sha, b3 := f.Digests.SHA256.Sum(), f.Digests.BLAKE3.Sum()
-		item = wireFile{f.Path, f.Size, append(item.SHA256[:0], sha[:]...), append(item.BLAKE3[:0], b3[:]...), f.Executable, f.MediaType}
+		item = wireFile{f.Path, f.Size, append(item.SHA256[:0], sha[:]...), append(item.BLAKE3[:0], b3[:]...), f.Executable, f.MediaType, f.Mode.wire()}
 		if err := canonical.MarshalTo(data, &item); err != nil {
 			return nil, fmt.Errorf("encoding the manifest: %w", err)
 		}
+	}
+	if err := m.encodeExtras(data); err != nil {
+		return nil, fmt.Errorf("encoding the manifest: %w", err)
 	}
 	data.Write(frame[at+1:])
 	return data.Bytes(), nil
@@ -122,7 +153,7 @@ func (f *File) encodedSize() int {
 	if f.Executable {
 		size += len("_executable") + 1
 	}
-	return size
+	return size + f.Mode.encodedSize()
 }
 
 // headSize is how many bytes a number takes, or a length.
@@ -141,14 +172,19 @@ func headSize(n int64) int {
 }
 
 // encodeFrame encodes the manifest without files, and says where the empty list
-// of them is, of one byte.
+// of them is, of one byte. The extras follow that list.
 func (m *Manifest) encodeFrame() (frame []byte, at int, err error) {
 	frame, err = canonical.Marshal(wireManifest{
-		SchemaVersion: SchemaVersion, Producer: m.Producer, Name: m.Name, Version: m.Version,
+		SchemaVersion: m.schemaVersion(), Producer: m.Producer, Name: m.Name, Version: m.Version,
 		MediaType: m.MediaType, Annotations: m.Annotations, Files: []wireFile{},
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("encoding the manifest: %w", err)
+	}
+	for _, extras := range []int{len(m.Links), len(m.Folders)} {
+		if extras > 0 {
+			frame[0]++ // a map of fewer than 23 pairs: one more
+		}
 	}
 	name, err := canonical.Marshal(m.Name)
 	// The shorter key comes first: a map of few pairs, "name", and "files".
@@ -161,27 +197,29 @@ func Decode(data []byte) (*Manifest, error) {
 	if len(data) > MaxSize {
 		return nil, invalid("manifest", "must be at most %d bytes, is %d", MaxSize, len(data))
 	}
+	if version, err := VersionOf(data); err == nil && version > SchemaVersion {
+		return nil, unknownVersion(version)
+	}
 	var wire wireManifest
 	if err := canonical.Unmarshal(data, &wire); err != nil {
 		return nil, invalid("manifest", "%v", err)
 	}
-	if wire.SchemaVersion != SchemaVersion {
-		return nil, invalid("manifest.schemaVersion", "must be %d, is %d", SchemaVersion, wire.SchemaVersion)
+	if wire.SchemaVersion < 1 || wire.SchemaVersion > SchemaVersion {
+		return nil, unknownVersion(wire.SchemaVersion)
 	}
 	m := &Manifest{
 		Producer: wire.Producer, Name: wire.Name, Version: wire.Version,
 		MediaType: wire.MediaType, Annotations: wire.Annotations, Files: make([]File, len(wire.Files)),
 	}
 	for i, f := range wire.Files {
-		sha, err := digest.FromBytes(digest.SHA256, f.SHA256)
+		file, err := f.file(i)
 		if err != nil {
-			return nil, invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
+			return nil, err
 		}
-		b3, err := digest.FromBytes(digest.BLAKE3, f.BLAKE3)
-		if err != nil {
-			return nil, invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
-		}
-		m.Files[i] = File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType}
+		m.Files[i] = file
+	}
+	if err := m.decodeExtras(wire); err != nil {
+		return nil, err
 	}
 	// Detects canonical CBOR that Encode would not produce: files out of order, an
 	// optional field that is present but empty.
@@ -190,9 +228,27 @@ func Decode(data []byte) (*Manifest, error) {
 		return nil, err
 	}
 	if !bytes.Equal(again, data) {
-		return nil, invalid("manifest", "is not the canonical encoding of its content (files out of order, or an empty optional field)")
+		return nil, invalid("manifest", "is not the canonical encoding of its content (files out of order, an empty optional field, or another schema version than it needs)")
 	}
 	return m, nil
+}
+
+func unknownVersion(version int) error {
+	return invalid("manifest.schemaVersion", "must be 1 to %d, is %d", SchemaVersion, version)
+}
+
+// file is the file that was encoded as number i.
+func (f *wireFile) file(i int) (File, error) {
+	sha, err := digest.FromBytes(digest.SHA256, f.SHA256)
+	if err != nil {
+		return File{}, invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
+	}
+	b3, err := digest.FromBytes(digest.BLAKE3, f.BLAKE3)
+	if err != nil {
+		return File{}, invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
+	}
+	mode, err := modeOf(f.Mode, fmt.Sprintf("manifest.files[%d].mode", i))
+	return File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType, mode}, err
 }
 
 // Digest names an encoded manifest like any blob.
@@ -207,11 +263,21 @@ func (m *Manifest) Bytes() int64 {
 	return sum
 }
 
+func (m *Manifest) sort() {
+	slices.SortFunc(m.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(m.Links, func(a, b Link) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(m.Folders, func(a, b Folder) int { return strings.Compare(a.Path, b.Path) })
+}
+
 func (m *Manifest) validate() error {
-	if len(m.Files) > MaxFiles {
-		return invalid("files", "must be at most %d, are %d", MaxFiles, len(m.Files))
+	if n, extras := len(m.Files), len(m.Links)+len(m.Folders); n+extras > MaxFiles {
+		if extras == 0 {
+			return invalid("files", "must be at most %d, are %d", MaxFiles, n)
+		}
+		return invalid("files", "must be at most %d together with links and folders, are %d", MaxFiles, n+extras)
 	}
-	for i, f := range m.Files {
+	for i := range m.Files {
+		f := &m.Files[i]
 		if err := ValidatePath(f.Path); err != nil {
 			return invalid(fmt.Sprintf("files[%d].path", i), "%s", err.(*InvalidError).Message)
 		}
@@ -221,6 +287,12 @@ func (m *Manifest) validate() error {
 		if f.Digests.SHA256.Algorithm() != digest.SHA256 || f.Digests.BLAKE3.Algorithm() != digest.BLAKE3 {
 			return invalid(fmt.Sprintf("files[%d].digests", i), "must have a sha256 and a blake3")
 		}
+		if f.Mode.Recorded() && f.Mode.Executable() != f.Executable {
+			return invalid(fmt.Sprintf("files[%d].mode", i), "of %q is %s, and executable is %t", f.Path, f.Mode, f.Executable)
+		}
 	}
-	return checkPaths(m.Files)
+	if err := m.validateExtras(); err != nil {
+		return err
+	}
+	return m.checkTree()
 }

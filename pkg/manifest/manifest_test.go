@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -26,10 +27,19 @@ func sample() *Manifest {
 	}
 }
 
-// golden reads testdata/sample.hex: the annotated bytes, "#" starts a comment.
-func golden(t *testing.T) []byte {
+// sample2 is sample with all that schema version 2 has.
+func sample2() *Manifest {
+	m := sample()
+	m.Files[1].Mode = ModeOf(0o644)
+	m.Links = []Link{{"current", "bin/../bin"}, {"bin/it", "tool"}}
+	m.Folders = []Folder{{Path: "var/empty"}, {"bin", ModeOf(0o700)}}
+	return m
+}
+
+// golden reads annotated bytes, "#" starts a comment.
+func golden(t *testing.T, name string) []byte {
 	t.Helper()
-	text, err := os.ReadFile("testdata/sample.hex")
+	text, err := os.ReadFile("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,28 +57,63 @@ func golden(t *testing.T) []byte {
 
 func TestEncodeIsTheGoldenBytes(t *testing.T) {
 	t.Parallel()
-	got, err := Encode(sample())
-	if err != nil {
-		t.Fatal(err)
+	for name, m := range map[string]*Manifest{"sample.hex": sample(), "sample2.hex": sample2()} {
+		got, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := golden(t, name); !bytes.Equal(got, want) {
+			t.Fatalf("%s: the format changed: old packages would get other digests\n got %x\nwant %x", name, got, want)
+		}
 	}
-	if want := golden(t); !bytes.Equal(got, want) {
-		t.Fatalf("the format changed: old packages would get other digests\n got %x\nwant %x", got, want)
+}
+
+// What needs no second version is written in the first, whatever it was made of.
+func TestTheLowestVersionIsWritten(t *testing.T) {
+	t.Parallel()
+	m := sample()
+	m.Links, m.Folders = []Link{}, []Folder{}
+	got, err := Encode(m)
+	if err != nil || !bytes.Equal(got, golden(t, "sample.hex")) {
+		t.Fatalf("%x, %v", got, err)
+	}
+	for name, add := range map[string]func(m *Manifest){
+		"a link":          func(m *Manifest) { m.Links = []Link{{"l", "README"}} },
+		"a folder":        func(m *Manifest) { m.Folders = []Folder{{Path: "d"}} },
+		"a mode":          func(m *Manifest) { m.Files[0].Mode = ModeOf(0o600) },
+		"no permission":   func(m *Manifest) { m.Files[0].Mode = ModeOf(0) },
+		"a folder's mode": func(m *Manifest) { m.Folders = []Folder{{"bin", ModeOf(0o755)}} },
+	} {
+		m := sample()
+		m.sort()
+		add(m)
+		data, err := Encode(m)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if version, err := VersionOf(data); err != nil || version != 2 {
+			t.Errorf("%s: version %d, %v", name, version, err)
+		}
+		if back, err := Decode(data); err != nil || !reflect.DeepEqual(back, m) {
+			t.Errorf("%s: %+v, %v, want %+v", name, back, err, m)
+		}
 	}
 }
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	m := sample()
-	data, err := Encode(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(m, back, cmp.Comparer(func(a, b digest.Digest) bool { return a == b })); diff != "" {
-		t.Fatal(diff)
+	for _, m := range []*Manifest{sample(), sample2()} {
+		data, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, back, cmp.Comparer(func(a, b digest.Digest) bool { return a == b })); diff != "" {
+			t.Fatal(diff)
+		}
 	}
 }
 
@@ -88,6 +133,11 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 		return m
 	}
+	link := func(path, target string) any { return map[string]any{"path": path, "target": target} }
+	folder := func(path string) any { return map[string]any{"path": path} }
+	two := func(list string, items ...any) map[string]any {
+		return with([]any{file("a")}, list, items, "schemaVersion", 2)
+	}
 	for name, c := range map[string]struct {
 		value any
 		field string
@@ -96,7 +146,39 @@ func TestDecodeRefuses(t *testing.T) {
 		"explicit false":          {with([]any{file("a", "executable", false)}), "manifest"},
 		"empty media type":        {with([]any{file("a")}, "mediaType", ""), "manifest"},
 		"unknown field":           {with([]any{file("a", "mtime", 1)}), "manifest"},
-		"other schema version":    {with([]any{file("a")}, "schemaVersion", 2), "manifest.schemaVersion"},
+		"other schema version":    {with([]any{file("a")}, "schemaVersion", 3), "manifest.schemaVersion"},
+		"no schema version":       {with([]any{file("a")}, "schemaVersion", 0), "manifest.schemaVersion"},
+		"a version too high":      {with([]any{file("a")}, "schemaVersion", 2), "manifest"},
+		"a version too low":       {with([]any{file("a")}, "links", []any{link("l", "a")}), "manifest"},
+		"no links in a list":      {with([]any{file("a")}, "links", []any{}, "schemaVersion", 2), "manifest"},
+		"links out of order":      {two("links", link("m", "a"), link("l", "a")), "manifest"},
+		"a field of a link":       {two("links", map[string]any{"path": "l", "target": "a", "mode": 1}), "manifest"},
+		"a link's path":           {two("links", link("../l", "a")), "links[0].path"},
+		"an empty target":         {two("links", link("l", "")), "links[0].target"},
+		"an absolute target":      {two("links", link("l", "/a")), "links[0].target"},
+		"a target outside":        {two("links", link("d/l", "../../a")), "links[0].target"},
+		"a target above":          {two("links", link("l", "x/../../top/a")), "links[0].target"},
+		"a target of odd text":    {two("links", link("l", `x\y`)), "links[0].target"},
+		"a long target":           {two("links", link("l", strings.Repeat("a/", 513))), "links[0].target"},
+		"a link as a file":        {two("links", link("a", "b")), "links[0].path"},
+		"a link twice":            {two("links", link("l", "a"), link("l", "b")), "links[1].path"},
+		"links equal after NFC":   {two("links", link("e\u0301", "a"), link("\u00e9", "a")), "links[1].path"},
+		"a file below a link":     {with([]any{file("d/a")}, "links", []any{link("d", "e")}, "schemaVersion", 2), "files[0].path"},
+		"a link below a link":     {two("links", link("d", "e"), link("d/l", "a")), "links[1].path"},
+		"a link below a file":     {two("links", link("a/l", "b")), "links[0].path"},
+		"a circle of links":       {two("links", link("l", "m/x"), link("m", "l")), "links[0].target"},
+		"a link to itself":        {two("links", link("l", "l")), "links[0].target"},
+		"out through a link":      {two("links", link("x/y/d", "../../top"), link("x/y/e", "d/../../z")), "links[1].target"},
+		"out through later links": {two("links", link("x/y/d", "e/../../z"), link("x/y/e", "../../top")), "links[0].target"},
+		"folders out of order":    {two("folders", folder("e"), folder("d")), "manifest"},
+		"a folder as a file":      {two("folders", folder("a")), "folders[0].path"},
+		"a folder below a file":   {two("folders", folder("a/d")), "folders[0].path"},
+		"a folder twice":          {two("folders", folder("d"), folder("d")), "folders[1].path"},
+		"a full folder":           {two("folders", folder("d"), folder("d/e")), "folders[0].path"},
+		"a folder's path":         {two("folders", folder("d/")), "folders[0].path"},
+		"a folder's mode":         {two("folders", map[string]any{"path": "d", "mode": 512}), "manifest.folders[0].mode"},
+		"a negative mode":         {with([]any{file("a", "mode", -1)}, "schemaVersion", 2), "manifest.files[0].mode"},
+		"another executable":      {with([]any{file("a", "mode", 0o755)}, "schemaVersion", 2), "files[0].mode"},
 		"short digest":            {with([]any{file("a", "sha256", []byte{1})}), "manifest.files[0].sha256"},
 		"negative size":           {with([]any{file("a", "size", -1)}), "files[0].size"},
 		"escaping path":           {with([]any{file("../a")}), "files[0].path"},
@@ -189,6 +271,25 @@ func TestEncodedSize(t *testing.T) {
 			}
 		}
 	}
+	for _, length := range []int{1, 23, 24, 200, 250} {
+		name := strings.Repeat("p", length)
+		m := &Manifest{Producer: "p", Name: "n", Version: "1", Files: []File{{Path: "f", Digests: digest.Of(nil), Mode: ModeOf(0o644)}, {Path: "g", Digests: digest.Of(nil), Mode: ModeOf(0)}}}
+		for i := range length {
+			m.Links = append(m.Links, Link{fmt.Sprintf("l%s/%d", name, i), name})
+			m.Folders = append(m.Folders, Folder{Path: fmt.Sprintf("d%s/%d", name, i)}, Folder{fmt.Sprintf("e%s/%d", name, i), ModeOf(0o20)})
+		}
+		data, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame, _, err := m.encodeFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := len(frame) + m.extrasSize() + m.Files[0].encodedSize() + m.Files[1].encodedSize(); len(data) != want {
+			t.Fatalf("extras of %d bytes: %d bytes, %d computed", length, len(data), want)
+		}
+	}
 	m := &Manifest{Producer: "p", Name: "n", Version: "1"}
 	for i := range MaxFiles {
 		m.Files = append(m.Files, File{Path: fmt.Sprintf("%s/%06d", strings.Repeat("p", 250), i), Digests: digest.Of(nil)})
@@ -200,11 +301,13 @@ func TestEncodedSize(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	data, err := Encode(sample())
-	if err != nil {
-		f.Fatal(err)
+	for _, m := range []*Manifest{sample(), sample2()} {
+		data, err := Encode(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
-	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := Decode(data)
 		if err != nil {
@@ -215,4 +318,87 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("one value, two encodings: %x and %x (%v)", data, again, err)
 		}
 	})
+}
+
+// What comes back from other systems as it was, or leads nowhere, is no reason to refuse a link.
+func TestLinksThatAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, links := range map[string][]Link{
+		"to a file, a folder, the root": {{"l", "README"}, {"bin/up", ".."}, {"m", "bin/"}, {"here", "."}},
+		"to nothing":                    {{"l", "nowhere/at/all"}},
+		"with detours":                  {{"l", "./bin//../bin/./tool"}},
+		"through links":                 {{"a/b/c", "../../bin"}, {"a/d", "b/c/tool"}, {"e", "a/d"}},
+	} {
+		m := sample()
+		m.Links = links
+		data, err := Encode(m)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if back, err := Decode(data); err != nil || !reflect.DeepEqual(back.Links, m.Links) {
+			t.Errorf("%s: %v, %v", name, back, err)
+		}
+	}
+}
+
+// A chain is as long as systems follow it, however it is sorted, and 100,000 links take no
+// more than their number.
+func TestChainsOfLinks(t *testing.T) {
+	t.Parallel()
+	for _, up := range []bool{true, false} {
+		for length, taken := range map[int]bool{maxHops: true, maxHops + 1: false, MaxFiles - 2: false} {
+			m := sample()
+			for i := range length {
+				to := i + 1
+				if !up {
+					to = i - 1
+				}
+				m.Links = append(m.Links, Link{fmt.Sprintf("l%06d", i), fmt.Sprintf("l%06d", to)})
+			}
+			if !up {
+				m.Links[0].Target = "README"
+			}
+			if _, err := Encode(m); (err == nil) != taken {
+				t.Errorf("%d links, up %t: %v", length, up, err)
+			}
+		}
+	}
+	m := sample()
+	m.Links = append(m.Links, Link{"d", "bin"})
+	for i := range MaxFiles - 3 {
+		m.Links = append(m.Links, Link{fmt.Sprintf("l/%06d", i), "../d/../d/../d/tool"})
+	}
+	if _, err := Encode(m); err != nil {
+		t.Error(err)
+	}
+	m.Links = append(m.Links, Link{"one", "more"})
+	var invalid *InvalidError
+	if _, err := Encode(m); !errors.As(err, &invalid) || invalid.Field != "files" {
+		t.Errorf("got %v, want an InvalidError on files", err)
+	}
+}
+
+func TestEmptyFolders(t *testing.T) {
+	t.Parallel()
+	m := sample2()
+	m.Folders = append(m.Folders, Folder{"var", ModeOf(0o755)})
+	if got := m.EmptyFolders(); got != 1 {
+		t.Errorf("%d empty folders, want 1", got)
+	}
+}
+
+func TestMode(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Mode{"": 0, "0000": ModeOf(0), "0644": ModeOf(0o644), "0777": ModeOf(0o777)} {
+		var got Mode
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want || got.String() != text {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"644", "0888", "1777", "07777", "-777", "+777"} {
+		if err := new(Mode).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
 }

@@ -49,30 +49,11 @@ func ValidatePath(path string) error {
 	return nil
 }
 
+// isPathText reports whether a text has only what paths may have.
+func isPathText(text string) bool {
+	return utf8.ValidString(text) && !strings.Contains(text, `\`) && !strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
+
 // FoldPath returns the form in which equal paths are the same file on systems that
 // normalize names: Unicode NFC. It keeps the case.
 func FoldPath(path string) string { return norm.NFC.String(path) }
-
-// checkPaths finds the first conflict among sorted files: the same path twice, the
-// same path after NFC, or a file that is also a folder.
-func checkPaths(files []File) error {
-	seen := make(map[string]int, len(files))
-	for i, file := range files {
-		if first, taken := seen[FoldPath(file.Path)]; taken {
-			if files[first].Path == file.Path {
-				return invalid(fmt.Sprintf("files[%d].path", i), "%q appears twice", file.Path)
-			}
-			return invalid(fmt.Sprintf("files[%d].path", i), "%q and %q are equal after Unicode normalization (NFC)", file.Path, files[first].Path)
-		}
-		seen[FoldPath(file.Path)] = i
-	}
-	for i, file := range files {
-		folded := FoldPath(file.Path)
-		for at := strings.LastIndexByte(folded, '/'); at > 0; at = strings.LastIndexByte(folded[:at], '/') {
-			if other, taken := seen[folded[:at]]; taken {
-				return invalid(fmt.Sprintf("files[%d].path", i), "%q needs a folder where %q is a file", file.Path, files[other].Path)
-			}
-		}
-	}
-	return nil
-}

@@ -6,25 +6,35 @@ import (
 	"io"
 
 	"github.com/coulomb/artifact-store/pkg/canonical"
-	"github.com/coulomb/artifact-store/pkg/digest"
 )
+
+// Each is called for what a manifest has, in this order, and numbered from 0 in each
+// list. What is nil is skipped.
+type Each struct {
+	File   func(number int, f File) error
+	Link   func(number int, l Link) error
+	Folder func(number int, f Folder) error
+}
 
 // Walk is Decode for an encoding that is known to be a manifest's, such as that
 // of a record of the log, which was checked before it was appended. It calls
 // file for each of them in order, and holds no more than one at a time: what
-// Decode makes is several times the encoding. The result has no Files. An
-// unknown field is an error, and so is a version that is not SchemaVersion.
+// Decode makes is several times the encoding. The result has no Files, Links and
+// Folders. An unknown field is an error, and so is a version above SchemaVersion.
 func Walk(data []byte, file func(number int, f File) error) (*Manifest, error) {
-	return walk(&inMemory{data}, file)
+	return WalkAll(data, Each{File: file})
 }
 
-// Stream is Walk for an encoding that is read piece by piece: a few kilobytes
+// WalkAll is Walk for all that a manifest has.
+func WalkAll(data []byte, each Each) (*Manifest, error) { return walk(&inMemory{data}, each) }
+
+// Stream is WalkAll for an encoding that is read piece by piece: a few kilobytes
 // of it are in memory at a time.
-func Stream(from io.Reader, file func(number int, f File) error) (*Manifest, error) {
-	return walk(&inStream{bufio.NewReaderSize(from, 2*maxItem)}, file)
+func Stream(from io.Reader, each Each) (*Manifest, error) {
+	return walk(&inStream{bufio.NewReaderSize(from, 2*maxItem)}, each)
 }
 
-// maxItem is more than a file takes, or the text of an annotation, in bytes.
+// maxItem is more than a file takes, a link, or the text of an annotation, in bytes.
 const maxItem = 8 << 10
 
 // items are CBOR, one item after another.
@@ -78,7 +88,7 @@ func (s *inStream) left() int {
 	return len(ahead)
 }
 
-func walk(from items, file func(number int, f File) error) (*Manifest, error) {
+func walk(from items, each Each) (*Manifest, error) {
 	var m Manifest
 	version := 0
 	pairs, err := from.open(canonical.Map)
@@ -101,7 +111,17 @@ func walk(from items, file func(number int, f File) error) (*Manifest, error) {
 		case "annotations":
 			m.Annotations, err = walkAnnotations(from)
 		case "files":
-			err = walkFiles(from, file)
+			err = walkList(from, key, func(i int, f *wireFile) error {
+				file, err := f.file(i)
+				return call(each.File, i, file, err)
+			})
+		case "links":
+			err = walkList(from, key, func(i int, l *wireLink) error { return call(each.Link, i, Link(*l), nil) })
+		case "folders":
+			err = walkList(from, key, func(i int, f *wireFolder) error {
+				folder, err := f.folder(i)
+				return call(each.Folder, i, folder, err)
+			})
 		default:
 			err = invalid("manifest", "has an unknown field %q", key)
 		}
@@ -109,8 +129,8 @@ func walk(from items, file func(number int, f File) error) (*Manifest, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case version != SchemaVersion:
-		return nil, invalid("manifest.schemaVersion", "must be %d, is %d", SchemaVersion, version)
+	case version < 1 || version > SchemaVersion:
+		return nil, unknownVersion(version)
 	case from.left() > 0:
 		return nil, invalid("manifest", "%d bytes or more follow it", from.left())
 	}
@@ -130,27 +150,26 @@ func walkAnnotations(from items) (map[string]string, error) {
 	return annotations, err
 }
 
-func walkFiles(from items, file func(number int, f File) error) error {
+func walkList[W any](from items, key string, item func(number int, w *W) error) error {
 	n, err := from.open(canonical.Array)
 	if err != nil {
 		return err
 	}
 	for i := range n {
-		var f wireFile
-		if err := from.first(&f); err != nil {
-			return fmt.Errorf("manifest.files[%d]: %w", i, err)
+		var w W
+		if err := from.first(&w); err != nil {
+			return fmt.Errorf("manifest.%s[%d]: %w", key, i, err)
 		}
-		sha, err := digest.FromBytes(digest.SHA256, f.SHA256)
-		if err != nil {
-			return invalid(fmt.Sprintf("manifest.files[%d].sha256", i), "%v", err)
-		}
-		b3, err := digest.FromBytes(digest.BLAKE3, f.BLAKE3)
-		if err != nil {
-			return invalid(fmt.Sprintf("manifest.files[%d].blake3", i), "%v", err)
-		}
-		if err := file(i, File{f.Path, f.Size, digest.Dual{SHA256: sha, BLAKE3: b3}, f.Executable, f.MediaType}); err != nil {
+		if err := item(i, &w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func call[T any](each func(int, T) error, number int, item T, err error) error {
+	if err != nil || each == nil {
+		return err
+	}
+	return each(number, item)
 }

@@ -18,7 +18,8 @@ import (
 // Walk gives what Decode gives.
 func TestWalk(t *testing.T) {
 	t.Parallel()
-	m := &Manifest{Producer: "p", Name: "n", Version: "1", MediaType: "text/plain", Annotations: map[string]string{"b": "2", "a": "1", "c": strings.Repeat("x", 4096), "d": strings.Repeat("y", 4096)}}
+	m := &Manifest{Producer: "p", Name: "n", Version: "1", MediaType: "text/plain", Annotations: map[string]string{"b": "2", "a": "1", "c": strings.Repeat("x", 4096), "d": strings.Repeat("y", 4096)},
+		Links: []Link{{"l", "f1"}, {"m", "f2"}}, Folders: []Folder{{Path: "d"}, {"e", ModeOf(0o700)}}}
 	for i := range 300 {
 		m.Files = append(m.Files, File{Path: fmt.Sprint("f", i), Size: int64(i), Digests: digest.Of(fmt.Append(nil, i)), Executable: i%2 == 0})
 	}
@@ -38,34 +39,42 @@ func TestWalk(t *testing.T) {
 		files = append(files, f)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || got.Links != nil || got.Folders != nil {
+		t.Fatal(got, err)
 	}
-	got.Files = files
+	got.Files, got.Links, got.Folders = files, want.Links, want.Folders
 	if !reflect.DeepEqual(want, got) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	files = nil
+	var all Manifest
+	gather := Each{
+		File:   func(_ int, f File) error { all.Files = append(all.Files, f); return nil },
+		Link:   func(_ int, l Link) error { all.Links = append(all.Links, l); return nil },
+		Folder: func(_ int, f Folder) error { all.Folders = append(all.Folders, f); return nil },
+	}
 	for name, from := range map[string]io.Reader{"at once": bytes.NewReader(encoded), "byte by byte": iotest.OneByteReader(bytes.NewReader(encoded)), "with its end": iotest.DataErrReader(bytes.NewReader(encoded))} {
-		if got, err = Stream(from, func(_ int, f File) error { files = append(files, f); return nil }); err != nil {
+		if got, err = Stream(from, gather); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got.Files, files = files, nil
+		got.Files, got.Links, got.Folders, all = all.Files, all.Links, all.Folders, Manifest{}
 		if !reflect.DeepEqual(want, got) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
-	if _, err := Stream(bytes.NewReader(encoded[:len(encoded)/2]), func(int, File) error { return nil }); err == nil {
+	if _, err := Stream(bytes.NewReader(encoded[:len(encoded)/2]), Each{}); err == nil {
 		t.Error("half of it is taken")
 	}
 	broken := errors.New("broken")
-	if _, err := Stream(io.MultiReader(bytes.NewReader(encoded[:len(encoded)/2]), iotest.ErrReader(broken)), func(int, File) error { return nil }); !errors.Is(err, broken) {
+	if _, err := Stream(io.MultiReader(bytes.NewReader(encoded[:len(encoded)/2]), iotest.ErrReader(broken)), Each{}); !errors.Is(err, broken) {
 		t.Errorf("a source that fails: %v", err)
 	}
 	for name, change := range map[string]func(m map[string]any){
 		"another version":  func(m map[string]any) { m["schemaVersion"] = SchemaVersion + 1 },
 		"no version":       func(m map[string]any) { delete(m, "schemaVersion") },
-		"an unknown field": func(m map[string]any) { m["links"] = "x" },
+		"an unknown field": func(m map[string]any) { m["devices"] = "x" },
+		"a link's unknown field": func(m map[string]any) {
+			m["links"].([]any)[0].(map[any]any)["mode"] = 1
+		},
 		"an unknown field of a file": func(m map[string]any) {
 			m["files"].([]any)[0].(map[any]any)["target"] = "x"
 		},
@@ -91,10 +100,16 @@ func TestWalk(t *testing.T) {
 // What JSON writes is what encoding/json makes of the whole.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	for _, files := range []int{0, 1, 300} {
+	for _, files := range []int{0, 1, 2, 3, 300} {
 		m := &Manifest{Producer: "p", Name: "<n>", Version: "1", Annotations: map[string]string{"b": "2", "a": "1"}, Files: []File{}}
 		for i := range files {
 			m.Files = append(m.Files, File{Path: fmt.Sprintf("f&%04d", i), Size: int64(i), Digests: digest.Of(fmt.Append(nil, i)), Executable: i%2 == 0})
+		}
+		if files%3 > 0 {
+			m.Links = []Link{{"l", "<f>"}, {"m", "l"}}
+		}
+		if files%2 > 0 {
+			m.Folders = []Folder{{Path: "d"}, {"e", ModeOf(0)}}
 		}
 		encoded, err := Encode(m)
 		if err != nil {

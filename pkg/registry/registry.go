@@ -51,6 +51,8 @@ type Uploads interface {
 	PutFile(ctx context.Context, id, path string, content Content) (UploadedFile, error)
 	// Publish seals the session. Calling it again gives the same answer. manifest
 	// may be nil; otherwise it must be the very bytes that the server computes (*InvalidError).
+	// Links, folders and modes come by it alone: the server takes them from it, checks them
+	// as it does paths, and computes the rest.
 	Publish(ctx context.Context, id string, manifest []byte) (Publication, error)
 	// AbandonUpload ends a session that is not published. A missing session is no error. ErrPublished.
 	AbandonUpload(ctx context.Context, id string) error
@@ -68,7 +70,7 @@ type Bundles interface {
 	// returns, or none. It is bounded by MaxFilesAtOnce, MaxBytesAtOnce and MaxTextsAtOnce,
 	// and each size must be known; more is an *InvalidError on "files" or "annotations". Answers and errors are
 	// those of OpenUpload, PutFile and Publish; sending the same again is no error.
-	// With the manifest, next gives only what the producer has not published before, one
+	// With the manifest, which may have links, folders and modes, next gives only what the producer has not published before, one
 	// file for each content; an *IncompleteError says which paths are missing.
 	// Otherwise sent may be zero.
 	PublishFiles(ctx context.Context, req OpenUpload, sent SentManifest, next func() (NamedContent, error)) (Publication, error)

@@ -41,6 +41,7 @@ var levels = map[form]int{
 	{formViews, 3}:             LevelCounted,
 	{KindTagSet, 1}:            3,
 	{KindTagRemoved, 1}:        3,
+	{formManifest, 2}:          3, // links, folders and modes
 }
 
 // LevelCounted is that of the views which count locations (see package view).

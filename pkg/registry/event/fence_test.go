@@ -116,6 +116,13 @@ func TestNewRefusesWhatHasNoLevel(t *testing.T) {
 	if made, err := New("a", PackagePublished{Manifest: encoded}); err != nil || made.Level != 0 {
 		t.Errorf("level %d: %v", made.Level, err)
 	}
+	tree, err := manifest.Encode(&manifest.Manifest{Producer: "p", Name: "n", Version: "1", Links: []manifest.Link{{Path: "l", Target: "f"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, err := New("a", PackagePublished{Manifest: tree}); err != nil || made.Level != 3 {
+		t.Errorf("with a link: level %d: %v", made.Level, err)
+	}
 	encoded[len(encoded)-1] = 23
 	for name, payload := range map[string]Payload{"a manifest": PackagePublished{Manifest: encoded}, "a kind": unlisted{}, "a version": unlistedVersion{}} {
 		if _, err := New("a", payload); !errors.Is(err, ErrUnknown) {

@@ -18,7 +18,7 @@ import (
 
 // Run runs every case on a registry of its own, in parallel, and checks the views after it.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
-	for _, c := range slices.Concat(uploadCases, contentCases, inputCases, logCases, findingCases, tagCases, verificationCases, resumeCases, bundleCases, atOnceCases, raceCases) {
+	for _, c := range slices.Concat(uploadCases, contentCases, inputCases, logCases, findingCases, tagCases, verificationCases, resumeCases, bundleCases, atOnceCases, treeCases, raceCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

@@ -89,11 +89,11 @@ func (in *Intake) fill(ctx context.Context, d *draft, byManifest bool, files []w
 	if err != nil {
 		return p, err
 	}
-	d.files = len(p.Files)
+	d.files, d.extras = len(p.Files), p.Extras
 	if err := in.encode(ctx, d, "", rows{files: p.Files}); err != nil {
 		return p, err
 	}
-	p.Files = nil
+	p.Files, p.Extras = nil, rules.Extras{}
 	d.contents = []digest.Digest{d.digest}
 	for _, c := range p.Sent {
 		d.contents = append(d.contents, c.Digests.SHA256)

@@ -32,6 +32,7 @@ type draft struct {
 	published registry.Publication // if it is published
 	contents  []digest.Digest      // its blobs, the manifest first, if there is no session
 	claim     claim                // what the client says of the manifest, if there is no session
+	extras    rules.Extras         // what only the client can say
 	weight    *shares.Share
 }
 
@@ -58,8 +59,8 @@ func (d *draft) sweepUp() {
 
 // draft reads a session. What it takes is known before it is read: as many
 // publish at a time as have room.
-func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
-	d, got, weight := &draft{}, rows{}, int64(0)
+func (in *Intake) draft(ctx context.Context, id string, extras rules.Extras) (*draft, error) {
+	d, got, weight := &draft{extras: extras}, rows{}, int64(0)
 	err := in.core.ReadSmall(ctx, func(tx database.Tx) (err error) {
 		d.release() // of an attempt that failed
 		if err = in.beginDraft(ctx, tx, d, id); err != nil || d.isPublished() {
@@ -67,7 +68,7 @@ func (in *Intake) draft(ctx context.Context, id string) (*draft, error) {
 		}
 		var texts int64
 		d.files, texts, err = upload.Weigh(ctx, tx, id)
-		weight = draftTimes * (texts + int64(d.files)*draftFile)
+		weight = draftTimes * (texts + int64(d.files)*draftFile + extras.Texts() + int64(extras.Count())*draftFile)
 		if err != nil || d.files == 0 || weight > smallDraft {
 			return err
 		}
@@ -169,10 +170,10 @@ func (in *Intake) encode(ctx context.Context, d *draft, id string, got rows) (er
 		slices.Sort(got.missing)
 		return in.incomplete(ctx, id, d.files, got.missing)
 	}
-	if d.encoded, err = manifest.Encode(&manifest.Manifest{
-		Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
-		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: got.files,
-	}); err != nil {
+	m := &manifest.Manifest{Producer: d.session.Producer, Name: d.session.Name, Version: d.session.Version,
+		MediaType: d.session.MediaType, Annotations: d.session.Annotations, Files: got.files}
+	d.extras.AddTo(m)
+	if d.encoded, err = manifest.Encode(m); err != nil {
 		return rules.AsInvalid(err)
 	}
 	d.digests = digest.Of(d.encoded)
@@ -211,10 +212,11 @@ func (in *Intake) incomplete(ctx context.Context, id string, files int, missing 
 }
 
 // claim is the manifest that a client sent, if any. Once it was found right its
-// digest is enough.
+// digest is enough, and the extras, of which each attempt makes the manifest again.
 type claim struct {
 	bytes  []byte
 	digest digest.Digest
+	extras rules.Extras
 }
 
 func (c *claim) check(d *draft) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/registry/event"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
@@ -45,7 +46,11 @@ type Also func(ctx context.Context, tx database.Tx) ([]event.Payload, error)
 // Order of writes: every blob of the package is durable in the placement, then
 // the manifest's, then the events.
 func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also Also) (registry.Publication, error) {
-	claim, again := claim{bytes: sent}, false
+	extras, err := rules.ExtrasOf(sent)
+	if err != nil {
+		return registry.Publication{}, err
+	}
+	claim, again := claim{bytes: sent, extras: extras}, false
 	return in.untilSettled(ctx, func() (registry.Publication, error) {
 		defer func() { again = true }()
 		return in.publish(ctx, id, &claim, also, again)
@@ -76,7 +81,7 @@ func (in *Intake) untilSettled(ctx context.Context, try func() (registry.Publica
 }
 
 func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Also, again bool) (registry.Publication, error) {
-	draft, err := in.draft(ctx, id)
+	draft, err := in.draft(ctx, id, claim.extras)
 	if err != nil {
 		return registry.Publication{}, err
 	}

@@ -23,9 +23,10 @@ type Content struct {
 
 // Package is what was sent. Each content is in one of Sent and Rest.
 type Package struct {
-	Files []manifest.File
-	Sent  []Content
-	Rest  []manifest.File // one file for each content that was not sent
+	Files  []manifest.File
+	Extras rules.Extras
+	Sent   []Content
+	Rest   []manifest.File // one file for each content that was not sent
 }
 
 // Counter counts the files of a request.
@@ -78,7 +79,7 @@ func Whole(files []window.File) (p Package, err error) {
 
 // Some is a package of which the manifest is here, encoded, and some of its files.
 func Some(encoded []byte, sent []window.File) (p Package, err error) {
-	if p.Files, err = rules.FilesOf(encoded); err != nil {
+	if p.Files, p.Extras, err = rules.FilesOf(encoded); err != nil {
 		return p, err
 	}
 	seen, paths := make(map[digest.Digest]bool, len(p.Files)), make(map[string]bool, len(sent))

@@ -35,23 +35,20 @@ func ManifestDiffers(sent, encoded []byte, encodedDigest digest.Digest) error {
 		}
 		return nil
 	}); err != nil {
-		if err = AsInvalid(err); errors.Is(err, registry.ErrInvalid) {
-			return err
-		}
-		return registry.Invalid("manifest", "%v", err)
+		return ofManifest(err)
 	}
 	if i, ours, more := next(); more {
 		return registry.Invalid(fmt.Sprintf("manifest.files[%d]", i), "differs from %q as it was stored; the server's manifest is %s, the client's is %s", ours.Path, encodedDigest, got)
 	}
-	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType and annotations", got, encodedDigest)
+	return registry.Invalid("manifest", "is %s, the server's is %s: the files agree, so compare producer, name, version, mediaType, annotations, links and folders", got, encodedDigest)
 }
 
-// FilesOf returns the files of a client's manifest, which are sorted by path. What
-// manifest.Encode checks is left to it.
-func FilesOf(encoded []byte) ([]manifest.File, error) {
-	var files []manifest.File
+// FilesOf returns the files of a client's manifest, which are sorted by path, and its
+// extras but for the modes, which the files have. What manifest.Encode checks is left to it.
+func FilesOf(encoded []byte) (files []manifest.File, extras Extras, err error) {
 	first := make(map[digest.Digest]int)
-	_, err := manifest.Walk(encoded, func(i int, f manifest.File) error {
+	each := extras.gather()
+	each.File = func(i int, f manifest.File) error {
 		if f.MediaType != "" {
 			if err := registry.ValidateMediaType(fmt.Sprintf("manifest.files[%d].mediaType", i), f.MediaType); err != nil {
 				return err
@@ -68,11 +65,17 @@ func FilesOf(encoded []byte) ([]manifest.File, error) {
 		}
 		files = append(files, f)
 		return nil
-	})
+	}
+	_, err = manifest.WalkAll(encoded, each)
+	return files, extras, ofManifest(err)
+}
+
+// ofManifest turns what is wrong with a client's manifest into the registry's complaint.
+func ofManifest(err error) error {
 	if err = AsInvalid(err); err != nil && !errors.Is(err, registry.ErrInvalid) {
 		err = registry.Invalid("manifest", "%v", err)
 	}
-	return files, err
+	return err
 }
 
 // EachFile gives the files of a manifest of ours.

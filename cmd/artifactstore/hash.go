@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/coulomb/artifact-store/cmd/artifactstore/secrets"
 	"github.com/coulomb/artifact-store/pkg/digest"
 )
 
@@ -76,6 +77,7 @@ func (f *localFile) hashInto(buf []byte) error {
 		return err
 	}
 	f.digests = digest.Of(buf)
+	f.privateKey = secrets.IsPrivateKey(buf)
 	return nil
 }
 
@@ -85,6 +87,11 @@ func (f *localFile) hashLarge(progress *meter) error {
 		return err
 	}
 	defer file.Close()
+	begin := make([]byte, secrets.KeyBytes)
+	if _, err := file.ReadAt(begin, 0); err != nil {
+		return err
+	}
+	f.privateKey = secrets.IsPrivateKey(begin)
 	sum, n, err := digest.Copy(io.Discard, progress.reader(file))
 	if err != nil {
 		return err

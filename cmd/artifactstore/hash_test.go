@@ -20,11 +20,11 @@ func walkOf(t *testing.T, contents ...[]byte) []localFile {
 			t.Fatal(err)
 		}
 	}
-	files, err := collectFiles([]string{dir}, false)
+	tree, err := collect([]string{dir}, walkOptions{}, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return tree.files
 }
 
 func TestHashFiles(t *testing.T) {

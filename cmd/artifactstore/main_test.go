@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
 
@@ -53,11 +54,11 @@ func encode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: encode DIR FILE")
 	}
-	files, err := collectFiles([]string{ts.MkAbs(args[0])}, false)
+	tree, err := collect([]string{ts.MkAbs(args[0])}, walkOptions{}, nil, "")
 	ts.Check(err)
-	ts.Check(hashFiles(context.Background(), files, 0, &meter{}))
+	ts.Check(hashFiles(context.Background(), tree.files, 0, &meter{}))
 	ref := registry.PackageRef{Producer: "p", Name: "n", Version: "v"}
-	encoded, err := encodeManifest(registry.OpenUpload{PackageRef: ref}, files)
+	encoded, err := manifest.Encode(manifestOf(registry.OpenUpload{PackageRef: ref}, tree, tree.links, true))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), encoded, 0o644))
 }

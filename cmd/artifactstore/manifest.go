@@ -54,12 +54,39 @@ func (a *app) manifestShow(ctx context.Context, name string, raw bool) error {
 		field(w, "media type", m.MediaType)
 		field(w, "files", len(m.Files))
 		field(w, "bytes", m.Bytes())
+		recordedOf{Links: len(m.Links), EmptyFolders: m.EmptyFolders()}.print(w)
 		fmt.Fprintln(w)
+		printFiles(w, m)
+		if len(m.Links) > 0 {
+			fmt.Fprintln(w)
+			row(w, "LINK", "TARGET")
+			for _, l := range m.Links {
+				row(w, l.Path, l.Target)
+			}
+		}
+		if len(m.Folders) > 0 {
+			fmt.Fprintln(w)
+			row(w, "FOLDER", "MODE")
+			for _, f := range m.Folders {
+				row(w, f.Path, f.Mode)
+			}
+		}
+	})
+}
+
+// printFiles has a column for modes if there are any.
+func printFiles(w *tabwriter.Writer, m *manifest.Manifest) {
+	if !m.HasModes() {
 		row(w, "PATH", "SIZE", "EXECUTABLE", "SHA256", "BLAKE3")
 		for _, f := range m.Files {
 			row(w, f.Path, f.Size, f.Executable, f.Digests.SHA256, f.Digests.BLAKE3)
 		}
-	})
+		return
+	}
+	row(w, "PATH", "SIZE", "MODE", "SHA256", "BLAKE3")
+	for _, f := range m.Files {
+		row(w, f.Path, f.Size, f.Mode, f.Digests.SHA256, f.Digests.BLAKE3)
+	}
 }
 
 // loadManifest reads the manifest file of that name. If there is none, name is a

@@ -26,7 +26,8 @@ func (a *app) pullCommand() *cobra.Command {
 		Long: `Fetch every file of a package into a folder. Each file is written under a
 temporary name, checked against both digests, and then renamed. Existing files
 that match are kept. If an existing file differs, pull fails before it fetches
-anything, unless --force is set.`,
+anything, unless --force is set. Symbolic links are made last, and nothing is
+written through one.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePackages,
 		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.pull(ctx, o, args[0]) }),
@@ -48,6 +49,8 @@ type pulled struct {
 	FetchedFiles   int           `json:"fetchedFiles"`
 	FetchedBytes   int64         `json:"fetchedBytes"`
 	KeptFiles      int           `json:"keptFiles"`
+	Links          int           `json:"links,omitempty"`
+	EmptyFolders   int           `json:"emptyFolders,omitempty"`
 }
 
 func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
@@ -71,6 +74,10 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 		return err
 	}
 	defer target.close()
+	links, err := target.checkExtras(m, o.force)
+	if err != nil {
+		return err
+	}
 	comparing := a.meter("comparing", m.Bytes())
 	missing, err := target.compare(ctx, m.Files, o.force, comparing)
 	comparing.finish()
@@ -81,16 +88,23 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 	for _, f := range missing {
 		fetched += f.Size
 	}
+	if err := target.makeFolders(m.Folders); err != nil {
+		return err
+	}
 	progress := a.meter("fetching", fetched)
 	err = target.fetch(registry.WithHolder(ctx, ref.Producer), client, missing, o.concurrency, progress)
 	progress.finish()
 	if err != nil {
 		return err
 	}
+	if err := target.finish(links, m.Folders); err != nil {
+		return err
+	}
 	result := pulled{
 		PackageRef: ref, ManifestDigest: manifest.Digest(encoded), Directory: o.dir,
 		Files: len(m.Files), Bytes: m.Bytes(),
 		FetchedFiles: len(missing), FetchedBytes: fetched, KeptFiles: len(m.Files) - len(missing),
+		Links: len(m.Links), EmptyFolders: m.EmptyFolders(),
 	}
 	return a.print(result, func(w *tabwriter.Writer) {
 		field(w, "package", result.PackageRef)
@@ -98,6 +112,7 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 		field(w, "directory", result.Directory)
 		field(w, "files", result.Files)
 		field(w, "bytes", result.Bytes)
+		recordedOf{Links: result.Links, EmptyFolders: result.EmptyFolders}.print(w)
 		field(w, "fetched", fmt.Sprintf("%d files, %d bytes", result.FetchedFiles, result.FetchedBytes))
 		field(w, "kept", fmt.Sprintf("%d files", result.KeptFiles))
 	})

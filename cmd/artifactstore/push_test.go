@@ -263,21 +263,21 @@ func TestPullFindsDamage(t *testing.T) {
 // sameTree compares paths, bytes and executable bits.
 func sameTree(t *testing.T, want, got string) {
 	t.Helper()
-	wanted, err := collectFiles([]string{want}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := collectFiles([]string{got}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, files := range [][]localFile{wanted, found} {
-		if err := hashFiles(t.Context(), files, 0, &meter{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	same := slices.EqualFunc(wanted, found, func(a, b localFile) bool { return a.manifestFile() == b.manifestFile() })
+	wanted, found := hashedTree(t, want), hashedTree(t, got)
+	same := slices.EqualFunc(wanted.files, found.files, func(a, b localFile) bool { return a.manifestFile() == b.manifestFile() })
 	if !same {
-		t.Errorf("the trees differ:\n%+v\n%+v", wanted, found)
+		t.Errorf("the trees differ:\n%+v\n%+v", wanted.files, found.files)
 	}
+}
+
+func hashedTree(t *testing.T, dir string) *localTree {
+	t.Helper()
+	tree, err := collect([]string{dir}, walkOptions{}, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hashFiles(t.Context(), tree.files, 0, &meter{}); err != nil {
+		t.Fatal(err)
+	}
+	return tree
 }

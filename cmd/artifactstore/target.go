@@ -100,7 +100,7 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 			if err := differs(f); err != nil {
 				return nil, err
 			}
-		} else if (found[i].info.Mode()&0o111 != 0) != f.Executable {
+		} else if !hasMode(found[i].info.Mode(), f) {
 			if err := t.root.Chmod(f.Path, modeOf(f)); err != nil {
 				return nil, err
 			}
@@ -110,10 +110,22 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 }
 
 func modeOf(f manifest.File) fs.FileMode {
-	if f.Executable {
+	switch {
+	case f.Mode.Recorded():
+		return f.Mode.Perm()
+	case f.Executable:
 		return executableMode
 	}
 	return fileMode
+}
+
+// hasMode reports whether a file's permission bits are those that are recorded, or if
+// none are, whether it is executable.
+func hasMode(mode fs.FileMode, f manifest.File) bool {
+	if f.Mode.Recorded() {
+		return mode.Perm() == f.Mode.Perm()
+	}
+	return (mode&0o111 != 0) == f.Executable
 }
 
 // fetch gets the files, several in parallel, and stops at the first failure.
@@ -155,8 +167,8 @@ func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest
 	if closed := file.Close(); err == nil {
 		err = closed
 	}
-	if err == nil && f.Executable {
-		err = t.root.Chmod(staged, executableMode)
+	if err == nil && (f.Executable || f.Mode.Recorded()) {
+		err = t.root.Chmod(staged, modeOf(f))
 	}
 	if err == nil {
 		err = t.makeFolder(path.Dir(f.Path))

@@ -97,12 +97,16 @@ func checkPublished(result pushed, encoded []byte) (pushed, error) {
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
 	if textsOf(o.Annotations) <= registry.MaxTextsAtOnce {
 		switch {
-		case len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes:
+		case len(files) <= registry.MaxFilesAtOnce && totalSize(files) <= atOnceBytes && len(encoded) <= registry.MaxManifestAtOnce:
 			all := make([]*localFile, len(files))
 			for i := range files {
 				all[i] = &files[i]
 			}
-			result, err := a.publishAtOnce(ctx, client, o, all, registry.SentManifest{}, encoded)
+			sent := registry.SentManifest{}
+			if version, _ := manifest.VersionOf(encoded); version > 1 { // the registry cannot compute it of the files
+				sent.Reader, sent.Size = bytes.NewReader(encoded), int64(len(encoded))
+			}
+			result, err := a.publishAtOnce(ctx, client, o, all, sent, encoded)
 			if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
 				return result, err
 			}

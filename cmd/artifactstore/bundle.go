@@ -58,11 +58,20 @@ type bundle struct {
 	current  *localFile
 	open     *os.File // current on disk; nil if it is in memory
 	keep     bool     // contents in memory, to send them again
+	// What progress has of them.
+	counted      int64
+	countedFiles int
 }
 
 func (b *bundle) next() (registry.NamedContent, error) {
 	b.close()
-	if len(b.files) == 0 {
+	if b.current != nil { // it was read to its end
+		b.progress.add(b.current.size())
+		b.progress.file(1)
+		b.counted += b.current.size()
+		b.countedFiles++
+	}
+	if b.current = nil; len(b.files) == 0 {
 		return registry.NamedContent{}, io.EOF
 	}
 	f := b.files[0]
@@ -70,14 +79,14 @@ func (b *bundle) next() (registry.NamedContent, error) {
 	// No digests here: they are declared already, and each would add a header to the archive.
 	file := registry.NamedContent{Path: f.path, Content: registry.Content{Size: f.size(), Executable: f.executable}}
 	if f.content != nil {
-		file.Reader = b.progress.reader(bytes.NewReader(f.content))
+		file.Reader = bytes.NewReader(f.content)
 		return file, nil
 	}
 	var err error
 	if b.open, err = f.open(); err != nil {
 		return file, err
 	}
-	file.Reader = b.progress.reader(b.open)
+	file.Reader = b.open
 	return file, nil
 }
 
@@ -89,17 +98,6 @@ func (b *bundle) close() {
 	if b.current != nil && !b.keep {
 		b.current.content = nil // no longer needed: it was sent, or the push fails
 	}
-}
-
-// sendParcel sends the files of one request.
-func sendParcel(ctx context.Context, client uploader, session string, files []*localFile, progress *meter) error {
-	if len(files) == 1 {
-		return files[0].put(ctx, client, session, progress)
-	}
-	b := &bundle{files: files, progress: progress}
-	defer b.close()
-	_, err := client.PutFiles(ctx, session, b.next)
-	return b.explain(ctx, err)
 }
 
 // explain prefers that the current file has changed to the registry's error about digest
@@ -115,4 +113,5 @@ func (b *bundle) explain(ctx context.Context, err error) error {
 type uploader interface {
 	registry.Uploads
 	registry.Bundles
+	registry.Resumes
 }

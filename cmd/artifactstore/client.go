@@ -22,6 +22,8 @@ type connection struct {
 	// insecureToken allows the token over plain http to other machines.
 	insecureToken bool
 	caFile        string
+	// patience with a registry that is away; the zero value has none.
+	patience client.Patience
 }
 
 // hasToken reports whether requests carry credentials.
@@ -30,7 +32,7 @@ func (c connection) hasToken() bool { return c.tokenFile != "" || !c.token.IsZer
 // connect makes a client of the registry. It sends nothing yet, so every error
 // is about the arguments.
 func connect(c connection) (registry.Registry, error) {
-	opts := client.Options{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken}
+	opts := client.Options{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken, Patience: c.patience}
 	switch {
 	case c.tokenFile != "":
 		source := &tokenFile{path: c.tokenFile}

@@ -102,7 +102,7 @@ func cut(text string, width int) string {
 }
 
 // width is how many columns the terminal has, 0 if results go elsewhere.
-func (a *app) width() int {
+func (a *app) columnsOfTerminal() int {
 	file, is := a.stdout.(*os.File)
 	if !is || !term.IsTerminal(int(file.Fd())) {
 		return 0

@@ -76,6 +76,7 @@ func (a *app) propose(command *cobra.Command, ask func(context.Context, registry
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
+	a.retryFor, a.quiet = 0, true // no line of ours may appear in a command line
 	client, err := a.client()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,8 @@ const (
 	exitFailed    = 1
 	exitUsage     = 2
 	exitIntegrity = 3
+	// exitInterrupted is what a shell reports of a program that SIGINT ended.
+	exitInterrupted = 130
 )
 
 // usageError is a mistake on the command line.
@@ -58,9 +61,30 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errIntegrity), errors.Is(err, storage.ErrMismatch), errors.Is(err, registry.ErrFailedLocation):
 		return exitIntegrity
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	default:
 		return exitFailed
 	}
+}
+
+// keptError is a failure of a transfer of which something is kept.
+type keptError struct {
+	err error
+	// kept says what, and how to go on.
+	kept string
+}
+
+func (e *keptError) Error() string { return e.err.Error() + "; " + e.kept }
+func (e *keptError) Unwrap() error { return e.err }
+
+// interrupted is what the user is told after a signal: whatever it interrupted, nothing
+// but what is kept is news.
+func interrupted(err error) error {
+	if kept, is := errors.AsType[*keptError](err); is {
+		return errors.New("interrupted; " + kept.kept)
+	}
+	return errors.New("interrupted")
 }
 
 // oneLine joins the lines of a message, such as those of joined errors. It may

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -25,6 +26,9 @@ func TestExitCode(t *testing.T) {
 		{integrity("f", "corrupt"), exitIntegrity},
 		{fmt.Errorf("f: %w", &storage.MismatchError{}), exitIntegrity},
 		{registry.ErrFailedLocation, exitIntegrity},
+		{fmt.Errorf("f: %w", context.Canceled), exitInterrupted},
+		{&keptError{context.Canceled, "kept"}, exitInterrupted},
+		{&keptError{storage.ErrUnreachable, "kept"}, exitFailed},
 	} {
 		if got := exitCode(test.err); got != test.want {
 			t.Errorf("%v: exit code %d, want %d", test.err, got, test.want)

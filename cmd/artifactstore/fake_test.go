@@ -35,6 +35,9 @@ type memory struct {
 	onBlob    func([]byte) []byte               // changes what is sent back
 	onRead    func([]byte) []byte               // changes the manifest that is sent back
 	announce  func(digest.Digest) digest.Digest // changes the manifest's name
+
+	onBlobReader func(body io.Reader, size int) io.Reader // changes how it is sent back
+	lastOffset   int64                                    // that was asked for
 }
 
 func newMemory() *memory {
@@ -191,7 +194,7 @@ func (m *memory) GetManifest(context.Context, digest.Digest) ([]byte, error) {
 	return nil, registry.ErrNotFound
 }
 
-func (m *memory) OpenBlob(_ context.Context, name digest.Digest, _ *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
+func (m *memory) OpenBlob(_ context.Context, name digest.Digest, rng *storage.Range) (io.ReadCloser, registry.BlobInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	body, there := m.blobs[name]
@@ -201,5 +204,13 @@ func (m *memory) OpenBlob(_ context.Context, name digest.Digest, _ *storage.Rang
 	if m.onBlob != nil {
 		body = m.onBlob(bytes.Clone(body))
 	}
-	return io.NopCloser(bytes.NewReader(body)), registry.BlobInfo{Size: int64(len(body))}, nil
+	info := registry.BlobInfo{Size: int64(len(body))}
+	if m.lastOffset = 0; rng != nil {
+		m.lastOffset = rng.Offset
+		body = body[rng.Offset:]
+	}
+	if m.onBlobReader != nil {
+		return io.NopCloser(m.onBlobReader(bytes.NewReader(body), len(body))), info, nil
+	}
+	return io.NopCloser(bytes.NewReader(body)), info, nil
 }

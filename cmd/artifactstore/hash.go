@@ -55,6 +55,7 @@ func hashFiles(ctx context.Context, files []localFile, keep int64, progress *met
 				if err != nil {
 					return err
 				}
+				progress.file(1)
 			}
 			return ctx.Err()
 		})

@@ -67,7 +67,7 @@ func TestInterrupt(t *testing.T) {
 				command.Process.Kill() //nolint:errcheck // the test has failed
 				t.Fatalf("it still runs after %d signals", tt.signals)
 			}
-			if code := command.ProcessState.ExitCode(); code != exitFailed || stderr.String() != "artifactstore: interrupted\n" {
+			if code := command.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "artifactstore: interrupted\n" {
 				t.Errorf("exit %d: %s", code, stderr.String())
 			}
 		})

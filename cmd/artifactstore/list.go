@@ -232,7 +232,7 @@ func (a *app) printPackages(packages []registry.Package) error {
 		}
 		table.add(cells...)
 	}
-	width := a.width()
+	width := a.columnsOfTerminal()
 	if a.output == formatWide {
 		width = 0
 	}

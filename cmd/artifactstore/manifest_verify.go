@@ -59,7 +59,7 @@ func (a *app) manifestVerify(ctx context.Context, name, dir string) error {
 	if err := errors.Join(tree.add(dir, true, walkOptions{modes: true, anyLink: true}), tree.arrange()); err != nil {
 		return err
 	}
-	progress := a.meter("hashing", totalSize(tree.files))
+	progress := a.meter("hashing", totalSize(tree.files)).of(len(tree.files))
 	err = hashFiles(ctx, tree.files, 0, progress)
 	progress.finish()
 	if err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,10 @@ type pullOptions struct {
 	dir         string
 	force       bool
 	concurrency int
+	include     pathGlobs
+	exact, yes  bool
+	file, to    string
+	dirGiven    bool
 }
 
 func (a *app) pullCommand() *cobra.Command {
@@ -23,21 +29,71 @@ func (a *app) pullCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "pull PRODUCER/NAME@VERSION",
 		Short: "Fetch a package and check both digests of every file",
-		Long: `Fetch every file of a package into a folder. Each file is written under a
-temporary name, checked against both digests, and then renamed. Existing files
-that match are kept. If an existing file differs, pull fails before it fetches
-anything, unless --force is set. Symbolic links are made last, and nothing is
-written through one.`,
+		Long: `Fetch every file of a package, or some, into a folder. Each file is written under
+a temporary name, checked against both digests, and then renamed. Existing files
+that match are kept. If existing files differ, pull fails before it fetches
+anything and names all of them, unless --force is set. Symbolic links are made
+last, and nothing is written through one.
+
+A pull that was interrupted leaves large files in the folder
+.artifactstore-pull; the same pull goes on with them and checks them whole.
+
+In a GLOB, * is any text within one component of a path, ** also crosses
+components, and ? is one character.
+
+` + packageWays,
+		Example: `  artifactstore pull ci/webapp@1.4.2 -d ./webapp
+  artifactstore pull ci/webapp:stable -d ./webapp --expect sha256:9f86d081884c…
+  artifactstore pull ci/webapp@1.4.2 --include 'docs/**' --include '*.txt'
+  artifactstore pull ci/webapp@1.4.2 -d ./webapp --exact
+  artifactstore pull ci/webapp@1.4.2 --file bin/run --to /usr/local/bin/
+  artifactstore pull ci/webapp@1.4.2 --file report.json --to - | jq .
+  artifactstore pull ci/webapp@1.4.2 -o tar | tar -t`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePackages,
-		RunE:              a.verb(func(ctx context.Context, args []string) error { return a.pull(ctx, o, args[0]) }),
 	}
 	flags := command.Flags()
+	command.RunE = a.verb(func(ctx context.Context, args []string) error {
+		o.dirGiven = flags.Changed("directory")
+		return a.pull(ctx, o, args[0])
+	})
 	flags.StringVarP(&o.dir, "directory", "d", ".", "target folder; created if missing")
 	flags.BoolVar(&o.force, "force", false, "overwrite files that differ")
 	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched in parallel")
+	flags.Var(&o.include, "include", "fetch only files whose path matches; may be\nrepeated")
+	flags.BoolVar(&o.exact, "exact", false, "remove what the package does not have from the\nfolder, after showing it and asking")
+	flags.BoolVar(&o.yes, "yes", false, "with --exact: do not ask")
+	flags.StringVar(&o.file, "file", "", "fetch only the file with this path")
+	flags.StringVar(&o.to, "to", "", "with --file: the file or folder to write it to, or\n- for standard output (default its base name in\nthe target folder)")
+	flags.VarP(pullFormat{&a.output}, "output", "o", "table, json, yaml, or tar: the files as an archive\non standard output")
 	must(command.MarkFlagDirname("directory"))
+	complete(command, "output", "table", "json", "yaml", "tar")
 	return command
+}
+
+// check refuses options that contradict each other.
+func (o pullOptions) check(output format) error {
+	switch stdout := output == formatTar || o.to == "-"; {
+	case o.concurrency < 1:
+		return usage("concurrency: must be at least 1, is %d", o.concurrency)
+	case o.yes && !o.exact:
+		return usage("--yes: requires --exact")
+	case o.to != "" && o.file == "":
+		return usage("--to: requires --file")
+	case o.file != "" && len(o.include) > 0:
+		return usage("--file and --include: only one of them is possible")
+	case o.file != "" && o.exact:
+		return usage("--exact: is not possible with --file")
+	case o.file != "" && output == formatTar:
+		return usage("--output: tar is not possible with --file")
+	case o.to == "-" && output != formatTable:
+		return usage("--output: is not possible with --to -, which writes the file to standard output")
+	case stdout && (o.dirGiven || o.exact || o.force):
+		return usage("--directory, --exact and --force: are not possible where the files go to standard output")
+	case o.to != "" && o.dirGiven:
+		return usage("--directory and --to: only one of them is possible")
+	}
+	return nil
 }
 
 type pulled struct {
@@ -51,6 +107,7 @@ type pulled struct {
 	KeptFiles      int           `json:"keptFiles"`
 	Links          int           `json:"links,omitempty"`
 	EmptyFolders   int           `json:"emptyFolders,omitempty"`
+	RemovedEntries int           `json:"removedEntries,omitempty"`
 }
 
 func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
@@ -58,8 +115,8 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 	if err != nil {
 		return asUsage(err)
 	}
-	if o.concurrency < 1 {
-		return usage("concurrency: must be at least 1, is %d", o.concurrency)
+	if err := o.check(a.output); err != nil {
+		return err
 	}
 	client, err := a.client()
 	if err != nil {
@@ -69,42 +126,34 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 	if err != nil {
 		return err
 	}
-	target, err := openTarget(o.dir)
+	ctx = registry.WithHolder(ctx, ref.Producer)
+	files, err := o.include.selectFiles(m.Files, name)
 	if err != nil {
 		return err
 	}
-	defer target.close()
-	links, err := target.checkExtras(m, o.force)
-	if err != nil {
+	part := &manifest.Manifest{Files: files, Links: m.Links, Folders: m.Folders}
+	if len(o.include) > 0 {
+		part.Links, part.Folders = o.include.selectRest(m)
+	}
+	if o.file != "" {
+		f, err := oneFile(m, o.file, name)
+		if err != nil {
+			return err
+		}
+		if o.to == "-" {
+			return a.pullToStdout(ctx, client, f)
+		}
+		if o.dir, f.Path, err = placeOf(o); err != nil {
+			return err
+		}
+		part = &manifest.Manifest{Files: []manifest.File{f}}
+	}
+	if a.output == formatTar {
+		return a.pullTar(ctx, client, part, o.concurrency)
+	}
+	result := pulled{PackageRef: ref, ManifestDigest: manifest.Digest(encoded), Directory: o.dir, Links: len(part.Links), EmptyFolders: part.EmptyFolders()}
+	if err := a.pullInto(ctx, client, o, m, part, &result); err != nil {
 		return err
-	}
-	comparing := a.meter("comparing", m.Bytes())
-	missing, err := target.compare(ctx, m.Files, o.force, comparing)
-	comparing.finish()
-	if err != nil {
-		return err
-	}
-	var fetched int64
-	for _, f := range missing {
-		fetched += f.Size
-	}
-	if err := target.makeFolders(m.Folders); err != nil {
-		return err
-	}
-	progress := a.meter("fetching", fetched)
-	err = target.fetch(registry.WithHolder(ctx, ref.Producer), client, missing, o.concurrency, progress)
-	progress.finish()
-	if err != nil {
-		return err
-	}
-	if err := target.finish(links, m.Folders); err != nil {
-		return err
-	}
-	result := pulled{
-		PackageRef: ref, ManifestDigest: manifest.Digest(encoded), Directory: o.dir,
-		Files: len(m.Files), Bytes: m.Bytes(),
-		FetchedFiles: len(missing), FetchedBytes: fetched, KeptFiles: len(m.Files) - len(missing),
-		Links: len(m.Links), EmptyFolders: m.EmptyFolders(),
 	}
 	return a.print(result, func(w *tabwriter.Writer) {
 		field(w, "package", result.PackageRef)
@@ -115,7 +164,109 @@ func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
 		recordedOf{Links: result.Links, EmptyFolders: result.EmptyFolders}.print(w)
 		field(w, "fetched", fmt.Sprintf("%d files, %d bytes", result.FetchedFiles, result.FetchedBytes))
 		field(w, "kept", fmt.Sprintf("%d files", result.KeptFiles))
+		if o.exact {
+			field(w, "removed", counted(result.RemovedEntries, "entry", "entries"))
+		}
 	})
+}
+
+// pullInto makes the folder have a part of the package, or all of it. What can be refused
+// is refused before anything is changed.
+func (a *app) pullInto(ctx context.Context, blobs registry.Blobs, o pullOptions, all, part *manifest.Manifest, result *pulled) (err error) {
+	files := part.Files
+	target, err := openTarget(o.dir)
+	if err != nil {
+		return err
+	}
+	target.patience = a.patience()
+	defer func() {
+		if kept := target.close(err == nil); kept > 0 {
+			err = &keptError{err, fmt.Sprintf("%s of unfinished files are kept in %s: run the same command again to go on",
+				sizeText(kept), target.display(stagingPrefix))}
+		}
+	}()
+	links, err := target.checkExtras(part, o.force)
+	if err != nil {
+		return err
+	}
+	comparing := a.meter("comparing", sizeOf(files))
+	missing, err := target.compare(ctx, files, o.force, comparing)
+	comparing.finish()
+	if differs, is := errors.AsType[*differsError](err); is {
+		for _, line := range differs.lines() {
+			fmt.Fprintln(a.stderr, printable(line))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 || len(links) > 0 || len(part.Folders) > 0 || target.unfinished() {
+		if err := target.stage(missing); err != nil {
+			return err
+		}
+		notes, err := target.checkNames(namesOf(part))
+		for _, note := range notes {
+			fmt.Fprintln(a.stderr, printable(note))
+		}
+		if err != nil {
+			return err
+		}
+		if err := target.checkSpace(missing); err != nil {
+			return err
+		}
+	}
+	var extras []string
+	if o.exact {
+		if extras, err = target.extras(all); err != nil {
+			return err
+		}
+		if len(extras) > 0 {
+			if err := a.confirm(target, extras, o.yes); err != nil {
+				return err
+			}
+		}
+	}
+	if err := target.correctModes(); err != nil {
+		return err
+	}
+	if err := target.makeFolders(part.Folders); err != nil {
+		return err
+	}
+	progress := a.meter("fetching", sizeOf(missing)).of(len(missing))
+	err = target.fetch(ctx, blobs, missing, o.concurrency, progress)
+	progress.finish()
+	if err != nil {
+		return err
+	}
+	if err := target.removeExtras(extras); err != nil {
+		return err
+	}
+	if err := target.finish(links, part.Folders); err != nil {
+		return err
+	}
+	result.Files, result.Bytes = len(files), sizeOf(files)
+	result.FetchedFiles, result.FetchedBytes = len(missing), sizeOf(missing)
+	result.KeptFiles, result.RemovedEntries = len(files)-len(missing), len(extras)
+	return nil
+}
+
+// namesOf are all names that the part has, as files.
+func namesOf(part *manifest.Manifest) []manifest.File {
+	names := slices.Clone(part.Files)
+	for _, l := range part.Links {
+		names = append(names, manifest.File{Path: l.Path})
+	}
+	for _, f := range part.Folders {
+		names = append(names, manifest.File{Path: f.Path})
+	}
+	return names
+}
+
+func sizeOf(files []manifest.File) (sum int64) {
+	for _, f := range files {
+		sum += f.Size
+	}
+	return sum
 }
 
 // readManifest fetches the manifest that the registry announces for ref. It

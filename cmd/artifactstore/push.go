@@ -41,7 +41,8 @@ func (a *app) pushCommand() *cobra.Command {
 base name, as the package producer/name@version. Several folders need prefixes:
 DIR=PREFIX publishes DIR below the path PREFIX, FILE=PATH publishes FILE as PATH,
 and "-" is standard input, published as --path. Bytes that the registry already
-has are not sent. Publishing the same content again is not an error.
+has are not sent. Publishing the same content again is not an error. A push that
+was interrupted goes on when the same command runs again.
 
 Symbolic links within DIR and empty folders are recorded. In a glob, "*" stays
 within a component of a path, and "**" stands for any number of components. Files

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -34,8 +33,12 @@ type environment struct {
 type app struct {
 	environment
 	connection
-	output  format
-	connect func(c connection) (registry.Registry, error)
+	retrying
+	output   format
+	progress progressMode
+	quiet    bool
+	screen   screen
+	connect  func(c connection) (registry.Registry, error)
 	// started is set when a verb's own code begins: an earlier error is
 	// cobra's, about flags and arguments, and so wrong usage.
 	started bool
@@ -52,8 +55,8 @@ func run(ctx context.Context, args []string, env environment) int {
 	}
 	err = explainAccess(err, a.connection)
 	code := exitCode(err)
-	if code == exitFailed && errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
+	if code == exitInterrupted {
+		err = interrupted(err)
 	}
 	if err != nil {
 		fmt.Fprintf(a.stderr, "artifactstore: %s\n", oneLine(err))
@@ -80,7 +83,8 @@ func (a *app) root() *cobra.Command {
 		Long: `artifactstore pushes packages (producer/name@version) to a registry, pulls them
 back, and reports what is stored, where, and whether it is still intact.
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure,
+130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -104,7 +108,12 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure.`,
 	flags.StringVar(&a.tokenFile, "token-file", file, "file with the access token, reread when it changes;\n"+tokenFileEnv+" sets the default,\n"+tokenEnv+" sets the token itself")
 	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "PEM certificates to trust instead of the system's;\n"+caFileEnv+" sets the default")
 	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "allow sending the token over plain http to another\nmachine; "+insecureTokenEnv+"=true sets the\ndefault")
+	flags.DurationVar(&a.retryFor, "retry-for", a.retryDefault(a.getenv(retryForEnv)), "how long to retry while the registry does not\nanswer, 0 for not at all; "+retryForEnv+"\nsets the default")
+	a.progress = progressAuto
+	flags.Var(&a.progress, "progress", "bar, plain (a line every 10 s), none, or auto:\na bar on a terminal, otherwise plain")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress and no waits, only errors")
 	complete(root, "output", "table", "wide", "json", "yaml")
+	complete(root, "progress", "auto", "bar", "plain", "none")
 	group(root)
 	root.AddCommand(
 		a.pushCommand(), a.pullCommand(), a.listCommand(), a.showCommand(), a.lsCommand(), a.catCommand(), a.diffCommand(), a.findCommand(), a.tagCommand(), a.damagedCommand(),
@@ -147,4 +156,11 @@ func refuseEmpty(command *cobra.Command) error {
 }
 
 // client makes a client of the configured server; it sends nothing yet.
-func (a *app) client() (registry.Registry, error) { return a.connect(a.connection) }
+func (a *app) client() (registry.Registry, error) {
+	if err := a.checkRetries(); err != nil {
+		return nil, err
+	}
+	to := a.connection
+	to.patience = a.patience()
+	return a.connect(to)
+}

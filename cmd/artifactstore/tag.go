@@ -162,7 +162,7 @@ func (a *app) printTags(tags []registry.Tag, head string, first func(registry.Ta
 		}
 		table.add(cells...)
 	}
-	width := a.width()
+	width := a.columnsOfTerminal()
 	if a.output == formatWide {
 		width = 0
 	}

@@ -10,16 +10,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
-	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 const (
@@ -36,7 +37,13 @@ type target struct {
 	// staging is a folder inside it for unchecked files: on the same file
 	// system, so that a rename completes a file.
 	staging string
-	folders sync.Map // already created
+	keeps   bool            // staging is the folder that the next pull finds
+	lock    *os.File        // of that folder, while this pull uses it
+	claimed sync.Map        // parts of files that are used
+	folders sync.Map        // already created
+	modes   []manifest.File // kept, with a wrong executable bit
+
+	patience client.Patience
 }
 
 // openTarget creates the folder if it is missing.
@@ -48,29 +55,61 @@ func openTarget(dir string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{name: dir, root: root, staging: ".artifactstore-pull-" + uuid.NewString()}, nil
+	return &target{name: dir, root: root, staging: stagingPrefix + "-" + uuid.NewString()}, nil
 }
 
-// close removes unfinished files.
-func (t *target) close() {
-	_ = t.root.RemoveAll(t.staging) // best effort: only this run uses it, and it is harmless
+// close removes unfinished files but for those that the next pull can go on with: it
+// returns how many bytes these have.
+func (t *target) close(done bool) (kept int64) {
+	kept = t.leave(done)
 	t.root.Close()
+	return kept
 }
 
 func (t *target) display(path string) string { return filepath.Join(t.name, filepath.FromSlash(path)) }
 
+// differsError lists the files that are there and are not those of the package.
+type differsError struct {
+	dir      string
+	paths    []string // that --force overwrites
+	inTheWay []string // sentences
+}
+
+func (e *differsError) Error() string {
+	switch n := len(e.paths); {
+	case len(e.inTheWay) > 0:
+		return e.inTheWay[0]
+	case n == 1:
+		return e.paths[0] + ": exists and differs from the package; --force overwrites it"
+	default:
+		return fmt.Sprintf("%s: %d files exist and differ from the package; --force overwrites them", e.dir, n)
+	}
+}
+
+// lines are all of them, if there are several.
+func (e *differsError) lines() []string {
+	if len(e.paths)+len(e.inTheWay) < 2 {
+		return nil
+	}
+	lines := slices.Clone(e.inTheWay)
+	for _, path := range e.paths {
+		lines = append(lines, path+": differs")
+	}
+	return lines
+}
+
 // compare returns the files that must be fetched. An existing file that matches is
-// kept, and its executable bit is corrected; one that differs is an error unless
-// force is set.
+// kept, and correctModes corrects its executable bit; those that differ are a
+// *differsError unless force is set. It changes nothing.
 func (t *target) compare(ctx context.Context, files []manifest.File, force bool, progress *meter) ([]manifest.File, error) {
 	var missing, sameSize []manifest.File
 	var found []localFile // on disk, one for each of sameSize
-	differs := func(f manifest.File) error {
+	all := &differsError{dir: t.name}
+	differs := func(f manifest.File) {
 		if !force {
-			return fmt.Errorf("%s: exists and differs from the package; --force overwrites it", t.display(f.Path))
+			all.paths = append(all.paths, t.display(f.Path))
 		}
 		missing = append(missing, f)
-		return nil
 	}
 	for _, f := range files {
 		info, err := t.root.Lstat(f.Path)
@@ -78,16 +117,14 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, f)
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", t.display(f.Path), err)
+			all.inTheWay = append(all.inTheWay, fmt.Sprintf("%s: %v", t.display(f.Path), err))
 		case info.IsDir():
-			return nil, fmt.Errorf("%s: is a folder, but a file in the package", t.display(f.Path))
+			all.inTheWay = append(all.inTheWay, t.display(f.Path)+": is a folder, but a file in the package")
 		case info.Mode().IsRegular() && info.Size() == f.Size:
 			sameSize = append(sameSize, f)
 			found = append(found, localFile{path: f.Path, name: t.display(f.Path), info: info})
 		default:
-			if err := differs(f); err != nil {
-				return nil, err
-			}
+			differs(f)
 		}
 	}
 	// Opening by name, not through the root, is safe: the opened file must be
@@ -97,16 +134,25 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 	}
 	for i, f := range sameSize {
 		if found[i].digests != f.Digests {
-			if err := differs(f); err != nil {
-				return nil, err
-			}
+			differs(f)
 		} else if !hasMode(found[i].info.Mode(), f) {
-			if err := t.root.Chmod(f.Path, modeOf(f)); err != nil {
-				return nil, err
-			}
+			t.modes = append(t.modes, f)
 		}
 	}
+	if len(all.paths)+len(all.inTheWay) > 0 {
+		return nil, all
+	}
 	return missing, nil
+}
+
+// correctModes corrects the executable bits of files that are kept.
+func (t *target) correctModes() error {
+	for _, f := range t.modes {
+		if err := t.root.Chmod(f.Path, modeOf(f)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func modeOf(f manifest.File) fs.FileMode {
@@ -129,13 +175,7 @@ func hasMode(mode fs.FileMode, f manifest.File) bool {
 }
 
 // fetch gets the files, several in parallel, and stops at the first failure.
-func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manifest.File, concurrency int, progress *meter) error {
-	if len(files) == 0 {
-		return nil
-	}
-	if err := t.root.Mkdir(t.staging, 0o700); err != nil {
-		return err
-	}
+func (t *target) fetch(ctx context.Context, blobs registry.Blobs, files []manifest.File, concurrency int, progress *meter) error {
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for i, f := range files {
@@ -143,7 +183,7 @@ func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manif
 			break
 		}
 		group.Go(func() error {
-			return named(t.display(f.Path), t.fetchOne(working, client, f, path.Join(t.staging, strconv.Itoa(i)), progress))
+			return named(t.display(f.Path), t.fetchOne(working, blobs, f, path.Join(t.staging, strconv.Itoa(i)), progress))
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -153,19 +193,11 @@ func (t *target) fetch(ctx context.Context, client registry.Blobs, files []manif
 }
 
 // fetchOne writes to a temporary name, verifies, and only then renames.
-func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest.File, staged string, progress *meter) error {
-	body, _, err := client.OpenBlob(ctx, f.Digests.SHA256, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	file, err := t.root.OpenFile(staged, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
-	if err != nil {
-		return err
-	}
-	err = receive(file, progress.reader(body), f)
-	if closed := file.Close(); err == nil {
-		err = closed
+func (t *target) fetchOne(ctx context.Context, blobs registry.Blobs, f manifest.File, staged string, progress *meter) (err error) {
+	if f.Size > smallFile {
+		staged, err = t.fetchLarge(ctx, blobs, f, staged, progress)
+	} else {
+		err = t.fetchSmall(ctx, blobs, f, staged, progress)
 	}
 	if err == nil && (f.Executable || f.Mode.Recorded()) {
 		err = t.root.Chmod(staged, modeOf(f))
@@ -175,6 +207,27 @@ func (t *target) fetchOne(ctx context.Context, client registry.Blobs, f manifest
 	}
 	if err == nil {
 		err = t.root.Rename(staged, f.Path)
+	}
+	if err == nil {
+		progress.file(1)
+	}
+	return err
+}
+
+func (t *target) fetchSmall(ctx context.Context, blobs registry.Blobs, f manifest.File, staged string, progress *meter) error {
+	content := smallBuffers.Get().(*bytes.Buffer)
+	defer smallBuffers.Put(content)
+	if err := receiveSmall(ctx, blobs, t.patience, f, content); err != nil {
+		return err
+	}
+	progress.add(f.Size)
+	file, err := t.root.OpenFile(staged, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content.Bytes())
+	if closed := file.Close(); err == nil {
+		err = closed
 	}
 	return err
 }
@@ -193,32 +246,15 @@ func (t *target) makeFolder(dir string) error {
 
 var smallBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// receive copies exactly the bytes of f from body to file, or fails. A complete
-// body with other bytes is an integrity failure.
-func receive(file io.Writer, body io.Reader, f manifest.File) error {
+// receiveSmall reads exactly the bytes of f into memory, or fails.
+func receiveSmall(ctx context.Context, blobs registry.Blobs, patience client.Patience, f manifest.File, into *bytes.Buffer) error {
+	into.Reset()
+	body := client.ReadBlob(ctx, blobs, patience, f.Digests.SHA256, 0, f.Size)
+	defer body.Close() //nolint:errcheck // it was only read
 	// One extra byte is enough to detect a body that is too long.
-	body = io.LimitReader(body, f.Size+1)
-	var (
-		sum digest.Dual
-		n   int64
-		err error
-	)
-	if f.Size <= smallFile {
-		buffer := smallBuffers.Get().(*bytes.Buffer)
-		defer smallBuffers.Put(buffer)
-		buffer.Reset()
-		if n, err = buffer.ReadFrom(body); err == nil {
-			sum = digest.Of(buffer.Bytes())
-			_, err = file.Write(buffer.Bytes())
-		}
-	} else {
-		sum, n, err = digest.Copy(file, body)
-	}
+	n, err := into.ReadFrom(io.LimitReader(body, f.Size+1))
 	if err != nil {
 		return err
 	}
-	if err := (storage.Source{Size: f.Size, Want: f.Digests}).Check(sum, n); err != nil {
-		return fmt.Errorf("wrong content from the registry: %w", err)
-	}
-	return nil
+	return checkReceived(f, digest.Of(into.Bytes()), n)
 }

@@ -2,14 +2,10 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -70,6 +66,8 @@ func (a *app) publishAgain(ctx context.Context, client registry.Bundles, o pushO
 	switch {
 	case errors.Is(err, registry.ErrIncomplete), errors.Is(err, errors.ErrUnsupported): // the latter: an older registry
 		return result, false, nil
+	case isProxyLimit(err):
+		return result, false, nil
 	case errors.Is(err, registry.ErrInvalid): // it does not know this form, or says the same of a session
 		return result, false, nil
 	}
@@ -92,8 +90,9 @@ func checkPublished(result pushed, encoded []byte) (pushed, error) {
 	return result, nil
 }
 
-// publish uploads hashed files: small ones at once, others in one session. It abandons a session that does not
-// end in a publication; a sweep removes what that session stored.
+// publish uploads hashed files: small ones at once, others in one session. A session
+// that does not end in a publication is kept for the next run, or abandoned; a sweep
+// removes what an abandoned one stored.
 func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
 	if textsOf(o.Annotations) <= registry.MaxTextsAtOnce {
 		switch {
@@ -107,7 +106,7 @@ func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptio
 				sent.Reader, sent.Size = bytes.NewReader(encoded), int64(len(encoded))
 			}
 			result, err := a.publishAtOnce(ctx, client, o, all, sent, encoded)
-			if !errors.Is(err, errors.ErrUnsupported) { // of an older registry
+			if !errors.Is(err, errors.ErrUnsupported) && !isProxyLimit(err) { // the former is an older registry
 				return result, err
 			}
 		case len(encoded) <= registry.MaxManifestAtOnce:
@@ -116,22 +115,20 @@ func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptio
 			}
 		}
 	}
-	session, err := client.OpenUpload(ctx, o.OpenUpload)
+	session, err := a.openSession(ctx, client, o, totalSize(files), encoded)
 	if err != nil {
 		return pushed{}, err
 	}
-	result, err := a.fillAndSeal(ctx, client, session, o, files, encoded)
+	d := &delivery{app: a, client: client, session: session.ID}
+	result, err := d.fillAndSeal(ctx, client, session, o, files, encoded)
 	if err != nil {
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
-		defer cancel()
-		// Only the first failure is reported: the session expires anyway.
-		_ = client.AbandonUpload(ending, session.ID)
-		return pushed{}, err
+		return pushed{}, a.endSession(ctx, client, session, d.progress != nil, err)
 	}
+	session.forget()
 	return result, nil
 }
 
-func (a *app) fillAndSeal(ctx context.Context, client registry.Registry, session registry.Upload, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
+func (d *delivery) fillAndSeal(ctx context.Context, client registry.Registry, session *session, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
 	declared, err := client.DeclareFiles(ctx, session.ID, declarations(files))
 	if err != nil {
 		return pushed{}, err
@@ -140,7 +137,10 @@ func (a *app) fillAndSeal(ctx context.Context, client registry.Registry, session
 	if err != nil {
 		return pushed{}, err
 	}
-	if err := a.send(ctx, client, session.ID, wanted, o.concurrency); err != nil {
+	if session.again {
+		d.app.note("going on with an upload that was interrupted")
+	}
+	if err := d.send(ctx, wanted, o.concurrency); err != nil {
 		return pushed{}, err
 	}
 	publication, err := client.Publish(ctx, session.ID, encoded)
@@ -182,55 +182,6 @@ func pick(files []localFile, send []string) ([]*localFile, error) {
 		wanted = append(wanted, f)
 	}
 	return wanted, nil
-}
-
-// send puts the files, several requests in parallel. Large files come first, so
-// that none is in transit alone at the end.
-func (a *app) send(ctx context.Context, client uploader, session string, files []*localFile, concurrency int) error {
-	files = slices.Clone(files)
-	slices.SortStableFunc(files, func(a, b *localFile) int { return cmp.Compare(b.size(), a.size()) })
-	var total int64
-	for _, f := range files {
-		total += f.size()
-	}
-	progress := a.meter("sending", total)
-	defer progress.finish()
-	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(concurrency)
-	for _, parcel := range parcels(files, concurrency) {
-		if working.Err() != nil {
-			break
-		}
-		group.Go(func() error { return sendParcel(working, client, session, parcel, progress) })
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
-}
-
-// put sends one file, from memory if its bytes are there, otherwise from disk.
-func (f *localFile) put(ctx context.Context, client registry.Uploads, session string, progress *meter) error {
-	content := registry.Content{Size: f.size(), Digests: f.digests, Executable: f.executable}
-	if f.content != nil {
-		content.Reader = progress.reader(bytes.NewReader(f.content))
-		_, err := client.PutFile(ctx, session, f.path, content)
-		f.content = nil // no longer needed: it was sent, or the push fails
-		return named(f.name, err)
-	}
-	file, err := f.open()
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	// The kernel can send an unwrapped *os.File without a copy here.
-	content.Reader = progress.reader(file)
-	_, err = client.PutFile(ctx, session, f.path, content)
-	if err != nil && ctx.Err() == nil && !f.unchanged(file) {
-		// The registry's error about digest or length is a consequence of the change.
-		return &changedError{f.name}
-	}
-	return named(f.name, err)
 }
 
 // named says which file, package or backend an error is about. An interruption is about none of them.

@@ -52,10 +52,12 @@ var imports = map[string][]string{
 	},
 	"pkg/registry/service/ingest": {
 		"pkg/backoff", "pkg/database", "pkg/digest", "pkg/eventlog", "pkg/manifest", "pkg/shares", "pkg/storage", "pkg/registry", "pkg/registry/placement",
-		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/service/ingest/atonce", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window", "pkg/registry/upload", "pkg/registry/view",
+		"pkg/registry/doubt", "pkg/registry/event", "pkg/registry/removal", "pkg/registry/service/core", "pkg/registry/service/ingest/atonce", "pkg/registry/service/ingest/pieces", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window", "pkg/registry/upload", "pkg/registry/view",
 	},
 	// The memory in which small files wait.
 	"pkg/registry/service/ingest/window": {"pkg/registry", "pkg/registry/upload", "pkg/shares", "pkg/storage"},
+	// How files are read that come in several requests.
+	"pkg/registry/service/ingest/pieces": {"pkg/registry/upload", "pkg/storage"},
 	// What a package has that is published by one request, decided without I/O.
 	"pkg/registry/service/ingest/atonce": {"pkg/digest", "pkg/manifest", "pkg/storage", "pkg/registry", "pkg/registry/service/ingest/rules", "pkg/registry/service/ingest/window"},
 	// What an upload session takes, decided without I/O.
@@ -123,9 +125,10 @@ var imports = map[string][]string{
 	},
 
 	// The programs. The manager wires everything; the CLI is a client.
-	"cmd/manager/...": {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
+	"cmd/manager/...":                {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
+	"cmd/artifactstore/internal/...": {},
 	"cmd/artifactstore": {
-		"cmd/artifactstore/secrets", "cmd/artifactstore/selection",
+		"cmd/artifactstore/internal/...", "cmd/artifactstore/secrets", "cmd/artifactstore/selection",
 		"pkg/glob", "pkg/versions", "pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/interrupt", "pkg/manifest", "pkg/registry",
 		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/regular",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",

@@ -74,11 +74,14 @@
 // Errors are those of the contract: errors.Is finds the sentinels of names.go,
 // errors.As the types that carry data. Any other refusal is a *RemoteError.
 // IsTemporary says whether it is worth trying again later. Calls that may be
-// repeated are repeated when the connection fails.
+// repeated are repeated when the connection fails; Options.Patience says for how
+// long, and also has them wait for a server that is overloaded or restarted.
+// SendFile and ReadBlob move large files, and go on from where a connection broke.
 package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -106,8 +109,8 @@ const (
 	// idleTimeout is half of the server's: the client closes an idle connection
 	// before the server closes it under a request.
 	idleTimeout = time.Minute
-	// attempts at a call that may be repeated.
-	attempts = 3
+	// attemptsAtOnce at a call that may be repeated, of a client without patience.
+	attemptsAtOnce = 3
 	// maxAnswer bounds a JSON answer, in bytes: 100,000 paths of 1 KiB.
 	maxAnswer = 128 << 20
 	// maxProblem bounds a problem, in bytes.
@@ -144,18 +147,33 @@ type Options struct {
 	Transport http.RoundTripper
 	// RootCAs are the authorities to verify the server's certificate with, if Transport is nil; nil means the system's.
 	RootCAs *x509.CertPool
+	// Patience is for how long a call that may be repeated is, if no server answers or it
+	// cannot now. Without it a failed connection is tried three times, and no answer is
+	// waited for. The command line waits for one minute.
+	Patience Patience
+	// AnswerTimeout is how long a server may take to begin an answer once it has the
+	// request; ten times as long if the request is not a GET or HEAD, because it may have
+	// to store much. 0 is one minute, less is no limit.
+	AnswerTimeout time.Duration
+	// StallTimeout is how long a server may neither take nor send a byte in the middle of
+	// a body. 0 is one minute, less is no limit.
+	StallTimeout time.Duration
 }
 
 // Client is a registry over HTTP. All methods may be called concurrently.
 // Errors are those of the registry: a problem becomes the typed error that it
 // was made from, or a *RemoteError. If a connection fails, a call that may be
-// repeated is sent up to three times; a call that was answered is not repeated,
-// unless the answer is that it came too soon, and says when it may come again.
+// repeated is sent up to three times, or for as long as Options.Patience says. A call
+// that was answered is repeated only with patience, or if the answer is that it came
+// too soon, and says when it may come again.
 type Client struct {
-	base      *url.URL // without a slash at the end
-	http      *http.Client
-	userAgent string
-	token     func() (storage.Secret, error)
+	base          *url.URL // without a slash at the end
+	http          *http.Client
+	userAgent     string
+	token         func() (storage.Secret, error)
+	patience      Patience
+	answerTimeout time.Duration // 0: none
+	stallTimeout  time.Duration // 0: none
 }
 
 var _ registry.Registry = (*Client)(nil)
@@ -176,13 +194,17 @@ func New(baseURL string, opts Options) (*Client, error) {
 	if opts.Token != nil && base.Scheme == "http" && !opts.InsecureToken && !isLoopback(base.Hostname()) {
 		return nil, ErrTokenInClear
 	}
-	c := &Client{base: base, userAgent: opts.UserAgent, token: opts.Token}
+	c := &Client{
+		base: base, userAgent: opts.UserAgent, token: opts.Token, patience: opts.Patience,
+		answerTimeout: max(0, cmp.Or(opts.AnswerTimeout, defaultAnswerTimeout)),
+		stallTimeout:  max(0, cmp.Or(opts.StallTimeout, defaultStallTimeout)),
+	}
 	if c.userAgent == "" {
 		c.userAgent = "artifact-store"
 	}
 	transport := opts.Transport
 	if transport == nil {
-		transport = newTransport(opts.RootCAs)
+		transport = newTransport(opts.RootCAs, c.stallTimeout)
 	}
 	c.http = &http.Client{
 		Transport: transport,
@@ -195,9 +217,10 @@ func New(baseURL string, opts Options) (*Client, error) {
 // Close releases idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func newTransport(roots *x509.CertPool) *http.Transport {
+func newTransport(roots *x509.CertPool, stall time.Duration) *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	transport.DialContext = dialMoving(stall)
 	transport.MaxIdleConns = 4 * connectionsPerServer
 	transport.MaxIdleConnsPerHost = connectionsPerServer
 	transport.IdleConnTimeout = idleTimeout
@@ -221,33 +244,54 @@ type call struct {
 	repeat bool
 	// unread reports whether the body of a call that may not be repeated was not asked for.
 	unread func() bool
+	// endless: the answer is a stream that may pause.
+	endless bool
 }
 
 // do sends the call until a server answers, and returns the answer if it is a
 // success. The caller closes its body.
 func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
-	began := time.Now()
-	for attempt := 1; ; attempt++ {
+	began, attempts := time.Now(), c.patience.Begin()
+	for sent := 1; ; sent++ {
 		response, err := c.send(ctx, call)
-		if err == nil {
-			if response.StatusCode < 200 || response.StatusCode > 299 {
-				refused := remoteError(response)
-				if tooSoon(response) && time.Since(began) < soonPatience && (call.repeat || call.unread != nil && call.unread()) && backoff.Sleep(ctx, soon) {
-					attempt--
-					continue
-				}
-				return nil, refused
-			}
+		switch {
+		case err == nil && response.StatusCode >= 200 && response.StatusCode <= 299:
 			return response, nil
+		case err == nil:
+			early := tooSoon(response) && time.Since(began) < soonPatience
+			err = withRetryAfter(response.Header, remoteError(response))
+			if early && call.mayRepeat() && c.waitSoon(ctx, err) {
+				sent--
+				continue
+			}
+		default:
+			err = fmt.Errorf("calling the registry: %w", err)
+			if c.patience.For <= 0 && call.repeat && sent < attemptsAtOnce && ctx.Err() == nil && connectionFailed(err) {
+				if !retries.Wait(ctx, sent) {
+					return nil, ctx.Err()
+				}
+				continue
+			}
 		}
-		if !call.repeat || attempt == attempts || ctx.Err() != nil || !connectionFailed(err) {
-			return nil, fmt.Errorf("calling the registry: %w", err)
-		}
-		if !retries.Wait(ctx, attempt) {
-			return nil, ctx.Err()
+		if !call.mayRepeat() || !attempts.Again(ctx, err) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, err
 		}
 	}
 }
+
+// waitSoon waits for a request that only came too soon.
+func (c *Client) waitSoon(ctx context.Context, cause error) bool {
+	if c.patience.Waiting != nil {
+		c.patience.Waiting(Wait{Cause: cause, Delay: soon, Left: soonPatience})
+	}
+	return backoff.Sleep(ctx, soon)
+}
+
+// mayRepeat reports whether the call may be sent once more, whatever became of it.
+func (c call) mayRepeat() bool { return c.repeat || c.unread != nil && c.unread() }
 
 func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 	var body io.Reader
@@ -297,7 +341,7 @@ func (c *Client) send(ctx context.Context, call call) (*http.Response, error) {
 			}
 		}
 	}
-	return c.http.Do(request)
+	return c.timed(request, call.endless)
 }
 
 func asCloser(reader io.Reader) io.ReadCloser {
@@ -332,12 +376,23 @@ func (c *Client) ask(ctx context.Context, call call, send, into any) error {
 		call.header = http.Header{}
 	}
 	call.header.Set("Accept", "application/json")
-	response, err := c.do(ctx, call)
-	if err != nil {
-		return err
+	return c.whole(ctx, call, func(body io.Reader) error { return readJSON(body, into) })
+}
+
+// whole is do of an answer that is read at once. If that breaks off, the call is sent
+// again, if it may be.
+func (c *Client) whole(ctx context.Context, call call, read func(io.Reader) error) error {
+	for attempts := c.patience.Begin(); ; {
+		response, err := c.do(ctx, call)
+		if err != nil {
+			return err
+		}
+		err = read(response.Body)
+		response.Body.Close()
+		if err == nil || !call.repeat || !attempts.Again(ctx, err) {
+			return err
+		}
 	}
-	defer response.Body.Close()
-	return readJSON(response.Body, into)
 }
 
 func readJSON(body io.Reader, into any) error {
@@ -365,7 +420,11 @@ func (c *call) setBytes(contentType string, data []byte) {
 func connectionFailed(err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
-		return true
+		return !isNoSuchHost(err)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded) {
+		return true // the connection, a handshake, or a server that says nothing
 	}
 	// HTTP/2 returns ErrUnexpectedEOF for a closed connection. net.ErrClosed:
 	// net/http noticed that the server closed it, and closed it under the request.

@@ -48,12 +48,32 @@ func IsTemporary(err error) bool {
 	var remote *RemoteError
 	if errors.As(err, &remote) {
 		switch remote.Status {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return true
+		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return !needsPeople(err)
 		}
 		return false
 	}
-	return connectionFailed(err)
+	return errors.Is(err, registry.ErrNoReadyBackend) || connectionFailed(err)
+}
+
+// needsPeople lists what 503 also says, and no waiting mends: somebody must change a
+// declaration or a credential.
+func needsPeople(err error) bool {
+	for _, lasting := range []error{
+		registry.ErrNoRule, placement.ErrUnknownBackend, storage.ErrDenied, storage.ErrNoPlace, storage.ErrClass,
+	} {
+		if errors.Is(err, lasting) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsProxyLimit reports whether something between here and the registry refuses a body
+// because of its size: a 413 that is no problem of the registry's.
+func IsProxyLimit(err error) bool {
+	remote, is := errors.AsType[*RemoteError](err)
+	return is && remote.Status == http.StatusRequestEntityTooLarge && remote.Type == ""
 }
 
 // remoteError reads and closes an answer that is not a success.

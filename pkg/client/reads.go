@@ -54,14 +54,16 @@ func (c *Client) GetManifest(ctx context.Context, name digest.Digest) ([]byte, e
 	if name.IsZero() {
 		return nil, registry.Invalid("digest", "must not be empty")
 	}
-	response, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/manifests/" + name.String(), query: holderQuery(ctx), header: http.Header{"Accept": {"application/cbor"}}, repeat: true})
+	get := call{method: http.MethodGet, path: "/v1/manifests/" + name.String(), query: holderQuery(ctx), header: http.Header{"Accept": {"application/cbor"}}, repeat: true}
+	var data []byte
+	err := c.whole(ctx, get, func(body io.Reader) (err error) {
+		if data, err = io.ReadAll(io.LimitReader(body, manifest.MaxSize+1)); err != nil {
+			err = fmt.Errorf("reading the manifest %s: %w", name, err)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, manifest.MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest %s: %w", name, err)
 	}
 	if got := manifest.Digest(data); got != name {
 		return nil, &storage.MismatchError{Want: digest.Dual{SHA256: name}, Got: digest.Of(data), WantSize: storage.UnknownSize, GotSize: int64(len(data))}

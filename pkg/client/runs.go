@@ -49,7 +49,7 @@ func (c *Client) SweepBackend(ctx context.Context, nameOrID string, dryRun bool,
 // followRun starts a run and gives each line of its answer to take, until one
 // says that it is done or names a problem. what is for errors.
 func followRun[Line any](ctx context.Context, c *Client, request call, what string, take func(Line) (done bool, problem *wire.Problem)) error {
-	request.header = http.Header{"Accept": {"application/x-ndjson"}}
+	request.header, request.endless = http.Header{"Accept": {"application/x-ndjson"}}, true
 	response, err := c.do(ctx, request)
 	if err != nil {
 		return err

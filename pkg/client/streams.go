@@ -3,16 +3,19 @@ package client
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/coulomb/artifact-store/pkg/backoff"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 )
@@ -60,7 +63,7 @@ func (c *Client) FollowEvents(ctx context.Context, query registry.EventQuery, yi
 	if err := query.Validate(); err != nil {
 		return err
 	}
-	stream := &eventStream{client: c, filter: query.EventFilter, after: query.After, yield: yield}
+	stream, attempts := &eventStream{client: c, filter: query.EventFilter, after: query.After, yield: yield}, c.patience.Begin()
 	for failures := 0; ; {
 		seen, began := stream.after, time.Now()
 		err := stream.run(ctx)
@@ -73,12 +76,21 @@ func (c *Client) FollowEvents(ctx context.Context, query registry.EventQuery, yi
 			return err
 		case stream.after > seen, time.Since(began) > settled:
 			failures = 0
+		case !stream.begun && c.patience.For > 0:
+			if attempts.Again(ctx, err) {
+				continue
+			}
+			return cmp.Or(ctx.Err(), fmt.Errorf("following events after %d: %w", stream.after, err))
 		default:
 			if failures++; failures == reconnects && !stream.begun {
 				return fmt.Errorf("following events after %d: %w", stream.after, err)
 			}
 		}
-		if !retries.Wait(ctx, failures+1) {
+		delay := retries.Delay(failures+1, rand.Float64()) //nolint:gosec // spreads load
+		if c.patience.Waiting != nil && failures > 0 {
+			c.patience.Waiting(Wait{Cause: err, Delay: delay, Left: -1})
+		}
+		if !backoff.Sleep(ctx, delay) {
 			return ctx.Err()
 		}
 	}
@@ -110,7 +122,7 @@ type eventStream struct {
 func (s *eventStream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	get := call{method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}}}
+	get := call{method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}}, endless: true}
 	get.query = wire.EventValues(registry.EventQuery{After: s.after, EventFilter: s.filter})
 	if s.cursor != "" {
 		get.header.Set("Last-Event-Id", s.cursor)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -74,12 +75,19 @@ func (c *Client) PutFile(ctx context.Context, id, path string, content registry.
 	return answer, err
 }
 
+// contentBody is the body of the last attempt to send a content. Each attempt has one of
+// its own: what is left of an earlier one may still be read.
+type contentBody struct{ *sizedReader }
+
 // contentCall makes a request that sends the content.
-func contentCall(method, path string, content registry.Content) (call, *sizedReader, error) {
+func contentCall(method, path string, content registry.Content) (call, *contentBody, error) {
 	if content.Size < storage.UnknownSize {
 		return call{}, nil, registry.Invalid("size", "must not be negative, is %d", content.Size)
 	}
-	body := &sizedReader{from: content.Reader, size: content.Size, left: content.Size}
+	newBody := func(from io.Reader) *sizedReader {
+		return &sizedReader{from: from, size: content.Size, left: content.Size}
+	}
+	body := &contentBody{newBody(content.Reader)}
 	made := call{method: method, path: path, header: http.Header{"Content-Type": {"application/octet-stream"}}, length: content.Size}
 	if digests := wire.FormatDigests(content.Digests); digests != "" {
 		made.header.Set(wire.ReprDigest, digests)
@@ -96,10 +104,14 @@ func contentCall(method, path string, content registry.Content) (call, *sizedRea
 	begun := false
 	made.body = func() (io.Reader, error) {
 		if begun {
-			if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+			from := content.Reader
+			if at, is := from.(io.ReaderAt); is { // whose position an earlier attempt may still move
+				from = io.NewSectionReader(at, start, math.MaxInt64-start)
+			} else if _, err := seeker.Seek(start, io.SeekStart); err != nil {
 				return nil, err
 			}
-			*body = sizedReader{from: content.Reader, size: content.Size, left: content.Size}
+			body.sizedReader = newBody(from)
+			return io.NopCloser(body.sizedReader), nil
 		}
 		begun = true
 		if file, isFile := content.Reader.(*os.File); isFile && content.Size > 0 && !content.Digests.SHA256.IsZero() {
@@ -111,7 +123,7 @@ func contentCall(method, path string, content registry.Content) (call, *sizedRea
 			}
 		}
 		// Without Seek and Close: net/http must neither rewind nor close the caller's reader.
-		return io.NopCloser(body), nil
+		return io.NopCloser(body.sizedReader), nil
 	}
 	return made, body, nil
 }

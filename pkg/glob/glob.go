@@ -1,51 +1,82 @@
-// Package glob has the one rule by which patterns match names, wherever the registry takes
-// a pattern: of producers, of package names, of paths.
+// Package glob has the one rule by which patterns match names and paths, wherever the
+// registry takes a pattern.
 //
-//   - any run of bytes within one component, also none
-//     **   any run of bytes, across components
-//     ?    one byte within a component
+//   - "*" is any run of characters within one component, also none
+//   - "**" is any run of characters across components; "**/" in place of components is also
+//     none of them
+//   - "?" is one character within a component
 //
-// Components are parted by "/". A pattern that is "*" alone matches every name. Every other
-// byte stands for itself: there is no escape.
+// Components are parted by "/". Every other character stands for itself: there is no escape.
 package glob
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
-// Match reports whether the pattern matches the whole name. It allocates nothing, and takes
-// at most len(pattern)*len(name)^2 steps.
-func Match(pattern, name string) bool {
-	if pattern == "*" {
-		return true
-	}
+// Match reports whether the pattern matches the whole name. A pattern that is "*" alone
+// matches every name.
+func Match(pattern, name string) bool { return pattern == "*" || MatchPath(pattern, name) }
+
+// MatchPath is Match of a path: "*" alone matches those of one component. It allocates
+// nothing, and takes at most len(pattern)*len(path)^2 steps.
+func MatchPath(pattern, path string) bool {
 	p, n := 0, 0
-	// Behind the last star of each kind, and how far it reaches in name. A single star that
+	// Behind the last star of each kind, and how far it reaches in path. A single star that
 	// comes before a double one needs no second try: the double one takes what it would.
 	single, double := -1, -1
 	reach, far := 0, 0
-	for n < len(name) {
+	whole := false // the double star stands for whole components
+	for n < len(path) {
 		switch {
 		case strings.HasPrefix(pattern[p:], "**"):
-			for p < len(pattern) && pattern[p] == '*' {
-				p++
-			}
+			p, whole = afterDouble(pattern, p)
 			double, far, single = p, n, -1
 		case p < len(pattern) && pattern[p] == '*':
 			p++
 			single, reach = p, n
-		case p < len(pattern) && (pattern[p] == name[n] || pattern[p] == '?' && name[n] != '/'):
+		case p < len(pattern) && pattern[p] == path[n]:
 			p++
 			n++
-		case single >= 0 && name[reach] != '/':
+		case p < len(pattern) && pattern[p] == '?' && path[n] != '/':
+			_, size := utf8.DecodeRuneInString(path[n:])
+			p, n = p+1, n+size
+		case single >= 0 && path[reach] != '/':
 			reach++
 			p, n = single, reach
 		case double >= 0:
+			if whole {
+				end := strings.IndexByte(path[far:], '/')
+				if end < 0 {
+					return false
+				}
+				far += end
+			}
 			far++
 			p, n, single = double, far, -1
 		default:
 			return false
 		}
 	}
-	return strings.Trim(pattern[p:], "*") == ""
+	for p < len(pattern) && pattern[p] == '*' { // none of anything
+		if p++; strings.HasPrefix(pattern[p-1:], "**") {
+			p, _ = afterDouble(pattern, p-1)
+		}
+	}
+	return p == len(pattern)
+}
+
+// afterDouble returns where the pattern goes on behind a double star, and whether that
+// stands for whole components, whose slash is then behind it as well.
+func afterDouble(pattern string, p int) (after int, whole bool) {
+	first := p == 0 || pattern[p-1] == '/'
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	if first && p < len(pattern) && pattern[p] == '/' {
+		return p + 1, true
+	}
+	return p, false
 }
 
 // Is reports whether the text has a wildcard.

@@ -17,7 +17,7 @@ func TestMatch(t *testing.T) {
 		{"*", "", true}, {"*", "a", true}, {"*", "a/b", true}, {"", "", true}, {"", "a", false},
 		{"a", "a", true}, {"a", "b", false}, {"a*", "abc", true}, {"a*", "a/b", false}, {"a**", "a/b", true},
 		{"team/*", "team/app", true}, {"team/*", "team/sub/app", false}, {"team/**", "team/sub/app", true}, {"team/**", "team", false},
-		{"**/app", "team/sub/app", true}, {"**/app", "app", false}, {"*/app", "team/sub/app", false}, {"team/*/app", "team/sub/app", true},
+		{"**/app", "team/sub/app", true}, {"**/app", "app", true}, {"**/app", "myapp", false}, {"a/**/b", "a/b", true}, {"a/**/b", "a/x/y/b", true}, {"a/**/b", "a/xb", false}, {"a**/b", "a/b", true}, {"a**/b", "ab", false}, {"?", "ä", true}, {"*/app", "team/sub/app", false}, {"team/*/app", "team/sub/app", true},
 		{"a?c", "abc", true}, {"a?c", "a/c", false}, {"?", "", false}, {"***", "a/b", true}, {"*.*", "a.b", true}, {"*.*", "a/.b", false},
 		{"*a*b", "xa/ab", false}, {"**a*b", "xa/ab", true}, {"k8s.io/*", "k8s.io/api", true}, {"[a]", "a", false}, {"[a]", "[a]", true},
 	} {
@@ -33,15 +33,18 @@ func TestAgainstRegexp(t *testing.T) {
 	t.Parallel()
 	names := words("ab/", 4)
 	for _, pattern := range words("a/*?", 5) {
-		rule := regexp.MustCompile("^(?:" + strings.NewReplacer("**", "(?s:.*)", "*", "[^/]*", "?", "[^/]").Replace(joined(pattern)) + ")$")
+		rule := regexp.MustCompile("^(?s:" + strings.NewReplacer("**", ".*", "*", "[^/]*", "?", "[^/]", "!", "(?:.*/)?").Replace(components.ReplaceAllString(joined(pattern), "$1!")) + ")$")
 		for _, name := range names {
-			want := pattern == "*" || rule.MatchString(name)
-			if got := glob.Match(pattern, name); got != want {
+			want := rule.MatchString(name)
+			if got := glob.MatchPath(pattern, name); got != want {
 				t.Fatalf("Match(%q, %q) is %t, %s says %t", pattern, name, got, rule, want)
 			}
 		}
 	}
 }
+
+// components is a double star in place of components.
+var components = regexp.MustCompile(`(^|/)\*\*/`)
 
 // joined makes runs of three stars and more double ones.
 func joined(pattern string) string {

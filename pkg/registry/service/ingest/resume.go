@@ -5,19 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/pieces"
+	"github.com/coulomb/artifact-store/pkg/registry/service/ingest/rules"
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// partSize bounds the size of one piece: what an interrupted request can lose at
-// most, and what a driver holds in memory.
-const partSize = 8 << 20
+// partSize bounds the size of one part: what a crash of the registry can lose at
+// most. A file that comes whole in one request is one part of up to wholePart: if
+// nothing interrupts it, that part is the file, and nothing is joined.
+const (
+	partSize  = 8 << 20
+	wholePart = 4 << 30
+)
 
 // FileProgress implements Resumes.
 func (in *Intake) FileProgress(ctx context.Context, id, path string) (progress registry.FileProgress, err error) {
@@ -97,8 +102,12 @@ func (in *Intake) AppendFile(ctx context.Context, id, path string, piece registr
 	if err != nil {
 		return progress, err
 	}
-	if progress.Offset, err = in.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
+	var last storage.Info
+	if progress.Offset, last, err = in.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
 		return progress, err
+	}
+	if piece.Offset == 0 && session.Tier == string(registry.TierHot) && last.Size > 0 && last.Size == progress.Offset {
+		return in.takeWhole(ctx, session, file, last, piece.Digests)
 	}
 	return in.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
 }
@@ -134,27 +143,32 @@ func (in *Intake) agreedLength(ctx context.Context, session upload.Session, file
 }
 
 // keepParts stores the piece as parts and returns where the file ends now, also
-// if the reader fails. It drops a whole piece that does not match its own digests.
-func (in *Intake) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (int64, error) {
-	offset, received := piece.Offset, int64(0)
-	body := &brokenOff{from: piece.Reader}
+// if the reader fails, and the last part. It drops a whole piece that does not match its own digests.
+func (in *Intake) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (offset int64, last storage.Info, err error) {
+	offset, most, received := piece.Offset, int64(partSize), int64(0)
+	tier := ""
+	if piece.Offset == 0 && piece.Complete && session.Tier == string(registry.TierHot) {
+		// Its bytes are stored as a file's: of another tier they could perhaps not be read back.
+		most, tier = wholePart, session.Tier
+	}
+	body := &pieces.BrokenOff{From: piece.Reader}
 	var hashed *digest.Reader
 	if !piece.ContentDigests.IsZero() {
 		hashed = digest.NewReader(piece.Reader)
-		body.from = hashed
+		body.From = hashed
 	}
-	for body.err == nil {
+	for body.Err == nil {
 		// One byte beyond the limit shows that the file is too long.
-		part := io.LimitReader(body, min(partSize, limit-offset+1))
-		info, err := in.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize})
+		part := io.LimitReader(body, min(most, limit-offset+1))
+		info, err := in.put(ctx, store, storage.Source{Reader: part, Size: storage.UnknownSize, Tier: tier})
 		if err != nil {
-			return offset, fmt.Errorf("storing a part of %q: %w", path, err)
+			return offset, last, fmt.Errorf("storing a part of %q: %w", path, err)
 		}
 		if info.Size == 0 {
 			break
 		}
 		if offset+info.Size > limit {
-			return offset, registry.Invalid("size", "%q was declared with %d bytes, and more were sent", path, limit)
+			return offset, last, registry.Invalid("size", "%q was declared with %d bytes, and more were sent", path, limit)
 		}
 		added := false
 		if err := in.core.Group(ctx, func(tx database.Tx) error {
@@ -165,29 +179,30 @@ func (in *Intake) keepParts(ctx context.Context, session upload.Session, path st
 			added, err = upload.InsertPart(ctx, tx, session.ID, path, upload.Part{Start: offset, Size: info.Size, SHA256: info.Digests.SHA256})
 			return err
 		}); err != nil {
-			return offset, err
+			return offset, last, err
 		}
 		if !added {
-			return offset, in.overtaken(ctx, session.ID, path, offset)
+			return offset, last, in.overtaken(ctx, session.ID, path, offset)
 		}
 		offset += info.Size
 		received += info.Size
+		last = info
 	}
-	if body.err != nil && body.err != io.EOF {
-		return offset, fmt.Errorf("%w: %w", storage.ErrSource, body.err)
+	if body.Err != nil && body.Err != io.EOF {
+		return offset, last, fmt.Errorf("%w: %w", storage.ErrSource, body.Err)
 	}
 	if piece.Size != storage.UnknownSize && piece.Size != received {
-		return offset, fmt.Errorf("%w: %d bytes were announced, %d arrived", storage.ErrSource, piece.Size, received)
+		return offset, last, fmt.Errorf("%w: %d bytes were announced, %d arrived", storage.ErrSource, piece.Size, received)
 	}
 	if hashed != nil && !piece.ContentDigests.Matches(hashed.Sum()) {
 		if err := in.core.Group(ctx, func(tx database.Tx) error {
 			return upload.DeleteParts(ctx, tx, session.ID, path, piece.Offset)
 		}); err != nil {
-			return offset, err
+			return offset, last, err
 		}
-		return piece.Offset, registry.Invalid("contentDigest", "the bytes of this request are %s", hashed.Sum().SHA256)
+		return piece.Offset, last, registry.Invalid("contentDigest", "the bytes of this request are %s", hashed.Sum().SHA256)
 	}
-	return offset, nil
+	return offset, last, nil
 }
 
 // overtaken is the error if another request stored the same bytes first.
@@ -197,24 +212,6 @@ func (in *Intake) overtaken(ctx context.Context, id, path string, offset int64) 
 		return err
 	}
 	return &registry.OffsetError{Want: progress.Offset, Got: offset}
-}
-
-// brokenOff ends without an error where its reader fails, and keeps the error, so
-// that a store keeps the bytes before it.
-type brokenOff struct {
-	from io.Reader
-	err  error
-}
-
-func (b *brokenOff) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, io.EOF
-	}
-	n, err := b.from.Read(p)
-	if b.err = err; err != nil {
-		err = io.EOF
-	}
-	return n, err
 }
 
 // joinParts stores the file that its parts make, which must be size bytes.
@@ -229,11 +226,11 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 	if end(parts) != size { // another request joined or lengthened it
 		return registry.FileProgress{}, in.overtaken(ctx, id, path, size)
 	}
-	joined := &partReader{ctx: ctx, store: store, parts: parts}
+	joined := pieces.NewReader(ctx, store, parts)
 	defer joined.Close() //nolint:errcheck // it is only read
 	whole.Reader, whole.Size = joined, size
 	_, err := in.PutFile(ctx, id, path, whole)
-	if joined.lost.Load() {
+	if joined.Lost() {
 		// A sweep removed a part as it was stored again: start from 0.
 		if err := in.core.Group(ctx, func(tx database.Tx) error { return upload.DeleteParts(ctx, tx, id, path, 0) }); err != nil {
 			return registry.FileProgress{}, err
@@ -253,43 +250,26 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 	return in.FileProgress(ctx, id, path)
 }
 
-// partReader reads parts one after the other.
-type partReader struct {
-	ctx   context.Context
-	store storage.Store
-	parts []upload.Part
-	open  io.ReadCloser
-	lost  atomic.Bool // a part is not there
-}
-
-func (r *partReader) Read(p []byte) (int, error) {
-	for {
-		if r.open == nil {
-			if len(r.parts) == 0 {
-				return 0, io.EOF
-			}
-			body, _, err := r.store.Get(r.ctx, r.parts[0].SHA256, nil)
-			if err != nil {
-				r.lost.Store(errors.Is(err, storage.ErrNotFound))
-				return 0, fmt.Errorf("reading a part back: %w", err)
-			}
-			r.open, r.parts = body, r.parts[1:]
-		}
-		n, err := r.open.Read(p)
-		if err == io.EOF {
-			err = r.open.Close()
-			r.open = nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
+// takeWhole is joinParts of a file that is one part, which has just been stored.
+func (in *Intake) takeWhole(ctx context.Context, session upload.Session, file upload.File, stored storage.Info, digests digest.Dual) (registry.FileProgress, error) {
+	src, err := rules.Source(session, file, registry.Content{Size: stored.Size, Digests: digests})
+	if err == nil {
+		err = src.Check(stored.Digests, stored.Size)
 	}
-}
-
-// Close ends the part being read.
-func (r *partReader) Close() error {
-	if r.open == nil {
-		return nil
+	if err == nil {
+		err = in.recordStored(ctx, session, []storedFile{{file, stored}})
 	}
-	return r.open.Close()
+	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, registry.ErrInvalid) {
+		return registry.FileProgress{}, err // the part stays, so that the end can be tried again
+	}
+	// The file is recorded, or the part is of no use.
+	if dropped := in.core.Group(ctx, func(tx database.Tx) error {
+		return upload.DeleteParts(ctx, tx, session.ID, file.Path, 0)
+	}); err == nil {
+		err = dropped
+	}
+	if err != nil {
+		return registry.FileProgress{}, err
+	}
+	return in.FileProgress(ctx, session.ID, file.Path)
 }

@@ -1,0 +1,40 @@
+package volume_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/coulomb/artifact-store/cmd/artifactstore/internal/volume"
+)
+
+func TestFree(t *testing.T) {
+	t.Parallel()
+	if free, err := volume.Free(t.TempDir()); err != nil || free <= 0 {
+		t.Errorf("free: %d, %v", free, err)
+	}
+	if _, err := volume.Free(filepath.Join(t.TempDir(), "missing")); err == nil {
+		t.Error("a missing folder has space")
+	}
+}
+
+func TestTryLock(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "lock")
+	open := func() *os.File {
+		file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	first, second := open(), open()
+	defer second.Close()
+	if !volume.TryLock(first) || volume.TryLock(second) {
+		t.Error("the lock is not exclusive")
+	}
+	first.Close()
+	if !volume.TryLock(second) {
+		t.Error("the lock is kept after its file was closed")
+	}
+}

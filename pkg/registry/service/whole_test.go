@@ -1,0 +1,88 @@
+package service_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/coulomb/artifact-store/pkg/digest"
+	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
+)
+
+// TestWholeFileInOnePiece: a file that comes in one piece is stored once, under its own
+// name, and what is not what was declared is refused as any other.
+func TestWholeFileInOnePiece(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	content := bytes.Repeat([]byte("0123456789abcdef"), 20<<20/16) // more than two of the usual parts
+	size, digests := int64(len(content)), digest.Of(content)
+	for name, test := range map[string]struct {
+		declare bool
+		tier    registry.Tier
+		body    io.Reader
+		piece   registry.Piece
+		objects int // that are new
+		err     error
+	}{
+		"declared":            {declare: true, objects: 1},
+		"not declared":        {objects: 1},
+		"with digests":        {piece: registry.Piece{Content: registry.Content{Digests: digests}}, objects: 1},
+		"of another tier":     {declare: true, tier: registry.TierCold, objects: 3}, // the parts, of which two are equal, and the file
+		"other bytes":         {declare: true, body: strings.NewReader(strings.Repeat("x", len(content))), objects: 1, err: storage.ErrMismatch},
+		"others than it says": {piece: registry.Piece{Content: registry.Content{Digests: digest.Of([]byte("x"))}}, objects: 1, err: storage.ErrMismatch},
+		"too few":             {declare: true, body: strings.NewReader("012"), objects: 1, err: storage.ErrSource},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newSweepWorld(t, "", 0, nil)
+			service := w.services[0]
+			upload, err := service.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, RetentionClass: "none", Tier: test.tier})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.declare {
+				if _, err := service.DeclareFiles(ctx, upload.ID, []registry.FileDeclaration{{Path: "f", Size: &size, Digests: digests}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(w.files(t))
+			piece := test.piece
+			piece.Reader, piece.Size, piece.Length, piece.Complete = bytes.NewReader(content), size, size, true
+			if test.body != nil {
+				piece.Reader = test.body
+			}
+			progress, err := service.AppendFile(ctx, upload.ID, "f", piece)
+			if !errors.Is(err, test.err) || test.err == nil && (!progress.Complete || progress.Offset != size || progress.Digests != digests) {
+				t.Fatalf("%+v, %v", progress, err)
+			}
+			if now := len(w.files(t)); now-before != test.objects {
+				t.Errorf("%d objects were stored, want %d", now-before, test.objects)
+			}
+			after, err := service.FileProgress(ctx, upload.ID, "f")
+			want := int64(0)
+			switch {
+			case test.err == nil:
+				want = size
+			case errors.Is(test.err, storage.ErrSource):
+				want = 3
+			}
+			if err != nil || after.Offset != want || after.Complete != (test.err == nil) {
+				t.Errorf("afterwards: %+v, %v", after, err)
+			}
+			if test.err != nil { // the right bytes are taken after the wrong ones
+				piece.Reader, piece.Offset, piece.Digests = bytes.NewReader(content[want:]), want, digests
+				piece.Size -= want
+				if progress, err := service.AppendFile(ctx, upload.ID, "f", piece); err != nil || !progress.Complete {
+					t.Fatalf("again: %+v, %v", progress, err)
+				}
+			}
+			if _, err := service.Publish(ctx, upload.ID, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

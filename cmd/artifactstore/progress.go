@@ -157,6 +157,12 @@ func (m *meter) of(files int) *meter {
 	return m
 }
 
+// expect replaces the totals, once they are known.
+func (m *meter) expect(bytes int64, files int) {
+	m.total.Store(bytes)
+	m.of(files)
+}
+
 func (m *meter) silent() bool { return m.show == nil }
 
 // watch shows the state until the step is finished.

@@ -139,7 +139,9 @@ func clock(d time.Duration) string {
 const (
 	// paceOver is the time over which the rate is smoothed.
 	paceOver = 8 * time.Second
-	// paceFrom is how long a step lasts before a time left is more than a guess.
+	// rateFrom and paceFrom are how long a step lasts before a rate is more than what
+	// fits into buffers, and a time left more than a guess.
+	rateFrom = time.Second
 	paceFrom = 3 * time.Second
 )
 
@@ -166,7 +168,7 @@ func (p *pace) at(elapsed time.Duration, bytes int64) {
 }
 
 func (p *pace) rate() float64 {
-	if p.weight == 0 {
+	if p.elapsed < rateFrom {
 		return 0
 	}
 	return p.smooth / p.weight

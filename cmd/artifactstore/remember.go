@@ -17,6 +17,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
 const (
@@ -177,8 +178,9 @@ func (s *session) forget() {
 // endSession ends a session that did not end in a publication. It keeps one that the
 // same command can go on with, and says so; it abandons others.
 func (a *app) endSession(ctx context.Context, uploads registry.Uploads, s *session, begun bool, err error) error {
-	passes := errors.Is(err, context.Canceled) || client.IsTemporary(err)
-	if passes && s.file != "" && begun {
+	// What somebody can mend, or what passes by itself: the bytes that arrived are right.
+	passes := errors.Is(err, context.Canceled) || client.IsTemporary(err) || errors.Is(err, registry.ErrUnauthenticated) || errors.Is(err, storage.ErrFull)
+	if begun = begun || s.again; passes && s.file != "" && begun {
 		return &keptError{err, fmt.Sprintf("the registry keeps what has arrived for %.0f h: run the same command again to go on", registry.UploadLifetime.Hours())}
 	}
 	s.forget()

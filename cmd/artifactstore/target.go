@@ -129,6 +129,7 @@ func (t *target) compare(ctx context.Context, files []manifest.File, force bool,
 	}
 	// Opening by name, not through the root, is safe: the opened file must be
 	// the one that the root found.
+	progress.expect(totalSize(found), len(found))
 	if err := hashFiles(ctx, found, 0, progress); err != nil {
 		return nil, err
 	}

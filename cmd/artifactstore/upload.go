@@ -129,7 +129,7 @@ func (a *app) publish(ctx context.Context, client registry.Registry, o pushOptio
 }
 
 func (d *delivery) fillAndSeal(ctx context.Context, client registry.Registry, session *session, o pushOptions, files []localFile, encoded []byte) (pushed, error) {
-	declared, err := client.DeclareFiles(ctx, session.ID, declarations(files))
+	declared, err := declare(ctx, client, session.ID, declarations(files))
 	if err != nil {
 		return pushed{}, err
 	}
@@ -144,6 +144,9 @@ func (d *delivery) fillAndSeal(ctx context.Context, client registry.Registry, se
 		return pushed{}, err
 	}
 	publication, err := client.Publish(ctx, session.ID, encoded)
+	if isProxyLimit(err) {
+		publication, err = client.Publish(ctx, session.ID, nil) // the digest of its own manifest is compared below
+	}
 	if err != nil {
 		return pushed{}, err
 	}
@@ -153,6 +156,23 @@ func (d *delivery) fillAndSeal(ctx context.Context, client registry.Registry, se
 	}
 	result.ReusedBytes = totalSize(files) - result.SentBytes
 	return checkPublished(result, encoded)
+}
+
+// declare declares the files, in several requests where a proxy refuses one because of
+// its size.
+func declare(ctx context.Context, client registry.Uploads, session string, files []registry.FileDeclaration) (registry.Declared, error) {
+	all, err := client.DeclareFiles(ctx, session, files)
+	if !isProxyLimit(err) || len(files) < 2 {
+		return all, err
+	}
+	for _, part := range [][]registry.FileDeclaration{files[:len(files)/2], files[len(files)/2:]} {
+		declared, err := declare(ctx, client, session, part)
+		if err != nil {
+			return all, err
+		}
+		all.Send, all.Files = append(all.Send, declared.Send...), declared.Files
+	}
+	return all, nil
 }
 
 func declarations(files []localFile) []registry.FileDeclaration {

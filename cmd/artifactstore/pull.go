@@ -29,9 +29,9 @@ func (a *app) pullCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "pull PRODUCER/NAME@VERSION",
 		Short: "Fetch a package and check both digests of every file",
-		Long: `Fetch every file of a package, or some, into a folder. Each file is written under
-a temporary name, checked against both digests, and then renamed. Existing files
-that match are kept. If existing files differ, pull fails before it fetches
+		Long: `Fetch every file of a package, or some, into a folder. Each file is written
+under a temporary name, checked against both digests, and then renamed. Existing
+files that match are kept. If existing files differ, pull fails before it fetches
 anything and names all of them, unless --force is set. Symbolic links are made
 last, and nothing is written through one.
 

@@ -254,12 +254,14 @@ func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
 	began, attempts := time.Now(), c.patience.Begin()
 	for sent := 1; ; sent++ {
 		response, err := c.send(ctx, call)
+		var asked time.Duration
 		switch {
 		case err == nil && response.StatusCode >= 200 && response.StatusCode <= 299:
 			return response, nil
 		case err == nil:
 			early := tooSoon(response) && time.Since(began) < soonPatience
-			err = withRetryAfter(response.Header, remoteError(response))
+			asked = retryAfter(response.Header)
+			err = remoteError(response)
 			if early && call.mayRepeat() && c.waitSoon(ctx, err) {
 				sent--
 				continue
@@ -273,7 +275,7 @@ func (c *Client) do(ctx context.Context, call call) (*http.Response, error) {
 				continue
 			}
 		}
-		if !call.mayRepeat() || !attempts.Again(ctx, err) {
+		if !call.mayRepeat() || !attempts.againAfter(ctx, err, asked) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}

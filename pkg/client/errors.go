@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -25,7 +26,9 @@ type RemoteError struct {
 	Title, Detail string
 	// RequestID identifies the request in the server's log, "" if there is none.
 	RequestID string
-	cause     error
+	// RetryAfter is how long the server asks to wait, 0 if it does not say.
+	RetryAfter time.Duration
+	cause      error
 }
 
 func (e *RemoteError) Error() string {
@@ -86,10 +89,14 @@ func remoteError(response *http.Response) error {
 	}
 	if err != nil || p.Type == "" {
 		// The answer to a HEAD, or of a proxy: there is only the status.
-		return &RemoteError{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), cause: causeOfStatus(response)}
+		return &RemoteError{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), RetryAfter: retryAfter(response.Header), cause: causeOfStatus(response)}
 	}
 	p.Status = response.StatusCode
-	return restore(&p)
+	err = restore(&p)
+	if remote, is := errors.AsType[*RemoteError](err); is {
+		remote.RetryAfter = retryAfter(response.Header)
+	}
+	return err
 }
 
 // causeOfStatus is what a status means without a problem, as in the answer to a

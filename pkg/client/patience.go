@@ -52,11 +52,20 @@ func (a *Attempts) Progress() { a.failed = 0 }
 // Again waits after a failure, and reports whether to try again. It does not if the
 // failure will not pass by itself, the patience is over, or ctx is.
 func (a *Attempts) Again(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && IsTemporary(err) && a.wait(ctx, err)
+	var asked time.Duration
+	if remote, is := errors.AsType[*RemoteError](err); is {
+		asked = remote.RetryAfter
+	}
+	return a.againAfter(ctx, err, asked)
 }
 
-// wait is Again after a failure that passes by itself.
-func (a *Attempts) wait(ctx context.Context, err error) bool {
+// againAfter is Again where the server asks to wait, 0 if it does not.
+func (a *Attempts) againAfter(ctx context.Context, err error, asked time.Duration) bool {
+	return ctx.Err() == nil && IsTemporary(err) && a.wait(ctx, err, asked)
+}
+
+// wait waits after a failure that passes by itself.
+func (a *Attempts) wait(ctx context.Context, err error, asked time.Duration) bool {
 	if a.patience.For <= 0 {
 		return false
 	}
@@ -66,12 +75,10 @@ func (a *Attempts) wait(ctx context.Context, err error) bool {
 	}
 	left := a.until.Sub(now)
 	delay := patientRetries.Delay(a.failed, rand.Float64()) //nolint:gosec // spreads load
-	if asked := retryAfter(err); asked > 0 {
-		if asked > left {
-			return false // it would be told to wait even longer
-		}
-		delay = max(delay, asked)
+	if asked > left {
+		return false // it would be told to wait even longer
 	}
+	delay = max(delay, asked)
 	if delay = min(delay, left); delay <= 0 {
 		return false // the last attempt was at the end of the patience
 	}
@@ -81,38 +88,17 @@ func (a *Attempts) wait(ctx context.Context, err error) bool {
 	return backoff.Sleep(ctx, delay)
 }
 
-// retryAfter is how long the server asks to wait, 0 if it does not say.
-func retryAfter(err error) time.Duration {
-	if waiting, is := errors.AsType[*retryLater](err); is {
-		return waiting.after
+// retryAfter is how long an answer asks to wait: in seconds, or until a date; 0 if it
+// does not say.
+func retryAfter(header http.Header) time.Duration {
+	text := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
+	}
+	if date, err := http.ParseTime(text); err == nil {
+		return max(0, time.Until(date))
 	}
 	return 0
-}
-
-// retryLater is an answer with Retry-After. It changes no text.
-type retryLater struct {
-	error
-	after time.Duration
-}
-
-func (e *retryLater) Unwrap() error { return e.error }
-
-// withRetryAfter keeps what the answer's Retry-After says: seconds, or a date.
-func withRetryAfter(header http.Header, err error) error {
-	text := header.Get("Retry-After")
-	if text == "" {
-		return err
-	}
-	after := time.Duration(0)
-	if seconds, bad := strconv.ParseUint(text, 10, 31); bad == nil {
-		after = time.Duration(seconds) * time.Second //nolint:gosec // 31 bits
-	} else if date, bad := http.ParseTime(text); bad == nil {
-		after = time.Until(date)
-	}
-	if after <= 0 {
-		return err
-	}
-	return &retryLater{err, after}
 }
 
 // timeoutError ends a call whose server does not move. It is a connection that failed.

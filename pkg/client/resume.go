@@ -130,7 +130,7 @@ func (s *sender) goesOn(ctx context.Context, err error) bool {
 		s.confused++ // what was on its way arrived after all, or was lost
 		return s.confused < maxConfused && ctx.Err() == nil
 	case errors.Is(err, storage.ErrSource) && isRemote(err): // the registry got a part of the body
-		return ctx.Err() == nil && s.attempts.wait(ctx, err)
+		return ctx.Err() == nil && s.attempts.wait(ctx, err, 0)
 	}
 	return s.attempts.Again(ctx, err)
 }
@@ -175,7 +175,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 		switch {
 		case r.ctx.Err() != nil:
 			return n, r.ctx.Err()
-		case !r.attempts.wait(r.ctx, err): // whatever broke it: the next request tells
+		case !r.attempts.wait(r.ctx, err, 0): // whatever broke it: the next request tells
 			return n, err
 		case n > 0:
 			return n, nil

@@ -57,6 +57,16 @@ type Store interface {
 	Health(ctx context.Context) error
 }
 
+// Copier is a Store in which a large blob that is put without its SHA-256 costs a copy:
+// it is staged under another key, and copied by the place.
+type Copier interface{ CopiesStaged() bool }
+
+// CopiesStaged reports whether a store is a Copier.
+func CopiesStaged(store Store) bool {
+	copier, is := store.(Copier)
+	return is && copier.CopiesStaged()
+}
+
 // Source is what Put stores.
 type Source struct {
 	Reader io.Reader

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -84,5 +85,67 @@ func TestWholeFileInOnePiece(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// copying is a place in which a large blob without its digest costs a copy.
+type copying struct{ storage.Backend }
+
+func (copying) CopiesStaged() bool { return true }
+
+// TestWholeFileWhereStagingCopies: a fast body goes straight to its place, and the first
+// part of one that broke is kept.
+func TestWholeFileWhereStagingCopies(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	const part = 8 << 20
+	w := newSweepWorld(t, "", 0, func(b storage.Backend) storage.Backend { return copying{b} })
+	service := w.services[0]
+	content := make([]byte, 3*part)
+	for i := range content {
+		content[i] = byte(i >> 17)
+	}
+	size, digests := int64(len(content)), digest.Of(content)
+	upload, err := service.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "1"}, RetentionClass: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(path string, offset int64, body io.Reader) (registry.FileProgress, error) {
+		return service.AppendFile(ctx, upload.ID, path, registry.Piece{
+			Content: registry.Content{Reader: body, Size: size - offset, Digests: digests}, Offset: offset, Complete: true, Length: size,
+		})
+	}
+	before := len(w.files(t))
+	if progress, err := send("fast", 0, bytes.NewReader(content)); err != nil || !progress.Complete || progress.Digests != digests {
+		t.Fatalf("%+v, %v", progress, err)
+	}
+	if now := len(w.files(t)); now-before != 3 { // the first part, the nothing behind it, and the file
+		t.Errorf("%d objects were stored, want 3", now-before)
+	}
+
+	if err := service.AbandonUpload(ctx, upload.ID); err != nil {
+		t.Fatal(err)
+	}
+	if upload, err = service.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, RetentionClass: "none"}); err != nil {
+		t.Fatal(err)
+	}
+	broken := io.MultiReader(bytes.NewReader(content[:part+part/2]), iotest.ErrReader(errors.New("the line broke")))
+	if _, err := send("broken", 0, broken); !errors.Is(err, storage.ErrSource) {
+		t.Errorf("broken: %v", err)
+	}
+	progress, err := service.FileProgress(ctx, upload.ID, "broken")
+	if err != nil || progress.Offset != part || progress.Complete {
+		t.Fatalf("after the break: %+v, %v", progress, err)
+	}
+	if progress, err = send("broken", part, bytes.NewReader(content[part:])); err != nil || !progress.Complete {
+		t.Fatalf("%+v, %v", progress, err)
+	}
+	wrong := bytes.Clone(content)
+	wrong[len(wrong)-1] ^= 1
+	if _, err := send("wrong", 0, bytes.NewReader(wrong)); !errors.Is(err, storage.ErrMismatch) {
+		t.Errorf("wrong: %v", err)
+	}
+	if progress, err := service.FileProgress(ctx, upload.ID, "wrong"); err != nil || progress.Offset != 0 {
+		t.Errorf("after wrong bytes: %+v, %v", progress, err)
 	}
 }

@@ -72,6 +72,9 @@ func (b *Backend) putParts(ctx context.Context, src storage.Source, in *intake.I
 	return b.confirm(ctx, got, in.Size())
 }
 
+// CopiesStaged implements storage.Copier.
+func (b *Backend) CopiesStaged() bool { return true }
+
 // uploadTo creates an object from the source, or none.
 func (b *Backend) uploadTo(ctx context.Context, key string, class types.StorageClass, src storage.Source, in *intake.Intake, chunk int64, next spaces) (digest.Dual, error) {
 	u, err := b.begin(ctx, key, class, b.proofOfParts(ctx))

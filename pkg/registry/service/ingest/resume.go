@@ -102,11 +102,14 @@ func (in *Intake) AppendFile(ctx context.Context, id, path string, piece registr
 	if err != nil {
 		return progress, err
 	}
+	if goesStraight(file, store, piece) {
+		return in.appendLarge(ctx, session, file, store, piece)
+	}
 	var last storage.Info
 	if progress.Offset, last, err = in.keepParts(ctx, session, path, store, limit, piece); err != nil || !piece.Complete {
 		return progress, err
 	}
-	if piece.Offset == 0 && session.Tier == string(registry.TierHot) && last.Size > 0 && last.Size == progress.Offset {
+	if piece.Offset == 0 && session.Tier == string(registry.TierHot) && !storage.CopiesStaged(store) && last.Size > 0 && last.Size == progress.Offset {
 		return in.takeWhole(ctx, session, file, last, piece.Digests)
 	}
 	return in.joinParts(ctx, id, path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
@@ -147,7 +150,7 @@ func (in *Intake) agreedLength(ctx context.Context, session upload.Session, file
 func (in *Intake) keepParts(ctx context.Context, session upload.Session, path string, store storage.Store, limit int64, piece registry.Piece) (offset int64, last storage.Info, err error) {
 	offset, most, received := piece.Offset, int64(partSize), int64(0)
 	tier := ""
-	if piece.Offset == 0 && piece.Complete && session.Tier == string(registry.TierHot) {
+	if piece.Offset == 0 && piece.Complete && session.Tier == string(registry.TierHot) && !storage.CopiesStaged(store) {
 		// Its bytes are stored as a file's: of another tier they could perhaps not be read back.
 		most, tier = wholePart, session.Tier
 	}
@@ -237,6 +240,11 @@ func (in *Intake) joinParts(ctx context.Context, id, path string, store storage.
 		}
 		return registry.FileProgress{}, &registry.OffsetError{Want: 0, Got: size}
 	}
+	return in.ended(ctx, id, path, err)
+}
+
+// ended forgets the parts of a file that is stored, or does not match.
+func (in *Intake) ended(ctx context.Context, id, path string, err error) (registry.FileProgress, error) {
 	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, registry.ErrInvalid) {
 		return registry.FileProgress{}, err // the parts stay, so that the end can be tried again
 	}
@@ -259,17 +267,36 @@ func (in *Intake) takeWhole(ctx context.Context, session upload.Session, file up
 	if err == nil {
 		err = in.recordStored(ctx, session, []storedFile{{file, stored}})
 	}
-	if err != nil && !errors.Is(err, storage.ErrMismatch) && !errors.Is(err, registry.ErrInvalid) {
-		return registry.FileProgress{}, err // the part stays, so that the end can be tried again
+	return in.ended(ctx, session.ID, file.Path, err)
+}
+
+// goesStraight reports whether a piece is a large file of known digest for a place where
+// a part that becomes the file costs a copy.
+func goesStraight(file upload.File, store storage.Store, piece registry.Piece) bool {
+	known := !file.Digests.SHA256.IsZero() || !piece.Digests.SHA256.IsZero()
+	return known && piece.Offset == 0 && piece.Complete && piece.Size > 2*partSize && piece.ContentDigests.IsZero() && storage.CopiesStaged(store)
+}
+
+// appendLarge keeps the first part. If the rest comes so fast that sending it again is
+// no loss, it goes straight to its place, as by PutFile; otherwise it is kept in parts.
+func (in *Intake) appendLarge(ctx context.Context, session upload.Session, file upload.File, store storage.Store, piece registry.Piece) (progress registry.FileProgress, err error) {
+	timed, first, rest := &pieces.Timed{From: piece.Reader}, piece, piece
+	first.Reader, first.Size, first.Complete = io.LimitReader(timed, partSize), partSize, false
+	var kept storage.Info
+	if progress.Offset, kept, err = in.keepParts(ctx, session, file.Path, store, piece.Size, first); err != nil {
+		return progress, err
 	}
-	// The file is recorded, or the part is of no use.
-	if dropped := in.core.Group(ctx, func(tx database.Tx) error {
-		return upload.DeleteParts(ctx, tx, session.ID, file.Path, 0)
-	}); err == nil {
-		err = dropped
+	rest.Offset, rest.Size = partSize, piece.Size-partSize
+	if timed.Fast(partSize, rest.Size) {
+		beginning := pieces.NewReader(ctx, store, []upload.Part{{Size: partSize, SHA256: kept.Digests.SHA256}})
+		defer beginning.Close() //nolint:errcheck // it is only read
+		_, err = in.PutFile(ctx, session.ID, file.Path, registry.Content{
+			Reader: io.MultiReader(beginning, piece.Reader), Size: piece.Size, Digests: piece.Digests, Executable: piece.Executable,
+		})
+		return in.ended(ctx, session.ID, file.Path, err)
 	}
-	if err != nil {
-		return registry.FileProgress{}, err
+	if progress.Offset, _, err = in.keepParts(ctx, session, file.Path, store, piece.Size, rest); err != nil {
+		return progress, err
 	}
-	return in.FileProgress(ctx, session.ID, file.Path)
+	return in.joinParts(ctx, session.ID, file.Path, store, progress.Offset, registry.Content{Digests: piece.Digests, Executable: piece.Executable})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/registry/upload"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -78,4 +79,26 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	return r.open.Close()
+}
+
+// fastFor is how long the rest of a file may take that is not kept as it arrives: so
+// much is lost if its connection breaks.
+const fastFor = 30 * time.Second
+
+// Timed measures how long a reader waits for its bytes. For one goroutine.
+type Timed struct {
+	From  io.Reader
+	spent time.Duration
+}
+
+func (t *Timed) Read(p []byte) (int, error) {
+	began := time.Now()
+	n, err := t.From.Read(p)
+	t.spent += time.Since(began)
+	return n, err
+}
+
+// Fast reports whether the rest comes within fastFor, as fast as what was read.
+func (t *Timed) Fast(read, rest int64) bool {
+	return t.spent.Seconds()*float64(rest) <= fastFor.Seconds()*float64(read)
 }

@@ -39,15 +39,15 @@ func (a *app) pushCommand() *cobra.Command {
 		Short: "Publish the content of a folder, or single files, as a package",
 		Long: `Publish the content of DIR (with paths relative to it), or each FILE under its
 base name, as the package producer/name@version. Several folders need prefixes:
-DIR=PREFIX publishes DIR below the path PREFIX, FILE=PATH publishes FILE as PATH,
-and "-" is standard input, published as --path. Bytes that the registry already
-has are not sent. Publishing the same content again is not an error. A push that
-was interrupted goes on when the same command runs again.
+DIR=PREFIX publishes DIR below the path PREFIX, FILE=PATH publishes FILE as
+PATH, and "-" is standard input, published as --path. Bytes that the registry
+already has are not sent. Publishing the same content again is not an error. A
+push that was interrupted goes on when the same command runs again.
 
 Symbolic links within DIR and empty folders are recorded. In a glob, "*" stays
-within a component of a path, and "**" stands for any number of components. Files
-named ` + selection.IgnoreFile + ` leave out what they list, in the syntax of
-.gitignore; they are published themselves.`,
+within a component of a path, and "**" stands for any number of components.
+Files named ` + selection.IgnoreFile + ` leave out what they list, in the syntax
+of .gitignore; they are published themselves.`,
 		Example: "  artifactstore push ./dist --producer ci --name webapp --version 1.4.2 \\\n    --retention-class release\n" +
 			"  artifactstore push build/=bin docs/=docs --exclude '**/*.o' --dry-run \\\n    --producer ci --name tool --version 2.0 --retention-class release\n" +
 			"  report | artifactstore push - --path report.json --producer ci \\\n    --name report --version 7 --retention-class evidence\n" +

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/google/uuid"
@@ -34,6 +34,7 @@ type planned struct {
 	LeaveOut    []leftOut       `json:"leaveOut"`
 	Links       []manifest.Link `json:"links,omitempty"`
 	Folders     []string        `json:"emptyFolders,omitempty"`
+	Unmatched   []string        `json:"unmatchedExcludes,omitempty"`
 	NotRecorded []string        `json:"notRecorded"`
 	// PublishedWithout is that of a push.
 	PublishedWithout *publishedWithout `json:"publishedWithout,omitempty"`
@@ -50,7 +51,7 @@ type planFile struct {
 func (a *app) dryRun(ctx context.Context, client registry.Registry, o pushOptions, tree *localTree, encoded []byte, also recordedOf) error {
 	plan := planned{
 		PackageRef: o.PackageRef, DryRun: true, ManifestDigest: manifest.Digest(encoded), Files: len(tree.files), Bytes: totalSize(tree.files),
-		Send: []planFile{}, Reuse: []planFile{}, LeaveOut: append([]leftOut{}, tree.leftOut...), Links: tree.links, NotRecorded: also.NotRecorded,
+		Send: []planFile{}, Reuse: []planFile{}, LeaveOut: append([]leftOut{}, tree.leftOut...), Links: tree.links, Unmatched: also.Unmatched, NotRecorded: also.NotRecorded,
 	}
 	for _, f := range tree.listed(tree.links) {
 		plan.Folders = append(plan.Folders, f.Path)
@@ -118,7 +119,8 @@ func (p *planned) print(w *tabwriter.Writer) {
 	case p.Published:
 		fmt.Fprintln(w, "published before with the same content")
 	}
-	fmt.Fprintf(w, "not recorded: %s\n\n", strings.Join(p.NotRecorded, "; "))
+	recordedOf{Unmatched: p.Unmatched, NotRecorded: p.NotRecorded}.printLines(w)
+	fmt.Fprintln(w)
 	row(w, "WHAT", "BYTES", "PATH")
 	for _, f := range p.Send {
 		row(w, "send", f.Size, f.Path)
@@ -133,7 +135,11 @@ func (p *planned) print(w *tabwriter.Writer) {
 		row(w, "folder", "", path)
 	}
 	for _, left := range p.LeaveOut {
-		row(w, "leave out", "", shown(left.Path)+" ("+shown(left.Why)+")")
+		size := ""
+		if left.Size != nil {
+			size = strconv.FormatInt(*left.Size, 10)
+		}
+		row(w, "leave out", size, shown(left.Path)+" ("+shown(left.Why)+")")
 	}
 }
 

@@ -28,12 +28,16 @@ func TestInterrupt(t *testing.T) {
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
+	named := []string{"--producer", "p", "--name", "n", "--version", "v", "--retention-class", "c"}
 	for name, tt := range map[string]struct {
 		args    []string
 		signals int
 	}{
 		"digest of a pipe":            {[]string{"digest", pipe}, 1},
 		"digest of standard input":    {[]string{"digest", "-"}, 1},
+		"push of standard input":      {append([]string{"push", "-", "--path", "x"}, named...), 1},
+		"push of a tar":               {append([]string{"push", "--tar", "-"}, named...), 1},
+		"push of a tar in a pipe":     {append([]string{"push", "--tar", pipe}, named...), 1},
 		"a token file that is a pipe": {[]string{"list", "--token-file", pipe}, 2},
 		"a CA file that is a pipe":    {[]string{"list", "--server", "https://127.0.0.1:1", "--ca-file", pipe}, 2},
 		"a place that is a pipe":      {[]string{"storage", "probe", "--file", pipe}, 2},

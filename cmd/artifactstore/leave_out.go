@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -36,10 +37,32 @@ func (g *globs) Set(text string) error {
 func (w *walker) decide(path, packaged string, folder bool) (why string, kept bool) {
 	for _, glob := range w.exclude {
 		if glob.Match(packaged, folder) {
-			return "--exclude " + glob.String(), false
+			w.into.match(glob)
+			why = cmp.Or(why, "--exclude "+glob.String())
 		}
 	}
+	if why != "" {
+		return why, false
+	}
 	return w.ignored.Find(path, folder)
+}
+
+// match notes that a glob matched something.
+func (t *localTree) match(glob selection.Glob) {
+	if t.matched == nil {
+		t.matched = make(map[string]bool)
+	}
+	t.matched[glob.String()] = true
+}
+
+// unmatched lists the globs that matched nothing: they may be misspelt.
+func (t *localTree) unmatched(all globs) (list []string) {
+	for _, glob := range all {
+		if !t.matched[glob.String()] {
+			list = append(list, glob.String())
+		}
+	}
+	return list
 }
 
 // allows reports whether a secret may be pushed, by its path or that of a folder above.

@@ -143,6 +143,7 @@ type recordedOf struct {
 	Links        int      `json:"links,omitempty"`
 	EmptyFolders int      `json:"emptyFolders,omitempty"`
 	LeftOut      int      `json:"leftOut,omitempty"` // entries, a folder with all that is in it being one
+	Unmatched    []string `json:"unmatchedExcludes,omitempty"`
 	NotRecorded  []string `json:"notRecorded,omitempty"`
 }
 
@@ -153,6 +154,14 @@ func (r recordedOf) print(w *tabwriter.Writer) {
 	if r.EmptyFolders > 0 {
 		field(w, "empty folders", r.EmptyFolders)
 	}
+}
+
+// printLines says what is not in the package.
+func (r recordedOf) printLines(w *tabwriter.Writer) {
+	for _, glob := range r.Unmatched {
+		fmt.Fprintf(w, "--exclude %s: nothing matches\n", shown(glob))
+	}
+	fmt.Fprintf(w, "not recorded: %s\n", strings.Join(r.NotRecorded, "; "))
 }
 
 func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
@@ -179,7 +188,10 @@ func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	also := recordedOf{Links: len(m.Links), EmptyFolders: m.EmptyFolders(), LeftOut: len(tree.leftOut), NotRecorded: append([]string{"times"}, unrecorded...)}
+	also := recordedOf{
+		Links: len(m.Links), EmptyFolders: m.EmptyFolders(), LeftOut: len(tree.leftOut),
+		Unmatched: tree.unmatched(o.exclude), NotRecorded: append([]string{"times"}, unrecorded...),
+	}
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -207,7 +219,7 @@ func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
 		if result.PublishedWithout != nil {
 			fmt.Fprintf(w, "published before without %s; it is the same otherwise\n", result.PublishedWithout)
 		}
-		fmt.Fprintf(w, "not recorded: %s\n", strings.Join(result.NotRecorded, "; "))
+		result.recordedOf.printLines(w)
 	})
 }
 
@@ -229,9 +241,9 @@ func (a *app) gather(ctx context.Context, o pushOptions, args []string) (tree *l
 		walk.included = append(walk.included, path)
 	}
 	if o.tar != "" {
-		tree, err = collectTar(o.tar, walk, a.stdin)
+		tree, err = collectTar(ctx, o.tar, walk, a.stdin)
 	} else {
-		tree, err = collect(args, walk, a.stdin, o.path)
+		tree, err = collect(args, walk, &interruptible{ctx, a.stdin}, o.path)
 	}
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
@@ -225,4 +227,17 @@ func (t *localTree) spoolFile(from io.Reader, as string, mode fs.FileMode, o wal
 		_, err = t.noteSecret(name, as, info)
 	}
 	return f, err
+}
+
+// interruptible reads until its context ends, even if whoever writes says nothing.
+type interruptible struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (r *interruptible) Read(p []byte) (int, error) {
+	// A read that nobody waits for any more must not touch the caller's buffer.
+	buffer := make([]byte, len(p))
+	n, err := interrupt.Do(r.ctx, func() (int, error) { return r.from.Read(buffer) })
+	return copy(p, buffer[:n]), err
 }

@@ -5,31 +5,34 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
 
 	"github.com/coulomb/artifact-store/cmd/artifactstore/selection"
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
 // collectTar finds what a tar archive has, which may be compressed by gzip. Its files are
 // spooled: they are hashed before any is sent.
-func collectTar(name string, o walkOptions, stdin io.Reader) (*localTree, error) {
+func collectTar(ctx context.Context, name string, o walkOptions, stdin io.Reader) (*localTree, error) {
 	t := &localTree{}
 	err := func() error {
 		if name == standardInput {
-			return (&archive{walkOptions: o, into: t, name: "standard input"}).read(stdin)
+			return (&archive{walkOptions: o, into: t, name: "standard input"}).read(&interruptible{ctx, stdin})
 		}
-		file, err := os.Open(name)
+		file, err := interrupt.Do(ctx, func() (*os.File, error) { return os.Open(name) })
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		return (&archive{walkOptions: o, into: t, name: name}).read(file)
+		return (&archive{walkOptions: o, into: t, name: name}).read(&interruptible{ctx, file})
 	}()
 	if err == nil {
 		err = t.arrange()
@@ -160,17 +163,17 @@ func (a *archive) leaveOut() error {
 	all := *t
 	t.files, t.links, t.folders = nil, nil, nil
 	for _, f := range all.folders {
-		if v := w.judge(decided, f.path, true); !v.out {
+		if v := w.judge(decided, f.path, true, nil); !v.out {
 			t.folders = append(t.folders, f)
 		}
 	}
 	for _, l := range all.links {
-		if v := w.judge(decided, l.Path, false); !v.out {
+		if v := w.judge(decided, l.Path, false, nil); !v.out {
 			t.links = append(t.links, l)
 		}
 	}
 	for _, f := range all.files {
-		v := w.judge(decided, f.path, false)
+		v := w.judge(decided, f.path, false, f.info)
 		if v.out {
 			continue
 		}
@@ -191,20 +194,20 @@ type ruling struct {
 }
 
 // judge decides about a path as a walk from the root would, and notes what it leaves out.
-func (w *walker) judge(decided map[string]ruling, name string, folder bool) ruling {
+func (w *walker) judge(decided map[string]ruling, name string, folder bool, info fs.FileInfo) ruling {
 	if v, known := decided[name]; known {
 		return v
 	}
 	var v ruling
 	if up := path.Dir(name); up != "." {
-		v = w.judge(decided, up, true)
+		v = w.judge(decided, up, true, nil)
 	}
 	if above := v; !above.out {
 		why, kept := w.decide(name, name, folder)
 		v = ruling{out: why != "" && !kept, allowed: kept || w.allows(name)}
 		switch {
 		case v.out:
-			w.into.leftOut = append(w.into.leftOut, leftOut{name, why})
+			w.into.leftOut = append(w.into.leftOut, newLeftOut(name, why, info))
 		case folder && path.Base(name) == ".git" && !v.allowed:
 			w.into.found = append(w.into.found, foundSecret{name + "/", "a Git repository"})
 			v.out = true // one line for all that is in it

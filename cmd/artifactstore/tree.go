@@ -56,6 +56,7 @@ type localTree struct {
 	links   []manifest.Link
 	folders []localFolder // all of them, below the root
 	leftOut []leftOut
+	matched map[string]bool // texts of --exclude
 	found   []foundSecret
 	temp    string // folder of files that are spooled, "" if there is none
 }
@@ -70,7 +71,17 @@ type localFolder struct {
 // leftOut is an entry that is not pushed, and what says so.
 type leftOut struct {
 	Path string `json:"path"`
+	Size *int64 `json:"size,omitempty"` // of a file
 	Why  string `json:"why"`
+}
+
+func newLeftOut(path, why string, info fs.FileInfo) leftOut {
+	left := leftOut{Path: path, Why: why}
+	if info != nil && info.Mode().IsRegular() {
+		size := info.Size()
+		left.Size = &size
+	}
+	return left
 }
 
 // close removes what was spooled.
@@ -160,7 +171,7 @@ func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo)
 	packaged := w.prefix + path
 	why, kept := w.decide(path, packaged, info.IsDir())
 	if why != "" && !kept {
-		w.into.leftOut = append(w.into.leftOut, leftOut{packaged, why})
+		w.into.leftOut = append(w.into.leftOut, newLeftOut(packaged, why, info))
 		return nil
 	}
 	if failed != nil {

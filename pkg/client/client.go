@@ -40,7 +40,8 @@
 //		}
 //	}
 //
-//	// The store refuses a manifest that is not what it has computed itself.
+//	// The store refuses a manifest that is not what it has computed itself. Symbolic
+//	// links, empty folders and modes are only in the manifest.
 //	encoded, err := manifest.Encode(&sealed)
 //	if err != nil {
 //		return err

@@ -76,7 +76,8 @@ func publishAndRead(ctx context.Context, address string) error {
 		}
 	}
 
-	// The store refuses a manifest that is not what it has computed itself.
+	// The store refuses a manifest that is not what it has computed itself. Symbolic
+	// links, empty folders and modes are only in the manifest.
 	encoded, err := manifest.Encode(&sealed)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ var imports = map[string][]string{
 
 	// Who may do what. The registry knows nothing of it: it is guarded.
 	"pkg/access":     {"pkg/digest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
-	"pkg/access/...": {"pkg/access", "pkg/backoff", "pkg/filewatch", "pkg/regular", "pkg/routing", "pkg/storage"},
+	"pkg/access/...": {"pkg/access", "pkg/backoff", "pkg/filewatch", "pkg/registry", "pkg/regular", "pkg/routing", "pkg/storage"},
 
 	// HTTP: what every API over it needs, then /v1 with its client. The client
 	// knows nothing of the server; they have the wire in common.

@@ -52,6 +52,9 @@ func TestStrangerLearnsNothing(t *testing.T) {
 		ref.Version = "no-such"
 		_, missing = h.guard.GetPackage(h.ctx, ref)
 		same("a package", there, missing)
+		_, there = asError(h.guard.WhoAmI(h.ctx, "mine"))
+		_, missing = asError(h.guard.WhoAmI(h.ctx, "no-such"))
+		same("what may be done", there, missing)
 		if !away {
 			_, there = h.guard.GetUpload(h.ctx, h.session)
 			_, missing = h.guard.GetUpload(h.ctx, noSession)

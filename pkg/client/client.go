@@ -159,6 +159,9 @@ type Options struct {
 	// StallTimeout is how long a server may neither take nor send a byte in the middle of
 	// a body. 0 is one minute, less is no limit.
 	StallTimeout time.Duration
+	// Dial makes the connections, as through a tunnel, if Transport is nil; nil is net.Dialer's.
+	// What is dialed is in no danger on the way: a token may go over http.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client is a registry over HTTP. All methods may be called concurrently.
@@ -192,7 +195,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 		return nil, registry.Invalid("server", "must be http://host[:port] or https://host[:port], without user, query and fragment")
 	}
 	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), ""
-	if opts.Token != nil && base.Scheme == "http" && !opts.InsecureToken && !isLoopback(base.Hostname()) {
+	if opts.Token != nil && base.Scheme == "http" && !opts.InsecureToken && opts.Dial == nil && !isLoopback(base.Hostname()) {
 		return nil, ErrTokenInClear
 	}
 	c := &Client{
@@ -205,7 +208,7 @@ func New(baseURL string, opts Options) (*Client, error) {
 	}
 	transport := opts.Transport
 	if transport == nil {
-		transport = newTransport(opts.RootCAs, c.stallTimeout)
+		transport = newTransport(opts, c.stallTimeout)
 	}
 	c.http = &http.Client{
 		Transport: transport,
@@ -218,10 +221,19 @@ func New(baseURL string, opts Options) (*Client, error) {
 // Close releases idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func newTransport(roots *x509.CertPool, stall time.Duration) *http.Transport {
+func newTransport(opts Options, stall time.Duration) *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	transport.DialContext = dialMoving(stall)
+	transport.TLSClientConfig = &tls.Config{RootCAs: opts.RootCAs, MinVersion: tls.VersionTLS12}
+	transport.DialContext = dialMoving(stall, opts.Dial)
+	if opts.Dial != nil {
+		transport.Proxy = nil
+	}
+	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, response *http.Response) error {
+		if response.StatusCode != http.StatusOK {
+			return &ProxyError{Proxy: proxy.Redacted(), Status: response.StatusCode}
+		}
+		return nil
+	}
 	transport.MaxIdleConns = 4 * connectionsPerServer
 	transport.MaxIdleConnsPerHost = connectionsPerServer
 	transport.IdleConnTimeout = idleTimeout
@@ -390,7 +402,11 @@ func (c *Client) whole(ctx context.Context, call call, read func(io.Reader) erro
 		if err != nil {
 			return err
 		}
-		err = read(response.Body)
+		if isPage(response) { // of what stands before a registry, whatever its status says
+			err = foreign(response)
+		} else {
+			err = read(response.Body)
+		}
 		response.Body.Close()
 		if err == nil || !call.repeat || !attempts.Again(ctx, err) {
 			return err

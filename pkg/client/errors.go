@@ -28,7 +28,11 @@ type RemoteError struct {
 	RequestID string
 	// RetryAfter is how long the server asks to wait, 0 if it does not say.
 	RetryAfter time.Duration
-	cause      error
+	// The rest is of an answer that did not come from a registry: what it is, where
+	// it sends a browser, and the time by the clock of whoever gave it.
+	ContentType, Location string
+	Date                  time.Time
+	cause                 error
 }
 
 func (e *RemoteError) Error() string {
@@ -43,6 +47,17 @@ func (e *RemoteError) Error() string {
 }
 
 func (e *RemoteError) Unwrap() error { return e.cause }
+
+// ProxyError: a proxy of the environment (HTTPS_PROXY) refused the connection.
+type ProxyError struct {
+	// Proxy is its address, without a password.
+	Proxy  string
+	Status int // of the HTTP answer
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("the proxy %s answered %d: %s", e.Proxy, e.Status, http.StatusText(e.Status))
+}
 
 // IsTemporary reports whether a call may succeed when it is repeated later: no
 // server answered, or it is temporarily unavailable. Whether the call took
@@ -89,14 +104,44 @@ func remoteError(response *http.Response) error {
 	}
 	if err != nil || p.Type == "" {
 		// The answer to a HEAD, or of a proxy: there is only the status.
-		return &RemoteError{Status: response.StatusCode, Title: http.StatusText(response.StatusCode), RetryAfter: retryAfter(response.Header), cause: causeOfStatus(response)}
+		refused := foreign(response)
+		refused.Title, refused.cause = http.StatusText(response.StatusCode), causeOfStatus(response)
+		refused.RetryAfter = retryAfter(response.Header)
+		return refused
 	}
 	p.Status = response.StatusCode
 	err = restore(&p)
 	if remote, is := errors.AsType[*RemoteError](err); is {
-		remote.RetryAfter = retryAfter(response.Header)
+		remote.Date, remote.RetryAfter = dateOf(response), retryAfter(response.Header)
 	}
 	return err
+}
+
+// foreign describes an answer that is not a registry's.
+func foreign(response *http.Response) *RemoteError {
+	return &RemoteError{
+		Status: response.StatusCode, Title: "the answer is not that of a registry",
+		RequestID:   response.Header.Get("X-Request-Id"),
+		ContentType: mediaTypeOf(response), Location: response.Header.Get("Location"), Date: dateOf(response),
+	}
+}
+
+// dateOf returns the zero time if there is no date.
+func dateOf(response *http.Response) time.Time {
+	date, _ := http.ParseTime(response.Header.Get("Date"))
+	return date
+}
+
+// isPage reports whether a body is for a browser: what stands before a registry, such
+// as a page to log in, answers 200 as well.
+func isPage(response *http.Response) bool {
+	media := mediaTypeOf(response)
+	return media == "text/html" || media == "application/xhtml+xml"
+}
+
+func mediaTypeOf(response *http.Response) string {
+	media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(media))
 }
 
 // causeOfStatus is what a status means without a problem, as in the answer to a

@@ -143,10 +143,12 @@ func (c *movingConn) ReadFrom(from io.Reader) (sent int64, err error) {
 }
 
 // dialMoving makes the connections of a transport of the client's own.
-func dialMoving(limit time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+func dialMoving(limit time.Duration, dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, address)
+		conn, err := dial(ctx, network, address)
 		if tcp, is := conn.(*net.TCPConn); is && err == nil && limit > 0 {
 			return &movingConn{tcp, limit}, nil
 		}

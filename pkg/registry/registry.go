@@ -31,6 +31,7 @@ type Registry interface {
 	Backends
 	Verifications
 	Sweeps
+	Callers
 }
 
 // Uploads receives packages. A session that is not published has no effect.

@@ -175,6 +175,7 @@ var attacks = []attack{
 		return asked{method: http.MethodPost, path: "/v1/backends/only/sweeps?dryRun=true"}
 	}, refusals: []int{409}},
 	{operation: "getHealth", ask: get("/v1/health")},
+	{operation: "whoAmI", ask: get("/v1/whoami?producer=crowd")},
 	{operation: "livez", ask: get("/livez")},
 	{operation: "readyz", ask: get("/readyz")},
 	{operation: "metrics", ask: get("/metrics")},

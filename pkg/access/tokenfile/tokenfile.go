@@ -23,6 +23,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/access"
 	"github.com/coulomb/artifact-store/pkg/filewatch"
+	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/regular"
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
@@ -54,6 +55,7 @@ type entry struct {
 var (
 	_ access.Authenticator = (*File)(nil)
 	_ access.Authorizer    = (*File)(nil)
+	_ access.Lister        = (*File)(nil)
 )
 
 // Open reads the file. An error names the invalid field.
@@ -99,6 +101,22 @@ func (f *File) Authenticate(_ context.Context, token storage.Secret) (access.Ide
 		return access.Identity{}, access.Unauthenticated("the token is unknown")
 	}
 	return access.Identity{Name: e.name}, nil
+}
+
+// Permissions implements access.Lister: the rules as they are written.
+func (f *File) Permissions(who access.Identity) []registry.Permission {
+	e := f.now.Load().byName[who.Name]
+	if e == nil { // removed since
+		return nil
+	}
+	permissions := make([]registry.Permission, len(e.rules))
+	for i, r := range e.rules {
+		permissions[i] = registry.Permission{Resource: r.resource, Verbs: slices.Clone(r.verbs)}
+		for _, name := range r.names {
+			permissions[i].Names = append(permissions[i].Names, string(name))
+		}
+	}
+	return permissions
 }
 
 // Authorize implements access.Authorizer.

@@ -76,6 +76,15 @@ tokens:
 			t.Errorf("the error shows the token: %v", err)
 		}
 	}
+	for who, want := range map[string]string{
+		"ci":     "[{packages [create get] [team-a team-b-*]} {backends [list] []}]",
+		"admin":  "[{* [*] []}]",
+		"nobody": "[]", "no-such": "[]",
+	} {
+		if got := fmt.Sprint(f.Permissions(access.Identity{Name: who})); got != want {
+			t.Errorf("permissions of %s: got %s, want %s", who, got, want)
+		}
+	}
 	for _, c := range []struct {
 		who, verb, resource, name string
 		allowed                   bool

@@ -45,7 +45,7 @@ var endpoints = []string{
 	"DELETE /v1/tags/{producer}/{name}/{tag}", "DELETE /v1/uploads/{id}", "GET /livez", "GET /metrics", "GET /openapi.json", "GET /readyz",
 	"GET /v1/backends", "GET /v1/backends/{id}", "GET /v1/backends/{id}/locations", "GET /v1/blobs/{digest}", "GET /v1/blobs/{digest}/uses", "GET /v1/damaged", "GET /v1/events", "GET /v1/health", "GET /v1/manifests/{digest}",
 	"GET /v1/packages", "GET /v1/packages/{producer}/{name}", "GET /v1/packages/{producer}/{name}/{version}",
-	"GET /v1/packages/{producer}/{name}/{version}/files", "GET /v1/packages/{producer}/{name}/{version}/files/{path}", "GET /v1/tags/{producer}/{name}", "GET /v1/tags/{producer}/{name}/{tag}", "GET /v1/tags/{producer}/{name}/{tag}/history", "GET /v1/uploads/{id}",
+	"GET /v1/packages/{producer}/{name}/{version}/files", "GET /v1/packages/{producer}/{name}/{version}/files/{path}", "GET /v1/tags/{producer}/{name}", "GET /v1/tags/{producer}/{name}/{tag}", "GET /v1/tags/{producer}/{name}/{tag}/history", "GET /v1/uploads/{id}", "GET /v1/whoami",
 	"HEAD /v1/blobs/{digest}", "HEAD /v1/packages/{producer}/{name}/{version}/files/{path}", "HEAD /v1/uploads/{id}/files/{path}",
 	"PATCH /v1/uploads/{id}/files/{path}", "POST /v1/backends/{id}/findings", "POST /v1/backends/{id}/probe", "POST /v1/backends/{id}/sweeps", "POST /v1/backends/{id}/verifications", "POST /v1/packages", "POST /v1/routing/explain", "POST /v1/uploads",
 	"POST /v1/uploads/{id}/bundle", "POST /v1/uploads/{id}/files", "POST /v1/uploads/{id}/publish", "PUT /v1/tags/{producer}/{name}/{tag}", "PUT /v1/uploads/{id}/files/{path}",

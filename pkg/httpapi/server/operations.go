@@ -154,6 +154,9 @@ type (
 		Producer string `path:"producer"`
 		Name     string `path:"name"`
 	}
+	whoAmI struct {
+		Producer string `query:"producer" doc:"include what may be done with the packages of this producer"`
+	}
 	backendID struct {
 		ID string `path:"id" doc:"name or ID of the backend"`
 	}
@@ -278,6 +281,12 @@ func (h *handler) registerOperations(api huma.API) {
 		})
 	h.registerTags(api)
 	h.registerVerifications(api)
+	register(h, api, operation(http.MethodGet, "/v1/whoami", "whoAmI", "Say who the caller is and what they may do; everybody with a valid token may ask", "server", 200),
+		func(ctx context.Context, in *whoAmI) (*body[registry.Caller], error) {
+			caller, err := h.registry.WhoAmI(ctx, in.Producer)
+			caller.Authenticated = err == nil && h.opts.Authenticator != nil
+			return &body[registry.Caller]{caller}, err
+		})
 	register(h, api, operation(http.MethodGet, "/v1/health", "getHealth", "Summarize the health of the registry; always 200, status is ok or degraded", "server", 200),
 		func(ctx context.Context, _ *none) (*body[registry.Health], error) {
 			health, err := h.registry.Health(ctx)

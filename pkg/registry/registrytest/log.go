@@ -17,6 +17,7 @@ var logCases = []testCase{
 	{"follow", follow},
 	{"explain", explain},
 	{"backends", backends},
+	{"who am I", whoAmI},
 }
 
 func packagePages(s suite) {
@@ -150,4 +151,18 @@ func backends(s suite) {
 	equal(s, "health", health.Status, registry.HealthOK)
 	equal(s, "position", health.Log.Position, s.head())
 	equal(s, "backends", len(health.Backends), 2)
+}
+
+func whoAmI(s suite) {
+	for _, producer := range []string{"", "ci", "nobody"} {
+		caller, err := s.r.WhoAmI(s.ctx, producer)
+		s.must(err)
+		if caller.Name == "" || caller.Groups == nil || len(caller.Permissions) == 0 || !caller.Complete {
+			s.Errorf("asked about %q: %+v", producer, caller)
+		}
+	}
+	for _, odd := range []string{"a b", "../a", "*"} {
+		_, err := s.r.WhoAmI(s.ctx, odd)
+		s.invalid(err, "producer")
+	}
 }

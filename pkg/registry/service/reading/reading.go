@@ -10,7 +10,7 @@ import (
 	"github.com/coulomb/artifact-store/pkg/shares"
 )
 
-// Reader implements registry.Packages, Blobs, Events and Backends, and access.Index.
+// Reader implements registry.Packages, Blobs, Events, Backends and Callers, and access.Index.
 type Reader struct {
 	core    *core.Core
 	counted sync.Map // backend id -> counted
@@ -32,6 +32,7 @@ var (
 	_ registry.Blobs    = (*Reader)(nil)
 	_ registry.Events   = (*Reader)(nil)
 	_ registry.Backends = (*Reader)(nil)
+	_ registry.Callers  = (*Reader)(nil)
 )
 
 // New returns the room.

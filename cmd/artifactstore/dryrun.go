@@ -86,6 +86,7 @@ func (a *app) dryRun(ctx context.Context, client registry.Registry, o pushOption
 			plan.ReusedFiles, plan.ReusedBytes = plan.ReusedFiles+1, plan.ReusedBytes+f.size()
 		}
 	}
+	tree.close() // who reads the result may end this program
 	return a.print(plan, plan.print)
 }
 

@@ -203,6 +203,7 @@ func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	tree.close() // who reads the result may end this program
 	return a.print(result, func(w *tabwriter.Writer) {
 		field(w, "package", result.PackageRef)
 		field(w, "manifest", result.ManifestDigest)

@@ -84,7 +84,7 @@ func newLeftOut(path, why string, info fs.FileInfo) leftOut {
 	return left
 }
 
-// close removes what was spooled.
+// close removes what was spooled. It may be called again.
 func (t *localTree) close() {
 	if t.temp != "" {
 		os.RemoveAll(t.temp) // best effort: it is a folder for temporary files

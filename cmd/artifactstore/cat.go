@@ -30,7 +30,7 @@ func (a *app) cat(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	ref, err := a.resolve(ctx, client, args[0], 0)
+	ref, err := a.findRef(ctx, client, args[0], 0)
 	if err != nil {
 		return err
 	}

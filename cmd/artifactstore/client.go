@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 
-	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/cmd/artifactstore/credentials"
+	"github.com/coulomb/artifact-store/cmd/artifactstore/diagnose"
+	"github.com/coulomb/artifact-store/cmd/artifactstore/kubectl"
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -15,33 +18,54 @@ import (
 // connection holds the address of the registry and the caller's credentials.
 type connection struct {
 	server string
+	// from says who named the address, and tokenFrom who named the token, in words.
+	from, tokenFrom string
+	// context that the address is of, "" for none.
+	context string
 	// tokenFile is reread while the program runs. It takes precedence over
-	// token, which comes from the environment.
+	// token, which comes from the environment, and that over source.
 	tokenFile string
 	token     storage.Secret
+	source    credentials.Source // of the context, nil if it has none
 	// insecureToken allows the token over plain http to other machines.
 	insecureToken bool
 	caFile        string
 	// patience with a registry that is away; the zero value has none.
 	patience client.Patience
+	tunnel   *kubectl.Tunnel // nil for none
 }
 
-// hasToken reports whether requests carry credentials.
-func (c connection) hasToken() bool { return c.tokenFile != "" || !c.token.IsZero() }
+// tokens returns where tokens come from, nil if requests carry none.
+func (c connection) tokens() (credentials.Source, error) {
+	switch {
+	case c.tokenFile != "":
+		source := credentials.File(c.tokenFile)
+		_, err := source() // an error is about the arguments
+		return source, err
+	case !c.token.IsZero():
+		return credentials.Fixed(c.token), nil
+	}
+	return c.source, nil
+}
 
 // connect makes a client of the registry. It sends nothing yet, so every error
 // is about the arguments.
 func connect(c connection) (registry.Registry, error) {
+	made, err := newClient(c)
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+func newClient(c connection) (*client.Client, error) {
 	opts := client.Options{UserAgent: "artifactstore/" + programVersion(), InsecureToken: c.insecureToken, Patience: c.patience}
-	switch {
-	case c.tokenFile != "":
-		source := &tokenFile{path: c.tokenFile}
-		if _, err := source.token(); err != nil {
-			return nil, asUsage(err)
-		}
-		opts.Token = source.token
-	case !c.token.IsZero():
-		opts.Token = func() (storage.Secret, error) { return c.token, nil }
+	source, err := c.tokens()
+	if err != nil {
+		return nil, asUsage(err)
+	}
+	if source != nil {
+		opts.Token = source
 	}
 	if c.caFile != "" {
 		pem, err := os.ReadFile(c.caFile)
@@ -51,6 +75,9 @@ func connect(c connection) (registry.Registry, error) {
 		if opts.RootCAs = x509.NewCertPool(); !opts.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, usage("ca-file: %s contains no PEM certificate", c.caFile)
 		}
+	}
+	if c.tunnel != nil {
+		opts.Dial = c.tunnel.Dial
 	}
 	server, err := client.New(c.server, opts)
 	if errors.Is(err, client.ErrTokenInClear) {
@@ -62,10 +89,27 @@ func connect(c connection) (registry.Registry, error) {
 	return server, nil
 }
 
-// explainAccess adds to a 401 how to set a token, if none is set.
-func explainAccess(err error, c connection) error {
-	if errors.Is(err, access.ErrUnauthenticated) && !c.hasToken() {
-		return fmt.Errorf("%w; set --token-file, %s or %s", err, tokenFileEnv, tokenEnv)
+// explain adds to an error of the connection what to do about it.
+func (a *app) explain(ctx context.Context, err error) error {
+	return explainFor(ctx, err, a.connection)
+}
+
+func explainFor(ctx context.Context, err error, c connection) error {
+	if err == nil || c.server == "" {
+		return err
 	}
-	return err
+	place := diagnose.Place{Server: c.server, From: c.from, TokenFrom: c.tokenFrom, CAFile: c.caFile}
+	if errors.Is(err, registry.ErrUnauthenticated) {
+		if source, failed := c.tokens(); failed == nil && source != nil {
+			if token, failed := source(); failed == nil {
+				if times, known := credentials.TimesOf(token); known {
+					place.Token = &times
+				}
+			}
+		}
+	}
+	if c.context != "" && c.source != nil {
+		place.Renew = "artifactstore login --context " + c.context
+	}
+	return diagnose.Explain(ctx, err, place)
 }

@@ -74,11 +74,11 @@ func (a *app) diff(ctx context.Context, o diffOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	old, err := a.resolve(ctx, client, args[0], 0)
+	old, err := a.findRef(ctx, client, args[0], 0)
 	if err != nil {
 		return err
 	}
-	fresh, err := a.resolve(ctx, client, second, 0)
+	fresh, err := a.findRef(ctx, client, second, 0)
 	if err != nil {
 		return err
 	}

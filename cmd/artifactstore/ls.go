@@ -49,7 +49,7 @@ func (a *app) ls(ctx context.Context, name, path string, recursive bool) error {
 	if err != nil {
 		return err
 	}
-	ref, err := a.resolve(ctx, client, name, 0)
+	ref, err := a.findRef(ctx, client, name, 0)
 	if err != nil {
 		return err
 	}

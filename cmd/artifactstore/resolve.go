@@ -124,8 +124,8 @@ func (w wanted) newest(ctx context.Context, client registry.Registry) (string, e
 	return latest(all)[0].Version, nil
 }
 
-// resolve finds what a name means on the command line.
-func (a *app) resolve(ctx context.Context, client registry.Registry, text string, at uint64) (registry.PackageRef, error) {
+// findRef finds what a name means on the command line.
+func (a *app) findRef(ctx context.Context, client registry.Registry, text string, at uint64) (registry.PackageRef, error) {
 	w, err := parseWanted(text)
 	if err != nil {
 		return registry.PackageRef{}, err

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -15,6 +18,7 @@ import (
 const (
 	defaultServer = "http://127.0.0.1:8080"
 	serverEnv     = "ARTIFACTSTORE_SERVER"
+	contextEnv    = "ARTIFACTSTORE_CONTEXT"
 	// A token is never an argument: every list of processes shows arguments.
 	tokenEnv         = "ARTIFACTSTORE_TOKEN"
 	tokenFileEnv     = "ARTIFACTSTORE_TOKEN_FILE"
@@ -34,11 +38,15 @@ type app struct {
 	environment
 	connection
 	retrying
-	output   format
-	progress progressMode
-	quiet    bool
-	screen   screen
-	connect  func(c connection) (registry.Registry, error)
+	contextName string
+	output      format
+	progress    progressMode
+	quiet       bool
+	screen      screen
+	connect     func(c connection) (registry.Registry, error)
+	global      *pflag.FlagSet // those of every verb
+	resolved    bool           // the connection is decided
+	atEnd       []func()       // what close calls
 	// started is set when a verb's own code begins: an earlier error is
 	// cobra's, about flags and arguments, and so wrong usage.
 	started bool
@@ -53,7 +61,8 @@ func run(ctx context.Context, args []string, env environment) int {
 	if err != nil && !a.started {
 		err = asUsage(err)
 	}
-	err = explainAccess(err, a.connection)
+	err = a.explain(ctx, err)
+	a.close()
 	code := exitCode(err)
 	if code == exitInterrupted {
 		err = interrupted(err)
@@ -61,7 +70,11 @@ func run(ctx context.Context, args []string, env environment) int {
 	if err != nil {
 		fmt.Fprintf(a.stderr, "artifactstore: %s\n", oneLine(err))
 	}
-	if code == exitUsage && !command.Hidden {
+	var unknown *unknownVerbError
+	switch {
+	case errors.As(err, &unknown):
+		fmt.Fprintf(a.stderr, "See %s --help.\n", command.CommandPath())
+	case code == exitUsage && !command.Hidden:
 		a.printUsage(command)
 	}
 	return code
@@ -91,21 +104,18 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	server := a.getenv(serverEnv)
-	if server == "" {
-		server = defaultServer
-	}
+	root.Version = programVersion()
+	root.SetVersionTemplate("artifactstore {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version of this program")
 	// Long descriptions of flags hold line breaks, so that help fits 80 columns.
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", server, "address of the registry; "+serverEnv+" sets\nthe default")
+	a.global = flags
+	flags.StringVar(&a.server, "server", "", "address of the registry; "+serverEnv+" sets\nthe default, else the current context, else it is\n"+defaultServer)
+	flags.StringVar(&a.contextName, "context", "", "context to use instead of the current one;\n"+contextEnv+" sets the default")
 	flags.VarP(&a.output, "output", "o", "table, wide, json or yaml")
 	// A flag takes precedence over the environment, and a token over a token file.
 	a.token = storage.NewSecret(a.getenv(tokenEnv))
-	file := a.getenv(tokenFileEnv)
-	if !a.token.IsZero() {
-		file = ""
-	}
-	flags.StringVar(&a.tokenFile, "token-file", file, "file with the access token, reread when it changes;\n"+tokenFileEnv+" sets the default,\n"+tokenEnv+" sets the token itself")
+	flags.StringVar(&a.tokenFile, "token-file", a.getenv(tokenFileEnv), "file with the access token, reread when it changes;\n"+tokenFileEnv+" sets the default,\n"+tokenEnv+" sets the token itself")
 	flags.StringVar(&a.caFile, "ca-file", a.getenv(caFileEnv), "PEM certificates to trust instead of the system's;\n"+caFileEnv+" sets the default")
 	flags.BoolVar(&a.insecureToken, "insecure-token", a.getenv(insecureTokenEnv) == "true", "allow sending the token over plain http to another\nmachine; "+insecureTokenEnv+"=true sets the\ndefault")
 	flags.DurationVar(&a.retryFor, "retry-for", a.retryDefault(a.getenv(retryForEnv)), "how long to retry while the registry does not\nanswer, 0 for not at all; "+retryForEnv+"\nsets the default")
@@ -114,19 +124,35 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "show no progress and no waits, only errors")
 	complete(root, "output", "table", "wide", "json", "yaml")
 	complete(root, "progress", "auto", "bar", "plain", "none")
+	must(root.RegisterFlagCompletionFunc("context", a.completeContexts))
 	group(root)
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		// A mistyped verb has flags that its group does not know.
+		if before := command.Flags().Args(); command.HasSubCommands() && len(before) > 0 {
+			return unknownVerb(command, before[0])
+		}
+		return err
+	})
 	root.AddCommand(
 		a.pushCommand(), a.pullCommand(), a.listCommand(), a.showCommand(), a.lsCommand(), a.catCommand(), a.diffCommand(), a.findCommand(), a.tagCommand(), a.damagedCommand(),
 		a.eventsCommand(), a.backendsCommand(), a.routingCommand(),
 		a.digestCommand(), a.manifestCommand(), a.storageCommand(),
+		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.contextCommand(),
 		a.viewsCommand(), a.healthCommand(), a.versionCommand(),
 	)
+	a.completeNames(root)
+	standalone(root)
 	return root
 }
 
 // group makes a command that only contains others; run alone it is wrong usage.
 func group(command *cobra.Command) {
-	command.Args = cobra.NoArgs
+	command.Args = func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return unknownVerb(command, args[0])
+	}
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		return usage("%s: a command is required", command.CommandPath())
 	}
@@ -155,12 +181,17 @@ func refuseEmpty(command *cobra.Command) error {
 	return nil
 }
 
-// client makes a client of the configured server; it sends nothing yet.
-func (a *app) client() (registry.Registry, error) {
-	if err := a.checkRetries(); err != nil {
-		return nil, err
+// unknownVerbError is a verb that does not exist: no list of flags helps.
+type unknownVerbError struct{ words string }
+
+func (e *unknownVerbError) Error() string { return e.words }
+
+func unknownVerb(command *cobra.Command, name string) error {
+	const most = 3
+	command.SuggestionsMinimumDistance = 2
+	words := fmt.Sprintf("unknown command %q for %q", name, command.CommandPath())
+	if meant := command.SuggestionsFor(name); len(meant) > 0 {
+		words += "; did you mean " + strings.Join(meant[:min(len(meant), most)], " or ") + "?"
 	}
-	to := a.connection
-	to.patience = a.patience()
-	return a.connect(to)
+	return &unknownVerbError{words}
 }

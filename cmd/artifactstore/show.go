@@ -35,7 +35,7 @@ func (a *app) show(ctx context.Context, name string, at uint64) error {
 	if err != nil {
 		return err
 	}
-	ref, err := a.resolve(ctx, client, name, at)
+	ref, err := a.findRef(ctx, client, name, at)
 	if err != nil {
 		return err
 	}

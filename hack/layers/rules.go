@@ -128,11 +128,16 @@ var imports = map[string][]string{
 	"cmd/manager/...":                {"api/...", "cmd/manager/...", "controllers/...", "pkg/..."},
 	"cmd/artifactstore/internal/...": {},
 	"cmd/artifactstore": {
-		"cmd/artifactstore/internal/...", "cmd/artifactstore/secrets", "cmd/artifactstore/selection",
+		"cmd/artifactstore/...",
 		"pkg/glob", "pkg/versions", "pkg/access", "pkg/backoff", "pkg/client", "pkg/digest", "pkg/filewatch", "pkg/interrupt", "pkg/manifest", "pkg/registry",
 		"pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/regular",
 		"pkg/storage", "pkg/storage/backends", "pkg/storage/probe",
 	},
+	// Its rooms: which registry, as whom, and why it cannot be talked to.
+	"cmd/artifactstore/contexts":    {"pkg/regular"},
+	"cmd/artifactstore/credentials": {"pkg/access", "pkg/filewatch", "pkg/storage"},
+	"cmd/artifactstore/kubectl":     {"pkg/storage"},
+	"cmd/artifactstore/diagnose":    {"cmd/artifactstore/credentials", "pkg/client"},
 
 	// What push leaves out, and what it must not publish by mistake: text and globs.
 	"cmd/artifactstore/secrets":   {},

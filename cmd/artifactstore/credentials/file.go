@@ -1,7 +1,6 @@
-package main
+package credentials
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -17,8 +16,10 @@ import (
 // a new one minutes before the old one expires.
 const rereadAfter = 10 * time.Second
 
-// tokenFile reads a token that changes while the program runs, such as a
-// projected ServiceAccount token.
+// File returns the source of a token in a file that changes while the program
+// runs, such as a projected ServiceAccount token. It is at most rereadAfter old.
+func File(path string) Source { return (&tokenFile{path: path}).token }
+
 type tokenFile struct {
 	path string
 
@@ -28,7 +29,6 @@ type tokenFile struct {
 	looked time.Time
 }
 
-// token returns the content of the file, at most rereadAfter old.
 func (f *tokenFile) token() (storage.Secret, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,18 +58,18 @@ func (f *tokenFile) take() error {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // opened for reading only
-	content, err := io.ReadAll(io.LimitReader(file, access.MaxTokenLength+2))
-	content = bytes.TrimSpace(content)
-	switch {
-	case err != nil:
-		return err
-	case len(content) == 0:
-		return fmt.Errorf("%s is empty", f.path)
-	case len(content) > access.MaxTokenLength:
-		return fmt.Errorf("%s is larger than %d bytes, the limit for a token", f.path, access.MaxTokenLength)
-	case bytes.ContainsFunc(content, func(c rune) bool { return c < '!' || c > '~' }):
-		return fmt.Errorf("%s must contain exactly one token", f.path)
+	value, err := Read(file, f.path)
+	if err == nil {
+		f.value = value
 	}
-	f.value = storage.NewSecret(string(content))
-	return nil
+	return err
+}
+
+// Read reads a token to its end; from says where it is read.
+func Read(reader io.Reader, from string) (storage.Secret, error) {
+	content, err := io.ReadAll(io.LimitReader(reader, access.MaxTokenLength+2))
+	if err != nil {
+		return storage.Secret{}, err
+	}
+	return parse(content, from)
 }

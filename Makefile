@@ -36,6 +36,22 @@ help: ## Show this list
 build: ## Build bin/manager and bin/artifactstore
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/manager ./cmd/artifactstore
 
+# Where install-cli puts the program and its completions; DESTDIR goes before it.
+PREFIX ?= /usr/local
+
+.PHONY: install-cli
+install-cli: ## Build artifactstore and install it with its completions (PREFIX, DESTDIR)
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/artifactstore
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' hack/install-cli.sh
+
+.PHONY: release
+release: ## Make artifactstore for Linux, macOS and Windows in bin/release, with SBOM and SHA-256 sums (VERSION, PLATFORMS)
+	@VERSION='$(VERSION)' PLATFORMS='$(PLATFORMS)' hack/release.sh
+
+.PHONY: cross
+cross: ## Build artifactstore for Windows, to see that it can be
+	GOOS=windows GOARCH=amd64 go build -ldflags '$(LDFLAGS)' -o bin/cross/ ./cmd/artifactstore
+
 .PHONY: run
 run: build ## Start the embedded registry, push docs/ and pull it back, keep serving (DATA_DIR, LISTEN)
 	@exec hack/run-embedded.sh

@@ -3,6 +3,7 @@
 //
 //	image --ref REF --out FILE.tar [--push] [--sbom FILE.json] [--programs NAME,...] FOLDER...
 //	image --base FOLDER
+//	image --sbom-beside PROGRAM...
 //
 // A folder holds the programs of one platform, manager and artifactstore unless
 // others are named; several make an image index. FILE.tar is an OCI image layout that containerd,
@@ -11,7 +12,8 @@
 // Equal programs, names and dates give equal bytes.
 //
 // The second form writes all that is in the image besides the programs into a
-// folder, for the Dockerfile.
+// folder, for the Dockerfile. The third writes the SBOM of each program, which may be
+// for any system, into a file beside it, for a release.
 package main
 
 import (
@@ -34,7 +36,7 @@ type options struct {
 	base              string
 	version, revision string
 	created           time.Time
-	push              bool
+	push, beside      bool
 	programs          []string // the first is what the image runs
 	folders           []string
 }
@@ -53,6 +55,7 @@ func run(args []string, output io.Writer) error {
 	set.StringVar(&o.out, "out", "", "`file` of the archive; none is written without it")
 	set.StringVar(&o.sbom, "sbom", "", "`file` for the SBOM of the first folder as well")
 	set.StringVar(&o.base, "base", "", "write what is in the image besides the programs into this `folder`, and do nothing else")
+	set.BoolVar(&o.beside, "sbom-beside", false, "write the SBOM of each program into PROGRAM.spdx.json, and do nothing else")
 	set.StringVar(&o.version, "version", "devel", "`version` of the programs")
 	set.StringVar(&o.revision, "revision", "", "`commit` that they are built of")
 	set.Func("programs", "`names` of the programs, with commas between; the first is what the image runs (default manager,artifactstore)", func(text string) error {
@@ -71,6 +74,9 @@ func run(args []string, output io.Writer) error {
 	}
 	if o.base != "" {
 		return writeBase(o.base)
+	}
+	if o.beside {
+		return writeSBOMs(o, set.Args())
 	}
 	if o.folders = set.Args(); len(o.folders) == 0 {
 		return errors.New("name the folders of the programs, one for each platform")

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime/debug"
 	"time"
@@ -100,6 +104,31 @@ func spdx(o options, programs []program) ([]byte, error) {
 	}
 	doc.DocumentNamespace = home + "/sbom/" + hex.EncodeToString(all.Sum(nil))
 	return json.MarshalIndent(doc, "", " ")
+}
+
+// writeSBOMs writes the SBOM of each program into a file beside it.
+func writeSBOMs(o options, paths []string) error {
+	if len(paths) == 0 {
+		return errors.New("name the programs")
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := buildinfo.Read(bytes.NewReader(content))
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		sbom, err := spdx(o, []program{{filepath.Base(path), content, info}})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path+".spdx.json", sbom, 0o644); err != nil { //nolint:gosec // it is for everybody
+			return err
+		}
+	}
+	return nil
 }
 
 func modulePackage(id string, module *debug.Module) spdxPackage {

@@ -94,3 +94,42 @@ func modulesOf(t *testing.T, program string) map[string]bool {
 	}
 	return modules
 }
+
+// TestSBOMBeside: a program for another system has an SBOM of its own modules, the
+// same each time.
+func TestSBOMBeside(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	path := filepath.Join(folder, "artifactstore")
+	content, err := os.ReadFile(filepath.Join(productFolder(t), "artifactstore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var made [2][]byte
+	for i := range made {
+		if err := run([]string{"--sbom-beside", "--version", "1.2.3", "--created", "1000", path}, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if made[i], err = os.ReadFile(path + ".spdx.json"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(made[0], made[1]) {
+		t.Error("the second is another")
+	}
+	var doc spdxDocument
+	if err := json.Unmarshal(made[0], &doc); err != nil {
+		t.Fatal(err)
+	}
+	if want := modulesOf(t, path); len(doc.Packages) != len(want)+1 || doc.Packages[0].VersionInfo != "1.2.3" {
+		t.Errorf("%d packages of version %s, want %d", len(doc.Packages), doc.Packages[0].VersionInfo, len(want)+1)
+	}
+	for _, args := range [][]string{{"--sbom-beside"}, {"--sbom-beside", filepath.Join(folder, "none")}, {"--sbom-beside", path + ".spdx.json"}} {
+		if err := run(args, io.Discard); err == nil {
+			t.Errorf("%q: no error", args)
+		}
+	}
+}

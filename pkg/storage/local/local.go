@@ -205,7 +205,7 @@ func enterTop(root *os.Root, name string) (*top, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened, err := newTop(entered)
+	opened, err := newTop(root, name, entered)
 	if err != nil {
 		return nil, errors.Join(err, entered.Close())
 	}
@@ -245,6 +245,9 @@ func explainSync(err error) error {
 }
 
 func syncFolder(root *os.Root, name string) error {
+	if !foldersSync {
+		return nil
+	}
 	folder, err := root.Open(name)
 	if err != nil {
 		return err
@@ -278,6 +281,9 @@ func MakeFolder(name string) error {
 }
 
 func syncNamed(name string) error {
+	if !foldersSync {
+		return nil
+	}
 	folder, err := os.Open(name)
 	if err != nil {
 		return err

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// foldersSync: a folder can be synced, and must be for its names to be durable.
+const foldersSync = true
+
 // top is the open folder below which names are resolved. os.Root opens and closes every
 // folder on the way to a name in each of its calls: a put made 20 system calls for them.
 type top struct {
@@ -17,7 +20,7 @@ type top struct {
 	raw  syscall.RawConn
 }
 
-func newTop(root *os.Root) (*top, error) {
+func newTop(_ *os.Root, _ string, root *os.Root) (*top, error) {
 	file, err := root.Open(".")
 	if err != nil {
 		return nil, err

@@ -63,8 +63,8 @@ type contextInfo struct {
 	Token         string `json:"token"`
 }
 
-func (a *app) contextInfo(file *contexts.File, c contexts.Context) contextInfo {
-	return contextInfo{c.Name, c.Name == file.Current, c.Server, c.CAFile, c.InsecureToken, a.tokenPlace(c)}
+func infoOf(file *contexts.File, c contexts.Context) contextInfo {
+	return contextInfo{c.Name, c.Name == file.Current, c.Server, c.CAFile, c.InsecureToken, tokenPlace(c)}
 }
 
 func (a *app) contextList(context.Context, []string) error {
@@ -76,7 +76,7 @@ func (a *app) contextList(context.Context, []string) error {
 		Contexts []contextInfo `json:"contexts"`
 	}{[]contextInfo{}}
 	for _, name := range file.Names() {
-		all.Contexts = append(all.Contexts, a.contextInfo(file, *file.Find(name)))
+		all.Contexts = append(all.Contexts, infoOf(file, *file.Find(name)))
 	}
 	return a.print(all, func(w *tabwriter.Writer) {
 		row(w, "CURRENT", "NAME", "SERVER", "TOKEN")
@@ -140,7 +140,7 @@ func (a *app) contextShow(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	info := a.contextInfo(file, c)
+	info := infoOf(file, c)
 	return a.print(info, func(w *tabwriter.Writer) {
 		field(w, "name", info.Name)
 		field(w, "current", info.Current)
@@ -211,7 +211,7 @@ func (a *app) logout(_ context.Context, args []string) error {
 	if err := eraseToken(c); err != nil {
 		return err
 	}
-	had := a.tokenPlace(c)
+	had := tokenPlace(c)
 	err = contexts.Update(contexts.Path(a.getenv), a.warn, func(file *contexts.File) error {
 		there := file.Find(c.Name)
 		if there == nil {

@@ -341,7 +341,7 @@ type loggedIn struct {
 }
 
 func (a *app) printLogin(c contexts.Context, caller registry.Caller, token storage.Secret) error {
-	done := loggedIn{Context: c.Name, Server: c.Server, Name: caller.Name, Groups: caller.Groups, Authenticated: caller.Authenticated, Token: a.tokenPlace(c)}
+	done := loggedIn{Context: c.Name, Server: c.Server, Name: caller.Name, Groups: caller.Groups, Authenticated: caller.Authenticated, Token: tokenPlace(c)}
 	if token.IsZero() {
 		done.Token = "not needed: the registry asks nobody who they are"
 	}
@@ -360,11 +360,12 @@ func (a *app) printLogin(c contexts.Context, caller registry.Caller, token stora
 		if done.Expires != nil {
 			field(w, "expires", done.Expires.Format(time.RFC3339))
 		}
+		field(w, "file", contexts.Path(a.getenv))
 	})
 }
 
 // tokenPlace says where a context has its token.
-func (a *app) tokenPlace(c contexts.Context) string {
+func tokenPlace(c contexts.Context) string {
 	switch {
 	case c.Kubernetes != nil:
 		return fmt.Sprintf("of the ServiceAccount %s/%s, by kubectl", c.Kubernetes.Namespace, c.Kubernetes.ServiceAccount)
@@ -375,7 +376,7 @@ func (a *app) tokenPlace(c contexts.Context) string {
 	case c.CredentialHelper != "":
 		return "kept by docker-credential-" + c.CredentialHelper
 	case c.Token != "":
-		return "in " + contexts.Path(a.getenv)
+		return "in the file of contexts"
 	}
 	return noToken
 }

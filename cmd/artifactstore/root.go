@@ -188,10 +188,13 @@ func (e *unknownVerbError) Error() string { return e.words }
 
 func unknownVerb(command *cobra.Command, name string) error {
 	const most = 3
-	command.SuggestionsMinimumDistance = 2
 	words := fmt.Sprintf("unknown command %q for %q", name, command.CommandPath())
-	if meant := command.SuggestionsFor(name); len(meant) > 0 {
-		words += "; did you mean " + strings.Join(meant[:min(len(meant), most)], " or ") + "?"
+	for distance := range 2 { // of letters that differ; the nearest are meant
+		command.SuggestionsMinimumDistance = distance + 1
+		if meant := command.SuggestionsFor(name); len(meant) > 0 {
+			words += "; did you mean " + strings.Join(meant[:min(len(meant), most)], " or ") + "?"
+			break
+		}
 	}
 	return &unknownVerbError{words}
 }

@@ -39,19 +39,12 @@ func TestPlaces(t *testing.T) {
 
 // answers of the servers that serve starts.
 var answers = map[string]http.HandlerFunc{
-	// One that knows nobody's token but "good", as a registry would.
+	// One that knows nobody's token but "good", as a registry would, and one that
+	// takes any.
 	"registry": func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", "1")
-		switch {
-		case r.Header.Get("Authorization") != "Bearer good":
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprint(w, `{"type":"https://artifactstore.dev/problems/unauthenticated","title":"Authentication failed","detail":"the token is unknown"}`)
-		default:
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprint(w, `{"name":"ci","groups":["builders"],"authenticated":true,"permissions":[],"complete":false,"packages":[]}`)
-		}
+		answer(w, r.Header.Get("Authorization") == "Bearer good")
 	},
+	"anybody": func(w http.ResponseWriter, r *http.Request) { answer(w, r.Header.Get("Authorization") != "") },
 	"page": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, "<html>Welcome to nginx!</html>")
@@ -69,6 +62,18 @@ var answers = map[string]http.HandlerFunc{
 		w.WriteHeader(http.StatusProxyAuthRequired)
 	},
 	"other": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such bucket", http.StatusNotFound) },
+}
+
+func answer(w http.ResponseWriter, known bool) {
+	w.Header().Set("X-Request-Id", "1")
+	if !known {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"type":"https://artifactstore.dev/problems/unauthenticated","title":"Authentication failed","detail":"the token is unknown"}`)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprint(w, `{"name":"ci","groups":["builders"],"authenticated":true,"permissions":[],"complete":false,"packages":[]}`)
 }
 
 // serve KIND VARIABLE starts a server of answers and sets the variable to its
@@ -90,6 +95,8 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 				if err != nil {
 					return
 				}
+				// What is not read would reset the connection before its banner arrives.
+				_, _ = connection.Read(make([]byte, 64<<10))
 				fmt.Fprint(connection, "SSH-2.0-OpenSSH_9.2\r\n")
 				connection.Close()
 			}

@@ -213,7 +213,7 @@ func proxyOf(address *url.URL) string {
 func proxyVariable(address *url.URL) string { return strings.ToUpper(address.Scheme) + "_PROXY" }
 
 // probeTimeout bounds the question whether a server speaks TLS.
-const probeTimeout = 3 * time.Second
+const probeTimeout = 10 * time.Second
 
 // speaksTLS begins a handshake. Whether the certificate is right is another question.
 func speaksTLS(ctx context.Context, address *url.URL) bool {

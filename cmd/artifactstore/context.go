@@ -109,10 +109,17 @@ func (a *app) contextUse(_ context.Context, args []string) error {
 	return nil
 }
 
-// named returns the context of that name, or the one that commands use.
+// named returns the context of that name, or the one that a flag names, or the
+// current one.
 func (a *app) named(file *contexts.File, args []string) (contexts.Context, error) {
 	name, from := "", ""
 	switch {
+	case a.flagged("server"):
+		c := contextOf(file, a.server)
+		if c == nil || len(args) == 1 && args[0] != c.Name {
+			return contexts.Context{}, usage("--server: there is no such context for %s", printable(a.server))
+		}
+		name = c.Name
 	case len(args) == 1:
 		name, from = args[0], "NAME"
 	case a.contextName != "":

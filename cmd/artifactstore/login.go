@@ -43,8 +43,8 @@ func (a *app) loginCommand() *cobra.Command {
 		Short: "Log in to a registry, and use it from now on",
 		Long: `Log in to a registry: find out that it accepts the token, and keep both as a
 context, which is then the current one. Its name is that of the server's host,
-or what --context says. Without SERVER it is the current context's, or that of
---context.
+or what --context says. Without SERVER it is the registry that other commands
+use: of --context, of the environment, or of the current context.
 
 The token comes from a prompt, from --token-file ("-" is standard input), from a
 command, or for a ServiceAccount from kubectl. One from the prompt or standard
@@ -151,13 +151,19 @@ func (a *app) contextToLogIn(args []string, o loginFlags, file *contexts.File) (
 			return c, usage("SERVER %s, --server %s: give one of them", server, a.server)
 		}
 	}
-	if server == "" && name == "" && o.kubernetes {
-		server = clusterServer
-	}
-	if server == "" && name == "" {
-		if name = file.Current; name == "" {
-			return c, usage("SERVER: is required, since there is no current context")
+	if server == "" && name == "" && !o.kubernetes { // as every other verb
+		if server = a.getenv(serverEnv); server == "" {
+			name = a.getenv(contextEnv)
 		}
+	}
+	switch {
+	case server != "" || name != "":
+	case o.kubernetes:
+		server = clusterServer
+	case file.Current == "":
+		return c, usage("SERVER: is required, since there is no current context")
+	default:
+		name = file.Current
 	}
 	if server != "" {
 		if server, err = completeServer(server); err != nil {

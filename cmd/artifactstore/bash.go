@@ -15,6 +15,7 @@ func standalone(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	bash, _, err := root.Find([]string{"completion", "bash"})
 	must(err)
+	group(bash.Parent()) // of an unknown shell it would print its help, into the user's file
 	bash.Long = `Generate the completion script for bash. It needs no other package.
 
 For this shell:

@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, env environment) int {
 	var unknown *unknownVerbError
 	switch {
 	case errors.As(err, &unknown):
-		fmt.Fprintf(a.stderr, "See %s --help.\n", command.CommandPath())
+		fmt.Fprintf(a.stderr, "See %s --help.\n", unknown.group)
 	case code == exitUsage && !command.Hidden:
 		a.printUsage(command)
 	}
@@ -142,6 +142,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 integrity failure,
 	)
 	a.completeNames(root)
 	standalone(root)
+	helpful(root)
 	return root
 }
 
@@ -181,8 +182,27 @@ func refuseEmpty(command *cobra.Command) error {
 	return nil
 }
 
+// helpful makes help of what is no command an error, as the command itself is.
+func helpful(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	must(err)
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err != nil {
+			return err
+		}
+		if len(rest) > 0 {
+			return unknownVerb(about, rest[0])
+		}
+		about.InitDefaultHelpFlag()
+		return about.Help()
+	}
+}
+
 // unknownVerbError is a verb that does not exist: no list of flags helps.
-type unknownVerbError struct{ words string }
+type unknownVerbError struct{ words, group string }
 
 func (e *unknownVerbError) Error() string { return e.words }
 
@@ -196,5 +216,5 @@ func unknownVerb(command *cobra.Command, name string) error {
 			break
 		}
 	}
-	return &unknownVerbError{words}
+	return &unknownVerbError{words, command.CommandPath()}
 }

@@ -1,6 +1,7 @@
 package kubectl
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,11 +9,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/coulomb/artifact-store/cmd/artifactstore/credentials"
+	"github.com/coulomb/artifact-store/pkg/access"
+	"github.com/coulomb/artifact-store/test/programs"
 	"github.com/coulomb/artifact-store/test/servers"
 )
 
@@ -50,7 +54,11 @@ func TestWithoutKubectl(t *testing.T) {
 func TestRealKubectl(t *testing.T) {
 	program := servers.Kubectl(t)
 	t.Setenv("PATH", filepath.Dir(program)+":"+os.Getenv("PATH"))
-	env := envtest.Environment{BinaryAssetsDirectory: servers.ControlPlaneAssets(t)}
+	env := envtest.Environment{
+		BinaryAssetsDirectory: servers.ControlPlaneAssets(t),
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd")},
+		ErrorIfCRDPathMissing: true,
+	}
 	config, err := env.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -106,5 +114,46 @@ func TestRealKubectl(t *testing.T) {
 	defer tunnel.Close()
 	if _, err := tunnel.Dial(t.Context(), "tcp", "x"); err == nil || !strings.Contains(err.Error(), `services "artifact-store" not found`) {
 		t.Errorf("a tunnel to nothing: %v", err)
+	}
+	t.Run("login", func(t *testing.T) { logIn(t, api, file) })
+}
+
+// logIn logs in to a manager that asks the API server who its callers are.
+func logIn(t *testing.T, api kubernetes.Interface, kubeconfig string) {
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "read"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{access.Group}, Resources: []string{access.Packages}, Verbs: []string{access.Get, access.List}, ResourceNames: []string{"team-a"}},
+	}}
+	if _, err := api.RbacV1().Roles("default").Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.RoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "read"},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "builder"}}}
+	if _, err := api.RbacV1().RoleBindings("default").Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	manager := programs.StartManager(t, []string{"--kubeconfig", kubeconfig, "--namespace", "default", "--local-root", t.TempDir(), "--data-dir", t.TempDir()}, nil)
+	variables := []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "KUBECONFIG=" + kubeconfig}
+	run := func(args ...string) programs.Result {
+		return programs.Execute(t.Context(), t, variables, args...)
+	}
+	const name = "system:serviceaccount:default:builder"
+	if done := run("login", manager.URL, "--kubernetes", "--service-account", "default/builder"); done.Code != 0 || !strings.Contains(done.Stdout, name) || !strings.Contains(done.Stdout, "expires ") {
+		t.Fatal(done)
+	}
+	programs.Eventually(t, func() error { // the API server learns of a Role soon, and a "no" is kept for a while
+		done := run("whoami", "--producer", "team-a")
+		if done.Code != 0 || !strings.Contains(done.Stdout, "packages  get,list  team-a") {
+			return errors.New(done.String())
+		}
+		return nil
+	})
+	if done := run("whoami", "-o", "json"); done.Code != 0 || !strings.Contains(done.Stdout, `"system:authenticated"`) || !strings.Contains(done.Stdout, `"permissions": []`) || !strings.Contains(done.Stdout, `"complete": false`) {
+		t.Error(done) // nobody has named team-a, which has no packages
+	}
+	if done := run("list", "--producer", "team-a"); done.Code != 0 {
+		t.Error(done)
+	}
+	if done := run("login", manager.URL, "--kubernetes", "--service-account", "default/builder", "--audience", "another"); done.Code != 1 || !strings.Contains(done.Stderr, "does not accept the token (made by kubectl)") {
+		t.Error(done)
 	}
 }

@@ -221,7 +221,7 @@ func (a *app) pullInto(ctx context.Context, blobs registry.Blobs, o pullOptions,
 			return err
 		}
 		if len(extras) > 0 {
-			if err := a.confirm(target, extras, o.yes); err != nil {
+			if err := a.confirm(ctx, target, extras, o.yes); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/coulomb/artifact-store/pkg/interrupt"
 	"github.com/coulomb/artifact-store/pkg/manifest"
 )
 
@@ -62,7 +64,7 @@ func (t *target) extras(m *manifest.Manifest) ([]string, error) {
 }
 
 // confirm shows what would be removed and asks, unless yes is given.
-func (a *app) confirm(t *target, extras []string, yes bool) error {
+func (a *app) confirm(ctx context.Context, t *target, extras []string, yes bool) error {
 	for _, name := range extras {
 		fmt.Fprintf(a.stderr, "remove %s\n", shown(t.display(name)))
 	}
@@ -74,7 +76,10 @@ func (a *app) confirm(t *target, extras []string, yes bool) error {
 		return fmt.Errorf("%s: %s not in the package: --yes removes what is listed above", t.name, counted(len(extras), "entry is", "entries are"))
 	}
 	fmt.Fprintf(a.stderr, "Remove %s from %s? [y/N] ", counted(len(extras), "entry", "entries"), shown(t.name))
-	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
+	answer, err := interrupt.Do(ctx, func() (string, error) { return bufio.NewReader(a.stdin).ReadString('\n') })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if answer = strings.ToLower(strings.TrimSpace(answer)); err == nil && (answer == "y" || answer == "yes") {
 		return nil
 	}

@@ -91,10 +91,7 @@ func newClient(c connection) (*client.Client, error) {
 
 // explain adds to an error of the connection what to do about it.
 func (a *app) explain(ctx context.Context, err error) error {
-	return explainFor(ctx, err, a.connection)
-}
-
-func explainFor(ctx context.Context, err error, c connection) error {
+	c := a.connection
 	if err == nil || c.server == "" {
 		return err
 	}

@@ -83,10 +83,11 @@ func (a *app) choose() (server, from string, context *contexts.Context, err erro
 			return "", "", nil, usage("--%s: must not be empty", flag)
 		}
 	}
-	if server != "" && name == "" && (a.flagged("token-file") || !a.token.IsZero() || a.tokenFile != "") {
-		return server, from, nil, nil // nothing of a context could be used
-	}
 	file, err := a.loadContexts()
+	if err != nil && server != "" && name == "" && (a.tokenFile != "" || !a.token.IsZero()) {
+		a.warn(oneLine(err) + "; no context is used") // the server and the token are known without it
+		return server, from, nil, nil
+	}
 	if err != nil {
 		return "", "", nil, err
 	}

@@ -22,12 +22,14 @@ type pullOptions struct {
 	exact, yes  bool
 	file, to    string
 	dirGiven    bool
+	expect      string
+	at          uint64
 }
 
 func (a *app) pullCommand() *cobra.Command {
 	var o pullOptions
 	command := &cobra.Command{
-		Use:   "pull PRODUCER/NAME@VERSION",
+		Use:   "pull PRODUCER/NAME[@VERSION|:TAG|@sha256:DIGEST]",
 		Short: "Fetch a package and check both digests of every file",
 		Long: `Fetch every file of a package, or some, into a folder. Each file is written
 under a temporary name, checked against both digests, and then renamed. Existing
@@ -43,7 +45,7 @@ components, and ? is one character.
 
 ` + packageWays,
 		Example: `  artifactstore pull ci/webapp@1.4.2 -d ./webapp
-  artifactstore pull ci/webapp:stable -d ./webapp --expect sha256:9f86d081884c…
+  artifactstore pull ci/webapp:stable -d ./webapp
   artifactstore pull ci/webapp@1.4.2 --include 'docs/**' --include '*.txt'
   artifactstore pull ci/webapp@1.4.2 -d ./webapp --exact
   artifactstore pull ci/webapp@1.4.2 --file bin/run --to /usr/local/bin/
@@ -59,6 +61,8 @@ components, and ? is one character.
 	})
 	flags.StringVarP(&o.dir, "directory", "d", ".", "target folder; created if missing")
 	flags.BoolVar(&o.force, "force", false, "overwrite files that differ")
+	flags.StringVar(&o.expect, "expect", "", "digest (sha256:…) that the manifest must have")
+	atFlag(command, &o.at)
 	flags.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "files fetched in parallel")
 	flags.Var(&o.include, "include", "fetch only files whose path matches; may be\nrepeated")
 	flags.BoolVar(&o.exact, "exact", false, "remove what the package does not have from the\nfolder, after showing it and asking")
@@ -96,6 +100,21 @@ func (o pullOptions) check(output format) error {
 	return nil
 }
 
+// expected returns the digest that the manifest must have, zero for any.
+func (o pullOptions) expected(w wanted) (digest.Digest, error) {
+	if o.expect == "" {
+		return w.manifest, nil
+	}
+	expected, err := digest.Parse(o.expect)
+	if err != nil || expected.Algorithm() != digest.SHA256 {
+		return expected, usage("--expect: %.80q is not of the form sha256:<64 hex digits>", o.expect)
+	}
+	if !w.manifest.IsZero() && w.manifest != expected {
+		return expected, usage("--expect: is %s, the package is named by %s", expected, w.manifest)
+	}
+	return expected, nil
+}
+
 type pulled struct {
 	registry.PackageRef
 	ManifestDigest digest.Digest `json:"manifestDigest"`
@@ -111,20 +130,31 @@ type pulled struct {
 }
 
 func (a *app) pull(ctx context.Context, o pullOptions, name string) error {
-	ref, err := registry.ParsePackageRef(name)
+	w, err := parseWanted(name)
 	if err != nil {
-		return asUsage(err)
+		return err
 	}
 	if err := o.check(a.output); err != nil {
+		return err
+	}
+	expected, err := o.expected(w)
+	if err != nil {
 		return err
 	}
 	client, err := a.client()
 	if err != nil {
 		return err
 	}
+	ref, err := a.findRef(ctx, client, name, o.at)
+	if err != nil {
+		return err
+	}
 	encoded, m, err := readManifest(ctx, client, ref)
 	if err != nil {
 		return err
+	}
+	if got := manifest.Digest(encoded); !expected.IsZero() && got != expected {
+		return integrity(ref.String(), "expected the manifest %s, it has %s", expected, got)
 	}
 	ctx = registry.WithHolder(ctx, ref.Producer)
 	files, err := o.include.selectFiles(m.Files, name)

@@ -129,10 +129,12 @@ func (a *annotations) Set(text string) error {
 
 type pushed struct {
 	registry.Publication
-	SentFiles   int   `json:"sentFiles"`
-	SentBytes   int64 `json:"sentBytes"`
-	ReusedFiles int   `json:"reusedFiles"`
-	ReusedBytes int64 `json:"reusedBytes"`
+	// Pin names exactly this: its manifest has the digests of all bytes.
+	Pin         string `json:"pin"`
+	SentFiles   int    `json:"sentFiles"`
+	SentBytes   int64  `json:"sentBytes"`
+	ReusedFiles int    `json:"reusedFiles"`
+	ReusedBytes int64  `json:"reusedBytes"`
 	recordedOf
 	// PublishedWithout says what the version lacks, which was published before.
 	PublishedWithout *publishedWithout `json:"publishedWithout,omitempty"`
@@ -203,10 +205,12 @@ func (a *app) push(ctx context.Context, o pushOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	result.Pin = result.Producer + "/" + result.Name + "@" + result.ManifestDigest.String()
 	tree.close() // who reads the result may end this program
 	return a.print(result, func(w *tabwriter.Writer) {
 		field(w, "package", result.PackageRef)
 		field(w, "manifest", result.ManifestDigest)
+		field(w, "pull", "artifactstore pull "+result.Pin)
 		field(w, "backend", result.Backend)
 		field(w, "position", result.Position)
 		field(w, "files", result.Files)

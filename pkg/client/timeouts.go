@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"time"
 )
 
@@ -116,7 +118,16 @@ func (c *movingConn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
-	return c.TCPConn.Write(p)
+	n, err := c.TCPConn.Write(p)
+	return n, c.stalled(err)
+}
+
+// stalled says in words that the deadline has passed.
+func (c *movingConn) stalled(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &timeoutError{"the server " + readsNothing + " for " + c.limit.String()}
+	}
+	return err
 }
 
 // ReadFrom implements io.ReaderFrom. It unwraps one io.LimitedReader, as net.TCPConn
@@ -136,7 +147,7 @@ func (c *movingConn) ReadFrom(from io.Reader) (sent int64, err error) {
 		sent += n
 		limited.N -= n
 		if err != nil || n < asked {
-			return sent, err
+			return sent, c.stalled(err)
 		}
 	}
 	return sent, nil

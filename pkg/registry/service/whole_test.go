@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/registry"
@@ -123,9 +124,29 @@ func TestWholeFileWhereStagingCopies(t *testing.T) {
 		t.Errorf("%d objects were stored, want 3", now-before)
 	}
 
+	// A body that is slower is kept in parts, also when it breaks.
+	service.SetStraightFor(-1)
+	slow := io.MultiReader(bytes.NewReader(content[:2*part+part/2]), iotest.ErrReader(errors.New("the line broke")))
+	if _, err := send("fast", 0, slow); !errors.Is(err, registry.ErrConflict) {
+		t.Errorf("a file that is complete: %v", err)
+	}
+	slow = io.MultiReader(bytes.NewReader(content[:2*part+part/2]), iotest.ErrReader(errors.New("the line broke")))
 	if err := service.AbandonUpload(ctx, upload.ID); err != nil {
 		t.Fatal(err)
 	}
+	if upload, err = service.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "slow"}, RetentionClass: "none"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := send("slow", 0, slow); !errors.Is(err, storage.ErrSource) {
+		t.Errorf("slow: %v", err)
+	}
+	if progress, err := service.FileProgress(ctx, upload.ID, "slow"); err != nil || progress.Offset != 2*part+part/2 {
+		t.Errorf("slow: %+v, %v", progress, err)
+	}
+	if progress, err := send("slow", 2*part+part/2, bytes.NewReader(content[2*part+part/2:])); err != nil || !progress.Complete {
+		t.Errorf("slow: %+v, %v", progress, err)
+	}
+	service.SetStraightFor(time.Hour)
 	if upload, err = service.OpenUpload(ctx, registry.OpenUpload{PackageRef: registry.PackageRef{Producer: "p", Name: "n", Version: "2"}, RetentionClass: "none"}); err != nil {
 		t.Fatal(err)
 	}

@@ -24,9 +24,9 @@ type Intake struct {
 	largeDrafts, smallDrafts *shares.Pool // memory for what is being published
 	counting                 *shares.Pool // one place for who counts the files of a large session
 
-	// PutTime is how long storing one file may take, and SweptPatience how
-	// long a publish waits for sweeps in all. Only tests change them, before use.
-	PutTime, SweptPatience time.Duration
+	// PutTime is how long storing one file may take, SweptPatience how long a publish
+	// waits for sweeps in all, StraightFor see appendLarge. Only tests change them, before use.
+	PutTime, SweptPatience, StraightFor time.Duration
 	// WindowTick is window.Tick. Only tests change it, before use.
 	WindowTick time.Duration
 	// Limits are what one holder may have. Only tests change them, before use.
@@ -42,5 +42,5 @@ var (
 // New returns the room. A session stays open for lifetime after its last change.
 func New(c *core.Core, lifetime time.Duration) *Intake {
 	return &Intake{core: c, lifetime: lifetime, windows: window.NewPool(), largeDrafts: shares.New(largeDrafts), smallDrafts: shares.New(smallDrafts), counting: shares.New(1),
-		PutTime: registry.MaxPutTime, SweptPatience: sweptPatience, WindowTick: window.Tick, Limits: defaultLimits}
+		PutTime: registry.MaxPutTime, SweptPatience: sweptPatience, StraightFor: straightFor, WindowTick: window.Tick, Limits: defaultLimits}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -16,12 +17,11 @@ import (
 	"github.com/coulomb/artifact-store/pkg/storage"
 )
 
-// partSize bounds the size of one part: what a crash of the registry can lose at
-// most. A file that comes whole in one request is one part of up to wholePart: if
-// nothing interrupts it, that part is the file, and nothing is joined.
+// partSize bounds the size of one part: what a crash of the registry can lose. A file that comes whole in
+// one request is one part of up to wholePart: if nothing interrupts it, that part is the file.
 const (
-	partSize  = 8 << 20
-	wholePart = 4 << 30
+	partSize, wholePart = 8 << 20, 4 << 30
+	straightFor         = 30 * time.Second // see appendLarge
 )
 
 // FileProgress implements Resumes.
@@ -278,21 +278,20 @@ func goesStraight(file upload.File, store storage.Store, piece registry.Piece) b
 }
 
 // appendLarge keeps the first part. If the rest comes so fast that sending it again is
-// no loss, it goes straight to its place, as by PutFile; otherwise it is kept in parts.
+// no loss (StraightFor), it goes straight to its place, as by PutFile; otherwise it is kept in parts.
 func (in *Intake) appendLarge(ctx context.Context, session upload.Session, file upload.File, store storage.Store, piece registry.Piece) (progress registry.FileProgress, err error) {
 	timed, first, rest := &pieces.Timed{From: piece.Reader}, piece, piece
 	first.Reader, first.Size, first.Complete = io.LimitReader(timed, partSize), partSize, false
-	var kept storage.Info
-	if progress.Offset, kept, err = in.keepParts(ctx, session, file.Path, store, piece.Size, first); err != nil {
+	_, kept, err := in.keepParts(ctx, session, file.Path, store, piece.Size, first)
+	if err != nil {
 		return progress, err
 	}
 	rest.Offset, rest.Size = partSize, piece.Size-partSize
-	if timed.Fast(partSize, rest.Size) {
+	if timed.Within(in.StraightFor, partSize, rest.Size) {
 		beginning := pieces.NewReader(ctx, store, []upload.Part{{Size: partSize, SHA256: kept.Digests.SHA256}})
 		defer beginning.Close() //nolint:errcheck // it is only read
-		_, err = in.PutFile(ctx, session.ID, file.Path, registry.Content{
-			Reader: io.MultiReader(beginning, piece.Reader), Size: piece.Size, Digests: piece.Digests, Executable: piece.Executable,
-		})
+		whole := io.MultiReader(beginning, piece.Reader)
+		_, err = in.PutFile(ctx, session.ID, file.Path, registry.Content{Reader: whole, Size: piece.Size, Digests: piece.Digests, Executable: piece.Executable})
 		return in.ended(ctx, session.ID, file.Path, err)
 	}
 	if progress.Offset, _, err = in.keepParts(ctx, session, file.Path, store, piece.Size, rest); err != nil {

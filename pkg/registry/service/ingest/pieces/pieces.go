@@ -81,10 +81,6 @@ func (r *Reader) Close() error {
 	return r.open.Close()
 }
 
-// fastFor is how long the rest of a file may take that is not kept as it arrives: so
-// much is lost if its connection breaks.
-const fastFor = 30 * time.Second
-
 // Timed measures how long a reader waits for its bytes. For one goroutine.
 type Timed struct {
 	From  io.Reader
@@ -98,7 +94,7 @@ func (t *Timed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Fast reports whether the rest comes within fastFor, as fast as what was read.
-func (t *Timed) Fast(read, rest int64) bool {
-	return t.spent.Seconds()*float64(rest) <= fastFor.Seconds()*float64(read)
+// Within reports whether the rest comes within a time, as fast as what was read.
+func (t *Timed) Within(limit time.Duration, read, rest int64) bool {
+	return t.spent.Seconds()*float64(rest) <= limit.Seconds()*float64(read)
 }

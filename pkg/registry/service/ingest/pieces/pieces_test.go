@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestFast(t *testing.T) {
+func TestWithin(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		spent      time.Duration
@@ -19,7 +19,7 @@ func TestFast(t *testing.T) {
 		{0, 8 << 20, 5 << 40, true},
 		{time.Hour, 8 << 20, 5 << 40, false},
 	} {
-		if got := (&Timed{spent: test.spent}).Fast(test.read, test.rest); got != test.fast {
+		if got := (&Timed{spent: test.spent}).Within(30*time.Second, test.read, test.rest); got != test.fast {
 			t.Errorf("%+v: %v", test, got)
 		}
 	}

@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
+	"github.com/coulomb/artifact-store/cmd/artifactstore/internal/volume"
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
 	"github.com/coulomb/artifact-store/pkg/manifest"
@@ -59,7 +62,7 @@ func (a *app) uploadsFolder() (string, error) {
 // session is an upload session of a push, and where it is remembered.
 type session struct {
 	registry.Upload
-	file string // "" if it is not
+	file *os.File // locked while the push runs; nil if it is not remembered
 	// unremembered is why not.
 	unremembered error
 	again        bool // it was begun by an earlier run
@@ -71,38 +74,98 @@ var errSmall = errors.New("it is too small")
 // openSession finds the session of an earlier run of the same push, or opens one.
 func (a *app) openSession(ctx context.Context, client registry.Uploads, o pushOptions, total int64, encoded []byte) (*session, error) {
 	s := &session{unremembered: errSmall}
-	folder, name := "", rememberedUpload{Server: a.server, Package: o.PackageRef.String(), ManifestDigest: manifest.Digest(encoded)}
+	name := rememberedUpload{Server: a.server, Package: o.PackageRef.String(), ManifestDigest: manifest.Digest(encoded)}
 	if total >= rememberFrom {
-		folder, s.unremembered = a.uploadsFolder()
-	}
-	if s.unremembered == nil {
-		push, server := name.key(o.OpenUpload)
-		s.file = filepath.Join(folder, push+"-"+server)
-		// The same registry may have another address now, of a port-forward for example.
-		others, _ := filepath.Glob(filepath.Join(folder, push+"-*.json")) // the pattern is well formed
-		for _, file := range append([]string{s.file}, others...) {
-			found, err := findSession(ctx, client, file, name, o.OpenUpload)
-			if err != nil {
-				return nil, err
-			}
-			if found != nil {
-				s.Upload, s.file, s.again = *found, file, true
-				return s, nil
-			}
+		found, err := a.recall(ctx, client, s, name, o.OpenUpload)
+		if err != nil || found {
+			return s, err
 		}
 	}
 	var err error
 	if s.Upload, err = client.OpenUpload(ctx, o.OpenUpload); err != nil {
+		s.forget()
 		return nil, err
 	}
-	if s.file != "" {
-		forgetOld(folder)
+	if s.file != nil {
 		name.Session = s.ID
 		if s.unremembered = name.write(s.file); s.unremembered != nil {
-			s.file = ""
+			s.forget()
 		}
 	}
 	return s, nil
+}
+
+// recall looks for the file of an earlier run, and makes and locks one if there is none.
+func (a *app) recall(ctx context.Context, client registry.Uploads, s *session, name rememberedUpload, o registry.OpenUpload) (found bool, err error) {
+	folder, err := a.uploadsFolder()
+	if err == nil {
+		err = os.MkdirAll(folder, 0o700)
+	}
+	if err != nil {
+		s.unremembered = err
+		return false, nil
+	}
+	forgetOld(folder)
+	push, server := name.key(o)
+	entries, _ := os.ReadDir(folder) // without them only this server's is found
+	for _, entry := range entries {
+		// The same registry may have another address now, of a port-forward for example.
+		if !strings.HasPrefix(entry.Name(), push+"-") || entry.Name() == push+"-"+server {
+			continue
+		}
+		file := lockedState(filepath.Join(folder, entry.Name()), 0)
+		if file == nil {
+			continue
+		}
+		if found, err = s.recallFrom(ctx, client, file, name, o); err != nil || found {
+			return found, err
+		}
+		file.Close() //nolint:errcheck // it was only read
+	}
+	file := lockedState(filepath.Join(folder, push+"-"+server), os.O_CREATE)
+	if file == nil {
+		s.unremembered = errors.New("the same push is running, or its file cannot be written")
+		return false, nil
+	}
+	s.file, s.unremembered = file, nil
+	return s.recallFrom(ctx, client, file, name, o)
+}
+
+// recallFrom asks the registry for the session that the file names.
+func (s *session) recallFrom(ctx context.Context, client registry.Uploads, file *os.File, name rememberedUpload, o registry.OpenUpload) (bool, error) {
+	upload, err := findSession(ctx, client, file, name, o)
+	if err != nil {
+		file.Close() //nolint:errcheck // it was only read
+		return false, err
+	}
+	if upload == nil {
+		return false, nil
+	}
+	now := time.Now()
+	os.Chtimes(file.Name(), now, now) //nolint:errcheck // or it is forgotten earlier
+	s.Upload, s.file, s.unremembered, s.again = *upload, file, nil, true
+	return true, nil
+}
+
+// lockedState opens a file that no other push uses, nil if there is none: two pushes that
+// send the same file in one session would end each other's requests.
+func lockedState(name string, create int) *os.File {
+	for range 3 { // a push that ends may remove it at this moment
+		file, err := os.OpenFile(name, os.O_RDWR|create, 0o600)
+		if err != nil {
+			return nil
+		}
+		if !volume.TryLock(file) {
+			file.Close() //nolint:errcheck // nothing was written
+			return nil
+		}
+		mine, err := file.Stat()
+		if now, gone := os.Lstat(name); err == nil && gone == nil && os.SameFile(mine, now) {
+			return file
+		}
+		file.Close() //nolint:errcheck // nothing was written
+	}
+	return nil
 }
 
 // key is the name of the file: it begins with what names the push, and ends with what
@@ -113,26 +176,22 @@ func (r rememberedUpload) key(o registry.OpenUpload) (push, server string) {
 	return hex.EncodeToString(what[:16]), hex.EncodeToString(where[:8]) + ".json"
 }
 
-// write replaces the file, so that it is whole or not there.
-func (r rememberedUpload) write(file string) error {
+// write replaces what is in the file. One that is cut short is as none.
+func (r rememberedUpload) write(file *os.File) error {
 	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+	if err == nil {
+		err = file.Truncate(0)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
+	if err == nil {
+		_, err = file.WriteAt(text, 0)
 	}
-	part := fmt.Sprintf("%s.%d", file, os.Getpid())
-	if err := os.WriteFile(part, text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(part, file)
+	return err
 }
 
 // findSession returns nil if nothing is remembered, or the registry has no such session
 // any more. What is remembered is not trusted: the registry says what the session is.
-func findSession(ctx context.Context, client registry.Uploads, file string, want rememberedUpload, o registry.OpenUpload) (*registry.Upload, error) {
-	text, err := os.ReadFile(file)
+func findSession(ctx context.Context, client registry.Uploads, file *os.File, want rememberedUpload, o registry.OpenUpload) (*registry.Upload, error) {
+	text, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	var found rememberedUpload
 	if err != nil || json.Unmarshal(text, &found) != nil || found.Session == "" {
 		return nil, nil
@@ -170,9 +229,15 @@ func forgetOld(folder string) {
 
 // forget removes the file of a session that is over.
 func (s *session) forget() {
-	if s.file != "" {
-		os.Remove(s.file) //nolint:errcheck // the registry says that the session is over
+	if s.file == nil {
+		return
 	}
+	if runtime.GOOS == "windows" {
+		s.file.Close() //nolint:errcheck // an open file cannot be removed there
+	}
+	os.Remove(s.file.Name()) //nolint:errcheck // the registry says that the session is over
+	s.file.Close()           //nolint:errcheck // it is gone
+	s.file = nil
 }
 
 // endSession ends a session that did not end in a publication. It keeps one that the
@@ -180,7 +245,7 @@ func (s *session) forget() {
 func (a *app) endSession(ctx context.Context, uploads registry.Uploads, s *session, begun bool, err error) error {
 	// What somebody can mend, or what passes by itself: the bytes that arrived are right.
 	passes := errors.Is(err, context.Canceled) || client.IsTemporary(err) || errors.Is(err, registry.ErrUnauthenticated) || errors.Is(err, storage.ErrFull)
-	if begun = begun || s.again; passes && s.file != "" && begun {
+	if begun = begun || s.again; passes && s.file != nil && begun {
 		return &keptError{err, fmt.Sprintf("the registry keeps what has arrived for %.0f h: run the same command again to go on", registry.UploadLifetime.Hours())}
 	}
 	s.forget()

@@ -74,7 +74,7 @@ func spdx(o options, programs []program) ([]byte, error) {
 	all := sha256.New()
 	doc := spdxDocument{
 		SPDXVersion: "SPDX-2.3", DataLicense: "CC0-1.0", SPDXID: "SPDXRef-DOCUMENT", Name: "artifact-store",
-		CreationInfo: spdxCreation{Created: o.created.Format(time.RFC3339), Creators: []string{"Tool: artifact-store make image"}},
+		CreationInfo: spdxCreation{Created: o.created.Format(time.RFC3339), Creators: []string{"Tool: artifact-store hack/tools/image"}},
 	}
 	seen := map[string]bool{}
 	relate := func(from, kind, to string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ func (a *app) checkRetries() error {
 // waiting prints a line for each wait. Files in transit that wait for the same reason
 // at the same time share one.
 func (a *app) waiting(w client.Wait) {
-	cause := oneLine(w.Cause)
+	cause := oneLine(a.explain(context.Background(), w.Cause))
 	now := time.Now()
 	a.told.Lock()
 	same := cause == a.cause && now.Before(a.until)

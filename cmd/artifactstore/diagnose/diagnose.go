@@ -121,7 +121,7 @@ func (p Place) explainDial(err error, address *url.URL) string {
 	case !errors.As(err, &op) || op.Op != "dial":
 		return ""
 	case errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(err.Error(), "refused"):
-		return fmt.Sprintf("nobody listens at %s: connection refused; start the registry, or name another with --server or artifactstore login", at)
+		return fmt.Sprintf("nobody listens at %s: start the registry, or name another with --server or artifactstore login: connection refused", at)
 	case op.Timeout():
 		return fmt.Sprintf("%s does not answer: timeout; the host may be down, or a firewall in between", at)
 	}

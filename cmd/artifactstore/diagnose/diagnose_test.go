@@ -39,7 +39,7 @@ func TestWords(t *testing.T) {
 	}{
 		"no such host":     {place, dial(&net.DNSError{Err: "no such host", Name: "registry.example.com", IsNotFound: true}), "there is no host registry.example.com: check the address http://registry.example.com (from --server)"},
 		"no names now":     {place, dial(&net.DNSError{Err: "server misbehaving", Name: "registry.example.com", IsTemporary: true}), "the host registry.example.com of http://registry.example.com (from --server) cannot be looked up now: server misbehaving"},
-		"refused":          {place, dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), "nobody listens at registry.example.com:80 (from --server): connection refused; start the registry, or name another with --server or artifactstore login"},
+		"refused":          {place, dial(os.NewSyscallError("connect", syscall.ECONNREFUSED)), "nobody listens at registry.example.com:80 (from --server): start the registry, or name another with --server or artifactstore login: connection refused"},
 		"no answer":        {place, dial(context.DeadlineExceeded), "registry.example.com:80 (from --server) does not answer: timeout; the host may be down, or a firewall in between"},
 		"no way":           {place, dial(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), "registry.example.com:80 (from --server) cannot be reached: connect: no route to host"},
 		"a proxy":          {place, asked(&client.ProxyError{Proxy: "http://proxy:3128", Status: 403}), "the proxy http://proxy:3128 answered 403: Forbidden, asked for http://registry.example.com (from --server): NO_PROXY=registry.example.com goes around it"},

@@ -103,7 +103,8 @@ var imports = map[string][]string{
 	"pkg/httpapi/packageform":    {"pkg/digest", "pkg/httpapi/formbody", "pkg/httpapi/jsonbody", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/registry", "pkg/serving"},
 	"pkg/httpapi/server":         {"pkg/access", "pkg/digest", "pkg/httpapi/jsonbody", "pkg/httpapi/packageform", "pkg/httpapi/server/address", "pkg/httpapi/tarbody", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/registry/verify", "pkg/serving", "pkg/storage"},
 	"pkg/httpapi/server/address": {"pkg/registry"},
-	"pkg/client":                 {"pkg/backoff", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
+	"pkg/client/moving":          {},
+	"pkg/client":                 {"pkg/backoff", "pkg/client/moving", "pkg/digest", "pkg/httpapi/wire", "pkg/manifest", "pkg/registry", "pkg/registry/placement", "pkg/registry/registrar", "pkg/storage"},
 
 	// Kubernetes: types only, then what turns them into routing tables. The
 	// drivers are there for their Config types: Open is only called on backends.

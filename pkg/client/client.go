@@ -99,6 +99,7 @@ import (
 	"time"
 
 	"github.com/coulomb/artifact-store/pkg/backoff"
+	"github.com/coulomb/artifact-store/pkg/client/moving"
 	"github.com/coulomb/artifact-store/pkg/httpapi/wire"
 	"github.com/coulomb/artifact-store/pkg/registry"
 	"github.com/coulomb/artifact-store/pkg/storage"
@@ -224,7 +225,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func newTransport(opts Options, stall time.Duration) *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: opts.RootCAs, MinVersion: tls.VersionTLS12}
-	transport.DialContext = dialMoving(stall, opts.Dial)
+	transport.DialContext = moving.Dial(stall, stoppedReading, opts.Dial)
 	if opts.Dial != nil {
 		transport.Proxy = nil
 	}

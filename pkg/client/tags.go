@@ -62,12 +62,9 @@ func (c *Client) ListTagHistory(ctx context.Context, ref registry.TagRef, query 
 }
 
 func positionValues(name string, position uint64, limit int) url.Values {
-	values := url.Values{}
+	values := pageValues("", limit)
 	if position > 0 {
 		values.Set(name, strconv.FormatUint(position, 10))
-	}
-	if limit != 0 {
-		values.Set("limit", strconv.Itoa(limit))
 	}
 	return values
 }

@@ -2,12 +2,9 @@ package client
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"time"
 )
 
@@ -104,67 +101,6 @@ func (a *watchedAnswer) Close() error {
 	return err
 }
 
-// movingConn is a connection of which a write that does not move ends. A file that the
-// kernel sends is handed to it in pieces, so that each of them has its own deadline.
-type movingConn struct {
-	*net.TCPConn
-	limit time.Duration
+func stoppedReading(limit time.Duration) error {
+	return &timeoutError{"the server " + readsNothing + " for " + limit.String()}
 }
-
-// pieceSent is how much of a file must move within the limit, in bytes.
-const pieceSent = 1 << 20
-
-func (c *movingConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
-		return 0, err
-	}
-	n, err := c.TCPConn.Write(p)
-	return n, c.stalled(err)
-}
-
-// stalled says in words that the deadline has passed.
-func (c *movingConn) stalled(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &timeoutError{"the server " + readsNothing + " for " + c.limit.String()}
-	}
-	return err
-}
-
-// ReadFrom implements io.ReaderFrom. It unwraps one io.LimitedReader, as net.TCPConn
-// does, which would see two of them otherwise.
-func (c *movingConn) ReadFrom(from io.Reader) (sent int64, err error) {
-	limited, is := from.(*io.LimitedReader)
-	if !is {
-		limited = &io.LimitedReader{R: from, N: 1<<63 - 1}
-	}
-	for limited.N > 0 {
-		if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
-			return sent, err
-		}
-		piece := &io.LimitedReader{R: limited.R, N: min(limited.N, pieceSent)}
-		asked := piece.N
-		n, err := c.TCPConn.ReadFrom(piece)
-		sent += n
-		limited.N -= n
-		if err != nil || n < asked {
-			return sent, c.stalled(err)
-		}
-	}
-	return sent, nil
-}
-
-// dialMoving makes the connections of a transport of the client's own.
-func dialMoving(limit time.Duration, dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	}
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if tcp, is := conn.(*net.TCPConn); is && err == nil && limit > 0 {
-			return &movingConn{tcp, limit}, nil
-		}
-		return conn, err
-	}
-}
-
-var _ io.ReaderFrom = (*movingConn)(nil)

@@ -47,7 +47,7 @@ func (in *Intake) PublishFiles(ctx context.Context, req registry.OpenUpload, sen
 	// These bytes are here: storing them does not hurry the source.
 	ctx, cancel := context.WithTimeoutCause(shares.WithSource(ctx, nil), atOnceTime, errAtOnceTime)
 	defer cancel()
-	d := &draft{session: session, claim: claim{digest: sent.Digest}}
+	d := &draft{session: session, claim: rules.Claim{Digest: sent.Digest}}
 	defer d.release()
 	p, err := in.fill(ctx, d, sent.Reader != nil, files)
 	if err != nil {
@@ -78,10 +78,10 @@ func (in *Intake) fill(ctx context.Context, d *draft, byManifest bool, files []w
 	}
 	if byManifest {
 		encoded := files[0].Bytes
-		if sum := manifest.Digest(encoded); !d.claim.digest.IsZero() && sum != d.claim.digest {
-			return p, registry.Invalid("manifestDigest", "is %s, that of the manifest is %s", d.claim.digest, sum)
+		if sum := manifest.Digest(encoded); !d.claim.Digest.IsZero() && sum != d.claim.Digest {
+			return p, registry.Invalid("manifestDigest", "is %s, that of the manifest is %s", d.claim.Digest, sum)
 		}
-		d.claim.bytes = encoded
+		d.claim.Bytes = encoded
 		p, err = atonce.Some(encoded, files[1:])
 	} else {
 		p, err = atonce.Whole(files)
@@ -98,7 +98,7 @@ func (in *Intake) fill(ctx context.Context, d *draft, byManifest bool, files []w
 	for _, c := range p.Sent {
 		d.contents = append(d.contents, c.Digests.SHA256)
 	}
-	return p, d.claim.check(d)
+	return p, d.claim.Check(d.encoded, d.digest, d.inSession())
 }
 
 // addAll reads the manifest, if it is sent, and the files into the window.

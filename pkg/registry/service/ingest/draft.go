@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -31,7 +30,7 @@ type draft struct {
 	held      []digest.Digest      // blobs that it sent and the placement had
 	published registry.Publication // if it is published
 	contents  []digest.Digest      // its blobs, the manifest first, if there is no session
-	claim     claim                // what the client says of the manifest, if there is no session
+	claim     rules.Claim          // what the client says of the manifest, if there is no session
 	extras    rules.Extras         // what only the client can say
 	weight    *shares.Share
 }
@@ -209,37 +208,4 @@ func (in *Intake) incomplete(ctx context.Context, id string, files int, missing 
 		return err
 	}
 	return e
-}
-
-// claim is the manifest that a client sent, if any. Once it was found right its
-// digest is enough, and the extras, of which each attempt makes the manifest again.
-type claim struct {
-	bytes  []byte
-	digest digest.Digest
-	extras rules.Extras
-}
-
-func (c *claim) check(d *draft) error {
-	switch {
-	case c.bytes != nil && !bytes.Equal(c.bytes, d.encoded):
-		return rules.ManifestDiffers(c.bytes, d.encoded, d.digest)
-	case c.bytes != nil:
-		c.bytes, c.digest = nil, d.digest
-	case !c.digest.IsZero() && c.digest != d.digest && !d.inSession():
-		return registry.Invalid("manifestDigest", "is %s, the server's is %s", c.digest, d.digest)
-	case !c.digest.IsZero() && c.digest != d.digest:
-		return registry.Invalid("manifest", "is %s, the server's is %s by now: the session has changed", c.digest, d.digest)
-	}
-	return nil
-}
-
-func (c *claim) checkPublished(p registry.Publication) error {
-	sent := c.digest
-	if c.bytes != nil {
-		sent = manifest.Digest(c.bytes)
-	}
-	if sent.IsZero() || sent == p.ManifestDigest {
-		return nil
-	}
-	return registry.Invalid("manifest", "is %s, the version is published with %s", sent, p.ManifestDigest)
 }

@@ -50,7 +50,7 @@ func (in *Intake) PublishAlso(ctx context.Context, id string, sent []byte, also 
 	if err != nil {
 		return registry.Publication{}, err
 	}
-	claim, again := claim{bytes: sent, extras: extras}, false
+	claim, again := rules.Claim{Bytes: sent, Extras: extras}, false
 	return in.untilSettled(ctx, func() (registry.Publication, error) {
 		defer func() { again = true }()
 		return in.publish(ctx, id, &claim, also, again)
@@ -80,16 +80,16 @@ func (in *Intake) untilSettled(ctx context.Context, try func() (registry.Publica
 	}
 }
 
-func (in *Intake) publish(ctx context.Context, id string, claim *claim, also Also, again bool) (registry.Publication, error) {
-	draft, err := in.draft(ctx, id, claim.extras)
+func (in *Intake) publish(ctx context.Context, id string, claim *rules.Claim, also Also, again bool) (registry.Publication, error) {
+	draft, err := in.draft(ctx, id, claim.Extras)
 	if err != nil {
 		return registry.Publication{}, err
 	}
 	defer draft.release()
 	if draft.isPublished() { // before
-		return draft.published, claim.checkPublished(draft.published)
+		return draft.published, claim.CheckPublished(draft.published)
 	}
-	if err := claim.check(draft); err != nil {
+	if err := claim.Check(draft.encoded, draft.digest, draft.inSession()); err != nil {
 		return registry.Publication{}, err
 	}
 	draft.sweepUp()

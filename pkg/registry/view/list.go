@@ -54,7 +54,7 @@ func (a *arguments) equal(column, value string) string {
 
 // ListPackages returns a page in the database's text order of producer, name, version.
 func ListPackages(ctx context.Context, tx database.Tx, f Filter) (page Page, err error) {
-	if f.hasResidue() {
+	if f.Scans() {
 		// An index finds what the other fields name. Of that, a bounded part is looked at.
 		var args arguments
 		end := [3]string{}
@@ -97,8 +97,8 @@ func ListPackages(ctx context.Context, tx database.Tx, f Filter) (page Page, err
 	return page, rows.Err()
 }
 
-// hasResidue reports whether something is asked for that no index finds.
-func (f *Filter) hasResidue() bool {
+// Scans reports whether something is asked for that no index finds.
+func (f *Filter) Scans() bool {
 	return f.NameGlob != "" || f.Tier != "" || f.Actor != "" || len(f.Annotations) > 0 || f.At > 0 || !f.Since.IsZero() || !f.Until.IsZero()
 }
 

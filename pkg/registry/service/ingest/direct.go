@@ -71,7 +71,7 @@ func (in *Intake) fill(ctx context.Context, d *draft, byManifest bool, files []w
 		size += int64(len(file.Path))
 	}
 	if byManifest {
-		size = int64(len(files[0].Bytes))
+		size = parsedTimes * int64(len(files[0].Bytes))
 	}
 	if d.weight, err = in.weighs(draftTimes*size).Take(ctx, draftTimes*size); err != nil {
 		return p, err

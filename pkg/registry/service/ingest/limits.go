@@ -10,6 +10,9 @@ const (
 	// leastFile is the least that a manifest has of a file beside its texts.
 	leastFile  = 100
 	draftTimes = 3
+	// parsedTimes is how many times as much a draft weighs whose manifest is parsed: its
+	// files are in memory, and what finds each content once.
+	parsedTimes = 3
 	// largeDrafts and smallDrafts are what all of them may weigh at a time. The
 	// largest takes all of its pool. Small are those of up to about 2,000 files.
 	largeDrafts = 48 << 20

@@ -31,6 +31,13 @@ func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter
 		NameGlob: filter.NameGlob, Tier: string(filter.Tier), Actor: filter.Actor, Annotations: filter.Annotations, Since: filter.Since, Until: filter.Until, At: filter.At,
 		Limit: limit, Bytes: pageBytes, Scan: cmp.Or(filter.Scan, registry.MaxPackageScan),
 	}
+	if narrowed.Scans() {
+		turn, err := r.scanning.Take(ctx, 1)
+		if err != nil {
+			return registry.PackagePage{}, err
+		}
+		defer turn.Return()
+	}
 	var found view.Page
 	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
 		found, err = view.ListPackages(ctx, tx, narrowed)

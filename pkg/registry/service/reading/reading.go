@@ -23,6 +23,10 @@ type Reader struct {
 	// for a page, in memory of its own.
 	damaging *shares.Pool
 
+	// scanning lets two at a time look at rows that no index finds: each fills a
+	// connection's cache.
+	scanning *shares.Pool
+
 	tails sync.Mutex
 	tail  *tail // nil while nobody follows
 }
@@ -37,5 +41,5 @@ var (
 
 // New returns the room.
 func New(c *core.Core) *Reader {
-	return &Reader{core: c, describing: shares.New(1), damaging: shares.New(1)}
+	return &Reader{core: c, describing: shares.New(1), damaging: shares.New(1), scanning: shares.New(2)}
 }

@@ -28,6 +28,13 @@ func (r *Reader) ListFiles(ctx context.Context, ref registry.PackageRef, query r
 	if err != nil {
 		return page, err
 	}
+	if query.Below != "" {
+		turn, err := r.scanning.Take(ctx, 1)
+		if err != nil {
+			return page, err
+		}
+		defer turn.Return()
+	}
 	var files []view.File
 	err = r.core.Read(ctx, func(tx database.Tx) error {
 		p, err := view.FindPackage(ctx, tx, ref.Producer, ref.Name, ref.Version)

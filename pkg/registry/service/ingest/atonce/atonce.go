@@ -96,6 +96,7 @@ func Some(encoded []byte, sent []window.File) (p Package, err error) {
 			seen[digests.SHA256], p.Sent = true, append(p.Sent, Content{digests, file.Bytes})
 		}
 	}
+	p.Rest = make([]manifest.File, 0, len(p.Files))
 	for _, f := range p.Files {
 		if sha := f.Digests.SHA256; !seen[sha] {
 			seen[sha], p.Rest = true, append(p.Rest, f)

@@ -37,6 +37,7 @@ func BenchmarkPushTreeToS3(b *testing.B) {
 		b.Fatal(err)
 	}
 	names, size := filesOf(b, tree)
+	secrets := programs.IncludeSecrets(b, tree)
 	for range b.N {
 		c := inTurns(b, rounds,
 			func(int) time.Duration {
@@ -45,7 +46,7 @@ func BenchmarkPushTreeToS3(b *testing.B) {
 				manager, cli := s3Registry(b, server)
 				defer manager.Kill()
 				began := time.Now()
-				push(b, cli, tree, "1")
+				pushWith(b, cli, tree, "1", secrets...)
 				return time.Since(began)
 			},
 			func(int) time.Duration {

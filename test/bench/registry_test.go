@@ -70,7 +70,14 @@ func startRegistryOf(b *testing.B, folder, data, spec string, env []string, argu
 
 func push(b *testing.B, cli programs.CLI, what, version string) {
 	b.Helper()
-	cli.Run(b, programs.ExitDone, "push", what, "--producer", "bench", "--name", "package", "--version", version, "--retention-class", "none")
+	pushWith(b, cli, what, version)
+}
+
+// pushWith is push with more flags.
+func pushWith(b *testing.B, cli programs.CLI, what, version string, flags ...string) {
+	b.Helper()
+	args := []string{"push", what, "--producer", "bench", "--name", "package", "--version", version, "--retention-class", "none"}
+	cli.Run(b, programs.ExitDone, append(args, flags...)...)
 }
 
 // randomFile writes a file that no one can compress or guess.

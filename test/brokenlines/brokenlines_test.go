@@ -146,7 +146,7 @@ func TestRegistryThatIsAway(t *testing.T) {
 	busy := faultproxy.Fault{Where: faultproxy.BeforeRequest, Action: faultproxy.Answer, Status: 503, Page: "<html>busy</html>"}
 	proxy.Arm(busy)
 	said := w.run(proxy.URL, programs.ExitDone, "list")
-	contains(t, said.Stderr, "artifactstore: the registry answered 503: Service Unavailable; trying again in ", " (for up to ")
+	contains(t, said.Stderr, "answered 503 with a web page (text/html): this is not the API of a registry, or a proxy answers in its place; check host, port and path; trying again in ", " (for up to ")
 	if strings.Count(said.Stderr, "\n") != 1 {
 		t.Errorf("more than one line for one wait:\n%s", said.Stderr)
 	}
@@ -157,9 +157,9 @@ func TestRegistryThatIsAway(t *testing.T) {
 	busy.Always = true
 	proxy.Arm(busy)
 	said = w.run(proxy.URL, programs.ExitFailed, "list", "--retry-for", "1s")
-	contains(t, said.Stderr, "\nartifactstore: the registry answered 503: Service Unavailable\n")
+	contains(t, said.Stderr, "a proxy answers in its place; check host, port and path\n")
 	said = w.run(proxy.URL, programs.ExitFailed, "list", "--retry-for", "0")
-	if said.Stderr != "artifactstore: the registry answered 503: Service Unavailable\n" {
+	if strings.Count(said.Stderr, "\n") != 1 || !strings.HasSuffix(said.Stderr, "check host, port and path\n") {
 		t.Errorf("without patience: %s", said.Stderr)
 	}
 }

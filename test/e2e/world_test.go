@@ -68,7 +68,8 @@ type pushed struct {
 // push publishes a folder; ref is name@version of the producer "e2e".
 func (w *world) push(t *testing.T, folder, name, version string) pushed {
 	t.Helper()
-	return programs.JSON[pushed](t, w.cli, "push", folder, "--producer", "e2e", "--name", name, "--version", version, "--retention-class", "test")
+	args := []string{"push", folder, "--producer", "e2e", "--name", name, "--version", version, "--retention-class", "test"}
+	return programs.JSON[pushed](t, w.cli, append(args, programs.IncludeSecrets(t, folder)...)...)
 }
 
 // pull fetches a package and returns the folder that it is in.

@@ -21,7 +21,7 @@ func IncludeSecrets(t testing.TB, tree string) (flags []string) {
 		if err != nil {
 			return err
 		}
-		defer file.Close() //nolint:errcheck // opened for reading
+		defer file.Close()                                        //nolint:errcheck // opened for reading
 		line, _ := bufio.NewReaderSize(file, 128).ReadSlice('\n') // of what is longer, the beginning
 		if bytes.Contains(line, []byte("PRIVATE KEY-----")) {
 			path, err := filepath.Rel(tree, name)

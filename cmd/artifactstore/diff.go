@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,8 +39,11 @@ type change struct {
 	Path    string `json:"path"`
 	OldSize *int64 `json:"oldSize,omitempty"`
 	NewSize *int64 `json:"newSize,omitempty"`
-	// Mode says that whether it may be executed has changed; its bytes may be the same.
+	// Mode says that its permissions have changed; its bytes may be the same.
 	Mode bool `json:"mode,omitempty"`
+	// Targets of a symbolic link.
+	OldTarget string `json:"oldTarget,omitempty"`
+	NewTarget string `json:"newTarget,omitempty"`
 }
 
 const (
@@ -52,7 +56,7 @@ const (
 type compared struct {
 	Old        registry.PackageRef `json:"old"`
 	New        registry.PackageRef `json:"new"`
-	Changes    []change            `json:"changes"`
+	Changes    []change            `json:"changes,omitzero"` // not with --stat
 	Added      int                 `json:"added"`
 	Removed    int                 `json:"removed"`
 	Changed    int                 `json:"changed"`
@@ -90,7 +94,7 @@ func (a *app) diff(ctx context.Context, o diffOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	result := comparePackages(before.Files, after.Files)
+	result := comparePackages(before, after)
 	result.Old, result.New = old, fresh
 	if err := a.printDiff(o, result); err != nil {
 		return err
@@ -101,8 +105,59 @@ func (a *app) diff(ctx context.Context, o diffOptions, args []string) error {
 	return nil
 }
 
-// comparePackages compares two lists that are sorted by path.
-func comparePackages(before, after []manifest.File) (result compared) {
+// comparePackages compares files, symbolic links, and the folders that the manifests list.
+// A folder's path ends with a slash.
+func comparePackages(before, after *manifest.Manifest) compared {
+	result := compareFiles(before.Files, after.Files)
+	compareBy(&result, before.Links, after.Links, func(l manifest.Link) string { return l.Path }, func(c *change, x, y *manifest.Link) {
+		if x != nil {
+			c.OldTarget = x.Target
+		}
+		if y != nil {
+			c.NewTarget = y.Target
+		}
+	})
+	compareBy(&result, before.Folders, after.Folders, func(f manifest.Folder) string { return f.Path + "/" }, func(c *change, x, y *manifest.Folder) {
+		c.Mode = x != nil && y != nil
+	})
+	slices.SortStableFunc(result.Changes, func(a, b change) int { return strings.Compare(a.Path, b.Path) })
+	return result
+}
+
+// compareBy adds what differs between two lists of what has no bytes.
+func compareBy[T comparable](result *compared, before, after []T, path func(T) string, describe func(c *change, x, y *T)) {
+	old := make(map[string]T, len(before))
+	for _, x := range before {
+		old[path(x)] = x
+	}
+	for _, y := range after {
+		c := change{Change: added, Path: path(y)}
+		x, was := old[c.Path]
+		delete(old, c.Path)
+		switch {
+		case !was:
+			result.Added++
+			describe(&c, nil, &y)
+		case x == y:
+			result.Unchanged++
+			continue
+		default:
+			result.Changed++
+			c.Change = changed
+			describe(&c, &x, &y)
+		}
+		result.Changes = append(result.Changes, c)
+	}
+	for p, x := range old {
+		c := change{Change: removed, Path: p}
+		result.Removed++
+		describe(&c, &x, nil)
+		result.Changes = append(result.Changes, c)
+	}
+}
+
+// compareFiles compares two lists that are sorted by path.
+func compareFiles(before, after []manifest.File) (result compared) {
 	result.Changes = []change{}
 	for len(before) > 0 || len(after) > 0 {
 		switch {
@@ -130,10 +185,34 @@ func comparePackages(before, after []manifest.File) (result compared) {
 				result.BytesGone += x.Size
 				result.BytesAdded += y.Size
 			}
-			result.Changes = append(result.Changes, change{Change: changed, Path: x.Path, OldSize: &x.Size, NewSize: &y.Size, Mode: x.Executable != y.Executable})
+			result.Changes = append(result.Changes, change{Change: changed, Path: x.Path, OldSize: &x.Size, NewSize: &y.Size, Mode: x.Executable != y.Executable || x.Mode != y.Mode})
 		}
 	}
 	return result
+}
+
+// details is what follows the path in a line of diff.
+func (c change) details() string {
+	var what []string
+	switch {
+	case c.OldSize != nil && c.NewSize != nil:
+		what = append(what, size(*c.OldSize)+" -> "+size(*c.NewSize))
+	case c.OldSize != nil:
+		what = append(what, size(*c.OldSize))
+	case c.NewSize != nil:
+		what = append(what, size(*c.NewSize))
+	case c.OldTarget != "" && c.NewTarget != "":
+		what = append(what, "link to "+shown(c.OldTarget)+" -> "+shown(c.NewTarget))
+	case c.OldTarget != "" || c.NewTarget != "":
+		what = append(what, "link to "+shown(c.OldTarget+c.NewTarget))
+	}
+	if c.Mode {
+		what = append(what, "mode")
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return "  " + strings.Join(what, ", ")
 }
 
 func (a *app) printDiff(o diffOptions, result compared) error {
@@ -145,18 +224,7 @@ func (a *app) printDiff(o diffOptions, result compared) error {
 	}
 	if !o.stat {
 		for _, c := range result.Changes {
-			line := strings.ToUpper(c.Change[:1]) + "  " + shown(c.Path)
-			switch c.Change {
-			case added:
-				line += "  " + size(*c.NewSize)
-			case removed:
-				line = "D  " + shown(c.Path) + "  " + size(*c.OldSize)
-			case changed:
-				line = "M  " + shown(c.Path) + "  " + size(*c.OldSize) + " -> " + size(*c.NewSize)
-				if c.Mode {
-					line += ", mode"
-				}
-			}
+			line := map[string]string{added: "A", removed: "D", changed: "M"}[c.Change] + "  " + shown(c.Path) + c.details()
 			if _, err := fmt.Fprintln(a.stdout, line); err != nil {
 				return err
 			}

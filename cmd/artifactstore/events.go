@@ -48,6 +48,12 @@ out, unless it is asked for by --all or --kind.`,
 	flags.StringVar(&o.Actor, "actor", "", "only events that they caused")
 	flags.Var(&since, "since", "only events then or later: a time, a day\n(2026-01-31), or how long ago (24h, 7d)")
 	flags.Var(&until, "until", "only events before")
+	command.PreRunE = func(*cobra.Command, []string) error {
+		if flags.Changed("kind") && len(o.Kinds) == 0 { // such as of a variable without a value
+			return usage("--kind: must not be empty")
+		}
+		return nil
+	}
 	return command
 }
 
@@ -55,7 +61,7 @@ out, unless it is asked for by --all or --kind.`,
 func (o *eventOptions) narrow() error {
 	if o.named != "" {
 		producer, rest, found := strings.Cut(o.named, "/")
-		if !found || o.Producer != "" && o.Producer != producer {
+		if !found || rest == "" || o.Producer != "" && o.Producer != producer {
 			return usage("--package: must be PRODUCER/NAME or PRODUCER/NAME@VERSION, of the producer if --producer is given")
 		}
 		o.Producer, o.Package = producer, rest

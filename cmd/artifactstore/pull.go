@@ -231,7 +231,7 @@ func (a *app) pullInto(ctx context.Context, blobs registry.Blobs, o pullOptions,
 		return err
 	}
 	if len(missing) > 0 || len(links) > 0 || len(part.Folders) > 0 || target.unfinished() {
-		if err := target.stage(missing); err != nil {
+		if err := target.stage(missing, namesOf(all)); err != nil {
 			return err
 		}
 		notes, err := target.checkNames(namesOf(part))

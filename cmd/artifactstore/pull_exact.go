@@ -46,7 +46,7 @@ func (t *target) extras(m *manifest.Manifest) ([]string, error) {
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 		for _, entry := range entries {
 			name := path.Join(dir, entry.Name())
-			if dir == "." && strings.HasPrefix(name, stagingPrefix) {
+			if dir == "." && isStaging(name) {
 				continue // of this pull, or of another one
 			}
 			if entry.IsDir() {

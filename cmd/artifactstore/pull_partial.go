@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/coulomb/artifact-store/cmd/artifactstore/internal/volume"
 	"github.com/coulomb/artifact-store/pkg/client"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -31,12 +33,13 @@ const (
 )
 
 // stage makes the folder for unfinished files: the one that an earlier pull left, unless
-// another pull uses it. What is there of other files is removed.
-func (t *target) stage(files []manifest.File) error {
-	if t.claim(files) {
+// another pull uses it. What is there of other files than those that are missing is removed.
+// all is what the package has, of which a part may be kept and is not to be removed.
+func (t *target) stage(missing, all []manifest.File) error {
+	if t.claim(all) {
 		t.staging, t.keeps = stagingPrefix, true
 		wanted := map[string]int64{}
-		for _, f := range files {
+		for _, f := range missing {
 			wanted[partialName(f)] = f.Size
 		}
 		for name, size := range t.partials() {
@@ -56,8 +59,8 @@ func (t *target) unfinished() bool {
 }
 
 // claim locks the folder that is kept. It reports false if that cannot be.
-func (t *target) claim(files []manifest.File) bool {
-	for _, f := range files {
+func (t *target) claim(all []manifest.File) bool {
+	for _, f := range all {
 		if f.Path == stagingPrefix || strings.HasPrefix(f.Path, stagingPrefix+"/") {
 			return false // the package itself has a folder of that name
 		}
@@ -66,7 +69,7 @@ func (t *target) claim(files []manifest.File) bool {
 		if err := t.root.Mkdir(stagingPrefix, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return false
 		}
-		if info, err := t.root.Lstat(stagingPrefix); err != nil || !info.IsDir() {
+		if info, err := t.root.Lstat(stagingPrefix); err != nil || !info.IsDir() || !volume.OnlyOurs(info) {
 			return false
 		}
 		name := path.Join(stagingPrefix, stagingLock)
@@ -86,6 +89,13 @@ func (t *target) claim(files []manifest.File) bool {
 		lock.Close() //nolint:errcheck // nothing was written
 	}
 	return false
+}
+
+// isStaging reports whether an entry of a folder is what a pull into it has for unfinished
+// files.
+func isStaging(name string) bool {
+	id, other := strings.CutPrefix(name, stagingPrefix+"-")
+	return name == stagingPrefix || other && uuid.Validate(id) == nil
 }
 
 // partialName is the name of the part of a file in the folder that is kept.

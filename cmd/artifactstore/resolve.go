@@ -132,7 +132,7 @@ func (a *app) findRef(ctx context.Context, client registry.Registry, text string
 	}
 	w.at = at
 	ref, err := w.resolve(ctx, client)
-	if err != nil || at == 0 || w.version == "" {
+	if err != nil || at == 0 || w.version == "" && w.manifest.IsZero() { // what is asked of the registry takes the position there
 		return ref, err
 	}
 	found, err := client.GetPackage(ctx, ref)

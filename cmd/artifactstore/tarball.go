@@ -64,10 +64,14 @@ func (a *archive) read(from io.Reader) error {
 		}
 		from = unpacked
 	}
-	reader := tar.NewReader(from)
+	ending := &endReader{from: from}
+	reader := tar.NewReader(ending)
 	for {
 		header, err := reader.Next()
 		if errors.Is(err, io.EOF) {
+			if err := ending.check(); err != nil {
+				return fmt.Errorf("%s: %w", a.name, err)
+			}
 			break
 		}
 		if err != nil {
@@ -76,11 +80,50 @@ func (a *archive) read(from io.Reader) error {
 		if err := a.entry(header, reader); err != nil {
 			return fmt.Errorf("%s: %s: %w", a.name, shown(header.Name), err)
 		}
+		ending.zeros = 0 // those of a file's content are not the end of the archive
 	}
 	if len(a.seen) == 0 {
 		return fmt.Errorf("%s: contains no files", a.name)
 	}
 	return a.leaveOut()
+}
+
+// endMark is how many zero bytes end an archive, at least (POSIX.1-2017, pax, "ustar
+// Interchange Format"). The reader of the library does without them, so an archive that was
+// cut off between two entries would look whole.
+const endMark = 1024
+
+// endReader counts the zero bytes that it has read last.
+type endReader struct {
+	from  io.Reader
+	zeros int64
+}
+
+func (r *endReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if other := len(bytes.TrimRight(p[:n], "\x00")); other > 0 {
+		r.zeros = int64(n - other)
+	} else {
+		r.zeros += int64(n)
+	}
+	return n, err
+}
+
+// check is called when no entry follows. It reads what is left, so that gzip's checksum is
+// compared too.
+func (r *endReader) check() error {
+	if r.zeros < endMark {
+		return errors.New("the archive is cut off: it has no end mark")
+	}
+	before := r.zeros
+	rest, err := io.Copy(io.Discard, r)
+	if err != nil {
+		return fmt.Errorf("not a tar archive, or damaged: %w", err)
+	}
+	if r.zeros != before+rest {
+		return errors.New("something follows the end of the archive; archives that are joined must be pushed one by one")
+	}
+	return nil
 }
 
 // entry adds one entry; what is left out is found out when all ignore files are known.

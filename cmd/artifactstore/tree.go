@@ -170,6 +170,9 @@ func (w *walker) entry(name, path string, info fs.FileInfo, above []fs.FileInfo)
 	}
 	packaged := w.prefix + path
 	why, kept := w.decide(path, packaged, info.IsDir())
+	if info.IsDir() && isStaging(path) && unfinishedPull(name) {
+		why, kept = "unfinished files of a pull", false
+	}
 	if why != "" && !kept {
 		w.into.leftOut = append(w.into.leftOut, newLeftOut(packaged, why, info))
 		return nil
@@ -266,4 +269,10 @@ func (f *localFile) open() (*os.File, error) {
 func (f *localFile) unchanged(file *os.File) bool {
 	now, err := file.Stat()
 	return err == nil && os.SameFile(f.info, now) && now.Size() == f.size() && now.ModTime().Equal(f.info.ModTime())
+}
+
+// unfinishedPull reports whether a folder is what an interrupted pull has left.
+func unfinishedPull(name string) bool {
+	info, err := os.Lstat(filepath.Join(name, stagingLock))
+	return err == nil && info.Mode().IsRegular() || filepath.Base(name) != stagingPrefix
 }

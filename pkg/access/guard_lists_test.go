@@ -44,6 +44,12 @@ func TestStrangerLearnsNothing(t *testing.T) {
 		_, there = h.guard.FindUses(h.ctx, h.onlyMine.SHA256, registry.UseQuery{Producer: "mine"})
 		_, missing = h.guard.FindUses(h.ctx, nothing.SHA256, registry.UseQuery{Producer: "mine"})
 		same("whether a producer has a blob", there, missing)
+		forged := registry.UseCursor(registry.Use{PackageRef: registry.PackageRef{Producer: "a", Name: "a", Version: "1"}, Position: 1, Path: "a"})
+		for _, query := range []registry.UseQuery{{After: forged}, {Producer: "theirs", After: forged}} {
+			_, there = h.guard.FindUses(h.ctx, h.onlyMine.SHA256, query)
+			_, missing = h.guard.FindUses(h.ctx, nothing.SHA256, query)
+			same("who has a blob, with a cursor that was made up", there, missing)
+		}
 		_, there = h.guard.ListFiles(h.ctx, pkg("mine"), registry.FileQuery{})
 		_, missing = h.guard.ListFiles(h.ctx, registry.PackageRef{Producer: "mine", Name: "no", Version: "no"}, registry.FileQuery{})
 		same("the files of a package", there, missing)

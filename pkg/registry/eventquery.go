@@ -66,7 +66,18 @@ func (f *EventFilter) Validate() error {
 			}
 		}
 	}
+	if err := validateActor(f.Actor); err != nil {
+		return err
+	}
 	return validatePeriod(f.Since, f.Until)
+}
+
+// validateActor checks a filter for who did something; "" is no filter.
+func validateActor(actor string) error {
+	if len(actor) > MaxFieldLength || !IsText(actor) {
+		return Invalid("actor", "%.80q must be at most %d bytes of UTF-8 without control characters", actor, MaxFieldLength)
+	}
+	return nil
 }
 
 func validatePeriod(since, until time.Time) error {

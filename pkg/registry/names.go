@@ -94,12 +94,16 @@ func (o *OpenUpload) Validate() error {
 	if len(o.Annotations) > MaxAnnotations {
 		return Invalid("annotations", "must be at most %d, are %d", MaxAnnotations, len(o.Annotations))
 	}
-	for key, value := range o.Annotations {
+	return validateAnnotations("annotations", o.Annotations)
+}
+
+func validateAnnotations(field string, annotations map[string]string) error {
+	for key, value := range annotations {
 		if key == "" || len(key) > MaxAnnotationKey || !IsText(key) {
-			return Invalid("annotations", "the key %.60q must be 1 to %d bytes of UTF-8 without control characters", key, MaxAnnotationKey)
+			return Invalid(field, "the key %.60q must be 1 to %d bytes of UTF-8 without control characters", key, MaxAnnotationKey)
 		}
 		if len(value) > MaxAnnotationValue || !IsText(value) {
-			return Invalid("annotations", "the value of %q must be at most %d bytes of UTF-8 without control characters such as line ends", key, MaxAnnotationValue)
+			return Invalid(field, "the value of %q must be at most %d bytes of UTF-8 without control characters such as line ends", key, MaxAnnotationValue)
 		}
 	}
 	return nil

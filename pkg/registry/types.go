@@ -245,6 +245,12 @@ func (f *PackageFilter) Validate() error {
 	if len(f.Annotations) > MaxAnnotations {
 		return Invalid("annotation", "must be at most %d, are %d", MaxAnnotations, len(f.Annotations))
 	}
+	if err := validateAnnotations("annotation", f.Annotations); err != nil {
+		return err
+	}
+	if err := validateActor(f.Actor); err != nil {
+		return err
+	}
 	return validatePeriod(f.Since, f.Until)
 }
 

@@ -11,11 +11,12 @@ import (
 )
 
 // KeyBytes of a file are enough for IsPrivateKey.
-const KeyBytes = 128
+const KeyBytes = 512
 
 // keyLine is the first line of a private key in PEM (RFC 7468), of OpenSSH, OpenPGP and
-// SSH2 (RFC 4716 has only public ones, ssh.com's program the same form), and of PuTTY.
-var keyLine = regexp.MustCompile(`^(-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|---- BEGIN SSH2 ([A-Z0-9]+ )*PRIVATE KEY ----|PuTTY-User-Key-File-[0-9]+:)`)
+// SSH2 (RFC 4716 has only public ones, ssh.com's program the same form), and of PuTTY. Before
+// a key of an elliptic curve OpenSSL writes which curve it is.
+var keyLine = regexp.MustCompile(`^(?:-----BEGIN EC PARAMETERS-----[\sA-Za-z0-9+/=]+-----END EC PARAMETERS-----\s+)?(-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY( BLOCK)?-----|---- BEGIN SSH2 ([A-Z0-9]+ )*PRIVATE KEY ----|PuTTY-User-Key-File-[0-9]+:)`)
 
 // IsPrivateKey decides by the first line, of which begin has KeyBytes or all.
 func IsPrivateKey(begin []byte) bool {
@@ -32,7 +33,7 @@ func IsEnvironment(base string) bool {
 // maxLine of such a file, in bytes.
 const maxLine = 1 << 20
 
-var assignment = regexp.MustCompile(`^\s*(?:export\s+)?[\w.-]+\s*[=:](.*)$`)
+var assignment = regexp.MustCompile(`^\s*(?:(?:export|declare|typeset|set)\s+(?:-\w+\s+)*)?[\pL\w.\[\]-]+\s*(?:\+?=|:)(.*)$`)
 
 // HasValue reports whether a file of environment variables gives one of them a value.
 // A line that is too long to be read counts as one.
@@ -40,7 +41,7 @@ func HasValue(content io.Reader) (bool, error) {
 	lines := bufio.NewScanner(content)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
-		if is := assignment.FindStringSubmatch(lines.Text()); is != nil && !isEmpty(is[1]) {
+		if is := assignment.FindStringSubmatch(strings.TrimPrefix(lines.Text(), "\ufeff")); is != nil && !isEmpty(is[1]) {
 			return true, nil
 		}
 	}

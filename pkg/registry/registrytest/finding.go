@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -164,7 +165,7 @@ func eventFilters(s suite) {
 var errEnough = fmt.Errorf("enough was told")
 
 func filePages(s suite) {
-	files := []file{{"a", "a", true}, {"b/1", "1", false}, {"b/2", "1", false}, {"b/2.x", "x", false}, {"b_", "y", false}}
+	files := []file{{"a", "a", true}, {"b/1", "1", false}, {"b/2", "1", false}, {"b/2.x", "x", false}, {"b_", "y", false}, {"d/x", "x", false}, {"e/x", "y", false}, {"D2/x", "x", false}}
 	s.push(version("1"), files...)
 	paths := func(query registry.FileQuery) string {
 		s.Helper()
@@ -183,10 +184,11 @@ func filePages(s suite) {
 			}
 		}
 	}
-	equal(s, "all", paths(registry.FileQuery{}), "a b/1 b/2 b/2.x b_")
-	equal(s, "by two", paths(registry.FileQuery{Limit: 2}), "a b/1 b/2 b/2.x b_")
+	equal(s, "all", paths(registry.FileQuery{}), "D2/x a b/1 b/2 b/2.x b_ d/x e/x")
+	equal(s, "by two", paths(registry.FileQuery{Limit: 2}), "D2/x a b/1 b/2 b/2.x b_ d/x e/x")
 	equal(s, "below", paths(registry.FileQuery{Below: "b", Limit: 1}), "b/1 b/2 b/2.x")
 	equal(s, "one", paths(registry.FileQuery{Below: "b/2"}), "b/2")
+	equal(s, "of another case", paths(registry.FileQuery{Below: "d2"}), "")
 	equal(s, "none", paths(registry.FileQuery{Below: "c"}), "")
 	_, err := s.r.ListFiles(s.ctx, version("2").PackageRef, registry.FileQuery{})
 	s.is(err, registry.ErrNotFound)
@@ -221,6 +223,23 @@ func uses(s suite) {
 	page, err = s.r.FindUses(s.ctx, first.ManifestDigest, registry.UseQuery{})
 	s.must(err)
 	equal(s, "manifest", fmt.Sprint(page.Uses), fmt.Sprint([]registry.Use{{PackageRef: first.PackageRef, Position: first.Position, Path: ""}}))
+	encoded, err := s.r.GetManifest(s.ctx, second.ManifestDigest)
+	s.must(err)
+	kept := s.push(registry.OpenUpload{PackageRef: ref("a", "keep", "1"), RetentionClass: "release"}, file{"manifest", string(encoded), false})
+	var names []string
+	for query := (registry.UseQuery{Limit: 1}); ; {
+		page, err := s.r.FindUses(s.ctx, second.ManifestDigest, query)
+		s.must(err)
+		for _, u := range page.Uses {
+			names = append(names, u.PackageRef.String()+":"+u.Path)
+		}
+		if query.After = page.Next; page.Next == "" {
+			break
+		}
+	}
+	equal(s, "a manifest that is also a file", strings.Join(names, " "), kept.PackageRef.String()+":manifest "+second.PackageRef.String()+":")
+	_, err = s.r.FindUses(s.ctx, both.SHA256, registry.UseQuery{Producer: "nobody", After: registry.UseCursor(registry.Use{PackageRef: ref("nobody", "x", "1"), Position: 1, Path: "a"})})
+	s.is(err, registry.ErrNotFound)
 	for _, query := range []registry.UseQuery{{}, {Producer: "nobody"}} {
 		_, err = s.r.FindUses(s.ctx, digest.Of([]byte("nowhere")).SHA256, query)
 		s.is(err, registry.ErrNotFound)
@@ -233,20 +252,27 @@ func refusedQuestions(s suite) {
 	now := time.Now()
 	for field, filter := range map[string]registry.PackageFilter{
 		"producer": {Producer: "a b"}, "name": {Name: "a//b"}, "nameGlob": {NameGlob: strings.Repeat("a", 201)}, "tier": {Tier: "warmish"},
-		"until": {Since: now, Until: now}, "after": {After: "x"},
+		"until": {Since: now, Until: now}, "after": {After: "x"}, "actor": {Actor: "a\x00"}, "at": {At: math.MaxUint64},
+		"annotation": {Annotations: map[string]string{"a": strings.Repeat("\x01", 9000)}},
 	} {
 		_, err := s.r.ListPackages(s.ctx, filter)
 		s.invalid(err, field)
 	}
 	for field, filter := range map[string]registry.EventFilter{
-		"kind": {Kinds: []string{"a b"}}, "producer": {Producer: "a b"}, "package": {Package: "a"}, "until": {Since: now, Until: now},
+		"kind": {Kinds: []string{"a b"}}, "producer": {Producer: "a b"}, "package": {Package: "a"}, "until": {Since: now, Until: now}, "actor": {Actor: "a\xff"},
 	} {
 		_, err := s.r.ReadEvents(s.ctx, registry.EventQuery{EventFilter: filter})
 		s.invalid(err, field)
 	}
 	_, err := s.r.ReadEvents(s.ctx, registry.EventQuery{EventFilter: registry.EventFilter{Producer: "a", Package: "b@"}})
 	s.invalid(err, "package")
-	s.push(version("1"), file{"a", "a", false})
+	last := s.push(version("1"), file{"a", "a", false})
+	_, err = s.r.ListPackages(s.ctx, registry.PackageFilter{At: last.Position + 1})
+	s.invalid(err, "at")
+	_, err = s.r.ListTags(s.ctx, registry.TagQuery{Producer: last.Producer, Name: last.Name, At: last.Position + 1})
+	s.invalid(err, "at")
+	_, err = s.r.GetTag(s.ctx, registry.TagRef{Producer: last.Producer, Name: last.Name, Tag: "stable"}, last.Position+1)
+	s.invalid(err, "at")
 	_, err = s.r.ListFiles(s.ctx, version("1").PackageRef, registry.FileQuery{Below: "../a"})
 	s.invalid(err, "below")
 	_, err = s.r.ListFiles(s.ctx, version("1").PackageRef, registry.FileQuery{After: "?"})

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"database/sql"
+	"unicode/utf8"
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/digest"
@@ -16,7 +17,7 @@ func ListFiles(ctx context.Context, tx database.Tx, position uint64, below, afte
 	args := arguments{int64(position), after} //nolint:gosec // a position
 	where := ""
 	if below != "" {
-		where = ` AND (f.path = ` + args.add(below) + ` OR f.path LIKE ` + args.add(likeEscape.Replace(below)+"/%") + ` ESCAPE '\')`
+		where = ` AND (f.path = ` + args.add(below) + ` OR substr(f.path, 1, ` + args.add(utf8.RuneCountInString(below)+1) + `) = ` + args.add(below+"/") + `)` // LIKE ignores case in SQLite, and an order depends on the database
 	}
 	rows, err := tx.QueryContext(ctx, `SELECT f.path, f.sha256, b.blake3, b.size, f.executable, f.media_type
 		FROM package_files f JOIN blobs b ON b.sha256 = f.sha256 WHERE f.package = $1 AND f.path > $2`+where+` ORDER BY f.path LIMIT `+args.add(limit), args...)

@@ -57,7 +57,7 @@ func whoMayDoWhat(t *testing.T, w *world) {
 		}
 		return nil
 	})
-	if listed := w.must(t, "stranger", "list"); !strings.Contains(listed, "stranger/certificates@1") || strings.Contains(listed, "e2e/") {
+	if listed := w.must(t, "stranger", "list"); !strings.Contains(listed, "stranger/certificates  1 ") || strings.Contains(listed, "e2e/") {
 		t.Errorf("it lists\n%s", listed)
 	}
 }

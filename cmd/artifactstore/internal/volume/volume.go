@@ -4,6 +4,7 @@ package volume
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 )
 
@@ -16,3 +17,7 @@ func Free(folder string) (int64, error) { return free(folder) }
 // TryLock locks a file until it is closed, and reports whether no other process has it
 // locked. A system without such locks refuses it.
 func TryLock(file *os.File) bool { return tryLock(file) }
+
+// OnlyOurs reports whether a folder belongs to the user of this process, and nobody else
+// may write into it. Where the system has no such bits it is true.
+func OnlyOurs(folder fs.FileInfo) bool { return onlyOurs(folder) }

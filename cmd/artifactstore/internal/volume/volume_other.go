@@ -2,8 +2,13 @@
 
 package volume
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
 func free(string) (int64, error) { return 0, ErrUnknown }
 
 func tryLock(*os.File) bool { return false }
+
+func onlyOurs(fs.FileInfo) bool { return true }

@@ -3,8 +3,10 @@
 package volume
 
 import (
+	"io/fs"
 	"math"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,4 +28,9 @@ func free(folder string) (int64, error) {
 
 func tryLock(file *os.File) bool {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+func onlyOurs(folder fs.FileInfo) bool {
+	stat, is := folder.Sys().(*syscall.Stat_t)
+	return is && int(stat.Uid) == os.Geteuid() && folder.Mode().Perm()&0o022 == 0
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"io/fs"
 	"math"
 	"os"
 
@@ -22,3 +23,5 @@ func free(folder string) (int64, error) {
 func tryLock(file *os.File) bool {
 	return windows.LockFileEx(windows.Handle(file.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{}) == nil
 }
+
+func onlyOurs(fs.FileInfo) bool { return true }

@@ -167,3 +167,16 @@ type databaseError struct{ is, cause error }
 
 func (e *databaseError) Error() string   { return e.cause.Error() }
 func (e *databaseError) Unwrap() []error { return []error{e.is, e.cause} }
+
+// WasAt returns an *InvalidError if the log has not reached the position, so that an answer
+// about it would change. 0 is now.
+func WasAt(ctx context.Context, tx database.Tx, at uint64) error {
+	if at == 0 {
+		return nil
+	}
+	head, err := eventlog.HeadTx(ctx, tx)
+	if err == nil && at > head.Position {
+		return registry.Invalid("at", "%d is past the head of the log, which is %d", at, head.Position)
+	}
+	return err
+}

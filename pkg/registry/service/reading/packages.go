@@ -6,6 +6,7 @@ import (
 
 	"github.com/coulomb/artifact-store/pkg/database"
 	"github.com/coulomb/artifact-store/pkg/registry"
+	"github.com/coulomb/artifact-store/pkg/registry/service/core"
 	"github.com/coulomb/artifact-store/pkg/registry/view"
 )
 
@@ -40,6 +41,9 @@ func (r *Reader) ListPackages(ctx context.Context, filter registry.PackageFilter
 	}
 	var found view.Page
 	err = r.core.Read(ctx, func(tx database.Tx) (err error) {
+		if err := core.WasAt(ctx, tx, filter.At); err != nil {
+			return err
+		}
 		found, err = view.ListPackages(ctx, tx, narrowed)
 		return err
 	})

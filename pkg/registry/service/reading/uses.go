@@ -88,21 +88,21 @@ func (r *Reader) FindUses(ctx context.Context, name digest.Digest, query registr
 		}
 		page.Digests, page.Size = blob.Digests, blob.Size
 		sha := blob.Digests.SHA256
-		uses = nil
-		if after == nil {
-			if uses, err = view.ListManifestUses(ctx, tx, sha, query.Producer); err != nil {
-				return err
-			}
+		manifests, err := view.ListManifestUses(ctx, tx, sha, query.Producer)
+		if err != nil {
+			return err
 		}
 		files, err := view.ListUses(ctx, tx, sha, query.Producer, after, limit+1)
 		if err != nil {
 			return err
 		}
+		uses = slices.DeleteFunc(manifests, func(u view.Use) bool { return after != nil && byPackage(u, *after) <= 0 })
 		uses = append(uses, files...)
+		slices.SortStableFunc(uses, byPackage) // files of one package keep the database's order of paths
 		locations, err = view.ListStandings(ctx, tx, sha)
 		return err
 	})
-	if err == nil && len(uses) == 0 && after == nil {
+	if err == nil && len(uses) == 0 { // whatever the cursor is: it may be made up, and a blob is known by its uses only
 		err = registry.ErrNotFound
 	}
 	if err != nil {
@@ -126,4 +126,10 @@ func (r *Reader) FindUses(ctx context.Context, name digest.Digest, query registr
 		return cmp.Or(strings.Compare(a.Backend, b.Backend), strings.Compare(a.BackendID, b.BackendID))
 	})
 	return page, nil
+}
+
+// byPackage orders uses by producer and position. A blob is not both a package's manifest
+// and a file of it, so the manifest's path, which is "", needs no place of its own.
+func byPackage(a, b view.Use) int {
+	return cmp.Or(strings.Compare(a.Producer, b.Producer), cmp.Compare(a.Position, b.Position))
 }

@@ -110,7 +110,14 @@ func (t *Tagger) GetTag(ctx context.Context, ref registry.TagRef, at uint64) (re
 		return registry.Tag{}, err
 	}
 	var is tags.Tag
-	err := t.core.ReadOne(ctx, func(tx database.Tx) (err error) {
+	read := t.core.ReadOne
+	if at != 0 {
+		read = t.core.Read // two questions of one state
+	}
+	err := read(ctx, func(tx database.Tx) (err error) {
+		if err := core.WasAt(ctx, tx, at); err != nil {
+			return err
+		}
 		is, err = tags.Find(ctx, tx, ref.Producer, ref.Name, ref.Tag, at)
 		return err
 	})
@@ -137,6 +144,9 @@ func (t *Tagger) ListTags(ctx context.Context, query registry.TagQuery) (registr
 		return registry.TagPage{}, err
 	}
 	return t.page(ctx, limit, func(last registry.Tag) string { return registry.TagCursor(last.Tag) }, func(tx database.Tx) ([]tags.Tag, error) {
+		if err := core.WasAt(ctx, tx, query.At); err != nil {
+			return nil, err
+		}
 		return tags.List(ctx, tx, query.Producer, query.Name, after, query.At, limit+1)
 	})
 }

@@ -129,7 +129,13 @@ var attacks = []attack{
 		return asked{method: http.MethodPut, path: "/v1/tags/crowd/n/tag", header: [2]string{"Content-Type", "application/json"}, body: body, length: length}
 	}},
 	{operation: "getTag", ask: get("/v1/tags/crowd/n/tag")},
-	{operation: "listTags", ask: get("/v1/tags/crowd/n?limit=1000&at=1000000")},
+	{operation: "listTags", before: func(w *world) {
+		head, err := w.crowd.LogHead(w.t.Context())
+		w.must(err)
+		w.head = head.Position
+	}, ask: func(w *world, _ int) asked {
+		return asked{method: http.MethodGet, path: fmt.Sprintf("/v1/tags/crowd/n?limit=1000&at=%d", w.head)}
+	}},
 	{operation: "listTagHistory", ask: get("/v1/tags/crowd/n/tag/history?limit=1000")},
 	{operation: "removeTag", ask: func(*world, int) asked { return asked{method: http.MethodDelete, path: "/v1/tags/crowd/n/tag"} }, refusals: []int{404}},
 	{operation: "getPackage", ask: get("/v1/packages/crowd/n/annotated-0")},

@@ -75,6 +75,7 @@ type world struct {
 	large    digest.Digest       // a blob of the largest size
 	one      digest.Digest       // the content of all files of big
 	sessions []string            // small ones, one for each client
+	head     uint64              // a position of the log
 }
 
 const config = `apiVersion: artifactstore.dev/v1alpha1

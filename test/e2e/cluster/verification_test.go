@@ -30,7 +30,7 @@ func verification(t *testing.T, w *world) {
 	w.waitCondition(t, backend, v1alpha1.ConditionVerificationScheduled, metav1.ConditionTrue, "Scheduled")
 	w.nextRun(t, backend, batchv1.JobComplete, 0, "verified")
 	w.waitCondition(t, backend, v1alpha1.ConditionVerified, metav1.ConditionTrue, "Intact")
-	if events := w.must(t, "admin", "events"); !strings.Contains(events, "v1.storage.location_verified") {
+	if events := w.must(t, "admin", "events", "--all"); !strings.Contains(events, "v1.storage.location_verified") {
 		t.Errorf("no event tells of it:\n%s", events)
 	}
 

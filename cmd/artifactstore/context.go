@@ -162,15 +162,8 @@ func (a *app) contextShow(_ context.Context, args []string) error {
 }
 
 func (a *app) contextRemove(_ context.Context, args []string) error {
-	file, err := a.loadContexts()
+	c, err := a.forget(args)
 	if err != nil {
-		return err
-	}
-	c, err := a.named(file, args)
-	if err != nil {
-		return err
-	}
-	if err := eraseToken(c); err != nil {
 		return err
 	}
 	return contexts.Update(contexts.Path(a.getenv), a.warn, func(file *contexts.File) error {
@@ -179,6 +172,19 @@ func (a *app) contextRemove(_ context.Context, args []string) error {
 		}
 		return nil
 	})
+}
+
+// forget finds a context and erases its token.
+func (a *app) forget(args []string) (contexts.Context, error) {
+	file, err := a.loadContexts()
+	if err != nil {
+		return contexts.Context{}, err
+	}
+	c, err := a.named(file, args)
+	if err != nil {
+		return contexts.Context{}, err
+	}
+	return c, eraseToken(c)
 }
 
 // eraseToken has a credential helper forget the token. It comes before the context is
@@ -207,15 +213,8 @@ it. The server stays: artifactstore login logs in there again.`,
 }
 
 func (a *app) logout(_ context.Context, args []string) error {
-	file, err := a.loadContexts()
+	c, err := a.forget(args)
 	if err != nil {
-		return err
-	}
-	c, err := a.named(file, args)
-	if err != nil {
-		return err
-	}
-	if err := eraseToken(c); err != nil {
 		return err
 	}
 	had := tokenPlace(c)

@@ -3,6 +3,7 @@ package volume_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/coulomb/artifact-store/cmd/artifactstore/internal/volume"
@@ -36,5 +37,22 @@ func TestTryLock(t *testing.T) {
 	first.Close()
 	if !volume.TryLock(second) {
 		t.Error("the lock is kept after its file was closed")
+	}
+}
+
+func TestOnlyOurs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for mode, want := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o770: false, 0o702: false, 0o777 | os.ModeSticky: false} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := volume.OnlyOurs(info); got != (want || runtime.GOOS == "windows") {
+			t.Errorf("%v: %t", mode, got)
+		}
 	}
 }

@@ -153,6 +153,24 @@ func TestPatienceEnds(t *testing.T) {
 // TestPatienceWithNobody: a server that is started a moment later is found.
 func TestPatienceWithNobody(t *testing.T) {
 	t.Parallel()
+	for attempt := 1; !startedLater(t); attempt++ {
+		if attempt == 10 {
+			t.Fatal("the port was taken by others each time")
+		}
+	}
+	// A name that does not exist is a mistake.
+	var told waits
+	c := patientClient(t, "http://no-such-host.invalid", client.Options{Patience: client.Patience{For: impatience, Waiting: told.note}})
+	if _, err := c.Health(t.Context()); err == nil {
+		t.Error("a host that does not exist answers")
+	} else if dns := new(net.DNSError); errors.As(err, &dns) && dns.IsNotFound && told.count() != 0 {
+		t.Errorf("it was waited for: %v", err)
+	}
+}
+
+// startedLater asks a server that starts once the client waits for it. It reports false if
+// somebody else took the port before.
+func startedLater(t *testing.T) bool {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -163,34 +181,40 @@ func TestPatienceWithNobody(t *testing.T) {
 	var once sync.Once
 	c := patientClient(t, "http://"+address, client.Options{Patience: client.Patience{For: impatience, Waiting: func(client.Wait) { once.Do(func() { close(first) }) }}})
 	started := make(chan *http.Server, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	go func() {
-		<-first
+		select {
+		case <-first:
+		case <-ctx.Done(): // somebody else answered
+			started <- nil
+			return
+		}
 		listener, err := net.Listen("tcp", address)
 		if err != nil {
-			started <- nil // somebody else has the port now
+			cancel()
+			started <- nil
 			return
 		}
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"status":"ok"}`) })}
 		started <- server
 		server.Serve(listener)
 	}()
-	health, err := c.Health(t.Context())
+	health, err := c.Health(ctx)
+	select {
+	case <-first:
+	default:
+		return false
+	}
 	server := <-started
 	if server == nil {
-		t.Skip("the port was taken meanwhile")
+		return false
 	}
 	defer server.Close()
 	if err != nil || health.Status != "ok" {
 		t.Errorf("%+v, %v", health, err)
 	}
-	// A name that does not exist is a mistake.
-	var told waits
-	c = patientClient(t, "http://no-such-host.invalid", client.Options{Patience: client.Patience{For: impatience, Waiting: told.note}})
-	if _, err := c.Health(t.Context()); err == nil {
-		t.Error("a host that does not exist answers")
-	} else if dns := new(net.DNSError); errors.As(err, &dns) && dns.IsNotFound && told.count() != 0 {
-		t.Errorf("it was waited for: %v", err)
-	}
+	return true
 }
 
 // TestSilentServers: a server that accepts and says nothing, one that stops sending,
